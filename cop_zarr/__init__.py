@@ -1,0 +1,78 @@
+"""Copernicus-Embed as a chunked Zarr store, with a query API.
+
+Ingest the published GeoTIFF once, then ask for the embeddings of any region::
+
+    import cop_zarr
+
+    cop_zarr.ingest("embed_map_310k.tif", "copernicus.zarr")
+    store = cop_zarr.open("copernicus.zarr")
+    store.query((120, 30, 122, 32))  # minlon, minlat, maxlon, maxlat -> pooled mean, (768,)
+
+Names are imported when they are first used, so that ``import cop_zarr`` costs nothing and a query does not
+pay for what only an ingest needs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from cop_zarr.version import __version__
+
+if TYPE_CHECKING:
+    from cop_zarr.errors import CopZarrError
+    from cop_zarr.ingestion import IngestPlan, IngestReport, ingest, plan_ingest
+    from cop_zarr.queries import Embedding
+    from cop_zarr.roi import BBox, PointBuffer
+    from cop_zarr.store import Store, open, query
+    from cop_zarr.synthetic import synthesize
+    from cop_zarr.verification import Problem, VerificationReport, verify
+
+_HOMES = {
+    "BBox": "roi",
+    "CopZarrError": "errors",
+    "Embedding": "queries",
+    "IngestPlan": "ingestion",
+    "IngestReport": "ingestion",
+    "PointBuffer": "roi",
+    "Problem": "verification",
+    "Store": "store",
+    "VerificationReport": "verification",
+    "ingest": "ingestion",
+    "open": "store",
+    "plan_ingest": "ingestion",
+    "query": "store",
+    "synthesize": "synthetic",
+    "verify": "verification",
+}
+
+__all__ = [
+    "BBox",
+    "CopZarrError",
+    "Embedding",
+    "IngestPlan",
+    "IngestReport",
+    "PointBuffer",
+    "Problem",
+    "Store",
+    "VerificationReport",
+    "__version__",
+    "ingest",
+    "open",
+    "plan_ingest",
+    "query",
+    "synthesize",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

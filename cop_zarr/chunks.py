@@ -1,0 +1,214 @@
+"""Read, check and decode the chunk objects of a store.
+
+Chunks are read as objects and decoded by numcodecs, past zarr-python's array machinery, which takes
+several times as long for one chunk. Nothing is believed: an object must have the length and the CRC-32C
+that the store's integrity table records before it is decoded.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import google_crc32c
+import numpy as np
+from numcodecs import blosc
+
+from cop_zarr.errors import ChunkError
+from cop_zarr.layout import (
+    BLOSC,
+    INTEGRITY_CHUNK,
+    VALID_CHUNK,
+    ChunkPart,
+    Layout,
+    ObjectRecord,
+    StoreDocument,
+)
+from cop_zarr.storage import Folder
+
+blosc.use_threads = False
+"""Blosc's own threads write blocks in the order they finish, so that the same chunk gets other bytes each
+time; they speed up nothing at this chunk size, and they do not survive a fork. Work is spread over chunks
+instead."""
+
+PARALLEL_CHUNKS = 16
+"""From this many chunks on, reading is spread over threads (starting them costs as much as 4 chunks)."""
+
+_BLOSC_HEADER = slice(4, 8)
+"""Bytes of a Blosc 1 header that hold the decoded size, little endian."""
+
+
+class DamageError(Exception):
+    """An object is not what its record says; becomes a ChunkError that names it."""
+
+
+def crc32c(data: bytes) -> int:
+    """CRC-32C (Castagnoli) of bytes."""
+    return int(google_crc32c.value(data))
+
+
+def encode(cells: np.ndarray) -> bytes:
+    """Compress an array as this format's chunks are: the same bytes every time."""
+    shuffle = blosc.BITSHUFFLE
+    encoded = blosc.compress(
+        cells, BLOSC["cname"].encode(), BLOSC["clevel"], shuffle, BLOSC["blocksize"], cells.itemsize
+    )
+    return bytes(encoded)
+
+
+def decode(data: bytes, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Undo :func:`encode`.
+
+    Raises
+    ------
+    DamageError
+        If the data claim another size than the shape needs, or do not decode. No more memory is taken
+        than the shape needs.
+    """
+    out = np.empty(shape, dtype)
+    claimed = int.from_bytes(data[_BLOSC_HEADER], "little")
+    if claimed != out.nbytes:
+        raise DamageError(f"it claims to hold {claimed:,} bytes; {out.nbytes:,} are expected")
+    try:
+        blosc.decompress(data, out)
+    except (RuntimeError, ValueError) as error:
+        raise DamageError(f"it does not decode: {error}") from error
+    return out
+
+
+class ChunkReader:
+    """The objects of one open store, each checked before it is believed.
+
+    Safe to use from several threads at once.
+
+    Parameters
+    ----------
+    folder : Folder
+        Where the objects lie.
+    document : StoreDocument
+        What the store's ``zarr.json`` says.
+    workers : int
+        Objects read at once, at most.
+    """
+
+    def __init__(self, folder: Folder, document: StoreDocument, workers: int) -> None:
+        self.folder = folder
+        self.layout: Layout = document.layout
+        self._objects = document.objects
+        self._workers = workers
+        shape = (2, *self.layout.chunk_grid)
+        self.lengths, self.crcs = self.small(INTEGRITY_CHUNK, shape, "<u4")
+
+    def holds_data(self, row: int, col: int) -> bool:
+        """Whether a chunk has an object of its own; the cells of others are 0 in every band."""
+        return bool(self.lengths[row, col])
+
+    def valid(self) -> np.ndarray:
+        """The mask of cells with data: bool, shape ``(rows, cols)``."""
+        return self.small(VALID_CHUNK, self.layout.grid.shape, "?")
+
+    def read(self, row: int, col: int) -> np.ndarray | None:
+        """Read one chunk.
+
+        Returns
+        -------
+        ndarray or None
+            float32, shape ``(longitude, latitude, band)`` of full chunk size, as it is stored; None if
+            no cell of the chunk has data.
+
+        Raises
+        ------
+        ChunkError
+            If the object is absent, short, long or damaged.
+        StorageError
+            If it could not be read.
+        """
+        if not self.holds_data(row, col):
+            return None
+        key = self.layout.chunk_key(row, col)
+        record = ObjectRecord(int(self.lengths[row, col]), int(self.crcs[row, col]))
+        try:
+            return decode(self.checked(key, record), self.layout.stored_shape, "<f4")
+        except DamageError as damage:
+            raise self._chunk_error(key, damage, self._place(row, col)) from damage
+
+    def read_parts(self, parts: Iterable[ChunkPart]) -> Iterator[tuple[ChunkPart, np.ndarray | None]]:
+        """Read the chunks of many parts, several at a time, and give them in the order of the parts.
+
+        At most ``2 * workers`` decoded chunks wait, however many parts there are.
+
+        Yields
+        ------
+        part : ChunkPart
+        cells : ndarray or None
+            The part's cells: float32, ``(longitude, latitude, band)``; None if the chunk is empty.
+        """
+        parts = list(parts)
+        full = sum(self.holds_data(part.row, part.col) for part in parts)
+        if self._workers == 1 or full < PARALLEL_CHUNKS:
+            for part in parts:
+                yield part, _inside(self.read(part.row, part.col), part)
+            return
+        with ThreadPoolExecutor(self._workers, "cop-zarr-read") as pool:
+            waiting: deque[tuple[ChunkPart, Future[np.ndarray | None]]] = deque()
+            try:
+                for part in parts:
+                    waiting.append((part, pool.submit(self.read, part.row, part.col)))
+                    if len(waiting) >= 2 * self._workers:
+                        ready, future = waiting.popleft()
+                        yield ready, _inside(future.result(), ready)
+                for ready, future in waiting:
+                    yield ready, _inside(future.result(), ready)
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def checked(self, key: str, record: ObjectRecord) -> bytes:
+        """Read an object and hold it against its record.
+
+        Raises
+        ------
+        DamageError
+            If it is absent, short, long or damaged.
+        StorageError
+            If it could not be read.
+        """
+        try:
+            data = self.folder.read(key)
+        except FileNotFoundError:
+            raise DamageError("it is absent") from None
+        if len(data) != record.length:
+            raise DamageError(f"it has {len(data):,} bytes instead of {record.length:,}")
+        if crc32c(data) != record.crc32c:
+            raise DamageError("its CRC-32C is not the recorded one")
+        return data
+
+    def small(self, key: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        """Read one of the small arrays that lie in a single object."""
+        try:
+            if key not in self._objects:
+                raise DamageError("zarr.json does not list it")
+            return decode(self.checked(key, self._objects[key]), shape, dtype)
+        except DamageError as damage:
+            raise self._chunk_error(key, damage) from damage
+
+    def _chunk_error(self, key: str, damage: DamageError, place: str = "") -> ChunkError:
+        url = self.folder.url
+        return ChunkError(
+            f"{url}/{key}{place} is damaged: {damage}. See all damage with 'cop-zarr verify {url}'; "
+            f"write the store anew with 'cop-zarr ingest SOURCE {url} --overwrite'"
+        )
+
+    def _place(self, row: int, col: int) -> str:
+        window = self.layout.chunk_window(row, col)
+        lats, lons = (
+            self.layout.grid.window_latitudes(window),
+            self.layout.grid.window_longitudes(window),
+        )
+        return f" (lat {lats[-1]:g} … {lats[0]:g}, lon {lons[0]:g} … {lons[-1]:g})"
+
+
+def _inside(chunk: np.ndarray | None, part: ChunkPart) -> np.ndarray | None:
+    """The cells of a part, out of its whole chunk."""
+    rows, cols = part.inside
+    return None if chunk is None else chunk[cols, rows]

@@ -1,0 +1,399 @@
+"""The source: a GeoTIFF's tags become a grid, its bytes become blocks of cells.
+
+Whatever the container (tiled or striped, pixel-interleaved or band-sequential, compressed or not), it is
+read as :class:`Block` s: rectangles aligned to the store's chunks, each small enough for the memory
+allowed. tifffile parses and decodes; this module checks, and puts segments into place.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+import numpy as np
+import tifffile
+
+from cop_zarr.errors import GridError, MemoryLimitError, SourceError, SourceNotFoundError
+from cop_zarr.grid import Grid
+from cop_zarr.product import CRS, STEP_DEG
+
+COMPRESSIONS = {
+    1: "none",
+    5: "LZW",
+    8: "deflate",
+    32946: "deflate",
+    34926: "ZSTD",
+    50000: "ZSTD",
+}
+PREDICTORS = {1: "none", 2: "horizontal", 3: "floating point"}
+BLOCK_BYTES = 256 << 20
+"""Largest block that is put together from several segments, if the memory allowed is no less."""
+
+REDUCED_IMAGE = 1
+"""Bit of the NewSubfileType tag (TIFF 6.0, section 8): an overview, not an image of its own."""
+
+SYNTHETIC_MARK = "synthetic"
+"""Name of the item in the GDAL metadata tag that marks a made-up file."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A rectangle of cells, ``[row, row_stop)`` x ``[col, col_stop)``, and the segments that hold it."""
+
+    row: int
+    row_stop: int
+    col: int
+    col_stop: int
+    segments: tuple[int, ...]
+
+    @property
+    def cells(self) -> int:
+        """Number of cells."""
+        return (self.row_stop - self.row) * (self.col_stop - self.col)
+
+
+@dataclass(frozen=True)
+class GeoTiffInfo:
+    """What a source says about itself.
+
+    Attributes
+    ----------
+    grid : Grid
+        Where its cells are, from the georeferencing tags.
+    bands : int
+        Length of one embedding.
+    dtype : str
+        As stored; values become float32.
+    layout, compression, predictor : str
+        How the container is made, for people.
+    synthetic : bool
+        Whether the file says that its values are made up.
+    """
+
+    grid: Grid
+    bands: int
+    dtype: str
+    layout: str
+    compression: str
+    predictor: str
+    synthetic: bool
+
+
+class GeoTiff:
+    """An open, checked GeoTIFF on the product's lattice.
+
+    Safe to read from several threads at once.
+
+    Parameters
+    ----------
+    path : Path
+        A file on a disk.
+    name : str, optional
+        What messages call it; the path if not given.
+
+    Raises
+    ------
+    SourceNotFoundError
+        If there is no such file.
+    SourceError
+        If it is not a TIFF, is cut short, has no or other georeferencing, more than one image, or is
+        otherwise not a file that can be ingested; the message says which.
+    """
+
+    def __init__(self, path: Path, name: str | None = None) -> None:
+        self._name = name or str(path)
+        try:
+            self._file = path.open("rb")
+        except FileNotFoundError:
+            raise SourceNotFoundError(f"there is no file {self._name}") from None
+        except OSError as error:
+            raise SourceError(f"cannot read {self._name}: {error.strerror}") from error
+        try:
+            self._page, self.info = self._inspect()
+        except BaseException:
+            self._file.close()
+            raise
+        self._offsets = self._page.dataoffsets
+        self._lengths = self._page.databytecounts
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def blocks(self, chunk_cells: int, max_bytes: int) -> list[Block]:
+        """Cut the image into blocks whose edges are chunk edges, largest encoded size first.
+
+        A block is one segment's rectangle where segments are aligned to chunks (GDAL's tiles always are:
+        their sides are multiples of 16), otherwise the smallest aligned rectangle of whole segments that
+        fits; where none fits, segments on a block's edge are decoded once for each block.
+
+        Raises
+        ------
+        MemoryLimitError
+            If one segment alone, or one row of chunks, needs more than ``max_bytes``.
+        """
+        height, width = self._block_shape(chunk_cells, max_bytes)
+        rows, cols = self.info.grid.shape
+        blocks = [
+            Block(row, row_stop, col, col_stop, self._segments_of(row, row_stop, col, col_stop))
+            for row, row_stop in _spans(rows, height)
+            for col, col_stop in _spans(cols, width)
+        ]
+        worst = max(blocks, key=self.block_memory)
+        if self.block_memory(worst) > max_bytes:
+            self._refuse_memory(self.block_memory(worst), max_bytes)
+        return sorted(
+            blocks, key=lambda block: -sum(self._lengths[index] for index in block.segments)
+        )
+
+    def block_memory(self, block: Block) -> int:
+        """Bytes that reading a block takes at most: encoded and decoded segment, and the block itself."""
+        segment = self._segment_bytes + max(self._lengths[index] for index in block.segments)
+        if self._predictor_copies:
+            segment += self._segment_bytes
+        if len(block.segments) == 1:
+            return segment
+        return segment + block.cells * self.info.bands * 4
+
+    def read(self, block: Block) -> np.ndarray:
+        """Decode a block.
+
+        Returns
+        -------
+        ndarray
+            float32, shape ``(rows, cols, bands)``; not necessarily contiguous.
+
+        Raises
+        ------
+        SourceError
+            If a segment cannot be decoded.
+        """
+        height, width = block.row_stop - block.row, block.col_stop - block.col
+        if len(block.segments) == 1 and self._page.planarconfig == 1:
+            data, row, col, _ = self._segment(block.segments[0])
+            if data is not None:
+                rows = slice(block.row - row, block.row - row + height)
+                return data[rows, block.col - col : block.col - col + width]
+        by_band = self._page.planarconfig == 2
+        shape = (self.info.bands, height, width) if by_band else (height, width, self.info.bands)
+        out = np.zeros(shape, "f4")
+        cells = np.moveaxis(out, 0, -1) if by_band else out
+        for index in block.segments:
+            data, row, col, band = self._segment(index)
+            if data is None:
+                continue
+            rows, source_rows = _overlap(block.row, block.row_stop, row, data.shape[0])
+            cols, source_cols = _overlap(block.col, block.col_stop, col, data.shape[1])
+            bands = slice(band, band + data.shape[2])
+            cells[rows, cols, bands] = data[source_rows, source_cols]
+        return cells
+
+    def _inspect(self) -> tuple[Any, GeoTiffInfo]:
+        """Parse the tags and refuse what cannot be ingested."""
+        try:
+            with tifffile.TiffFile(self._file, name=Path(self._name).name) as tiff:
+                pages = [page.aspage() for page in tiff.pages]
+                page: Any = pages[0] if pages else self._refuse("it holds no image")
+                page.dataoffsets, page.databytecounts  # noqa: B018  # read now, while errors are ours
+                geo = page.geotiff_tags
+                metadata = page.tags.valueof("GDAL_METADATA") or ""
+        except (tifffile.TiffFileError, ValueError, IndexError, KeyError, OSError) as error:
+            self._refuse(f"it is not a readable TIFF file ({error})", error)
+        images = [other for other in pages if not other.subfiletype & REDUCED_IMAGE]
+        if len(images) != 1:
+            self._refuse(f"it holds {len(images)} images; one is expected")
+        self._check_image(page)
+        self._check_data(page)
+        info = GeoTiffInfo(
+            grid=self._grid(page, geo),
+            bands=page.samplesperpixel,
+            dtype=str(page.dtype),
+            layout=f"{'tiled' if page.is_tiled else 'striped'}, "
+            f"{'pixel-interleaved' if page.planarconfig == 1 else 'band-sequential'}",
+            compression=COMPRESSIONS[page.compression],
+            predictor=PREDICTORS[page.predictor],
+            synthetic=f'name="{SYNTHETIC_MARK}"' in metadata,
+        )
+        return page, info
+
+    def _check_image(self, page: Any) -> None:
+        """Refuse an image whose values could not be stored as they are."""
+        if page.sampleformat != 3 or page.dtype is None or page.dtype.kind != "f":
+            self._refuse(f"its values are {page.dtype}; floating point is expected")
+        if page.imagedepth != 1:
+            self._refuse(f"it is {page.imagedepth} cells deep; a flat image is expected")
+        if page.compression not in COMPRESSIONS:
+            known = ", ".join(sorted(set(COMPRESSIONS.values())))
+            self._refuse(f"its compression {page.compression!r} is not one of {known}")
+        if page.predictor not in PREDICTORS:
+            self._refuse(f"its predictor {page.predictor!r} is not one of 1, 2, 3")
+        nodata = page.tags.valueof("GDAL_NODATA")
+        if nodata is not None and _number(nodata) != 0:
+            self._refuse(
+                f"its nodata value is {nodata}; cells without data must be 0 in every band, as in the "
+                "published file, so that no reader takes a nodata value for an embedding"
+            )
+
+    def _check_data(self, page: Any) -> None:
+        """Refuse a file that ends before its data do."""
+        if page.is_tiled:
+            expected = math.ceil(page.imagelength / page.tilelength) * math.ceil(
+                page.imagewidth / page.tilewidth
+            )
+        else:
+            expected = math.ceil(page.imagelength / page.rowsperstrip)
+        if page.planarconfig == 2:
+            expected *= page.samplesperpixel
+        if not len(page.dataoffsets) == len(page.databytecounts) == expected:
+            self._refuse(f"it lists {len(page.dataoffsets)} segments where {expected} are needed")
+        size = os.fstat(self._file.fileno()).st_size
+        end = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)))
+        if end > size:
+            self._refuse(f"it is truncated: its data end at byte {end:,}, the file at {size:,}")
+
+    def _grid(self, page: Any, geo: dict[str, Any]) -> Grid:
+        """Find the grid in the georeferencing tags; nothing is assumed in place of an absent one."""
+        if not geo or not ({"ModelPixelScale", "ModelTransformation"} & geo.keys()):
+            self._refuse("it has no georeferencing tags, so nobody knows where its cells are")
+        code = int(geo.get("GeographicTypeGeoKey", 0))
+        if int(geo.get("GTModelTypeGeoKey", 0)) != 2 or code != int(CRS.partition(":")[2]):
+            found = geo.get("ProjectedCSTypeGeoKey", geo.get("GeographicTypeGeoKey", "no known CRS"))
+            self._refuse(f"its CRS is {found!s}; {CRS} is expected")
+        a, b, c, d, e, f = self._transform(geo)
+        if b or d:
+            self._refuse("it is rotated; rows must run west to east")
+        if e > 0 or a < 0:
+            self._refuse("it is south-up or mirrored; north-up, west-left is expected")
+        if max(abs(a - STEP_DEG), abs(-e - STEP_DEG)) * max(page.shape) > STEP_DEG * 1e-3:
+            self._refuse(f"its cells are {a} x {-e} degrees; {STEP_DEG} is expected")
+        if int(geo.get("GTRasterTypeGeoKey", 1)) == 2:  # PixelIsPoint: tags give a cell's centre
+            c, f = c - STEP_DEG / 2, f + STEP_DEG / 2
+        try:
+            return Grid.from_corner(c, f, page.imagelength, page.imagewidth)
+        except GridError as error:
+            self._refuse(str(error), error)
+
+    def _transform(self, geo: dict[str, Any]) -> tuple[float, ...]:
+        """Affine coefficients (a, b, c, d, e, f) from whichever tags the file has."""
+        if "ModelTransformation" in geo:
+            matrix = np.asarray(geo["ModelTransformation"], float).reshape(4, 4)
+            return tuple(matrix[:2, [0, 1, 3]].ravel().tolist())
+        tie = np.asarray(geo.get("ModelTiepoint", ()), float).ravel()
+        if tie.size != 6:
+            self._refuse(f"it has {tie.size // 6} tie points; one is expected")
+        scale_x, scale_y, *_ = geo["ModelPixelScale"]
+        return scale_x, 0.0, tie[3] - tie[0] * scale_x, 0.0, -scale_y, tie[4] + tie[1] * scale_y
+
+    @property
+    def _segment_shape(self) -> tuple[int, int]:
+        """Rows and columns of a full segment."""
+        page = self._page
+        if page.is_tiled:
+            return page.tilelength, page.tilewidth
+        return min(page.rowsperstrip, page.imagelength), page.imagewidth
+
+    @property
+    def _segment_bytes(self) -> int:
+        """Size of a decoded segment."""
+        samples = self.info.bands if self._page.planarconfig == 1 else 1
+        return math.prod(self._segment_shape) * samples * int(self._page.dtype.itemsize)
+
+    @property
+    def _predictor_copies(self) -> bool:
+        """Whether decoding holds a segment twice: undoing a predictor, widening or narrowing a number."""
+        return bool(self._page.predictor != 1 or self._page.dtype.itemsize != 4)
+
+    def _block_shape(self, chunk_cells: int, max_bytes: int) -> tuple[int, int]:
+        """Rows and columns of a block: whole segments if they fit, whole chunks in any case."""
+        rows, cols = self.info.grid.shape
+        seg_rows, seg_cols = map(min, self._segment_shape, (rows, cols))
+        width = min(math.lcm(seg_cols, chunk_cells), cols) if seg_cols < cols else cols
+        height = min(math.lcm(seg_rows, chunk_cells), rows) if seg_rows < rows else rows
+        if (height, width) == (seg_rows, seg_cols) and self._page.planarconfig == 1:
+            return height, width
+        spare = min(BLOCK_BYTES, max_bytes - 3 * self._segment_bytes)
+        row_bytes = width * self.info.bands * 4
+        fitting = spare // row_bytes // chunk_cells * chunk_cells
+        if fitting < 1:
+            self._refuse_memory(3 * self._segment_bytes + chunk_cells * row_bytes, max_bytes)
+        return min(height, fitting), width
+
+    def _segments_of(self, row: int, row_stop: int, col: int, col_stop: int) -> tuple[int, ...]:
+        """Indices of the segments that a rectangle needs, in file order."""
+        seg_rows, seg_cols = self._segment_shape
+        rows, cols = self.info.grid.shape
+        across = -(-cols // seg_cols)
+        area = across * -(-rows // seg_rows)
+        planes = self.info.bands if self._page.planarconfig == 2 else 1
+        return tuple(
+            plane * area + y * across + x
+            for plane in range(planes)
+            for y in range(row // seg_rows, -(-row_stop // seg_rows))
+            for x in range(col // seg_cols, -(-col_stop // seg_cols))
+        )
+
+    def _segment(self, index: int) -> tuple[np.ndarray | None, int, int, int]:
+        """Decode one segment: (rows, cols, samples) or None if sparse, its row, column and first band."""
+        encoded = self._read_bytes(self._offsets[index], self._lengths[index])
+        if len(encoded) != self._lengths[index]:
+            self._refuse(f"segment {index} was cut short while it was read; has the file changed?")
+        try:
+            data, (band, _, row, col, _), _ = self._page.decode(encoded or None, index)
+            if data is not None:
+                with np.errstate(over="raise"):
+                    data = data[0].astype("f4", copy=False)
+        except FloatingPointError as error:
+            self._refuse(f"segment {index} holds {self.info.dtype} values beyond float32", error)
+        except (RuntimeError, ValueError, tifffile.TiffFileError) as error:
+            self._refuse(f"segment {index} is damaged: it does not decode ({error})", error)
+        return data, row, col, band
+
+    def _read_bytes(self, offset: int, length: int) -> bytes:
+        """Read at a place in the file; in several goes if it is more than the 2 GiB of one system call."""
+        data = os.pread(self._file.fileno(), length, offset)
+        while data and len(data) < length:
+            more = os.pread(self._file.fileno(), length - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def _refuse(self, why: str, cause: BaseException | None = None) -> NoReturn:
+        raise SourceError(f"cannot ingest {self._name}: {why}") from cause
+
+    def _refuse_memory(self, needed: int, allowed: int) -> NoReturn:
+        raise MemoryLimitError(
+            f"cannot ingest {self._name} within the {allowed >> 20:,} MiB left for reading: its "
+            f"{self.info.layout} layout needs {needed / 2**20:,.0f} MiB at once; allow more memory, or "
+            "rewrite it tiled (gdal_translate -co TILED=YES -co INTERLEAVE=PIXEL)"
+        )
+
+
+def _spans(size: int, step: int) -> Iterator[tuple[int, int]]:
+    for first in range(0, size, step):
+        yield first, min(first + step, size)
+
+
+def _overlap(first: int, stop: int, at: int, size: int) -> tuple[slice, slice]:
+    """Where a run of ``size`` from ``at`` meets ``[first, stop)``: slice there, slice in the run."""
+    low, high = max(first, at), min(stop, at + size)
+    return slice(low - first, high - first), slice(low - at, high - at)
+
+
+def _number(text: object) -> float:
+    try:
+        return float(text)  # type: ignore[arg-type]  # a tag's value: whatever is no number is NaN
+    except (TypeError, ValueError):
+        return math.nan

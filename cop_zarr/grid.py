@@ -1,0 +1,270 @@
+"""Arithmetic of the product's grid: degrees to cells and back, windows, the wrap. NumPy only.
+
+Every grid here is a rectangle of cells on one global lattice of 721 x 1440 cells of 0.25°, the ERA5
+grid: the cell in lattice row *i*, column *j* is **centred** at latitude 90 - 0.25 *i* and longitude
+-180 + 0.25 *j*. All of these numbers are multiples of 1/8 and therefore exact in binary floating point.
+
+The lattice is cyclic. Column 0 reaches from 179.875° E over the antimeridian to 179.875° W, and a
+:class:`Window` that crosses it simply runs on beyond the grid's width. The first and the last row reach
+past the poles, to 90.125° N and S.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from cop_zarr.errors import GridError, RegionError
+from cop_zarr.product import LATTICE_COLS, LATTICE_NORTH, LATTICE_ROWS, LATTICE_WEST, STEP_DEG
+
+TOUCH_TOLERANCE = 1e-6
+"""An overlap of less than this part of a cell is rounding, not a touch (0.03 m at the equator)."""
+
+
+class Bounds(NamedTuple):
+    """A box in degrees, unrolled: ``west < east``, so that ``east`` may lie beyond 180.
+
+    ``west`` is within -180 … 360, ``east - west`` at most 360, ``south < north`` within ±90.
+    """
+
+    west: float
+    south: float
+    east: float
+    north: float
+
+
+class Affine(NamedTuple):
+    """Coefficients of ``lon = a col + b row + c, lat = d col + e row + f``, for cell *corners*.
+
+    The order is that of rasterio and of the GeoZarr ``spatial:`` convention.
+    """
+
+    a: float
+    b: float
+    c: float
+    d: float
+    e: float
+    f: float
+
+
+@dataclass(frozen=True)
+class Window:
+    """Cells of a grid: rows ``row <= r < row_stop``, columns ``col <= c < col_stop``.
+
+    On a cyclic grid ``col_stop`` may exceed the grid's width: column ``width + k`` is column ``k``.
+    """
+
+    row: int
+    row_stop: int
+    col: int
+    col_stop: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.row_stop - self.row, self.col_stop - self.col
+
+    @property
+    def cells(self) -> int:
+        """Number of cells."""
+        height, width = self.shape
+        return height * width
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A rectangle of ``rows`` x ``cols`` cells of the lattice.
+
+    Attributes
+    ----------
+    row_offset, col_offset : int
+        Lattice row and column of the grid's first cell. The columns may run on past the lattice's
+        last one, as in a file whose longitudes go from 0 to 360.
+    rows, cols : int
+        Size in cells.
+
+    Examples
+    --------
+    >>> globe = Grid.from_corner(west=-180.125, north=90.125, rows=721, cols=1440)
+    >>> globe.cyclic
+    True
+    >>> globe.latitudes[[0, -1]], globe.longitudes[[0, -1]]
+    (array([ 90., -90.]), array([-180.  ,  179.75]))
+    """
+
+    row_offset: int
+    col_offset: int
+    rows: int
+    cols: int
+
+    def __post_init__(self) -> None:
+        inside = (
+            0 <= self.row_offset < self.row_offset + self.rows <= LATTICE_ROWS
+            and 0 <= self.col_offset < LATTICE_COLS
+            and 0 < self.cols <= LATTICE_COLS
+        )
+        if not inside:
+            raise GridError(
+                f"{self.rows} x {self.cols} cells from lattice row {self.row_offset}, column "
+                f"{self.col_offset} do not fit on the globe of {LATTICE_ROWS} x {LATTICE_COLS} cells"
+            )
+
+    @classmethod
+    def from_corner(cls, west: float, north: float, rows: int, cols: int) -> Grid:
+        """Make the grid whose north-west outer corner lies at ``west``, ``north`` (degrees).
+
+        Raises
+        ------
+        GridError
+            If the corner is not a corner of a lattice cell, or the grid leaves the globe.
+        """
+        row, col = (LATTICE_NORTH - north) / STEP_DEG, (west - LATTICE_WEST) / STEP_DEG
+        if not (math.isfinite(row) and math.isfinite(col)):
+            raise GridError(f"the north-west corner ({west}, {north}) is not a place on Earth")
+        if max(abs(row - round(row)), abs(col - round(col))) > TOUCH_TOLERANCE:
+            raise GridError(
+                f"the north-west corner ({west}, {north}) is not on the product's lattice, whose cell "
+                f"corners are at {LATTICE_WEST} + {STEP_DEG} j, {LATTICE_NORTH} - {STEP_DEG} i: "
+                "a shift of half a cell is never corrected by guessing"
+            )
+        return cls(round(row), round(col) % LATTICE_COLS, rows, cols)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.rows, self.cols
+
+    @property
+    def cyclic(self) -> bool:
+        """Whether the grid goes all the way around the Earth."""
+        return self.cols == LATTICE_COLS
+
+    @property
+    def whole(self) -> Window:
+        """The window of every cell."""
+        return Window(0, self.rows, 0, self.cols)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Outer edges in degrees; up to 0.125° past a pole."""
+        transform = self.transform()
+        return Bounds(
+            west=transform.c,
+            south=transform.f - STEP_DEG * self.rows,
+            east=transform.c + STEP_DEG * self.cols,
+            north=transform.f,
+        )
+
+    @property
+    def latitudes(self) -> np.ndarray:
+        """Latitudes of the cell centres, float64, shape ``(rows,)``, from north to south."""
+        return self.window_latitudes(self.whole)
+
+    @property
+    def longitudes(self) -> np.ndarray:
+        """Longitudes of the cell centres, float64, shape ``(cols,)``, increasing."""
+        return self.window_longitudes(self.whole)
+
+    def window_latitudes(self, window: Window) -> np.ndarray:
+        """Latitudes of a window's rows, float64, from north to south."""
+        first = LATTICE_NORTH - STEP_DEG / 2
+        return first - STEP_DEG * (self.row_offset + np.arange(window.row, window.row_stop))
+
+    def window_longitudes(self, window: Window) -> np.ndarray:
+        """Longitudes of a window's columns, float64, increasing, running on past 180."""
+        first = LATTICE_WEST + STEP_DEG / 2
+        return first + STEP_DEG * (self.col_offset + np.arange(window.col, window.col_stop))
+
+    def transform(self, window: Window | None = None) -> Affine:
+        """Affine transform of the grid, or of one of its windows."""
+        row, col = (window.row, window.col) if window else (0, 0)
+        west = LATTICE_WEST + STEP_DEG * (self.col_offset + col)
+        north = LATTICE_NORTH - STEP_DEG * (self.row_offset + row)
+        return Affine(STEP_DEG, 0.0, west, 0.0, -STEP_DEG, north)
+
+    def touched(self, bounds: Bounds) -> tuple[Window, bool]:
+        """Find the cells that a box touches.
+
+        A box on a cell's edge does not touch the cell beyond it; an overlap of less than
+        :data:`TOUCH_TOLERANCE` of a cell is taken for such an edge.
+
+        Parameters
+        ----------
+        bounds : Bounds
+            The box, in degrees.
+
+        Returns
+        -------
+        window : Window
+            The touched cells of this grid. On a whole globe every column comes once at most.
+        clipped : bool
+            Whether the box reaches beyond this grid.
+
+        Raises
+        ------
+        RegionError
+            If no cell of the grid is touched, or the touched ones lie at both ends of a grid that
+            is not cyclic, in two pieces.
+
+        Examples
+        --------
+        >>> globe = Grid(0, 0, 721, 1440)
+        >>> globe.touched(Bounds(179.5, -0.25, 180.5, 0.25))  # over the antimeridian
+        (Window(row=359, row_stop=362, col=1438, col_stop=1443), False)
+        """
+        row, row_stop = _touched_span(LATTICE_NORTH - bounds.north, LATTICE_NORTH - bounds.south)
+        col, col_stop = _touched_span(bounds.west - LATTICE_WEST, bounds.east - LATTICE_WEST)
+        width = min(col_stop - col, LATTICE_COLS)
+        rows = (max(row - self.row_offset, 0), min(row_stop - self.row_offset, self.rows))
+        cols = self._columns((col - self.col_offset) % LATTICE_COLS, width, bounds)
+        if rows[0] >= rows[1] or cols[0] >= cols[1]:
+            raise RegionError(
+                f"the region {_text(bounds)} lies outside the store, which covers {_text(self.bounds)}"
+            )
+        window = Window(*rows, *cols)
+        return window, window.shape != (row_stop - row, width)
+
+    def _columns(self, first: int, width: int, bounds: Bounds) -> tuple[int, int]:
+        """Keep those of the lattice's cyclic columns ``first`` … ``first + width`` that are here."""
+        if self.cyclic:
+            return first, first + width
+        head = min(first + width - LATTICE_COLS, self.cols)  # columns met after going round once
+        tail = min(first + width, self.cols)
+        if head > 0 and tail > first > head:
+            raise RegionError(
+                f"the region {_text(bounds)} meets the store, which covers {_text(self.bounds)}, in "
+                "two separate pieces: ask for each of them by itself"
+            )
+        if head > 0:
+            return 0, self.cols if tail > first else head
+        return first, tail
+
+
+def split_columns(window: Window, cols: int) -> Iterator[tuple[slice, slice]]:
+    """Cut a window's columns where it wraps.
+
+    Yields, for each unbroken run of columns, its slice in the grid of ``cols`` columns and its slice
+    in the window.
+    """
+    col = window.col
+    while col < window.col_stop:
+        first = col % cols
+        width = min(cols - first, window.col_stop - col)
+        offset = col - window.col
+        yield slice(first, first + width), slice(offset, offset + width)
+        col += width
+
+
+def _touched_span(low_deg: float, high_deg: float) -> tuple[int, int]:
+    """Lattice indices ``[first, stop)`` touched by an interval, in degrees from the lattice's edge."""
+    first = math.floor(low_deg / STEP_DEG + TOUCH_TOLERANCE)
+    return first, max(first + 1, math.ceil(high_deg / STEP_DEG - TOUCH_TOLERANCE))
+
+
+def _text(bounds: Bounds) -> str:
+    west, south, east, north = bounds
+    return f"lon {west:g} … {east:g}, lat {south:g} … {north:g}"

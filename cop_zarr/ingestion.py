@@ -1,0 +1,363 @@
+"""From source to store: plan an ingest, then carry it out.
+
+The source is cut into blocks; each worker takes one, decodes it, cuts it into chunks, encodes and writes
+them. Memory is bounded by the blocks at work. What is written becomes a store only at the end: on a disk
+the folder gets its name then, on an object store ``zarr.json`` is written then.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cop_zarr import product, settings
+from cop_zarr.chunks import crc32c, encode
+from cop_zarr.errors import MemoryLimitError, SourceError, StoreExistsError
+from cop_zarr.geotiff import Block, GeoTiff, GeoTiffInfo
+from cop_zarr.layout import ROOT, TOP_LEVEL, Layout, is_store
+from cop_zarr.metadata import documents
+from cop_zarr.source import located, sha256_of
+from cop_zarr.storage import Folder, Progress, StorageOptions, folder, redact
+from cop_zarr.store import default_store
+
+MEMORY_BYTES = 1 << 30
+"""Memory that an ingest may take unless told otherwise: 1 GiB."""
+
+BASE_BYTES = 160 << 20
+"""Memory of the interpreter, its libraries and the small arrays, measured by benchmarks/ingest.py."""
+
+STORED_RATIO = 0.9
+"""Stored size of a cell with data against its decoded size: 0.87 in docs/store-format.md's table."""
+
+LAND_SHARE = 0.3
+"""Share of the lattice's cells that have data in the published file: 310,000 of 1,038,240."""
+
+
+
+@dataclass(frozen=True)
+class IngestPlan:
+    """What an ingest would do.
+
+    Attributes
+    ----------
+    source, store : str
+        Where from and where to, without credentials.
+    info : GeoTiffInfo
+        What the source's tags say.
+    source_bytes : int
+        Size of the source file.
+    layout : Layout
+        Grid, bands and chunks of the store.
+    blocks : int
+        Pieces that the source is read in.
+    workers : int
+        Blocks at work at once: as many as asked for and as memory allows.
+    memory_bytes : int
+        Estimated peak.
+    store_bytes : int
+        Estimated size of the store, if as much of it holds data as of the published file.
+    """
+
+    source: str
+    store: str
+    info: GeoTiffInfo
+    source_bytes: int
+    layout: Layout
+    blocks: int
+    workers: int
+    memory_bytes: int
+    store_bytes: int
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What an ingest did.
+
+    Attributes
+    ----------
+    store : str
+        Where the store is.
+    source : dict
+        Provenance as it is kept in the store: url, bytes, sha256, published, synthetic, container.
+    valid_cells, total_cells : int
+        Cells with data, and all cells.
+    chunks_stored, chunks_total : int
+        Chunks with data, and all chunks.
+    store_bytes : int
+        Size of all objects written.
+    """
+
+    store: str
+    source: dict[str, Any]
+    valid_cells: int
+    total_cells: int
+    chunks_stored: int
+    chunks_total: int
+    store_bytes: int
+
+
+def plan_ingest(
+    source: str | os.PathLike[str] | None = None,
+    store: str | os.PathLike[str] | None = None,
+    *,
+    workers: int | None = None,
+    memory: int = MEMORY_BYTES,
+    source_options: StorageOptions | None = None,
+) -> IngestPlan:
+    """Look at a source and say what ingesting it would take; nothing is written.
+
+    Parameters and errors are those of :func:`ingest`. A source that would have to be downloaded from its
+    publisher is not; an InputError says so.
+    """
+    with located(source, source_options, download=False) as (path, url), GeoTiff(path, url) as tiff:
+        return _plan(tiff, path, url, _target(store), workers, memory)[0]
+
+
+def ingest(
+    source: str | os.PathLike[str] | None = None,
+    store: str | os.PathLike[str] | None = None,
+    *,
+    overwrite: bool = False,
+    strict: bool = False,
+    workers: int | None = None,
+    memory: int = MEMORY_BYTES,
+    source_options: StorageOptions | None = None,
+    storage_options: StorageOptions | None = None,
+    progress: Progress | None = None,
+) -> IngestReport:
+    """Convert the Copernicus-Embed GeoTIFF into a store.
+
+    Parameters
+    ----------
+    source : str or path, optional
+        The GeoTIFF: a path, an fsspec URL, or a folder with one ``embed_map_*.tif``. By default the
+        folder that ``RS_EMBED_COP_DIR`` names (``data/copernicus_embed``), into which the published
+        file is downloaded if it is not there.
+    store : str or path, optional
+        Where to: a path or an fsspec URL; by default what ``COP_ZARR_STORE`` names, or
+        ``data/copernicus_embed.zarr``.
+    overwrite : bool
+        Replace a cop-zarr store that is there. Anything else is never touched.
+    strict : bool
+        Refuse a source that is not the published file, by its SHA-256.
+    workers : int, optional
+        Blocks at work at once, at most; by default ``COP_ZARR_WORKERS`` or 4, and no more than the
+        machine has processors.
+    memory : int
+        Bytes of memory to stay within.
+    source_options, storage_options : mapping, optional
+        Passed to the fsspec filesystem of the source's and of the store's URL.
+    progress : callable, optional
+        Called with the decoded bytes done and the decoded bytes in all.
+
+    Returns
+    -------
+    IngestReport
+
+    Raises
+    ------
+    SourceNotFoundError, DownloadError
+        If there is no source, or it could not be had.
+    SourceError
+        If the source is not a GeoTIFF that can be ingested, or damaged; see :mod:`cop_zarr.geotiff`.
+    MemoryLimitError
+        If its layout needs more memory than allowed.
+    StoreExistsError
+        If the place is taken.
+    StorageError
+        If the store cannot be written.
+
+    Nothing is left behind in any of these cases.
+    """
+    target = folder(_target(store), storage_options)
+    _refuse_taken(target, overwrite)
+    with (
+        located(source, source_options, download=True) as (path, url),
+        GeoTiff(path, url) as tiff,
+        _hashing(path) as sha256,
+    ):
+        plan, blocks = _plan(tiff, path, url, target.url, workers, memory)
+        if strict:
+            _refuse_unpublished(url, sha256.result())
+        with target.staged() as staging:
+            writer = _Writer(plan.layout, staging)
+            _run(tiff, blocks, writer, plan.workers, progress)
+            report = writer.finish(_provenance(plan, sha256.result()), target.url)
+    default_store.cache_clear()
+    return report
+
+
+class _Writer:
+    """Encodes and writes chunks, and keeps what the store must know of them. Thread-safe."""
+
+    def __init__(self, layout: Layout, target: Folder) -> None:
+        self._layout = layout
+        self._target = target
+        self._valid = np.zeros(layout.grid.shape, bool)
+        self._integrity = np.zeros((2, *layout.chunk_grid), "<u4")
+
+    def write(self, block: Block, cells: np.ndarray) -> None:
+        """Write the chunks of one block; blocks never share a chunk."""
+        size = self._layout.chunk_cells
+        # A chunk is stored if any bit of it is set: a lone -0.0 is no data, and yet comes back as it was.
+        held = cells.view("u4").any(axis=2)
+        for row in range(block.row, block.row_stop, size):
+            for col in range(block.col, block.col_stop, size):
+                rows, cols = (
+                    slice(row - block.row, row - block.row + size),
+                    slice(col - block.col, col - block.col + size),
+                )
+                if held[rows, cols].any():
+                    self._write_chunk(row // size, col // size, cells[rows, cols])
+
+    def _write_chunk(self, row: int, col: int, cells: np.ndarray) -> None:
+        """Write one chunk; at the grid's edge it is filled up with zeros."""
+        height, width, _ = cells.shape
+        full = (height, width) == (self._layout.chunk_cells,) * 2
+        chunk = np.empty(self._layout.stored_shape, "<f4") if full else np.zeros(
+            self._layout.stored_shape, "<f4"
+        )
+        chunk[:width, :height] = cells.transpose(1, 0, 2)
+        data = encode(chunk)
+        self._target.write(self._layout.chunk_key(row, col), data)
+        window = self._layout.chunk_window(row, col)
+        inside = np.s_[window.row : window.row_stop, window.col : window.col_stop]
+        self._valid[inside] = chunk[:width, :height].any(axis=2).T
+        self._integrity[:, row, col] = len(data), crc32c(data)
+
+    def finish(self, source: dict[str, Any], url: str) -> IngestReport:
+        """Write everything else, ``zarr.json`` last."""
+        objects = documents(self._layout, source, _now(), self._valid, self._integrity)
+        for key, data in objects.items():
+            self._target.write(key, data)
+        lengths = self._integrity[0]
+        return IngestReport(
+            store=url,
+            source=source,
+            valid_cells=int(self._valid.sum()),
+            total_cells=self._layout.grid.whole.cells,
+            chunks_stored=int((lengths > 0).sum()),
+            chunks_total=lengths.size,
+            store_bytes=int(lengths.sum(dtype="i8")) + sum(map(len, objects.values())),
+        )
+
+
+def _plan(
+    tiff: GeoTiff, path: Path, url: str, store: str, workers: int | None, memory: int
+) -> tuple[IngestPlan, list[Block]]:
+    info = tiff.info
+    layout = Layout(info.grid, info.bands)
+    if memory <= BASE_BYTES:
+        raise MemoryLimitError(
+            f"memory must be more than the {BASE_BYTES >> 20} MiB that an ingest takes before it reads "
+            f"anything; got {memory / 2**20:,.0f} MiB"
+        )
+    blocks = tiff.blocks(layout.chunk_cells, memory - BASE_BYTES)
+    worst = max(map(tiff.block_memory, blocks))
+    wanted = min(settings.workers(workers), os.cpu_count() or 1, len(blocks))
+    count = min(wanted, (memory - BASE_BYTES) // worst)
+    plan = IngestPlan(
+        source=url,
+        store=redact(store),
+        info=info,
+        source_bytes=path.stat().st_size,
+        layout=layout,
+        blocks=len(blocks),
+        workers=count,
+        memory_bytes=BASE_BYTES + count * worst,
+        store_bytes=int(info.grid.whole.cells * LAND_SHARE * info.bands * 4 * STORED_RATIO),
+    )
+    return plan, blocks
+
+
+def _run(
+    tiff: GeoTiff, blocks: list[Block], writer: _Writer, workers: int, progress: Progress | None
+) -> None:
+    """Take every block through the writer; the first failure stops the others."""
+    cell_bytes = tiff.info.bands * 4
+    total, done, lock = tiff.info.grid.whole.cells * cell_bytes, 0, threading.Lock()
+
+    def work(block: Block) -> None:
+        nonlocal done
+        writer.write(block, tiff.read(block))
+        with lock:
+            done += block.cells * cell_bytes
+            if progress:
+                progress(done, total)
+
+    with ThreadPoolExecutor(workers, "cop-zarr-ingest") as pool:
+        futures = [pool.submit(work, block) for block in blocks]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    for future in futures:
+        if not future.cancelled():
+            future.result()
+
+
+def _target(store: str | os.PathLike[str] | None) -> str:
+    return os.fspath(store) if store is not None else settings.store_url()
+
+
+def _refuse_taken(target: Folder, overwrite: bool) -> None:
+    """Refuse a place that holds anything but a store that may be replaced."""
+    names = target.names()
+    if not names:
+        return
+    try:
+        ours = is_store(target.read(ROOT))
+    except FileNotFoundError:
+        ours = False
+    foreign = sorted(set(names) - TOP_LEVEL)
+    if not ours or foreign:
+        what = f"holds {', '.join(foreign[:3])}" if ours else "is not a cop-zarr store"
+        raise StoreExistsError(f"{target.url} exists and {what}; name another place for the store")
+    if not overwrite:
+        raise StoreExistsError(
+            f"{target.url} is a store already; replace it with --overwrite (overwrite=True)"
+        )
+
+
+def _refuse_unpublished(url: str, sha256: str) -> None:
+    if sha256 != product.SHA256:
+        raise SourceError(
+            f"{url} is not the published file: its SHA-256 is {sha256}, the published one "
+            f"{product.SHA256}; without --strict (strict=True) it is ingested, and recorded as unpublished"
+        )
+
+
+@contextmanager
+def _hashing(path: Path) -> Iterator[Future[str]]:
+    """Hash a file beside the work in hand."""
+    with ThreadPoolExecutor(1, "cop-zarr-hash") as pool:
+        yield pool.submit(sha256_of, path)
+
+
+def _provenance(plan: IngestPlan, sha256: str) -> dict[str, Any]:
+    info = plan.info
+    return {
+        "url": plan.source,
+        "bytes": plan.source_bytes,
+        "sha256": sha256,
+        "published": sha256 == product.SHA256,
+        "synthetic": info.synthetic,
+        "container": f"{info.dtype}, {info.layout}, compression {info.compression}, "
+        f"predictor {info.predictor}",
+    }
+
+
+def _now() -> str:
+    """The time, or the one that SOURCE_DATE_EPOCH fixes for reproducible bytes."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    when = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    return when.isoformat(timespec="seconds")

@@ -1,0 +1,264 @@
+"""The tree of a store: names, chunk sizes, codecs, keys, and how to recognise one.
+
+A store is one Zarr v3 group; ``docs/store-format.md`` is its specification::
+
+    zarr.json                    group: conventions, provenance, consolidated metadata, object table
+    embedding/c/0/I/J            float32 (band, latitude, longitude), chunks of 8 x 8 cells, every band
+    valid/c/0/0                  bool    (latitude, longitude), False where all bands are 0
+    latitude/c/0  longitude/c/0  float64 cell centres in degrees
+    band/c/0                     int32   0 … bands - 1
+    spatial_ref/c                int32   scalar that carries the CRS (CF grid mapping)
+    integrity/embedding/c/0/0/0  uint32  (2, chunk rows, chunk cols): length and CRC-32C of each chunk
+
+A chunk of ``embedding`` without a single set bit is not written, and its length in the integrity table is
+0. Any other absent chunk is damage. A store is trusted from the root down: ``zarr.json`` holds its own
+SHA-256 and the length and CRC-32C of every small object, the integrity table those of every chunk.
+
+This module knows what a store must look like and reads that from ``zarr.json``; it does no I/O and
+imports no Zarr library, so that opening a store costs next to nothing. Documents are written by
+:mod:`cop_zarr.metadata`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cop_zarr.errors import CopZarrError, FormatVersionError, StoreError
+from cop_zarr.grid import Grid, Window, split_columns
+
+FORMAT = "cop-zarr"
+FORMAT_VERSION = 1
+ATTRIBUTE = "cop_zarr"
+"""The root attribute that holds format, provenance and object table."""
+
+ROOT = "zarr.json"
+EMBEDDING = "embedding"
+VALID = "valid"
+LATITUDE = "latitude"
+LONGITUDE = "longitude"
+BAND = "band"
+SPATIAL_REF = "spatial_ref"
+INTEGRITY = "integrity"
+DIMENSIONS = (BAND, LATITUDE, LONGITUDE)
+TOP_LEVEL = {ROOT, EMBEDDING, VALID, LATITUDE, LONGITUDE, BAND, SPATIAL_REF, INTEGRITY}
+
+VALID_CHUNK = "valid/c/0/0"
+INTEGRITY_CHUNK = "integrity/embedding/c/0/0/0"
+
+CHUNK_CELLS = 8
+"""Rows and columns of a chunk, chosen by benchmarks/chunking.py; docs/store-format.md has its table."""
+
+TRANSPOSE_ORDER = (2, 1, 0)
+"""Stored axes are (longitude, latitude, band): the only pixel-interleaved order that GDAL 3.12 and all
+other readers agree on, because it is its own inverse (docs/store-format.md)."""
+
+BLOSC = {"cname": "lz4", "clevel": 5, "shuffle": "bitshuffle", "typesize": 4, "blocksize": 0}
+"""Codec of ``embedding``, chosen by the same table."""
+
+MAX_BANDS = 65_535
+"""A TIFF's SamplesPerPixel is a 16-bit number: no source has more, and no store may claim more."""
+
+OBJECT_ATTRIBUTE = "objects"
+DIGEST_ATTRIBUTE = "sha256"
+
+
+@dataclass(frozen=True)
+class ChunkPart:
+    """The part of one chunk that falls into a window.
+
+    Attributes
+    ----------
+    row, col : int
+        The chunk's place in the chunk grid.
+    inside : tuple of slice
+        Rows and columns within the chunk.
+    target : tuple of slice
+        Rows and columns within the window.
+    """
+
+    row: int
+    col: int
+    inside: tuple[slice, slice]
+    target: tuple[slice, slice]
+
+    @property
+    def cells(self) -> int:
+        """Number of cells in this part."""
+        rows, cols = self.inside
+        return int((rows.stop - rows.start) * (cols.stop - cols.start))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an embedding array of ``bands`` on ``grid`` is cut into chunks."""
+
+    grid: Grid
+    bands: int
+    chunk_cells: int = CHUNK_CELLS
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of ``embedding``: (band, latitude, longitude)."""
+        return self.bands, *self.grid.shape
+
+    @property
+    def chunk_grid(self) -> tuple[int, int]:
+        """Number of chunk rows and chunk columns."""
+        rows, cols = self.grid.shape
+        return -(-rows // self.chunk_cells), -(-cols // self.chunk_cells)
+
+    @property
+    def stored_shape(self) -> tuple[int, int, int]:
+        """Shape of a decoded chunk as it is stored: (longitude, latitude, band)."""
+        return self.chunk_cells, self.chunk_cells, self.bands
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Size of a decoded chunk in bytes."""
+        return self.chunk_cells * self.chunk_cells * self.bands * 4
+
+    def chunk_key(self, row: int, col: int) -> str:
+        """Key of a chunk object within the store."""
+        return f"{EMBEDDING}/c/0/{row}/{col}"
+
+    def chunk_window(self, row: int, col: int) -> Window:
+        """Cells of the grid that a chunk holds; fewer than a full chunk at the south and east edge."""
+        size, (rows, cols) = self.chunk_cells, self.grid.shape
+        return Window(
+            row * size, min((row + 1) * size, rows), col * size, min((col + 1) * size, cols)
+        )
+
+    def parts(self, window: Window) -> Iterator[ChunkPart]:
+        """Cut a window along the chunk edges, chunk row by chunk row; a wrapped one is followed around."""
+        size = self.chunk_cells
+        for chunk_row, rows, target_rows in _cut(slice(window.row, window.row_stop), 0, size):
+            for run, offset in split_columns(window, self.grid.cols):
+                for chunk_col, cols, target_cols in _cut(run, offset.start, size):
+                    yield ChunkPart(chunk_row, chunk_col, (rows, cols), (target_rows, target_cols))
+
+
+@dataclass(frozen=True)
+class ObjectRecord:
+    """What an object of the store must be: its length in bytes and its CRC-32C."""
+
+    length: int
+    crc32c: int
+
+
+@dataclass(frozen=True)
+class StoreDocument:
+    """What ``zarr.json`` says of a store, checked.
+
+    Attributes
+    ----------
+    layout : Layout
+        Grid, bands and chunks.
+    objects : dict of str to ObjectRecord
+        Every object apart from ``zarr.json`` itself and the chunks of ``embedding``.
+    record : dict
+        The ``cop_zarr`` attribute: format, provenance, product.
+    sha256 : str
+        Digest of the document without this digest: the identity of the store.
+    """
+
+    layout: Layout
+    objects: dict[str, ObjectRecord]
+    record: dict[str, Any]
+    sha256: str
+
+
+def digest(document: dict[str, Any]) -> str:
+    """SHA-256 (hex) of a root document's canonical JSON, leaving out the place where it is kept."""
+    attributes = dict(document["attributes"])
+    attributes[ATTRIBUTE] = {
+        key: value for key, value in attributes[ATTRIBUTE].items() if key != DIGEST_ATTRIBUTE
+    }
+    canonical = json.dumps(
+        {**document, "attributes": attributes}, sort_keys=True, separators=(",", ":")
+    )
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def is_store(data: bytes) -> bool:
+    """Whether bytes are the ``zarr.json`` of a cop-zarr store of any version, whole or not."""
+    try:
+        return bool(json.loads(data)["attributes"][ATTRIBUTE]["format"] == FORMAT)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def parse(data: bytes) -> StoreDocument:
+    """Read a store's ``zarr.json``.
+
+    Parameters
+    ----------
+    data : bytes
+        The root document. It is not trusted.
+
+    Returns
+    -------
+    StoreDocument
+
+    Raises
+    ------
+    StoreError
+        If it is not the document of a cop-zarr store, or not as it was written.
+    FormatVersionError
+        If a newer cop-zarr wrote it.
+    """
+    if not is_store(data):
+        raise StoreError("its zarr.json is not that of a cop-zarr store")
+    document = json.loads(data)
+    record = document["attributes"][ATTRIBUTE]
+    version = record.get("version")
+    if not isinstance(version, int) or version < 1:
+        raise StoreError(f"its zarr.json names no format version: {version!r}")
+    if version > FORMAT_VERSION:
+        raise FormatVersionError(
+            f"it has {FORMAT} format version {version}, and this cop-zarr reads up to version "
+            f"{FORMAT_VERSION}: pip install --upgrade cop-zarr"
+        )
+    sha256 = digest(document)
+    if record.get(DIGEST_ATTRIBUTE) != sha256:
+        raise StoreError("its zarr.json is damaged, or was edited: it does not match its own SHA-256")
+    try:
+        layout = _layout(document)
+        objects = {key: ObjectRecord(*entry) for key, entry in record[OBJECT_ATTRIBUTE].items()}
+    except (KeyError, TypeError, ValueError, AttributeError, CopZarrError) as error:
+        raise StoreError(f"its zarr.json is not as the format says: {error!r}") from error
+    return StoreDocument(layout, objects, record, sha256)
+
+
+def _layout(document: dict[str, Any]) -> Layout:
+    """Find grid and bands in a root document, and insist on this format's own chunks and codecs."""
+    array = document["consolidated_metadata"]["metadata"][EMBEDDING]
+    bands, rows, cols = array["shape"]
+    transform = document["attributes"]["spatial:transform"]
+    layout = Layout(Grid.from_corner(transform[2], transform[5], rows, cols), bands)
+    chunk_shape = array["chunk_grid"]["configuration"]["chunk_shape"]
+    codecs = {codec["name"]: codec.get("configuration", {}) for codec in array["codecs"]}
+    expected = {
+        "transpose": {"order": list(TRANSPOSE_ORDER)},
+        "bytes": {"endian": "little"},
+        "blosc": BLOSC,
+    }
+    if not 0 < bands <= MAX_BANDS:
+        raise ValueError(f"{bands} bands")
+    if array["data_type"] != "float32" or codecs != expected:
+        raise ValueError(f"{array['data_type']} with codecs {list(codecs)}")
+    if chunk_shape != [bands, layout.chunk_cells, layout.chunk_cells]:
+        raise ValueError(f"chunks of {chunk_shape}")
+    return layout
+
+
+def _cut(run: slice, offset: int, size: int) -> Iterator[tuple[int, slice, slice]]:
+    """Cut a run of cells at multiples of ``size``: chunk index, slice in the chunk, slice from ``offset``."""
+    for index in range(run.start // size, -(-run.stop // size)):
+        first, stop = max(run.start, index * size), min(run.stop, (index + 1) * size)
+        shift = offset - run.start
+        inside = slice(first - index * size, stop - index * size)
+        yield index, inside, slice(first + shift, stop + shift)

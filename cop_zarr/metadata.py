@@ -1,0 +1,233 @@
+"""Write what a store says about itself: every object apart from the embedding's chunks.
+
+zarr-python writes the documents and the small arrays, in memory, so that they are what any Zarr reader
+expects; this module adds the object table and the root document's own digest. Attributes follow CF 1.11
+and the GeoZarr conventions ``proj:``, ``spatial:`` and ``geoemb:``.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import Any
+
+import numpy as np
+import zarr
+from pyproj import CRS
+from zarr.codecs import BloscCodec, BytesCodec, TransposeCodec
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore
+
+from cop_zarr import layout as names
+from cop_zarr import product
+from cop_zarr.chunks import crc32c
+from cop_zarr.grid import Affine
+from cop_zarr.layout import Layout
+from cop_zarr.version import __version__
+
+GEO_CONVENTIONS: list[dict[str, str]] = [
+    {
+        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/geo-proj/refs/tags/v1/schema.json",
+        "spec_url": "https://github.com/zarr-conventions/geo-proj/blob/v1/README.md",
+        "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
+        "name": "proj:",
+        "description": "Coordinate reference system information for geospatial data",
+    },
+    {
+        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/spatial/refs/tags/v1/schema.json",
+        "spec_url": "https://github.com/zarr-conventions/spatial/blob/v1/README.md",
+        "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
+        "name": "spatial:",
+        "description": "Spatial coordinate information",
+    },
+]
+"""Names and addresses as rioxarray 0.23 and the conventions' registries have them."""
+
+EMBEDDING_CONVENTION = {
+    "schema_url": "https://raw.githubusercontent.com/geo-embeddings/embeddings-zarr-convention/"
+    "refs/tags/v1/schema.json",
+    "spec_url": "https://github.com/geo-embeddings/embeddings-zarr-convention/blob/v1/README.md",
+    "uuid": "61c12cc5-0e28-4056-999a-480cf3fb7e4c",
+    "name": "geoemb:",
+    "description": "Geoembeddings convention for geospatial embedding arrays with model provenance",
+}
+
+
+def documents(
+    layout: Layout,
+    source: dict[str, Any],
+    created: str,
+    valid: np.ndarray,
+    integrity: np.ndarray,
+) -> dict[str, bytes]:
+    """Make every object of a store apart from the embedding's chunks.
+
+    Parameters
+    ----------
+    layout : Layout
+        Grid, bands and chunks.
+    source : dict
+        Provenance of the values, JSON-ready.
+    created : str
+        When, ISO 8601.
+    valid : ndarray
+        bool, ``(rows, cols)``: cells with data.
+    integrity : ndarray
+        uint32, ``(2, chunk rows, chunk cols)``: length and CRC-32C of each chunk.
+
+    Returns
+    -------
+    dict of str to bytes
+        Objects by key. ``zarr.json`` comes last: a place without it is not a store, so it must be the
+        last to be written.
+    """
+    written: dict[str, Buffer] = {}
+    store = MemoryStore(written)
+    root = zarr.create_group(store, zarr_format=3, attributes=_group_attributes(layout, source, created))
+    _embedding(root, layout)
+    _coordinates(root, layout)
+    cells = layout.grid.shape
+    _small(root, names.VALID, valid, names.DIMENSIONS[1:], cells, _valid_attributes(layout))
+    group = root.create_group(names.INTEGRITY)
+    _small(group, names.EMBEDDING, integrity, ("record", "chunk_row", "chunk_col"), integrity.shape, {})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
+        zarr.consolidate_metadata(store)
+    objects = {key: written[key].to_bytes() for key in sorted(written)}
+    document = json.loads(objects.pop(names.ROOT))
+    record = document["attributes"][names.ATTRIBUTE]
+    record[names.OBJECT_ATTRIBUTE] = {key: [len(data), crc32c(data)] for key, data in objects.items()}
+    record[names.DIGEST_ATTRIBUTE] = names.digest(document)
+    objects[names.ROOT] = json.dumps(document, indent=2, allow_nan=False).encode()
+    return objects
+
+
+def _embedding(root: zarr.Group, layout: Layout) -> None:
+    root.create_array(
+        names.EMBEDDING,
+        shape=layout.shape,
+        chunks=(layout.bands, layout.chunk_cells, layout.chunk_cells),
+        dtype="float32",
+        filters=[TransposeCodec(order=names.TRANSPOSE_ORDER)],
+        serializer=BytesCodec(endian="little"),
+        compressors=[BloscCodec(**names.BLOSC)],
+        fill_value=0.0,
+        dimension_names=names.DIMENSIONS,
+        attributes={
+            "long_name": "Copernicus-FM embedding",
+            "units": "1",
+            "grid_mapping": names.SPATIAL_REF,
+            "coordinates": names.SPATIAL_REF,
+            "ancillary_variables": names.VALID,
+            "comment": "A cell without data is 0 in every band; see 'valid'.",
+            **_geo_attributes(layout),
+        },
+    )
+
+
+def _coordinates(root: zarr.Group, layout: Layout) -> None:
+    """Latitude, longitude, band and the grid mapping."""
+    grid = layout.grid
+    axes: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
+        names.LATITUDE: (
+            grid.latitudes,
+            {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
+        ),
+        names.LONGITUDE: (
+            grid.longitudes,
+            {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
+        ),
+        names.BAND: (
+            np.arange(layout.bands, dtype="i4"),
+            {"long_name": "embedding dimension", "units": "1"},
+        ),
+    }
+    for name, (values, attributes) in axes.items():
+        _small(root, name, values, (name,), values.shape, attributes)
+    mapping = {**CRS.from_user_input(product.CRS).to_cf(), "GeoTransform": _gdal(grid.transform())}
+    _small(root, names.SPATIAL_REF, np.zeros((), "i4"), (), (), mapping)
+
+
+def _small(
+    group: zarr.Group,
+    name: str,
+    values: np.ndarray,
+    dimensions: tuple[str, ...],
+    chunks: tuple[int, ...],
+    attributes: dict[str, Any],
+) -> None:
+    """Write an array that lies in a single chunk, with the embedding's compressor."""
+    compressor = BloscCodec(**{**names.BLOSC, "typesize": values.itemsize})
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        chunks=chunks,
+        dtype=values.dtype,
+        serializer=BytesCodec(endian="little" if values.itemsize > 1 else None),
+        compressors=[compressor],
+        fill_value=0,
+        dimension_names=dimensions,
+        attributes=attributes,
+        config={"write_empty_chunks": True},
+    )
+    array[...] = values
+
+
+def _group_attributes(layout: Layout, source: dict[str, Any], created: str) -> dict[str, Any]:
+    made_up = "SYNTHETIC STAND-IN for " if source["synthetic"] else ""
+    geo = _geo_attributes(layout)
+    return {
+        "Conventions": "CF-1.11",
+        "title": f"{made_up}Copernicus-Embed, {product.YEAR}, on the ERA5 0.25° grid",
+        "source": source["url"],
+        "references": product.CITATION,
+        "license": product.LICENSE,
+        "history": f"{created}: written by cop-zarr {__version__}",
+        **geo,
+        "zarr_conventions": [*geo["zarr_conventions"], EMBEDDING_CONVENTION],
+        "geoemb:type": "pixel",
+        "geoemb:dimensions": layout.bands,
+        "geoemb:model": product.MODEL_URL,
+        "geoemb:source_data": [product.PRETRAIN_URL],
+        "geoemb:data_type": "float32",
+        "geoemb:spatial_layout": "global",
+        "geoemb:build_version": __version__,
+        names.ATTRIBUTE: {
+            "format": names.FORMAT,
+            "version": names.FORMAT_VERSION,
+            "created": created,
+            "cop_zarr_version": __version__,
+            "year": product.YEAR,
+            "license": product.LICENSE,
+            "citation": product.CITATION,
+            "source": source,
+        },
+    }
+
+
+def _geo_attributes(layout: Layout) -> dict[str, Any]:
+    bounds = layout.grid.bounds
+    return {
+        "zarr_conventions": GEO_CONVENTIONS,
+        "proj:code": product.CRS,
+        "spatial:dimensions": [names.LATITUDE, names.LONGITUDE],
+        "spatial:transform": list(layout.grid.transform()),
+        "spatial:bbox": [bounds.west, bounds.south, bounds.east, bounds.north],
+        "spatial:shape": list(layout.grid.shape),
+        "spatial:registration": "pixel",
+    }
+
+
+def _valid_attributes(layout: Layout) -> dict[str, Any]:
+    return {
+        "long_name": "cell has data",
+        "grid_mapping": names.SPATIAL_REF,
+        "coordinates": names.SPATIAL_REF,
+        **_geo_attributes(layout),
+    }
+
+
+def _gdal(transform: Affine) -> str:
+    """An affine transform as GDAL's six numbers in GDAL's order."""
+    a, b, c, d, e, f = transform
+    return " ".join(str(number) for number in (c, a, b, f, d, e))

@@ -1,0 +1,40 @@
+"""The environment variables that cop-zarr reads, with their defaults."""
+
+from __future__ import annotations
+
+import os
+
+from cop_zarr.errors import InputError
+
+STORE_VARIABLE = "COP_ZARR_STORE"
+SOURCE_VARIABLE = "RS_EMBED_COP_DIR"
+WORKERS_VARIABLE = "COP_ZARR_WORKERS"
+
+
+def store_url() -> str:
+    """The store that is meant when none is named: ``COP_ZARR_STORE``."""
+    return os.environ.get(STORE_VARIABLE) or "data/copernicus_embed.zarr"
+
+
+def source_folder() -> str:
+    """The folder of the GeoTIFF: ``RS_EMBED_COP_DIR``, the variable of rs-embed."""
+    return os.environ.get(SOURCE_VARIABLE) or "data/copernicus_embed"
+
+
+def workers(given: int | None = None) -> int:
+    """Threads at work at once: the argument if given, else ``COP_ZARR_WORKERS``, else 4.
+
+    Raises
+    ------
+    InputError
+        If it is not a whole number of at least 1.
+    """
+    value: object = given if given is not None else os.environ.get(WORKERS_VARIABLE) or 4
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = 0
+    if number < 1:
+        name = "workers" if given is not None else WORKERS_VARIABLE
+        raise InputError(f"{name} must be a whole number of at least 1; got {value!r}")
+    return number

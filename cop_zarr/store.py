@@ -1,0 +1,233 @@
+"""Open a store and ask it."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+from cop_zarr import product, queries, settings
+from cop_zarr.chunks import ChunkReader
+from cop_zarr.errors import StoreError, StoreNotFoundError
+from cop_zarr.grid import Grid
+from cop_zarr.layout import ROOT, StoreDocument, parse
+from cop_zarr.queries import MAX_BYTES, Embedding, Output, Pooling
+from cop_zarr.roi import Roi, footprint
+from cop_zarr.storage import StorageOptions, folder
+from cop_zarr.version import __version__
+
+
+class Store:
+    """An open store; make one with :func:`open`.
+
+    A store is immutable: it is read once when it is opened, and everything read later must be what it
+    said then. Safe to use from several threads at once.
+
+    Attributes
+    ----------
+    grid : Grid
+        Where its cells are.
+    bands : int
+        Length of one embedding: 768 for the published product.
+    """
+
+    def __init__(self, reader: ChunkReader, document: StoreDocument) -> None:
+        self._reader = reader
+        self._document = document
+        self.grid: Grid = document.layout.grid
+        self.bands: int = document.layout.bands
+
+    def __repr__(self) -> str:
+        rows, cols = self.grid.shape
+        made_up = ", synthetic" if self.source["synthetic"] else ""
+        return f"<cop_zarr.Store {self.url}: {self.bands} bands, {rows} x {cols} cells{made_up}>"
+
+    @property
+    def url(self) -> str:
+        """Where the store is, without credentials."""
+        return self._reader.folder.url
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """Where the values come from: url, bytes, sha256, published, synthetic, container."""
+        return dict(self._document.record["source"])
+
+    @cached_property
+    def valid(self) -> np.ndarray:
+        """The mask of cells with data: bool, shape ``(rows, cols)``, not writeable."""
+        mask = self._reader.valid()
+        mask.flags.writeable = False
+        return mask
+
+    def query(
+        self,
+        roi: Roi,
+        *,
+        year: int = product.YEAR,
+        output: Output = "pooled",
+        pooling: Pooling = "mean",
+        max_bytes: int = MAX_BYTES,
+    ) -> Embedding:
+        """Answer for a region with one pooled vector, or with the grid of its cells.
+
+        Every cell that the region touches counts once; cells without data count as the zeros they hold.
+
+        Parameters
+        ----------
+        roi : BBox, PointBuffer or sequence of float
+            The region; four numbers are (minlon, minlat, maxlon, maxlat) in degrees.
+        year : int
+            2021, the only year of the product.
+        output : {"pooled", "grid"}
+            One vector, or every cell.
+        pooling : {"mean", "max"}
+            How cells become one vector.
+        max_bytes : int
+            Largest grid to return. Pooling is not limited: it streams.
+
+        Returns
+        -------
+        Embedding
+            ``data`` is float32: ``(bands,)`` if pooled, ``(bands, rows, cols)`` with north up if a grid.
+
+        Raises
+        ------
+        RegionError
+            If the region is malformed, or wholly outside the store.
+        SubcellError
+            If it is narrower or lower than one cell of 0.25°.
+        YearError, InputError
+            If another argument is not one of those above.
+        ResultTooLargeError
+            If a grid would take more than ``max_bytes``.
+        ChunkError
+            If a chunk under the region is absent or damaged.
+        StorageError
+            If the store cannot be read.
+
+        Examples
+        --------
+        >>> store = getfixture("store")
+        >>> store.query((120, 30, 122, 32)).data.shape
+        (16,)
+        >>> store.query((120, 30, 122, 32), output="grid").data.shape
+        (16, 9, 9)
+        """
+        queries.check_options(year, output, pooling)
+        plan = queries.plan(self._reader, footprint(roi))
+        if output == "grid":
+            data = queries.grid(self._reader, plan.window, max_bytes)
+        else:
+            data = queries.pooled(self._reader, plan.window, pooling)
+        valid = queries.window_of(self.valid, plan.window)
+        meta = {
+            "model": product.MODEL,
+            "year": product.YEAR,
+            **queries.describe(plan, self.grid.transform(plan.window), data.shape, valid),
+            "output": output,
+            "pooling": pooling if output == "pooled" else None,
+            "weights": None,
+            "empty": "include",
+            "output_crs": product.CRS,
+            "product_resolution_deg": [product.STEP_DEG, product.STEP_DEG],
+            "source": self.source["url"],
+            "source_sha256": self.source["sha256"],
+            "synthetic": self.source["synthetic"],
+            "store": self.url,
+            "cop_zarr_version": __version__,
+        }
+        return Embedding(data=data, valid=valid, meta=meta)
+
+    def info(self) -> dict[str, Any]:
+        """What the store says about itself, JSON-ready: grid, chunks, sizes, source, licence."""
+        layout, record = self._document.layout, self._document.record
+        lengths = self._reader.lengths
+        return {
+            "store": self.url,
+            "format": f"{record['format']} {record['version']}",
+            "bands": self.bands,
+            "shape": list(self.grid.shape),
+            "bounds": list(self.grid.bounds),
+            "crs": product.CRS,
+            "resolution_deg": product.STEP_DEG,
+            "year": product.YEAR,
+            "valid_cells": int(self.valid.sum()),
+            "total_cells": self.grid.whole.cells,
+            "chunk_cells": [layout.chunk_cells, layout.chunk_cells],
+            "chunks_stored": int((lengths > 0).sum()),
+            "chunks_total": lengths.size,
+            "stored_bytes": int(lengths.sum(dtype=np.int64)),
+            "array_bytes": int(np.prod(layout.shape, dtype=np.int64)) * 4,
+            "source": self.source,
+            "created": record["created"],
+            "created_by": f"cop-zarr {record['cop_zarr_version']}",
+            "license": product.LICENSE,
+            "citation": product.CITATION,
+            "sha256": self._document.sha256,
+        }
+
+
+def open(  # the verb of the contract; module-qualified it cannot be mistaken
+    url: str | os.PathLike[str] | None = None,
+    *,
+    storage_options: StorageOptions | None = None,
+    workers: int | None = None,
+) -> Store:
+    """Open a store.
+
+    Parameters
+    ----------
+    url : str or path, optional
+        A path or any fsspec URL; by default what ``COP_ZARR_STORE`` names, or
+        ``data/copernicus_embed.zarr``.
+    storage_options : mapping, optional
+        Passed to the fsspec filesystem of a URL.
+    workers : int, optional
+        Chunks read at once, at most; by default ``COP_ZARR_WORKERS``, or 4.
+
+    Returns
+    -------
+    Store
+
+    Raises
+    ------
+    StoreNotFoundError
+        If nothing is there.
+    StoreError
+        If what is there is not a whole cop-zarr store, is damaged, or of a newer format.
+    StorageError
+        If it cannot be read.
+    """
+    where = folder(os.fspath(url) if url is not None else settings.store_url(), storage_options)
+    count = settings.workers(workers)
+    try:
+        root = where.read(ROOT)
+    except FileNotFoundError:
+        if where.names():
+            raise StoreError(
+                f"{where.url} is not a cop-zarr store: it has no {ROOT}, or an ingest into it has not ended"
+            ) from None
+        raise StoreNotFoundError(
+            f"there is no store at {where.url}; make one with: cop-zarr ingest SOURCE {where.url}"
+        ) from None
+    try:
+        document = parse(root)
+    except StoreError as error:
+        raise type(error)(f"cannot open {where.url}: {error}") from error
+    return Store(ChunkReader(where, document, count), document)
+
+
+def query(roi: Roi, **options: Any) -> Embedding:
+    """Ask the default store: :meth:`Store.query` on what ``COP_ZARR_STORE`` names, opened once.
+
+    The store is opened anew when the variable changes or :func:`cop_zarr.ingest` replaces it.
+    """
+    return default_store(settings.store_url()).query(roi, **options)
+
+
+@lru_cache(maxsize=1)
+def default_store(url: str) -> Store:
+    """Open the default store, once."""
+    return open(url)

@@ -1,0 +1,300 @@
+"""Prove a store right: its structure, every object's checksum, and every value against its source."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cop_zarr import settings
+from cop_zarr.chunks import ChunkReader, DamageError
+from cop_zarr.errors import ChunkError, InputError, MemoryLimitError
+from cop_zarr.geotiff import Block, GeoTiff
+from cop_zarr.grid import Window
+from cop_zarr.ingestion import BASE_BYTES, MEMORY_BYTES
+from cop_zarr.layout import BAND, LATITUDE, LONGITUDE, ROOT, StoreDocument
+from cop_zarr.source import located
+from cop_zarr.storage import Progress, StorageOptions
+from cop_zarr.store import open as open_store
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a store.
+
+    Attributes
+    ----------
+    key : str
+        The object concerned, within the store.
+    message : str
+        What is wrong with it.
+    bbox : tuple of float or None
+        For a chunk of the embedding, where on Earth: (west, south, east, north) in degrees.
+    """
+
+    key: str
+    message: str
+    bbox: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class VerificationReport:
+    """What a verification found.
+
+    Attributes
+    ----------
+    store : str
+        The store that was verified.
+    source : str or None
+        The source that its values were compared with.
+    objects_checked : int
+        Objects whose length and checksum were compared with the record.
+    chunks_checked : int
+        Of these, chunks of the embedding; each was decoded too.
+    values_compared : int
+        Numbers compared with the source, bit for bit.
+    valid_cells : int
+        Cells with data.
+    problems : list of Problem
+        What is wrong; empty if nothing is.
+    """
+
+    store: str
+    source: str | None
+    objects_checked: int
+    chunks_checked: int
+    values_compared: int
+    valid_cells: int
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def verify(
+    store: str | os.PathLike[str] | None = None,
+    source: str | os.PathLike[str] | None = None,
+    *,
+    workers: int | None = None,
+    memory: int = MEMORY_BYTES,
+    storage_options: StorageOptions | None = None,
+    source_options: StorageOptions | None = None,
+    progress: Progress | None = None,
+) -> VerificationReport:
+    """Check a store, all of it.
+
+    Without a source: every object against its recorded length and CRC-32C, every chunk decoded,
+    ``valid`` and the coordinates against the data, no object too many. With one: every value, too, bit
+    for bit.
+
+    Parameters
+    ----------
+    store : str or path, optional
+        A path or an fsspec URL; by default what ``COP_ZARR_STORE`` names.
+    source : str or path, optional
+        The GeoTIFF that the store was made from.
+    workers, memory, storage_options, source_options, progress
+        As for :func:`cop_zarr.ingest`.
+
+    Returns
+    -------
+    VerificationReport
+
+    Raises
+    ------
+    StoreNotFoundError, StoreError, StorageError
+        If the store cannot be opened at all. Damage inside an open store is reported, not raised.
+    SourceError
+        If the source cannot be read.
+    InputError
+        If the source is of another grid or number of bands than the store.
+    """
+    opened = open_store(store, storage_options=storage_options, workers=workers)
+    check = _Check(opened._reader, opened._document, progress)
+    check.small_objects()
+    check.listing()
+    if source is None:
+        threads = min(settings.workers(workers), os.cpu_count() or 1)
+        check.run(check.chunk_row, range(check.layout.chunk_grid[0]), threads)
+        return check.report(None)
+    with located(source, source_options, download=False) as (path, url), GeoTiff(path, url) as tiff:
+        check.refuse_other(tiff, url)
+        blocks = tiff.blocks(check.layout.chunk_cells, memory - BASE_BYTES)
+        worst = max(map(tiff.block_memory, blocks))
+        threads = min(settings.workers(workers), os.cpu_count() or 1, (memory - BASE_BYTES) // worst)
+        if threads < 1:
+            raise MemoryLimitError(f"comparing with {url} needs more than {memory:,} bytes of memory")
+        check.run(lambda block: check.block(block, tiff.read(block)), blocks, threads)
+        return check.report(url)
+
+
+class _Check:
+    """One verification under way. Thread-safe."""
+
+    def __init__(
+        self, reader: ChunkReader, document: StoreDocument, progress: Progress | None
+    ) -> None:
+        self.layout = reader.layout
+        self._reader = reader
+        self._document = document
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._problems: list[Problem] = []
+        self._valid: np.ndarray | None = None
+        self._objects = self._chunks = self._values = self._cells_done = 0
+
+    def small_objects(self) -> None:
+        """Every object but the chunks against its record, and what is in them against the grid."""
+        for key, record in self._document.objects.items():
+            try:
+                self._reader.checked(key, record)
+            except DamageError as damage:
+                self._problem(key, str(damage))
+            self._objects += 1
+        try:
+            self._valid = self._reader.valid()
+        except ChunkError:
+            return  # already among the problems
+        self._coordinates()
+
+    def _coordinates(self) -> None:
+        grid = self.layout.grid
+        expected = {
+            LATITUDE: grid.latitudes,
+            LONGITUDE: grid.longitudes,
+            BAND: np.arange(self.layout.bands, dtype="<i4"),
+        }
+        for name, values in expected.items():
+            key = f"{name}/c/0"
+            try:
+                found = self._reader.small(key, values.shape, values.dtype.str)
+            except ChunkError:
+                continue  # already among the problems
+            if not np.array_equal(found, values):
+                self._problem(key, f"its values are not the grid's: {found[:2]} … instead of {values[:2]} …")
+
+    def listing(self) -> None:
+        """No object too many: other readers would take an unrecorded chunk for data."""
+        rows, cols = self.layout.chunk_grid
+        known = {ROOT, *self._document.objects}
+        known |= {
+            self.layout.chunk_key(row, col)
+            for row in range(rows)
+            for col in range(cols)
+            if self._reader.holds_data(row, col)
+        }
+        for key in self._reader.folder.keys():
+            if key not in known:
+                self._problem(key, "it does not belong to the store: nothing records it")
+
+    def run(self, work: Callable, items: Iterable, threads: int) -> None:
+        """Do the work on every item, several at once; the first exception is raised."""
+        with ThreadPoolExecutor(threads, "cop-zarr-verify") as pool:
+            try:
+                for _ in pool.map(work, items):
+                    pass
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def chunk_row(self, row: int) -> None:
+        """Check a row of chunks against their records and against ``valid``."""
+        for col in range(self.layout.chunk_grid[1]):
+            self._chunk(row, col)
+        first, last = self.layout.chunk_window(row, 0), self.layout.grid.cols
+        self._advance((first.row_stop - first.row) * last)
+
+    def block(self, block: Block, cells: np.ndarray) -> None:
+        """Check the chunks of a block of the source, values included."""
+        size = self.layout.chunk_cells
+        for row in range(block.row, block.row_stop, size):
+            for col in range(block.col, block.col_stop, size):
+                window = self.layout.chunk_window(row // size, col // size)
+                rows = slice(window.row - block.row, window.row_stop - block.row)
+                cols = slice(window.col - block.col, window.col_stop - block.col)
+                self._chunk(row // size, col // size, cells[rows, cols])
+        self._advance(block.cells)
+
+    def _chunk(self, row: int, col: int, expected: np.ndarray | None = None) -> None:
+        """Check one chunk; ``expected`` are its cells in the source: (rows, cols, bands)."""
+        window = self.layout.chunk_window(row, col)
+        (height, width), key = window.shape, self.layout.chunk_key(row, col)
+        try:
+            chunk = self._reader.read(row, col)
+        except ChunkError as error:
+            self._problem(key, str(error.__cause__), window)
+            return
+        finally:
+            with self._lock:
+                held = self._reader.holds_data(row, col)
+                self._objects += held
+                self._chunks += held
+        if chunk is None:
+            chunk = np.zeros(self.layout.stored_shape, "f4")
+        cells = chunk[:width, :height].transpose(1, 0, 2)
+        if self._valid is not None:
+            mask = self._valid[window.row : window.row_stop, window.col : window.col_stop]
+            wrong = int((cells.any(axis=2) != mask).sum())
+            if wrong:
+                self._problem(key, f"'valid' is wrong about {wrong} of its cells", window)
+        if chunk[width:].any() or chunk[:, height:].any():
+            self._problem(key, "it holds values beyond the grid's edge", window)
+        if expected is not None:
+            self._compare(key, window, cells, expected)
+
+    def _compare(self, key: str, window: Window, cells: np.ndarray, expected: np.ndarray) -> None:
+        wrong = cells.view("u4") != expected.view("u4")
+        with self._lock:
+            self._values += wrong.size
+        if wrong.any():
+            row, col, band = np.argwhere(wrong)[0]
+            self._problem(
+                key,
+                f"{int(wrong.sum()):,} of its values differ from the source's, the first at row "
+                f"{window.row + row}, column {window.col + col}, band {band}: "
+                f"{cells[row, col, band]!r} instead of {expected[row, col, band]!r}",
+                window,
+            )
+
+    def refuse_other(self, tiff: GeoTiff, url: str) -> None:
+        """Refuse a source that cannot be this store's."""
+        info = tiff.info
+        if (info.grid, info.bands) != (self.layout.grid, self.layout.bands):
+            raise InputError(
+                f"{url} has {info.bands} bands on {info.grid}, {self._reader.folder.url} "
+                f"{self.layout.bands} bands on {self.layout.grid}: it is not this store's source"
+            )
+
+    def report(self, source: str | None) -> VerificationReport:
+        """What has been found."""
+        return VerificationReport(
+            store=self._reader.folder.url,
+            source=source,
+            objects_checked=self._objects + 1,  # and zarr.json, which open() checked
+            chunks_checked=self._chunks,
+            values_compared=self._values,
+            valid_cells=0 if self._valid is None else int(self._valid.sum()),
+            problems=sorted(self._problems, key=lambda problem: problem.key),
+        )
+
+    def _advance(self, cells: int) -> None:
+        with self._lock:
+            self._cells_done += cells
+            if self._progress:
+                cell_bytes = self.layout.bands * 4
+                total = self.layout.grid.whole.cells
+                self._progress(self._cells_done * cell_bytes, total * cell_bytes)
+
+    def _problem(self, key: str, message: str, window: Window | None = None) -> None:
+        bbox = None
+        if window is not None:
+            a, _, west, _, e, north = self.layout.grid.transform(window)
+            height, width = window.shape
+            bbox = (west, north + e * height, west + a * width, north)
+        with self._lock:
+            self._problems.append(Problem(key, message, bbox))
