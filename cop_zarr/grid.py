@@ -148,6 +148,12 @@ class Grid:
         """The window of every cell."""
         return Window(0, self.rows, 0, self.cols)
 
+    def part(self, window: Window) -> Grid:
+        """The grid of a window's cells."""
+        height, width = window.shape
+        col = (self.col_offset + window.col) % LATTICE_COLS
+        return Grid(self.row_offset + window.row, col, height, width)
+
     @property
     def bounds(self) -> Bounds:
         """Outer edges in degrees; up to 0.125° past a pole."""

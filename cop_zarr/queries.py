@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -22,7 +22,7 @@ MAX_BYTES = 1 << 30
 """Largest grid that a query returns unless told otherwise: 1 GiB, a third of the globe."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Embedding:
     """The answer to a query.
 
@@ -39,7 +39,13 @@ class Embedding:
 
     data: np.ndarray
     valid: np.ndarray
-    meta: dict[str, Any] = field(repr=False)
+    meta: dict[str, Any]
+
+    def __repr__(self) -> str:
+        kind = self.meta["pooling"] or "grid"
+        valid, total = self.meta["valid_cells"], self.meta["total_cells"]
+        made_up = ", synthetic" if self.meta["synthetic"] else ""
+        return f"<Embedding {kind} {self.data.shape}: {valid} of {total} cells with data{made_up}>"
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """The data, for ``np.asarray(embedding)``."""

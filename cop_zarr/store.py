@@ -109,9 +109,12 @@ class Store:
 
         Examples
         --------
-        >>> store = getfixture("store")
-        >>> store.query((120, 30, 122, 32)).data.shape
-        (16,)
+        >>> import cop_zarr
+        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store
+        <cop_zarr.Store copernicus.zarr: 16 bands, 721 x 1440 cells>
+        >>> store.query((120, 30, 122, 32))
+        <Embedding mean (16,): 69 of 81 cells with data>
         >>> store.query((120, 30, 122, 32), output="grid").data.shape
         (16, 9, 9)
         """
@@ -200,6 +203,16 @@ def open(  # the verb of the contract; module-qualified it cannot be mistaken
     StorageError
         If it cannot be read.
     """
+    return Store(*connect(url, storage_options=storage_options, workers=workers))
+
+
+def connect(
+    url: str | os.PathLike[str] | None,
+    *,
+    storage_options: StorageOptions | None,
+    workers: int | None,
+) -> tuple[ChunkReader, StoreDocument]:
+    """Read what an open store is made of; parameters and errors are those of :func:`open`."""
     where = folder(os.fspath(url) if url is not None else settings.store_url(), storage_options)
     count = settings.workers(workers)
     try:
@@ -216,7 +229,7 @@ def open(  # the verb of the contract; module-qualified it cannot be mistaken
         document = parse(root)
     except StoreError as error:
         raise type(error)(f"cannot open {where.url}: {error}") from error
-    return Store(ChunkReader(where, document, count), document)
+    return ChunkReader(where, document, count), document
 
 
 def query(roi: Roi, **options: Any) -> Embedding:

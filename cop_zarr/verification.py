@@ -19,7 +19,7 @@ from cop_zarr.ingestion import BASE_BYTES, MEMORY_BYTES
 from cop_zarr.layout import BAND, LATITUDE, LONGITUDE, ROOT, StoreDocument
 from cop_zarr.source import located
 from cop_zarr.storage import Progress, StorageOptions
-from cop_zarr.store import open as open_store
+from cop_zarr.store import connect
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,8 @@ def verify(
     InputError
         If the source is of another grid or number of bands than the store.
     """
-    opened = open_store(store, storage_options=storage_options, workers=workers)
-    check = _Check(opened._reader, opened._document, progress)
+    reader, document = connect(store, storage_options=storage_options, workers=workers)
+    check = _Check(reader, document, progress)
     check.small_objects()
     check.listing()
     if source is None:

@@ -1,0 +1,56 @@
+"""Fixtures: one source and one store of the whole globe for all tests that only read."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cop_zarr
+from tests import factory
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole globe, 16 bands, in the published file's container, written by GDAL."""
+    return factory.write_geotiff(tmp_path_factory.mktemp("source") / "globe.tif")
+
+
+@pytest.fixture(scope="session")
+def store_path(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of :func:`source`. Tests that change a store copy it first."""
+    path = tmp_path_factory.mktemp("store") / "globe.zarr"
+    cop_zarr.ingest(source, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def store(store_path: Path) -> cop_zarr.Store:
+    """The open store."""
+    return cop_zarr.open(store_path)
+
+
+@pytest.fixture(scope="session")
+def globe() -> np.ndarray:
+    """What the source holds: float32, (16, 721, 1440)."""
+    return factory.truth()
+
+
+@pytest.fixture(autouse=True)
+def doctest_place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a docstring's example where its files are: embed_map_310k.tif and copernicus.zarr."""
+    if isinstance(request.node, pytest.DoctestItem):
+        monkeypatch.chdir(request.getfixturevalue("example_place"))
+
+
+@pytest.fixture(scope="session")
+def example_place(
+    source: Path, store_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A folder with the files that docstrings, README and docs speak of."""
+    place = tmp_path_factory.mktemp("examples")
+    (place / "embed_map_310k.tif").symlink_to(source)
+    shutil.copytree(store_path, place / "copernicus.zarr")
+    return place

@@ -1,0 +1,387 @@
+"""The command line: parse, call, print, exit status. The only module that prints.
+
+Exit status: 0 good; 1 the job failed, or the check found damage; 2 wrong usage. Results go to stdout,
+progress to stderr, and only on a terminal.
+
+Everything but click, tqdm and the error types is imported by the command that needs it, so that
+``cop-zarr --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import cop_zarr
+from cop_zarr.errors import CopZarrError, InputError
+
+if TYPE_CHECKING:
+    from cop_zarr.roi import Roi
+    from cop_zarr.storage import Progress
+
+SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+class Size(click.ParamType):
+    """A number of bytes: 500MB, 1GiB, 2G, 1048576; units are powers of 1024."""
+
+    name = "size"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Turn the text into bytes."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", value.strip(), re.IGNORECASE)
+        if not match:
+            self.fail(f"{value!r} is not a size such as 512MB, 1GiB or 1048576", param, ctx)
+        return int(float(match[1]) * SIZE_UNITS[match[2].upper()])
+
+
+class Commands(click.Group):
+    """A group whose commands turn cop-zarr's own errors into messages and exit statuses."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            raise click.UsageError(str(error)) from error
+        except CopZarrError as error:
+            raise click.ClickException(str(error)) from error
+
+
+STORE = click.argument("store", required=False)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+WORKERS = click.option("--workers", type=int, help="Threads at once.  [COP_ZARR_WORKERS, or 4]")
+MEMORY = click.option("--memory", type=Size(), default="1GiB", show_default=True, help="Stay within.")
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(cop_zarr.__version__, prog_name="cop-zarr")
+def main() -> None:
+    """Copernicus-Embed as a chunked Zarr store, with queries for regions.
+
+    Where STORE is left out, COP_ZARR_STORE names it (default data/copernicus_embed.zarr). Stores and
+    sources are paths or fsspec URLs.
+
+    Exit status: 0 good; 1 the job failed, or the check found damage; 2 wrong usage.
+    """
+
+
+@main.command()
+@click.argument("source", required=False)
+@STORE
+@click.option("--overwrite", is_flag=True, help="Replace a cop-zarr store that is there.")
+@click.option("--strict", is_flag=True, help="Refuse a source that is not the published file.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@WORKERS
+@MEMORY
+@JSON
+def ingest(
+    source: str | None,
+    store: str | None,
+    overwrite: bool,
+    strict: bool,
+    dry_run: bool,
+    workers: int | None,
+    memory: int,
+    as_json: bool,
+) -> None:
+    """Convert the Copernicus-Embed GeoTIFF SOURCE into a STORE.
+
+    SOURCE is a GeoTIFF, or a folder with one embed_map_*.tif. Without it, the folder that
+    RS_EMBED_COP_DIR names is taken (default data/copernicus_embed), and if the file is not there, it is
+    downloaded from its publisher (768 MB).
+    """
+    if dry_run:
+        plan = cop_zarr.plan_ingest(source, store, workers=workers, memory=memory)
+        _print(asdict(plan), as_json, _plan_text)
+        return
+    with _progress("ingest") as progress:
+        report = cop_zarr.ingest(
+            source,
+            store,
+            overwrite=overwrite,
+            strict=strict,
+            workers=workers,
+            memory=memory,
+            progress=progress,
+        )
+    _print(asdict(report), as_json, _ingest_text)
+
+
+@main.command()
+@STORE
+@click.option("--source", help="The GeoTIFF that it was made from: compare every value.")
+@WORKERS
+@MEMORY
+@JSON
+def verify(
+    store: str | None, source: str | None, workers: int | None, memory: int, as_json: bool
+) -> None:
+    """Check all of a STORE: structure, checksums, and every value if given the source."""
+    with _progress("verify") as progress:
+        report = cop_zarr.verify(store, source, workers=workers, memory=memory, progress=progress)
+    _print({"ok": report.ok, **asdict(report)}, as_json, _verify_text)
+    sys.exit(0 if report.ok else 1)
+
+
+@main.command()
+@STORE
+@JSON
+def info(store: str | None, as_json: bool) -> None:
+    """Say what a STORE holds, where it came from, and under which licence."""
+    _print(cop_zarr.open(store).info(), as_json, _info_text)
+
+
+@main.command()
+@STORE
+@click.option("--bbox", type=float, nargs=4, metavar="W S E N", help="A box; W > E crosses 180°.")
+@click.option("--point", type=float, nargs=2, metavar="LON LAT", help="A point, with --buffer.")
+@click.option("--buffer", type=float, metavar="M", help="Radius around --point, in metres.")
+@click.option("--year", type=int, default=2021, show_default=True)
+@click.option(
+    "--output", type=click.Choice(["pooled", "grid"]), default="pooled", show_default=True
+)
+@click.option("--pooling", type=click.Choice(["mean", "max"]), default="mean", show_default=True)
+@click.option("--max-bytes", type=Size(), default="1GiB", show_default=True, help="Largest grid.")
+@click.option("--to", type=click.Path(path_type=Path), help="A .json, .npy, .npz or .csv file.")
+@click.option("--overwrite", is_flag=True, help="Replace the file that --to names.")
+def query(
+    store: str | None,
+    bbox: tuple[float, float, float, float] | None,
+    point: tuple[float, float] | None,
+    buffer: float | None,
+    year: int,
+    output: Any,
+    pooling: Any,
+    max_bytes: int,
+    to: Path | None,
+    overwrite: bool,
+) -> None:
+    """Ask a STORE for a region's embedding: JSON on stdout, or a file by --to."""
+    from cop_zarr import export
+
+    roi = _roi(bbox, point, buffer)
+    if to is not None:
+        export.check_target(to, overwrite)
+    embedding = cop_zarr.open(store).query(
+        roi, year=year, output=output, pooling=pooling, max_bytes=max_bytes
+    )
+    if to is None:
+        click.echo(export.to_json(embedding))
+    else:
+        export.save(embedding, to, overwrite)
+        shape = " x ".join(map(str, embedding.data.shape))
+        click.echo(f"{to}: {shape} float32 numbers of {_cells(embedding.meta)}", err=True)
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--bands", type=int, default=768, show_default=True)
+@click.option("--bbox", type=float, nargs=4, metavar="W S E N", help="A part of the globe only.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+def synth(
+    out: Path,
+    bands: int,
+    bbox: tuple[float, float, float, float] | None,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Write a stand-in GeoTIFF to OUT: the published container, real coastlines, made-up values."""
+    from cop_zarr.roi import BBox
+    from cop_zarr.synthetic import LATTICE
+
+    grid = LATTICE if bbox is None else LATTICE.part(LATTICE.touched(BBox(*bbox).bounds)[0])
+    with _progress("synth") as progress:
+        cop_zarr.synthesize(
+            out, grid=grid, bands=bands, seed=seed, overwrite=overwrite, progress=progress
+        )
+    rows, cols = grid.shape
+    click.echo(f"{out}: {rows} x {cols} cells x {bands} bands, synthetic, {_size(out.stat().st_size)}")
+
+
+@main.command()
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("data/quickstart"),
+    show_default=True,
+    help="Where a stand-in and its store are put.",
+)
+def quickstart(folder: Path) -> None:
+    """Do the main job once: ingest, verify, and ask about a few places.
+
+    Takes the published file if the folder that RS_EMBED_COP_DIR names has it (default
+    data/copernicus_embed). Otherwise it makes a stand-in of the whole globe, whose values are made up.
+    """
+    from cop_zarr import tour
+
+    with _progress_bars() as bar:
+        for line in tour.steps(folder, bar):
+            click.echo(line)
+
+
+def _roi(
+    bbox: tuple[float, float, float, float] | None,
+    point: tuple[float, float] | None,
+    buffer: float | None,
+) -> Roi:
+    """The one region that the options name."""
+    if (bbox is None) == (point is None):
+        raise click.UsageError("name one region: --bbox W S E N, or --point LON LAT --buffer M")
+    if (point is None) != (buffer is None):
+        raise click.UsageError("--point LON LAT and --buffer M go together")
+    if point is not None and buffer is not None:
+        return cop_zarr.PointBuffer(*point, buffer)
+    return cop_zarr.BBox(*bbox)  # type: ignore[misc]  # not None: one of the two is given
+
+
+@contextmanager
+def _progress_bars() -> Iterator[Callable[[str], Progress]]:
+    """Make progress bars with bytes, rate and time left; on stderr, and only if it is a terminal."""
+    from tqdm import tqdm
+
+    bars: list[Any] = []
+
+    def start(name: str) -> Progress:
+        bar = tqdm(desc=name, unit="B", unit_scale=True, unit_divisor=1024, disable=None, leave=False)
+        bars.append(bar)
+
+        def advance(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+            if done >= total:
+                bar.close()
+
+        return advance
+
+    try:
+        yield start
+    finally:
+        for bar in bars:
+            bar.close()
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Progress]:
+    with _progress_bars() as start:
+        yield start(name)
+
+
+def _print(report: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:
+    click.echo(json.dumps(report, indent=2) if as_json else text(report))
+
+
+def _plan_text(plan: dict[str, Any]) -> str:
+    info, layout = plan["info"], plan["layout"]
+    grid = info["grid"]
+    size = layout["chunk_cells"]
+    rows, cols = -(-grid["rows"] // size), -(-grid["cols"] // size)
+    return _table(
+        {
+            "source": f"{plan['source']} ({_size(plan['source_bytes'])})",
+            "container": f"{info['dtype']}, {info['layout']}, compression {info['compression']}, "
+            f"predictor {info['predictor']}",
+            "grid": f"{grid['rows']} x {grid['cols']} cells, {info['bands']} bands",
+            "store": plan["store"],
+            "chunks": f"{rows} x {cols} of {size} x {size} cells",
+            "estimated size": f"{_size(plan['store_bytes'])}, if as much is land as on the globe",
+            "estimated memory": f"{_size(plan['memory_bytes'])} with {plan['workers']} workers",
+        }
+    )
+
+
+def _ingest_text(report: dict[str, Any]) -> str:
+    source = report["source"]
+    return _table(
+        {
+            "store": f"{report['store']} ({_size(report['store_bytes'])})",
+            "cells": f"{report['valid_cells']:,} of {report['total_cells']:,} with data",
+            "chunks": f"{report['chunks_stored']:,} of {report['chunks_total']:,} with data",
+            "source": f"{source['url']}: {_origin(source)}",
+            "sha256": source["sha256"],
+        }
+    )
+
+
+def _verify_text(report: dict[str, Any]) -> str:
+    lines = [
+        f"{problem['key']}: {problem['message']}{_place(problem['bbox'])}"
+        for problem in report["problems"]
+    ]
+    compared = ""
+    if report["source"]:
+        compared = f", {report['values_compared']:,} values equal to those of {report['source']}"
+    checked = f"{report['objects_checked']:,} objects checked"
+    if report["ok"]:
+        lines.append(f"{report['store']} is good: {checked}{compared}")
+    else:
+        count = len(report["problems"])
+        lines.append(
+            f"{report['store']} is DAMAGED: {count:,} problems in {checked}. Write it anew with: "
+            f"cop-zarr ingest SOURCE {report['store']} --overwrite"
+        )
+    return "\n".join(lines)
+
+
+def _info_text(info: dict[str, Any]) -> str:
+    source, bounds = info["source"], info["bounds"]
+    rows, cols = info["shape"]
+    return _table(
+        {
+            "store": f"{info['store']} ({info['format']}, {_size(info['stored_bytes'])} of chunks)",
+            "grid": f"{rows} x {cols} cells of {info['resolution_deg']}°, {info['crs']}, lon "
+            f"{bounds[0]} … {bounds[2]}, lat {bounds[1]} … {bounds[3]}",
+            "bands": str(info["bands"]),
+            "year": str(info["year"]),
+            "cells": f"{info['valid_cells']:,} of {info['total_cells']:,} with data",
+            "chunks": f"{info['chunks_stored']:,} of {info['chunks_total']:,} with data",
+            "source": f"{source['url']}: {_origin(source)}",
+            "sha256": source["sha256"],
+            "created": f"{info['created']} by {info['created_by']}",
+            "licence": info["license"],
+            "cite": info["citation"],
+        }
+    )
+
+
+def _origin(source: dict[str, Any]) -> str:
+    if source["synthetic"]:
+        return "SYNTHETIC, its values are made up"
+    return "the published file" if source["published"] else "NOT the published file, by its SHA-256"
+
+
+def _place(bbox: tuple[float, float, float, float] | None) -> str:
+    if bbox is None:
+        return ""
+    west, south, east, north = bbox
+    return f" (lon {west} … {east}, lat {south} … {north})"
+
+
+def _cells(meta: dict[str, Any]) -> str:
+    return f"{meta['total_cells']:,} cells, {meta['valid_cells']:,} with data"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.2f} GiB"
+
+
+def _table(rows: dict[str, str]) -> str:
+    width = max(map(len, rows))
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
