@@ -114,7 +114,7 @@ class Store:
         >>> store
         <cop_zarr.Store copernicus.zarr: 16 bands, 721 x 1440 cells>
         >>> store.query((120, 30, 122, 32))
-        <Embedding mean (16,): 69 of 81 cells with data>
+        <Embedding mean (16,): 64 of 81 cells with data>
         >>> store.query((120, 30, 122, 32), output="grid").data.shape
         (16, 9, 9)
         """
