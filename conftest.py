@@ -46,9 +46,7 @@ def doctest_place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture(scope="session")
-def example_place(
-    source: Path, store_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def example_place(source: Path, store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files that docstrings, README and docs speak of."""
     place = tmp_path_factory.mktemp("examples")
     (place / "embed_map_310k.tif").symlink_to(source)

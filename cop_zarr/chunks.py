@@ -185,9 +185,9 @@ class ChunkReader:
 
     def small(self, key: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         """Read one of the small arrays that lie in a single object."""
+        if key not in self._objects:
+            raise self._chunk_error(key, DamageError("zarr.json does not list it"))
         try:
-            if key not in self._objects:
-                raise DamageError("zarr.json does not list it")
             return decode(self.checked(key, self._objects[key]), shape, dtype)
         except DamageError as damage:
             raise self._chunk_error(key, damage) from damage

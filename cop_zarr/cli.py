@@ -30,14 +30,12 @@ if TYPE_CHECKING:
 SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-class Size(click.ParamType):
+class Size(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4
     """A number of bytes: 500MB, 1GiB, 2G, 1048576; units are powers of 1024."""
 
     name = "size"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Turn the text into bytes."""
         if isinstance(value, int):
             return value
@@ -126,9 +124,7 @@ def ingest(
 @WORKERS
 @MEMORY
 @JSON
-def verify(
-    store: str | None, source: str | None, workers: int | None, memory: int, as_json: bool
-) -> None:
+def verify(store: str | None, source: str | None, workers: int | None, memory: int, as_json: bool) -> None:
     """Check all of a STORE: structure, checksums, and every value if given the source."""
     with _progress("verify") as progress:
         report = cop_zarr.verify(store, source, workers=workers, memory=memory, progress=progress)
@@ -150,9 +146,7 @@ def info(store: str | None, as_json: bool) -> None:
 @click.option("--point", type=float, nargs=2, metavar="LON LAT", help="A point, with --buffer.")
 @click.option("--buffer", type=float, metavar="M", help="Radius around --point, in metres.")
 @click.option("--year", type=int, default=2021, show_default=True)
-@click.option(
-    "--output", type=click.Choice(["pooled", "grid"]), default="pooled", show_default=True
-)
+@click.option("--output", type=click.Choice(["pooled", "grid"]), default="pooled", show_default=True)
 @click.option("--pooling", type=click.Choice(["mean", "max"]), default="mean", show_default=True)
 @click.option("--max-bytes", type=Size(), default="1GiB", show_default=True, help="Largest grid.")
 @click.option("--to", type=click.Path(path_type=Path), help="A .json, .npy, .npz or .csv file.")
@@ -205,9 +199,7 @@ def synth(
 
     grid = LATTICE if bbox is None else LATTICE.part(LATTICE.touched(BBox(*bbox).bounds)[0])
     with _progress("synth") as progress:
-        cop_zarr.synthesize(
-            out, grid=grid, bands=bands, seed=seed, overwrite=overwrite, progress=progress
-        )
+        cop_zarr.synthesize(out, grid=grid, bands=bands, seed=seed, overwrite=overwrite, progress=progress)
     rows, cols = grid.shape
     click.echo(f"{out}: {rows} x {cols} cells x {bands} bands, synthetic, {_size(out.stat().st_size)}")
 
@@ -318,8 +310,7 @@ def _ingest_text(report: dict[str, Any]) -> str:
 
 def _verify_text(report: dict[str, Any]) -> str:
     lines = [
-        f"{problem['key']}: {problem['message']}{_place(problem['bbox'])}"
-        for problem in report["problems"]
+        f"{problem['key']}: {problem['message']}{_place(problem['bbox'])}" for problem in report["problems"]
     ]
     compared = ""
     if report["source"]:

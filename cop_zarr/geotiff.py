@@ -154,13 +154,11 @@ class GeoTiff:
         worst = max(blocks, key=self.block_memory)
         if self.block_memory(worst) > max_bytes:
             self._refuse_memory(self.block_memory(worst), max_bytes)
-        return sorted(
-            blocks, key=lambda block: -sum(self._lengths[index] for index in block.segments)
-        )
+        return sorted(blocks, key=lambda block: -sum(self._lengths[index] for index in block.segments))
 
     def block_memory(self, block: Block) -> int:
         """Bytes that reading a block takes at most: encoded and decoded segment, and the block itself."""
-        segment = self._segment_bytes + max(self._lengths[index] for index in block.segments)
+        segment: int = self._segment_bytes + max(self._lengths[index] for index in block.segments)
         if self._predictor_copies:
             segment += self._segment_bytes
         if len(block.segments) == 1:
@@ -301,8 +299,8 @@ class GeoTiff:
         """Rows and columns of a full segment."""
         page = self._page
         if page.is_tiled:
-            return page.tilelength, page.tilewidth
-        return min(page.rowsperstrip, page.imagelength), page.imagewidth
+            return int(page.tilelength), int(page.tilewidth)
+        return int(min(page.rowsperstrip, page.imagelength)), int(page.imagewidth)
 
     @property
     def _segment_bytes(self) -> int:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,6 @@ STORED_RATIO = 0.9
 
 LAND_SHARE = 0.3
 """Share of the lattice's cells that have data in the published file: 310,000 of 1,038,240."""
-
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def plan_ingest(
     publisher is not; an InputError says so.
     """
     with located(source, source_options, download=False) as (path, url), GeoTiff(path, url) as tiff:
-        return _plan(tiff, path, url, _target(store), workers, memory)[0]
+        return _plan(tiff, path, url, _target(store), workers=workers, memory=memory)[0]
 
 
 def ingest(
@@ -185,7 +184,7 @@ def ingest(
         GeoTiff(path, url) as tiff,
         _hashing(path) as sha256,
     ):
-        plan, blocks = _plan(tiff, path, url, target.url, workers, memory)
+        plan, blocks = _plan(tiff, path, url, target.url, workers=workers, memory=memory)
         if strict:
             _refuse_unpublished(url, sha256.result())
         with target.staged() as staging:
@@ -209,7 +208,7 @@ class _Writer:
         """Write the chunks of one block; blocks never share a chunk."""
         size = self._layout.chunk_cells
         # A chunk is stored if any bit of it is set: a lone -0.0 is no data, and yet comes back as it was.
-        held = cells.view("u4").any(axis=2)
+        held = np.any(cells.view("u4"), axis=2)
         for row in range(block.row, block.row_stop, size):
             for col in range(block.col, block.col_stop, size):
                 rows, cols = (
@@ -223,8 +222,10 @@ class _Writer:
         """Write one chunk; at the grid's edge it is filled up with zeros."""
         height, width, _ = cells.shape
         full = (height, width) == (self._layout.chunk_cells,) * 2
-        chunk = np.empty(self._layout.stored_shape, "<f4") if full else np.zeros(
-            self._layout.stored_shape, "<f4"
+        chunk = (
+            np.empty(self._layout.stored_shape, "<f4")
+            if full
+            else np.zeros(self._layout.stored_shape, "<f4")
         )
         chunk[:width, :height] = cells.transpose(1, 0, 2)
         data = encode(chunk)
@@ -252,7 +253,7 @@ class _Writer:
 
 
 def _plan(
-    tiff: GeoTiff, path: Path, url: str, store: str, workers: int | None, memory: int
+    tiff: GeoTiff, path: Path, url: str, store: str, *, workers: int | None, memory: int
 ) -> tuple[IngestPlan, list[Block]]:
     info = tiff.info
     layout = Layout(info.grid, info.bands)

@@ -56,7 +56,13 @@ TRANSPOSE_ORDER = (2, 1, 0)
 """Stored axes are (longitude, latitude, band): the only pixel-interleaved order that GDAL 3.12 and all
 other readers agree on, because it is its own inverse (docs/store-format.md)."""
 
-BLOSC = {"cname": "lz4", "clevel": 5, "shuffle": "bitshuffle", "typesize": 4, "blocksize": 0}
+BLOSC: dict[str, Any] = {
+    "cname": "lz4",
+    "clevel": 5,
+    "shuffle": "bitshuffle",
+    "typesize": 4,
+    "blocksize": 0,
+}
 """Codec of ``embedding``, chosen by the same table."""
 
 MAX_BANDS = 65_535
@@ -128,9 +134,7 @@ class Layout:
     def chunk_window(self, row: int, col: int) -> Window:
         """Cells of the grid that a chunk holds; fewer than a full chunk at the south and east edge."""
         size, (rows, cols) = self.chunk_cells, self.grid.shape
-        return Window(
-            row * size, min((row + 1) * size, rows), col * size, min((col + 1) * size, cols)
-        )
+        return Window(row * size, min((row + 1) * size, rows), col * size, min((col + 1) * size, cols))
 
     def parts(self, window: Window) -> Iterator[ChunkPart]:
         """Cut a window along the chunk edges, chunk row by chunk row; a wrapped one is followed around."""
@@ -177,9 +181,7 @@ def digest(document: dict[str, Any]) -> str:
     attributes[ATTRIBUTE] = {
         key: value for key, value in attributes[ATTRIBUTE].items() if key != DIGEST_ATTRIBUTE
     }
-    canonical = json.dumps(
-        {**document, "attributes": attributes}, sort_keys=True, separators=(",", ":")
-    )
+    canonical = json.dumps({**document, "attributes": attributes}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -256,7 +258,7 @@ def _layout(document: dict[str, Any]) -> Layout:
 
 
 def _cut(run: slice, offset: int, size: int) -> Iterator[tuple[int, slice, slice]]:
-    """Cut a run of cells at multiples of ``size``: chunk index, slice in the chunk, slice from ``offset``."""
+    """Cut a run of cells at chunk edges: chunk index, slice in the chunk, slice from ``offset`` on."""
     for index in range(run.start // size, -(-run.stop // size)):
         first, stop = max(run.start, index * size), min(run.stop, (index + 1) * size)
         shift = offset - run.start

@@ -86,10 +86,9 @@ def documents(
     root = zarr.create_group(store, zarr_format=3, attributes=_group_attributes(layout, source, created))
     _embedding(root, layout)
     _coordinates(root, layout)
-    cells = layout.grid.shape
-    _small(root, names.VALID, valid, names.DIMENSIONS[1:], cells, _valid_attributes(layout))
+    _small(root, names.VALID, valid, names.DIMENSIONS[1:], _valid_attributes(layout))
     group = root.create_group(names.INTEGRITY)
-    _small(group, names.EMBEDDING, integrity, ("record", "chunk_row", "chunk_col"), integrity.shape, {})
+    _small(group, names.EMBEDDING, integrity, ("record", "chunk_row", "chunk_col"), {})
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
         zarr.consolidate_metadata(store)
@@ -143,9 +142,9 @@ def _coordinates(root: zarr.Group, layout: Layout) -> None:
         ),
     }
     for name, (values, attributes) in axes.items():
-        _small(root, name, values, (name,), values.shape, attributes)
+        _small(root, name, values, (name,), attributes)
     mapping = {**CRS.from_user_input(product.CRS).to_cf(), "GeoTransform": _gdal(grid.transform())}
-    _small(root, names.SPATIAL_REF, np.zeros((), "i4"), (), (), mapping)
+    _small(root, names.SPATIAL_REF, np.zeros((), "i4"), (), mapping)
 
 
 def _small(
@@ -153,7 +152,6 @@ def _small(
     name: str,
     values: np.ndarray,
     dimensions: tuple[str, ...],
-    chunks: tuple[int, ...],
     attributes: dict[str, Any],
 ) -> None:
     """Write an array that lies in a single chunk, with the embedding's compressor."""
@@ -161,7 +159,7 @@ def _small(
     array = group.create_array(
         name,
         shape=values.shape,
-        chunks=chunks,
+        chunks=values.shape,
         dtype=values.dtype,
         serializer=BytesCodec(endian="little" if values.itemsize > 1 else None),
         compressors=[compressor],

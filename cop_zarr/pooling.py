@@ -67,5 +67,5 @@ class Maximum:
         return self._max
 
 
-REDUCERS: dict[str, type[Mean] | type[Maximum]] = {"mean": Mean, "max": Maximum}
+REDUCERS: dict[str, type[Mean | Maximum]] = {"mean": Mean, "max": Maximum}
 """The ``pooling=`` words."""

@@ -145,9 +145,7 @@ def window_of(mask: np.ndarray, window: Window) -> np.ndarray:
     return rows.take(range(window.col, window.col_stop), axis=1, mode="wrap")
 
 
-def describe(
-    plan: Plan, transform: Affine, shape: Sequence[int], valid: np.ndarray
-) -> dict[str, Any]:
+def describe(plan: Plan, transform: Affine, shape: Sequence[int], valid: np.ndarray) -> dict[str, Any]:
     """The part of an answer's metadata that the region decides, JSON-ready."""
     window = plan.window
     return {

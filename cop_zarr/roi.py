@@ -109,9 +109,7 @@ class PointBuffer:
             object.__setattr__(self, name, _finite(getattr(self, name), f"the point's {name}"))
         if abs(self.lat) > 90:
             hint = "; are latitude and longitude swapped?" if abs(self.lon) <= 90 else ""
-            raise RegionError(
-                f"lat must lie within -90 … 90; got lon={self.lon}, lat={self.lat}{hint}"
-            )
+            raise RegionError(f"lat must lie within -90 … 90; got lon={self.lon}, lat={self.lat}{hint}")
         if not -180 <= self.lon <= 360:
             raise RegionError(f"lon must lie within -180 … 360; got {self.lon}")
         if not 0 < self.buffer_m <= MAX_BUFFER_M:
@@ -157,10 +155,7 @@ def footprint(roi: Roi) -> Footprint:
     RegionError
         If ``roi`` is none of the accepted kinds, or its numbers make no region.
     """
-    if isinstance(roi, BBox | PointBuffer):
-        region = roi
-    else:
-        region = BBox(*_four_numbers(roi))
+    region = roi if isinstance(roi, BBox | PointBuffer) else BBox(*_four_numbers(roi))
     record = {"type": type(region).__name__, **asdict(region)}
     return Footprint(bounds=region.bounds, input_crs=CRS, roi=record)
 

@@ -55,7 +55,7 @@ class Folder(Protocol):
     def write(self, key: str, data: bytes) -> None:
         """Write a whole object; raises StorageError."""
 
-    def keys(self) -> Iterator[str]:
+    def listing(self) -> Iterator[str]:
         """List every object's key, in no particular order."""
 
     def names(self) -> list[str]:
@@ -124,7 +124,8 @@ class LocalFolder:
     def read(self, key: str) -> bytes:
         """Read a whole object."""
         try:
-            with open(f"{self._root}/{key}", "rb", buffering=0) as file:
+            # A text, not a Path: joining one takes 3 µs, a fifth of what reading the file takes.
+            with open(f"{self._root}/{key}", "rb", buffering=0) as file:  # noqa: PTH123
                 return file.read()
         except (FileNotFoundError, NotADirectoryError):
             raise FileNotFoundError(f"{self._root}/{key}") from None
@@ -142,7 +143,7 @@ class LocalFolder:
         except OSError as error:
             raise StorageError(f"cannot write {path}: {error.strerror}") from error
 
-    def keys(self) -> Iterator[str]:
+    def listing(self) -> Iterator[str]:
         """List every object's key."""
         for parent, _, names in os.walk(self._root):
             for name in names:
@@ -151,7 +152,7 @@ class LocalFolder:
     def names(self) -> list[str]:
         """List the names directly inside."""
         try:
-            return sorted(os.listdir(self._root))
+            return sorted(path.name for path in self._root.iterdir())
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -209,9 +210,9 @@ class RemoteFolder:
         except OSError as error:
             raise StorageError(f"cannot write {self._url}/{key}: {type(error).__name__}") from error
 
-    def keys(self) -> Iterator[str]:
+    def listing(self) -> Iterator[str]:
         """List every object's key."""
-        prefix = self._fs._strip_protocol(self._root) + "/"
+        prefix = f"{self._root}/"
         try:
             found = self._fs.find(self._root)
         except FileNotFoundError:
@@ -220,7 +221,7 @@ class RemoteFolder:
 
     def names(self) -> list[str]:
         """List the names directly inside."""
-        return sorted({key.partition("/")[0] for key in self.keys()})
+        return sorted({key.partition("/")[0] for key in self.listing()})
 
     @contextlib.contextmanager
     def staged(self) -> Iterator[Folder]:
@@ -230,12 +231,12 @@ class RemoteFolder:
         new one, which it does last, nothing here opens as a store.
         """
         try:
-            keys = sorted(self.keys(), key=lambda key: key != "zarr.json")
+            keys = sorted(self.listing(), key=lambda key: key != "zarr.json")
             for key in keys:
                 self._fs.rm_file(f"{self._root}/{key}")
             yield self
         except BaseException:
-            for key in self.keys():
+            for key in self.listing():
                 self._fs.rm_file(f"{self._root}/{key}")
             raise
 

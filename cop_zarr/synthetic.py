@@ -128,9 +128,7 @@ def _write(path: Path, grid: Grid, bands: int, seed: int, progress: Progress | N
         )
 
 
-def _tiles(
-    grid: Grid, bands: int, seed: int, progress: Progress | None
-) -> Iterator[np.ndarray]:
+def _tiles(grid: Grid, bands: int, seed: int, progress: Progress | None) -> Iterator[np.ndarray]:
     """Make the file's tiles, row by row: float32, ``(TILE, TILE, bands)``."""
     rng = np.random.default_rng(seed)
     fields = np.stack([_smooth(rng) for _ in range(FIELDS)], axis=-1)

@@ -11,7 +11,8 @@ from cop_zarr.errors import StoreError
 from cop_zarr.ingestion import ingest
 from cop_zarr.source import find
 from cop_zarr.storage import Progress
-from cop_zarr.store import Store, open as open_store
+from cop_zarr.store import Store
+from cop_zarr.store import open as open_store
 from cop_zarr.synthetic import synthesize
 from cop_zarr.verification import verify
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from cop_zarr.layout import BAND, LATITUDE, LONGITUDE, ROOT, StoreDocument
 from cop_zarr.source import located
 from cop_zarr.storage import Progress, StorageOptions
 from cop_zarr.store import connect
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -137,9 +140,7 @@ def verify(
 class _Check:
     """One verification under way. Thread-safe."""
 
-    def __init__(
-        self, reader: ChunkReader, document: StoreDocument, progress: Progress | None
-    ) -> None:
+    def __init__(self, reader: ChunkReader, document: StoreDocument, progress: Progress | None) -> None:
         self.layout = reader.layout
         self._reader = reader
         self._document = document
@@ -177,7 +178,9 @@ class _Check:
             except ChunkError:
                 continue  # already among the problems
             if not np.array_equal(found, values):
-                self._problem(key, f"its values are not the grid's: {found[:2]} … instead of {values[:2]} …")
+                self._problem(
+                    key, f"its values are not the grid's: {found[:2]} … instead of {values[:2]} …"
+                )
 
     def listing(self) -> None:
         """No object too many: other readers would take an unrecorded chunk for data."""
@@ -189,11 +192,11 @@ class _Check:
             for col in range(cols)
             if self._reader.holds_data(row, col)
         }
-        for key in self._reader.folder.keys():
+        for key in self._reader.folder.listing():
             if key not in known:
                 self._problem(key, "it does not belong to the store: nothing records it")
 
-    def run(self, work: Callable, items: Iterable, threads: int) -> None:
+    def run(self, work: Callable[[T], None], items: Iterable[T], threads: int) -> None:
         """Do the work on every item, several at once; the first exception is raised."""
         with ThreadPoolExecutor(threads, "cop-zarr-verify") as pool:
             try:

@@ -22,7 +22,10 @@ def main() -> None:
     """Look up every cell's centre and pack the answer, one bit a cell."""
     lattice = Grid(0, 0, LATTICE_ROWS, LATTICE_COLS)
     # The model ends a hair before the poles and the antimeridian.
-    lat, lon = np.clip(lattice.latitudes, -89.99, 89.99), np.clip(lattice.longitudes, -179.99, 179.99)
+    lat, lon = (
+        np.clip(lattice.latitudes, -89.99, 89.99),
+        np.clip(lattice.longitudes, -179.99, 179.99),
+    )
     land = globe.is_land(*np.meshgrid(lat, lon, indexing="ij"))
     np.savez_compressed(TARGET, land=np.packbits(land, axis=1))
 
