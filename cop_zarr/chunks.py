@@ -7,6 +7,7 @@ that the store's integrity table records before it is decoded.
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,8 +36,8 @@ instead."""
 PARALLEL_CHUNKS = 16
 """From this many chunks on, reading is spread over threads (starting them costs as much as 4 chunks)."""
 
-_BLOSC_HEADER = slice(4, 8)
-"""Bytes of a Blosc 1 header that hold the decoded size, little endian."""
+_BLOSC_HEADER = struct.Struct("<4xI4xI")
+"""A Blosc 1 header: flags, decoded size, block size, encoded size with the header; little endian."""
 
 
 class DamageError(Exception):
@@ -63,13 +64,17 @@ def decode(data: bytes, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     Raises
     ------
     DamageError
-        If the data claim another size than the shape needs, or do not decode. No more memory is taken
-        than the shape needs.
+        If the data claim another size than the shape needs or than they have (Blosc would read past
+        their end), or do not decode. No more memory is taken than the shape needs.
     """
     out = np.empty(shape, dtype)
-    claimed = int.from_bytes(data[_BLOSC_HEADER], "little")
+    if len(data) < _BLOSC_HEADER.size:
+        raise DamageError(f"it has {len(data)} bytes, less than a Blosc header")
+    claimed, encoded = _BLOSC_HEADER.unpack_from(data)
     if claimed != out.nbytes:
         raise DamageError(f"it claims to hold {claimed:,} bytes; {out.nbytes:,} are expected")
+    if encoded != len(data):
+        raise DamageError(f"it claims to have {encoded:,} bytes; it has {len(data):,}")
     try:
         blosc.decompress(data, out)
     except (RuntimeError, ValueError) as error:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import cop_zarr
+from cop_zarr import reports
 from cop_zarr.errors import CopZarrError, InputError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def ingest(
     """
     if dry_run:
         plan = cop_zarr.plan_ingest(source, store, workers=workers, memory=memory)
-        _print(asdict(plan), as_json, _plan_text)
+        _print(asdict(plan), as_json, reports.plan_text)
         return
     with _progress("ingest") as progress:
         report = cop_zarr.ingest(
@@ -115,7 +116,7 @@ def ingest(
             memory=memory,
             progress=progress,
         )
-    _print(asdict(report), as_json, _ingest_text)
+    _print(asdict(report), as_json, reports.ingest_text)
 
 
 @main.command()
@@ -128,7 +129,7 @@ def verify(store: str | None, source: str | None, workers: int | None, memory: i
     """Check all of a STORE: structure, checksums, and every value if given the source."""
     with _progress("verify") as progress:
         report = cop_zarr.verify(store, source, workers=workers, memory=memory, progress=progress)
-    _print({"ok": report.ok, **asdict(report)}, as_json, _verify_text)
+    _print({"ok": report.ok, **asdict(report)}, as_json, reports.verify_text)
     sys.exit(0 if report.ok else 1)
 
 
@@ -137,7 +138,7 @@ def verify(store: str | None, source: str | None, workers: int | None, memory: i
 @JSON
 def info(store: str | None, as_json: bool) -> None:
     """Say what a STORE holds, where it came from, and under which licence."""
-    _print(cop_zarr.open(store).info(), as_json, _info_text)
+    _print(cop_zarr.open(store).info(), as_json, reports.info_text)
 
 
 @main.command()
@@ -177,7 +178,7 @@ def query(
     else:
         export.save(embedding, to, overwrite)
         shape = " x ".join(map(str, embedding.data.shape))
-        click.echo(f"{to}: {shape} float32 numbers of {_cells(embedding.meta)}", err=True)
+        click.echo(f"{to}: {shape} float32 numbers of {reports.cells_text(embedding.meta)}", err=True)
 
 
 @main.command()
@@ -201,7 +202,9 @@ def synth(
     with _progress("synth") as progress:
         cop_zarr.synthesize(out, grid=grid, bands=bands, seed=seed, overwrite=overwrite, progress=progress)
     rows, cols = grid.shape
-    click.echo(f"{out}: {rows} x {cols} cells x {bands} bands, synthetic, {_size(out.stat().st_size)}")
+    click.echo(
+        f"{out}: {rows} x {cols} cells x {bands} bands, synthetic, {reports.size_text(out.stat().st_size)}"
+    )
 
 
 @main.command()
@@ -248,14 +251,15 @@ def _progress_bars() -> Iterator[Callable[[str], Progress]]:
     bars: list[Any] = []
 
     def start(name: str) -> Progress:
-        bar = tqdm(desc=name, unit="B", unit_scale=True, unit_divisor=1024, disable=None, leave=False)
-        bars.append(bar)
+        for bar in bars:
+            bar.close()
+        current = tqdm(desc=name, unit="B", unit_scale=True, unit_divisor=1024, disable=None, leave=False)
+        bars.append(current)
 
         def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-            if done >= total:
-                bar.close()
+            if total != current.total or done < current.n:
+                current.reset(total)  # the next part of the same job
+            current.update(done - current.n)
 
         return advance
 
@@ -274,105 +278,3 @@ def _progress(name: str) -> Iterator[Progress]:
 
 def _print(report: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:
     click.echo(json.dumps(report, indent=2) if as_json else text(report))
-
-
-def _plan_text(plan: dict[str, Any]) -> str:
-    info, layout = plan["info"], plan["layout"]
-    grid = info["grid"]
-    size = layout["chunk_cells"]
-    rows, cols = -(-grid["rows"] // size), -(-grid["cols"] // size)
-    return _table(
-        {
-            "source": f"{plan['source']} ({_size(plan['source_bytes'])})",
-            "container": f"{info['dtype']}, {info['layout']}, compression {info['compression']}, "
-            f"predictor {info['predictor']}",
-            "grid": f"{grid['rows']} x {grid['cols']} cells, {info['bands']} bands",
-            "store": plan["store"],
-            "chunks": f"{rows} x {cols} of {size} x {size} cells",
-            "estimated size": f"{_size(plan['store_bytes'])}, if as much is land as on the globe",
-            "estimated memory": f"{_size(plan['memory_bytes'])} with {plan['workers']} workers",
-        }
-    )
-
-
-def _ingest_text(report: dict[str, Any]) -> str:
-    source = report["source"]
-    return _table(
-        {
-            "store": f"{report['store']} ({_size(report['store_bytes'])})",
-            "cells": f"{report['valid_cells']:,} of {report['total_cells']:,} with data",
-            "chunks": f"{report['chunks_stored']:,} of {report['chunks_total']:,} with data",
-            "source": f"{source['url']}: {_origin(source)}",
-            "sha256": source["sha256"],
-        }
-    )
-
-
-def _verify_text(report: dict[str, Any]) -> str:
-    lines = [
-        f"{problem['key']}: {problem['message']}{_place(problem['bbox'])}" for problem in report["problems"]
-    ]
-    compared = ""
-    if report["source"]:
-        compared = f", {report['values_compared']:,} values equal to those of {report['source']}"
-    checked = f"{report['objects_checked']:,} objects checked"
-    if report["ok"]:
-        lines.append(f"{report['store']} is good: {checked}{compared}")
-    else:
-        count = len(report["problems"])
-        lines.append(
-            f"{report['store']} is DAMAGED: {count:,} problems in {checked}. Write it anew with: "
-            f"cop-zarr ingest SOURCE {report['store']} --overwrite"
-        )
-    return "\n".join(lines)
-
-
-def _info_text(info: dict[str, Any]) -> str:
-    source, bounds = info["source"], info["bounds"]
-    rows, cols = info["shape"]
-    return _table(
-        {
-            "store": f"{info['store']} ({info['format']}, {_size(info['stored_bytes'])} of chunks)",
-            "grid": f"{rows} x {cols} cells of {info['resolution_deg']}°, {info['crs']}, lon "
-            f"{bounds[0]} … {bounds[2]}, lat {bounds[1]} … {bounds[3]}",
-            "bands": str(info["bands"]),
-            "year": str(info["year"]),
-            "cells": f"{info['valid_cells']:,} of {info['total_cells']:,} with data",
-            "chunks": f"{info['chunks_stored']:,} of {info['chunks_total']:,} with data",
-            "source": f"{source['url']}: {_origin(source)}",
-            "sha256": source["sha256"],
-            "created": f"{info['created']} by {info['created_by']}",
-            "licence": info["license"],
-            "cite": info["citation"],
-        }
-    )
-
-
-def _origin(source: dict[str, Any]) -> str:
-    if source["synthetic"]:
-        return "SYNTHETIC, its values are made up"
-    return "the published file" if source["published"] else "NOT the published file, by its SHA-256"
-
-
-def _place(bbox: tuple[float, float, float, float] | None) -> str:
-    if bbox is None:
-        return ""
-    west, south, east, north = bbox
-    return f" (lon {west} … {east}, lat {south} … {north})"
-
-
-def _cells(meta: dict[str, Any]) -> str:
-    return f"{meta['total_cells']:,} cells, {meta['valid_cells']:,} with data"
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}"
-        count /= 1024
-    return f"{count:.2f} GiB"
-
-
-def _table(rows: dict[str, str]) -> str:
-    width = max(map(len, rows))
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())

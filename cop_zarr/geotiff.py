@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,20 @@ COMPRESSIONS = {
 PREDICTORS = {1: "none", 2: "horizontal", 3: "floating point"}
 BLOCK_BYTES = 256 << 20
 """Largest block that is put together from several segments, if the memory allowed is no less."""
+
+PARSER_ERRORS = (
+    tifffile.TiffFileError,
+    struct.error,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What tifffile raises on tags that make no sense, as a fuzzer in tests/test_geotiff.py finds."""
 
 REDUCED_IMAGE = 1
 """Bit of the NewSubfileType tag (TIFF 6.0, section 8): an overview, not an image of its own."""
@@ -159,10 +174,10 @@ class GeoTiff:
     def block_memory(self, block: Block) -> int:
         """Bytes that reading a block takes at most: encoded and decoded segment, and the block itself."""
         segment: int = self._segment_bytes + max(self._lengths[index] for index in block.segments)
-        if self._predictor_copies:
-            segment += self._segment_bytes
-        if len(block.segments) == 1:
-            return segment
+        if self._decoding_copies:
+            segment += self._segment_bytes * max(1, 4 // int(self._page.dtype.itemsize))
+        if len(block.segments) == 1 and self._page.planarconfig == 1:
+            return segment  # the block is a view of it
         return segment + block.cells * self.info.bands * 4
 
     def read(self, block: Block) -> np.ndarray:
@@ -202,20 +217,26 @@ class GeoTiff:
         """Parse the tags and refuse what cannot be ingested."""
         try:
             with tifffile.TiffFile(self._file, name=Path(self._name).name) as tiff:
-                pages = [page.aspage() for page in tiff.pages]
-                page: Any = pages[0] if pages else self._refuse("it holds no image")
-                page.dataoffsets, page.databytecounts  # noqa: B018  # read now, while errors are ours
-                geo = page.geotiff_tags
-                metadata = page.tags.valueof("GDAL_METADATA") or ""
-        except (tifffile.TiffFileError, ValueError, IndexError, KeyError, OSError) as error:
+                pages = (page.aspage() for page in tiff.pages)
+                images: list[Any] = [page for page in pages if not page.subfiletype & REDUCED_IMAGE]
+                if len(images) != 1:
+                    self._refuse(f"it holds {len(images)} images; one is expected")
+                page = images[0]
+                page.decode  # noqa: B018  # makes the decoder now, while errors are ours
+                info = self._info(page)
+        except SourceError:
+            raise
+        except PARSER_ERRORS as error:
             self._refuse(f"it is not a readable TIFF file ({error})", error)
-        images = [other for other in pages if not other.subfiletype & REDUCED_IMAGE]
-        if len(images) != 1:
-            self._refuse(f"it holds {len(images)} images; one is expected")
+        return page, info
+
+    def _info(self, page: Any) -> GeoTiffInfo:
+        """Check an image, and say what it is."""
         self._check_image(page)
         self._check_data(page)
-        info = GeoTiffInfo(
-            grid=self._grid(page, geo),
+        metadata = page.tags.valueof("GDAL_METADATA") or ""
+        return GeoTiffInfo(
+            grid=self._grid(page, page.geotiff_tags),
             bands=page.samplesperpixel,
             dtype=str(page.dtype),
             layout=f"{'tiled' if page.is_tiled else 'striped'}, "
@@ -224,7 +245,6 @@ class GeoTiff:
             predictor=PREDICTORS[page.predictor],
             synthetic=f'name="{SYNTHETIC_MARK}"' in metadata,
         )
-        return page, info
 
     def _check_image(self, page: Any) -> None:
         """Refuse an image whose values could not be stored as they are."""
@@ -245,13 +265,17 @@ class GeoTiff:
             )
 
     def _check_data(self, page: Any) -> None:
-        """Refuse a file that ends before its data do."""
-        if page.is_tiled:
-            expected = math.ceil(page.imagelength / page.tilelength) * math.ceil(
-                page.imagewidth / page.tilewidth
-            )
-        else:
-            expected = math.ceil(page.imagelength / page.rowsperstrip)
+        """Refuse a file whose segments are not as many as needed, or that ends before they do."""
+        segment = (
+            (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+        )
+        numbers = (*segment, page.imagelength, page.imagewidth, page.samplesperpixel)
+        extents = (*page.dataoffsets, *page.databytecounts)
+        if not all(type(number) is int and number >= 0 for number in extents) or not all(
+            type(number) is int and number > 0 for number in numbers
+        ):
+            self._refuse("its sizes or offsets are not whole numbers")
+        expected = -(-page.imagelength // segment[0]) * -(-page.imagewidth // segment[1])
         if page.planarconfig == 2:
             expected *= page.samplesperpixel
         if not len(page.dataoffsets) == len(page.databytecounts) == expected:
@@ -309,9 +333,10 @@ class GeoTiff:
         return math.prod(self._segment_shape) * samples * int(self._page.dtype.itemsize)
 
     @property
-    def _predictor_copies(self) -> bool:
-        """Whether decoding holds a segment twice: undoing a predictor, widening or narrowing a number."""
-        return bool(self._page.predictor != 1 or self._page.dtype.itemsize != 4)
+    def _decoding_copies(self) -> bool:
+        """Whether decoding holds a segment twice: undoing a predictor, or changing width or byte order."""
+        swapped = self._page.parent.byteorder == ">"
+        return bool(self._page.predictor != 1 or self._page.dtype.itemsize != 4 or swapped)
 
     def _block_shape(self, chunk_cells: int, max_bytes: int) -> tuple[int, int]:
         """Rows and columns of a block: whole segments if they fit, whole chunks in any case."""

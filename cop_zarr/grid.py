@@ -226,8 +226,10 @@ class Grid:
         col, col_stop = _touched_span(bounds.west - LATTICE_WEST, bounds.east - LATTICE_WEST)
         width = min(col_stop - col, LATTICE_COLS)
         rows = (max(row - self.row_offset, 0), min(row_stop - self.row_offset, self.rows))
-        cols = self._columns((col - self.col_offset) % LATTICE_COLS, width, bounds)
-        if rows[0] >= rows[1] or cols[0] >= cols[1]:
+        cols = (0, 0)
+        if rows[0] < rows[1]:
+            cols = self._columns((col - self.col_offset) % LATTICE_COLS, width, bounds)
+        if cols[0] >= cols[1]:
             raise RegionError(
                 f"the region {_text(bounds)} lies outside the store, which covers {_text(self.bounds)}"
             )

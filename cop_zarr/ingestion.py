@@ -156,7 +156,8 @@ def ingest(
     source_options, storage_options : mapping, optional
         Passed to the fsspec filesystem of the source's and of the store's URL.
     progress : callable, optional
-        Called with the decoded bytes done and the decoded bytes in all.
+        Called with the bytes done and the bytes in all: first those of a copy or download, where the
+        source is not on a disk, then those of the decoded array.
 
     Returns
     -------
@@ -180,7 +181,7 @@ def ingest(
     target = folder(_target(store), storage_options)
     _refuse_taken(target, overwrite)
     with (
-        located(source, source_options, download=True) as (path, url),
+        located(source, source_options, download=True, progress=progress) as (path, url),
         GeoTiff(path, url) as tiff,
         _hashing(path) as sha256,
     ):

@@ -71,6 +71,17 @@ MAX_BANDS = 65_535
 OBJECT_ATTRIBUTE = "objects"
 DIGEST_ATTRIBUTE = "sha256"
 
+_RECORD_TYPES = {"created": str, "cop_zarr_version": str, "source": dict}
+_SOURCE_TYPES = {
+    "url": str,
+    "bytes": int,
+    "sha256": str,
+    "published": bool,
+    "synthetic": bool,
+    "container": str,
+}
+"""What readers take from the ``cop_zarr`` attribute and from its ``source``, and of which types."""
+
 
 @dataclass(frozen=True)
 class ChunkPart:
@@ -229,8 +240,10 @@ def parse(data: bytes) -> StoreDocument:
         raise StoreError("its zarr.json is damaged, or was edited: it does not match its own SHA-256")
     try:
         layout = _layout(document)
-        objects = {key: ObjectRecord(*entry) for key, entry in record[OBJECT_ATTRIBUTE].items()}
-    except (KeyError, TypeError, ValueError, AttributeError, CopZarrError) as error:
+        objects = {key: _object_record(entry) for key, entry in record[OBJECT_ATTRIBUTE].items()}
+        _check_types(record, _RECORD_TYPES)
+        _check_types(record["source"], _SOURCE_TYPES)
+    except (LookupError, TypeError, ValueError, AttributeError, CopZarrError) as error:
         raise StoreError(f"its zarr.json is not as the format says: {error!r}") from error
     return StoreDocument(layout, objects, record, sha256)
 
@@ -238,7 +251,7 @@ def parse(data: bytes) -> StoreDocument:
 def _layout(document: dict[str, Any]) -> Layout:
     """Find grid and bands in a root document, and insist on this format's own chunks and codecs."""
     array = document["consolidated_metadata"]["metadata"][EMBEDDING]
-    bands, rows, cols = array["shape"]
+    bands, rows, cols = _whole_numbers(array["shape"])
     transform = document["attributes"]["spatial:transform"]
     layout = Layout(Grid.from_corner(transform[2], transform[5], rows, cols), bands)
     chunk_shape = array["chunk_grid"]["configuration"]["chunk_shape"]
@@ -255,6 +268,24 @@ def _layout(document: dict[str, Any]) -> Layout:
     if chunk_shape != [bands, layout.chunk_cells, layout.chunk_cells]:
         raise ValueError(f"chunks of {chunk_shape}")
     return layout
+
+
+def _object_record(entry: Any) -> ObjectRecord:
+    length, crc32c = _whole_numbers(entry)
+    return ObjectRecord(length, crc32c)
+
+
+def _whole_numbers(values: Any) -> list[int]:
+    """The numbers of a JSON list; 4.0 and true are none."""
+    if not isinstance(values, list) or any(type(value) is not int for value in values):
+        raise TypeError(f"{values!r} are no whole numbers")
+    return values
+
+
+def _check_types(record: dict[str, Any], types: dict[str, type]) -> None:
+    for name, kind in types.items():
+        if not isinstance(record[name], kind):
+            raise TypeError(f"{name} is {record[name]!r}")
 
 
 def _cut(run: slice, offset: int, size: int) -> Iterator[tuple[int, slice, slice]]:

@@ -61,13 +61,13 @@ class Plan:
     clipped: bool
 
 
-def check_options(year: object, output: object, pooling: str) -> None:
+def check_options(year: object, output: object, pooling: object) -> None:
     """Refuse a year that the product does not have, and words that no option takes."""
     if isinstance(year, bool) or year != YEAR:
         raise YearError(f"the product is of the year {YEAR} and no other; got year={year!r}")
     if output not in get_args(Output):
         raise InputError(f"output must be 'pooled' or 'grid'; got {output!r}")
-    if pooling not in REDUCERS:
+    if not isinstance(pooling, str) or pooling not in REDUCERS:
         raise InputError(f"pooling must be one of {', '.join(map(repr, REDUCERS))}; got {pooling!r}")
 
 

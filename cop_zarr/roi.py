@@ -61,7 +61,7 @@ class BBox:
             raise RegionError(f"minlat must be less than maxlat; got {edges}")
         if not (-180 <= self.minlon <= 360 and -180 <= self.maxlon <= 360):
             raise RegionError(f"longitudes must lie within -180 … 360; got {edges}")
-        if self.minlon == self.maxlon or self.maxlon - self.minlon > 360:
+        if self.bounds.east == self.minlon or self.maxlon - self.minlon > 360:
             raise RegionError(
                 "a box must be wider than 0° and no wider than the 360° of the globe (minlon > maxlon "
                 f"means across the antimeridian); got {edges}"
@@ -70,7 +70,9 @@ class BBox:
     @property
     def bounds(self) -> Bounds:
         """The box unrolled: ``west < east``."""
-        east = self.maxlon if self.minlon < self.maxlon else self.maxlon + 360
+        east = self.maxlon
+        while east < self.minlon:  # twice where the edges are of both conventions: 350 to -170
+            east += 360
         return Bounds(self.minlon, self.minlat, east, self.maxlat)
 
 
@@ -162,18 +164,22 @@ def footprint(roi: Roi) -> Footprint:
 
 def _four_numbers(roi: object) -> list[Any]:
     accepted = "a region is a BBox, a PointBuffer, or four numbers (minlon, minlat, maxlon, maxlat)"
-    if not isinstance(roi, Sequence | np.ndarray) or isinstance(roi, str | bytes):
+    values = roi.tolist() if isinstance(roi, np.ndarray) else roi
+    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
         raise RegionError(f"{accepted}; got {type(roi).__name__}: {roi!r}")
-    if len(roi) != 4:
-        raise RegionError(f"{accepted}; got {len(roi)} values: {roi!r}")
-    return list(roi)
+    if len(values) != 4:
+        raise RegionError(f"{accepted}; got {len(values)} values: {roi!r}")
+    return list(values)
 
 
 def _finite(value: object, what: str) -> float:
+    refusal = f"{what} must be a number of degrees or metres; got {value!r}"
+    if isinstance(value, str | bytes):  # float("120") would do, and so would float("1_2_0")
+        raise RegionError(refusal)
     try:
         number = float(value)  # type: ignore[arg-type]  # anything with __float__, NumPy scalars included
-    except (TypeError, ValueError):
-        raise RegionError(f"{what} must be a number of degrees or metres; got {value!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise RegionError(refusal) from None
     if not math.isfinite(number):
         raise RegionError(f"{what} must be a finite number; got {number}")
     return number

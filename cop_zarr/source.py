@@ -4,22 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cop_zarr import product, settings
-from cop_zarr.errors import DownloadError, InputError, MissingDependencyError, SourceNotFoundError
-from cop_zarr.storage import StorageOptions, local_file, local_path, redact
+from cop_zarr.errors import DownloadError, InputError, SourceNotFoundError, StorageError
+from cop_zarr.storage import (
+    PARTIAL_SUFFIX,
+    Progress,
+    StorageOptions,
+    fetch,
+    local_file,
+    local_path,
+    redact,
+)
 
 PATTERN = "embed_map_*.tif"
-STAGING = ".download"
-"""Folder beside the file's final place where a download is kept until its digest is right."""
+
+HUB = "https://huggingface.co"
+"""Where the file is published, unless ``HF_ENDPOINT`` names a mirror."""
+
+DOWNLOAD_OPTIONS = {"client_kwargs": {"trust_env": True}}
+"""Have the HTTP client heed the usual proxy variables."""
+
+FRUITLESS_TRIES = 3
+PAUSE_SECONDS = 1.0
+"""A download is given up after so many tries in a row that brought nothing, and pauses before them."""
 
 
 @contextmanager
 def located(
-    source: str | os.PathLike[str] | None, options: StorageOptions | None, *, download: bool
+    source: str | os.PathLike[str] | None,
+    options: StorageOptions | None,
+    *,
+    download: bool,
+    progress: Progress | None = None,
 ) -> Iterator[tuple[Path, str]]:
     """Give a source's path on a disk, and its URL for people.
 
@@ -32,6 +53,8 @@ def located(
         Passed to the URL's filesystem.
     download : bool
         Whether the published file may be downloaded into a default folder that has none.
+    progress : callable, optional
+        Called with the bytes copied or downloaded and the bytes in all.
 
     Raises
     ------
@@ -43,7 +66,7 @@ def located(
         If the download failed.
     """
     if source is None:
-        path = default_source(download=download)
+        path = default_source(download=download, progress=progress)
         yield path, str(path)
         return
     url = os.fspath(source)
@@ -54,11 +77,11 @@ def located(
             raise SourceNotFoundError(f"the folder {url} holds no file named {PATTERN}")
         yield found, str(found)
         return
-    with local_file(url, options) as path:
+    with local_file(url, options, progress) as path:
         yield path, redact(url)
 
 
-def default_source(*, download: bool) -> Path:
+def default_source(*, download: bool, progress: Progress | None = None) -> Path:
     """Find the GeoTIFF in the default folder, or download it there."""
     where = Path(settings.source_folder())
     if where.is_file():
@@ -71,7 +94,7 @@ def default_source(*, download: bool) -> Path:
             f"there is no {PATTERN} in {where} ({settings.SOURCE_VARIABLE}); the published file would be "
             f"downloaded from {product.URL}"
         )
-    return download_published(where)
+    return download_published(where, progress)
 
 
 def find(where: Path) -> Path | None:
@@ -89,54 +112,60 @@ def find(where: Path) -> Path | None:
     return found[0] if found else None
 
 
-def download_published(where: Path) -> Path:
+def download_published(where: Path, progress: Progress | None = None) -> Path:
     """Download the published file into a folder.
 
-    The download is that of huggingface_hub: it shows its progress, goes on where an earlier one was cut
-    off, retries, and heeds ``HF_ENDPOINT``, ``HF_TOKEN`` and the usual proxy variables. The file gets its
-    name only when its SHA-256 is the published one.
+    What has arrived is kept in ``<name>.partial``; a broken connection is taken up again, and the next
+    call goes on where this one stopped, even after a kill. The file gets its name only when its SHA-256
+    is the published one. ``HF_ENDPOINT`` names a mirror.
+
+    (huggingface_hub is not used: since its version 1.19 it starts anew in every process.)
 
     Raises
     ------
     DownloadError
         If the hub cannot be reached, or gives another file.
     MissingDependencyError
-        If huggingface_hub is not installed.
+        If fsspec's HTTP filesystem is not installed.
     """
-    try:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-    except ImportError as error:
-        raise MissingDependencyError(
-            'downloading the published file needs an extra: pip install "cop-zarr[download]"; or fetch '
-            f"{product.URL} yourself and name the file"
-        ) from error
-    final, staging = where / product.FILENAME, where / STAGING
+    url = product.URL.replace(HUB, (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/"), 1)
+    final = where / product.FILENAME
+    partial = final.with_name(final.name + PARTIAL_SUFFIX)
     try:
         where.mkdir(parents=True, exist_ok=True)
-        fetched = hf_hub_download(
-            product.REPOSITORY,
-            product.FILENAME,
-            repo_type="dataset",
-            revision=product.REVISION,
-            local_dir=staging,
-            endpoint=os.environ.get("HF_ENDPOINT"),
-        )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        _fetch_persistently(url, partial, progress)
+    except (SourceNotFoundError, OSError) as error:
         raise DownloadError(
-            f"cannot download {product.FILENAME} from {product.REPOSITORY}: {error}. Start again to go on "
-            f"where it stopped, or fetch {product.URL} yourself and name the file"
+            f"cannot download the published file: {error}. Start again to go on where it stopped, or "
+            f"fetch {redact(url)} by other means and name the file"
         ) from error
-    sha256 = sha256_of(Path(fetched))
+    sha256 = sha256_of(partial)
     if sha256 != product.SHA256:
-        Path(fetched).unlink()
+        partial.unlink()
         raise DownloadError(
-            f"the file downloaded from {product.REPOSITORY} is not the published one: its SHA-256 is "
-            f"{sha256}, {product.SHA256} is expected. It has been removed; start again, and if it comes "
-            "again, a proxy or mirror is changing it"
+            f"the file downloaded from {redact(url)} is not the published one: its SHA-256 is {sha256}, "
+            f"{product.SHA256} is expected. It has been removed; start again, and if it comes again, a "
+            "proxy or mirror is changing it"
         )
-    Path(fetched).replace(final)
+    partial.replace(final)
     return final
+
+
+def _fetch_persistently(url: str, partial: Path, progress: Progress | None) -> None:
+    """Fetch a file, again and again until several tries in a row bring no more of it."""
+    fruitless = 0
+    while True:
+        had = partial.stat().st_size if partial.exists() else 0
+        try:
+            fetch(url, partial, DOWNLOAD_OPTIONS, progress)
+        except StorageError:
+            grown = partial.exists() and partial.stat().st_size > had
+            fruitless = 0 if grown else fruitless + 1
+            if fruitless == FRUITLESS_TRIES:
+                raise
+            time.sleep(PAUSE_SECONDS * fruitless)
+        else:
+            return
 
 
 def sha256_of(path: Path) -> str:

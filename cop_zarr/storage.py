@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -34,10 +35,19 @@ StorageOptions = Mapping[str, Any]
 Progress = Callable[[int, int], None]
 """Called with the bytes done and the bytes in all."""
 
-COPY_BYTES = 4 << 20
+COPY_BYTES = 8 << 20
 """How much of a remote file is copied at a time."""
 
 PARTIAL_SUFFIX = ".partial"
+
+_CLIENT_ERRORS = (
+    ("aiohttp", "ClientError"),
+    ("botocore.exceptions", "BotoCoreError"),
+    ("gcsfs.retry", "HttpError"),
+    ("google.auth.exceptions", "GoogleAuthError"),
+)
+"""Errors that fsspec's filesystems for HTTP, S3 and Google let through, and that are no OSError."""
+
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
 """The extra of this package that installs what a URL's protocol needs."""
 
@@ -113,13 +123,14 @@ class LocalFolder:
     """A folder on a disk."""
 
     def __init__(self, path: Path) -> None:
-        self._root = path
+        self._url = str(path)
+        self._root = path.absolute()  # it stays this place when the working directory changes
         self._made: set[Path] = set()  # folders known to exist, so that each is made once
 
     @property
     def url(self) -> str:
         """The path as it was given."""
-        return str(self._root)
+        return self._url
 
     def read(self, key: str) -> bytes:
         """Read a whole object."""
@@ -155,6 +166,8 @@ class LocalFolder:
             return sorted(path.name for path in self._root.iterdir())
         except FileNotFoundError:
             return []
+        except NotADirectoryError:
+            raise StorageError(f"{self._root} is not a folder, so it holds no store") from None
         except OSError as error:
             raise StorageError(f"cannot list {self._root}: {error.strerror}") from error
 
@@ -200,15 +213,15 @@ class RemoteFolder:
             return bytes(self._fs.cat_file(f"{self._root}/{key}"))
         except FileNotFoundError:
             raise FileNotFoundError(f"{self._url}/{key}") from None
-        except OSError as error:
-            raise StorageError(f"cannot read {self._url}/{key}: {type(error).__name__}") from error
+        except _transport_errors() as error:
+            raise StorageError(f"cannot read {self._url}/{key}: {_kind(error)}") from error
 
     def write(self, key: str, data: bytes) -> None:
         """Write a whole object."""
         try:
             self._fs.pipe_file(f"{self._root}/{key}", data)
-        except OSError as error:
-            raise StorageError(f"cannot write {self._url}/{key}: {type(error).__name__}") from error
+        except _transport_errors() as error:
+            raise StorageError(f"cannot write {self._url}/{key}: {_kind(error)}") from error
 
     def listing(self) -> Iterator[str]:
         """List every object's key."""
@@ -217,6 +230,8 @@ class RemoteFolder:
             found = self._fs.find(self._root)
         except FileNotFoundError:
             return
+        except _transport_errors() as error:
+            raise StorageError(f"cannot list {self._url}: {_kind(error)}") from error
         yield from (path.removeprefix(prefix) for path in found)
 
     def names(self) -> list[str]:
@@ -248,55 +263,91 @@ def local_file(
     """Give the path of a file; one that is not on a disk is copied to a temporary file first.
 
     Reading a GeoTIFF's tiles over a network and hashing it would move it twice, so it is moved once.
+    A path is not looked at.
 
     Raises
     ------
-    SourceNotFoundError
-        If there is no such file at the URL; a path is not looked at.
-    StorageError
-        If it cannot be read, or ends early.
+    SourceNotFoundError, StorageError
+        As :func:`fetch`.
     """
     path = local_path(url)
     if path is not None:
         yield path
         return
-    fs, remote = _filesystem(url, storage_options)
     with tempfile.TemporaryDirectory(prefix="cop-zarr-") as scratch:
         copy = Path(scratch, "source.tif")
-        try:
-            _copy(fs, remote, copy, progress)
-        except FileNotFoundError:
-            raise SourceNotFoundError(f"there is no file {redact(url)}") from None
-        except OSError as error:
-            raise StorageError(f"cannot copy {redact(url)} to {scratch}: {error}") from error
+        fetch(url, copy, storage_options, progress)
         yield copy
 
 
-def _copy(fs: AbstractFileSystem, remote: str, copy: Path, progress: Progress | None) -> None:
-    size = fs.size(remote)
-    with fs.open(remote, "rb") as source, copy.open("wb") as target:
-        while piece := source.read(COPY_BYTES):
-            target.write(piece)
-            if progress:
-                progress(target.tell(), size or 0)
-        if size is not None and target.tell() != size:
-            raise OSError(f"it ended after {target.tell():,} of {size:,} bytes")
+def fetch(
+    url: str,
+    path: Path,
+    storage_options: StorageOptions | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Copy a remote file to a path; if a part of it is there already, only the rest is asked for.
+
+    What has arrived stays when the copy fails, so that the next call goes on there.
+
+    Raises
+    ------
+    SourceNotFoundError
+        If there is no such file.
+    StorageError
+        If it cannot be read, ends early, or the disk cannot take it.
+    """
+    fs, remote = _filesystem(url, storage_options)
+    try:
+        size = fs.size(remote) or 0
+        with fs.open(remote, "rb", block_size=COPY_BYTES) as source, path.open("ab") as target:
+            try:
+                source.seek(target.tell())
+                usable = target.tell() <= size
+            except ValueError:  # the server knows no ranges, and sends all of it again
+                usable = False
+            if not usable:
+                target.truncate(0)
+                target.seek(0)
+            while piece := source.read(COPY_BYTES):
+                target.write(piece)
+                if progress:
+                    progress(target.tell(), size)
+            if target.tell() < size:
+                raise StorageError(f"it ended after {target.tell():,} of {size:,} bytes")
+    except FileNotFoundError:
+        raise SourceNotFoundError(f"there is no file {redact(url)}") from None
+    except _transport_errors() as error:
+        reason = str(error) or type(error).__name__
+        raise StorageError(f"cannot copy {redact(url)} to {path}: {reason}") from error
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """What a failing connection raises: OSError, and what the clients that fsspec has imported raise."""
+    loaded = [(sys.modules.get(module), name) for module, name in _CLIENT_ERRORS]
+    return OSError, *(getattr(module, name) for module, name in loaded if module)
+
+
+def _kind(error: Exception) -> str:
+    """An error's type and HTTP status; its text may hold a signed URL or a key."""
+    status = getattr(error, "status", None)
+    return type(error).__name__ if status is None else f"{type(error).__name__}, status {status}"
 
 
 def _replace(partial: Path, final: Path) -> None:
     """Move a finished folder to its name; one that is there is moved aside, then removed."""
-    aside = final.with_name(final.name + ".old")
     try:
-        if final.exists():
-            final.rename(aside)
+        if not final.exists():
+            partial.rename(final)
+            return
+        aside = Path(tempfile.mkdtemp(prefix=f"{final.name}.old-", dir=final.parent))
+        final.rename(aside)  # onto an empty folder, whose name is nobody else's
         try:
             partial.rename(final)
         except OSError:
-            if aside.exists():
-                aside.rename(final)
+            aside.rename(final)
             raise
-        if aside.exists():
-            shutil.rmtree(aside)
+        shutil.rmtree(aside)
     except OSError as error:
         raise StorageError(f"cannot move {partial} to {final}: {error.strerror}") from error
 

@@ -60,7 +60,7 @@ def steps(folder: Path, bar: Callable[[str], Progress]) -> Iterator[str]:
     yield ""
     yield f"Go on in Python:  cop_zarr.open({target!r}).query((120, 30, 122, 32))"
     if report.source["synthetic"]:
-        yield "With the real file:  pip install 'cop-zarr[download]' && cop-zarr ingest"
+        yield "With the real file:  pip install 'cop-zarr[http]' && cop-zarr ingest"
 
 
 def _answers(store: Store) -> Iterator[str]:
