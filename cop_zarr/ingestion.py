@@ -22,7 +22,8 @@ import numpy as np
 from cop_zarr import product, settings
 from cop_zarr.chunks import crc32c, encode
 from cop_zarr.errors import MemoryLimitError, SourceError, StoreExistsError
-from cop_zarr.geotiff import Block, GeoTiff, GeoTiffInfo
+from cop_zarr.geotags import GeoTiffInfo
+from cop_zarr.geotiff import Block, GeoTiff
 from cop_zarr.layout import ROOT, TOP_LEVEL, Layout, is_store
 from cop_zarr.metadata import documents
 from cop_zarr.source import located, sha256_of

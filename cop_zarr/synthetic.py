@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 
 from cop_zarr.errors import InputError, StorageError, StoreExistsError
-from cop_zarr.geotiff import SYNTHETIC_MARK
+from cop_zarr.geotags import SYNTHETIC_MARK
 from cop_zarr.grid import Grid
 from cop_zarr.layout import MAX_BANDS
 from cop_zarr.product import BANDS, LATTICE_COLS, LATTICE_ROWS
