@@ -21,25 +21,17 @@ import tifffile
 
 from cop_zarr.errors import MemoryLimitError, SourceError, SourceNotFoundError
 from cop_zarr.geotags import inspect
+from cop_zarr.grid import Window
 
 BLOCK_BYTES = 256 << 20
 """Largest block that is put together from several segments, if the memory allowed is no less."""
 
 
 @dataclass(frozen=True)
-class Block:
-    """A rectangle of cells, ``[row, row_stop)`` x ``[col, col_stop)``, and the segments that hold it."""
+class Block(Window):
+    """A window of the image, and the indices of the segments that hold it."""
 
-    row: int
-    row_stop: int
-    col: int
-    col_stop: int
     segments: tuple[int, ...]
-
-    @property
-    def cells(self) -> int:
-        """Number of cells."""
-        return (self.row_stop - self.row) * (self.col_stop - self.col)
 
 
 class GeoTiff:
@@ -136,7 +128,7 @@ class GeoTiff:
         SourceError
             If a segment cannot be decoded.
         """
-        height, width = block.row_stop - block.row, block.col_stop - block.col
+        height, width = block.shape
         if len(block.segments) == 1 and self._page.planarconfig == 1:
             data, row, col, _ = self._segment(block.segments[0])
             if data is not None:

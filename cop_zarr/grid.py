@@ -74,6 +74,11 @@ class Window:
         height, width = self.shape
         return height * width
 
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns as slices; only for a window that does not wrap."""
+        return slice(self.row, self.row_stop), slice(self.col, self.col_stop)
+
 
 @dataclass(frozen=True)
 class Grid:

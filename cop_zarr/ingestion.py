@@ -13,22 +13,18 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cop_zarr import product, settings
-from cop_zarr.chunks import crc32c, encode
 from cop_zarr.errors import MemoryLimitError, SourceError, StoreExistsError
 from cop_zarr.geotags import GeoTiffInfo
 from cop_zarr.geotiff import Block, GeoTiff
 from cop_zarr.layout import ROOT, TOP_LEVEL, Layout, is_store
-from cop_zarr.metadata import documents
 from cop_zarr.source import located, sha256_of
 from cop_zarr.storage import Folder, Progress, StorageOptions, folder, redact
 from cop_zarr.store import default_store
+from cop_zarr.writing import StoreWriter
 
 MEMORY_BYTES = 1 << 30
 """Memory that an ingest may take unless told otherwise: 1 GiB."""
@@ -190,68 +186,21 @@ def ingest(
         if strict:
             _refuse_unpublished(url, sha256.result())
         with target.staged() as staging:
-            writer = _Writer(plan.layout, staging)
+            writer = StoreWriter(plan.layout, staging)
             _run(tiff, blocks, writer, plan.workers, progress)
-            report = writer.finish(_provenance(plan, sha256.result()), target.url)
+            source_record = _provenance(plan, sha256.result())
+            written = writer.finish(source_record)
     default_store.cache_clear()
-    return report
-
-
-class _Writer:
-    """Encodes and writes chunks, and keeps what the store must know of them. Thread-safe."""
-
-    def __init__(self, layout: Layout, target: Folder) -> None:
-        self._layout = layout
-        self._target = target
-        self._valid = np.zeros(layout.grid.shape, bool)
-        self._integrity = np.zeros((2, *layout.chunk_grid), "<u4")
-
-    def write(self, block: Block, cells: np.ndarray) -> None:
-        """Write the chunks of one block; blocks never share a chunk."""
-        size = self._layout.chunk_cells
-        # A chunk is stored if any bit of it is set: a lone -0.0 is no data, and yet comes back as it was.
-        held = np.any(cells.view("u4"), axis=2)
-        for row in range(block.row, block.row_stop, size):
-            for col in range(block.col, block.col_stop, size):
-                rows, cols = (
-                    slice(row - block.row, row - block.row + size),
-                    slice(col - block.col, col - block.col + size),
-                )
-                if held[rows, cols].any():
-                    self._write_chunk(row // size, col // size, cells[rows, cols])
-
-    def _write_chunk(self, row: int, col: int, cells: np.ndarray) -> None:
-        """Write one chunk; at the grid's edge it is filled up with zeros."""
-        height, width, _ = cells.shape
-        full = (height, width) == (self._layout.chunk_cells,) * 2
-        chunk = (
-            np.empty(self._layout.stored_shape, "<f4")
-            if full
-            else np.zeros(self._layout.stored_shape, "<f4")
-        )
-        chunk[:width, :height] = cells.transpose(1, 0, 2)
-        data = encode(chunk)
-        self._target.write(self._layout.chunk_key(row, col), data)
-        window = self._layout.chunk_window(row, col)
-        inside = np.s_[window.row : window.row_stop, window.col : window.col_stop]
-        self._valid[inside] = chunk[:width, :height].any(axis=2).T
-        self._integrity[:, row, col] = len(data), crc32c(data)
-
-    def finish(self, source: dict[str, Any], url: str) -> IngestReport:
-        """Write everything else, ``zarr.json`` last."""
-        objects = documents(self._layout, source, _now(), self._valid, self._integrity)
-        for key, data in objects.items():
-            self._target.write(key, data)
-        lengths = self._integrity[0]
-        return IngestReport(
-            store=url,
-            source=source,
-            valid_cells=int(self._valid.sum()),
-            total_cells=self._layout.grid.whole.cells,
-            chunks_stored=int((lengths > 0).sum()),
-            chunks_total=lengths.size,
-            store_bytes=int(lengths.sum(dtype="i8")) + sum(map(len, objects.values())),
-        )
+    rows, cols = plan.layout.chunk_grid
+    return IngestReport(
+        store=target.url,
+        source=source_record,
+        valid_cells=written.valid_cells,
+        total_cells=plan.layout.grid.whole.cells,
+        chunks_stored=written.chunks_stored,
+        chunks_total=rows * cols,
+        store_bytes=written.store_bytes,
+    )
 
 
 def _plan(
@@ -283,7 +232,7 @@ def _plan(
 
 
 def _run(
-    tiff: GeoTiff, blocks: list[Block], writer: _Writer, workers: int, progress: Progress | None
+    tiff: GeoTiff, blocks: list[Block], writer: StoreWriter, workers: int, progress: Progress | None
 ) -> None:
     """Take every block through the writer; the first failure stops the others."""
     cell_bytes = tiff.info.bands * 4
@@ -357,10 +306,3 @@ def _provenance(plan: IngestPlan, sha256: str) -> dict[str, Any]:
         "container": f"{info.dtype}, {info.layout}, compression {info.compression}, "
         f"predictor {info.predictor}",
     }
-
-
-def _now() -> str:
-    """The time, or the one that SOURCE_DATE_EPOCH fixes for reproducible bytes."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    when = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
-    return when.isoformat(timespec="seconds")

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -282,7 +282,7 @@ def _whole_numbers(values: Any) -> list[int]:
     return values
 
 
-def _check_types(record: dict[str, Any], types: dict[str, type]) -> None:
+def _check_types(record: dict[str, Any], types: Mapping[str, type]) -> None:
     for name, kind in types.items():
         if not isinstance(record[name], kind):
             raise TypeError(f"{name} is {record[name]!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -14,10 +14,10 @@ import numpy as np
 from cop_zarr import settings
 from cop_zarr.chunks import ChunkReader, DamageError
 from cop_zarr.errors import ChunkError, InputError, MemoryLimitError
-from cop_zarr.geotiff import Block, GeoTiff
+from cop_zarr.geotiff import GeoTiff
 from cop_zarr.grid import Window
 from cop_zarr.ingestion import BASE_BYTES, MEMORY_BYTES
-from cop_zarr.layout import BAND, LATITUDE, LONGITUDE, ROOT, StoreDocument
+from cop_zarr.layout import BAND, LATITUDE, LONGITUDE, ROOT, ChunkPart, StoreDocument
 from cop_zarr.source import located
 from cop_zarr.storage import Progress, StorageOptions
 from cop_zarr.store import connect
@@ -124,7 +124,7 @@ def verify(
     check.listing()
     if source is None:
         threads = min(settings.workers(workers), os.cpu_count() or 1)
-        check.run(check.chunk_row, range(check.layout.chunk_grid[0]), threads)
+        check.run(check.window, check.chunk_rows(), threads)
         return check.report(None)
     with located(source, source_options, download=False) as (path, url), GeoTiff(path, url) as tiff:
         check.refuse_other(tiff, url)
@@ -133,7 +133,7 @@ def verify(
         threads = min(settings.workers(workers), os.cpu_count() or 1, (memory - BASE_BYTES) // worst)
         if threads < 1:
             raise MemoryLimitError(f"comparing with {url} needs more than {memory:,} bytes of memory")
-        check.run(lambda block: check.block(block, tiff.read(block)), blocks, threads)
+        check.run(lambda block: check.window(block, tiff.read(block)), blocks, threads)
         return check.report(url)
 
 
@@ -205,44 +205,42 @@ class _Check:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def chunk_row(self, row: int) -> None:
-        """Check a row of chunks against their records and against ``valid``."""
-        for col in range(self.layout.chunk_grid[1]):
-            self._chunk(row, col)
-        first, last = self.layout.chunk_window(row, 0), self.layout.grid.cols
-        self._advance((first.row_stop - first.row) * last)
+    def chunk_rows(self) -> Iterator[Window]:
+        """The windows of the rows of chunks."""
+        size, (rows, cols) = self.layout.chunk_cells, self.layout.grid.shape
+        for row in range(0, rows, size):
+            yield Window(row, min(row + size, rows), 0, cols)
 
-    def block(self, block: Block, cells: np.ndarray) -> None:
-        """Check the chunks of a block of the source, values included."""
-        size = self.layout.chunk_cells
-        for row in range(block.row, block.row_stop, size):
-            for col in range(block.col, block.col_stop, size):
-                window = self.layout.chunk_window(row // size, col // size)
-                rows = slice(window.row - block.row, window.row_stop - block.row)
-                cols = slice(window.col - block.col, window.col_stop - block.col)
-                self._chunk(row // size, col // size, cells[rows, cols])
-        self._advance(block.cells)
+    def window(self, window: Window, expected: np.ndarray | None = None) -> None:
+        """Check the chunks of a window whose edges are chunk edges.
 
-    def _chunk(self, row: int, col: int, expected: np.ndarray | None = None) -> None:
-        """Check one chunk; ``expected`` are its cells in the source: (rows, cols, bands)."""
-        window = self.layout.chunk_window(row, col)
-        (height, width), key = window.shape, self.layout.chunk_key(row, col)
+        ``expected`` are the window's cells in the source: float32, ``(rows, cols, bands)``.
+        """
+        for part in self.layout.parts(window):
+            self._chunk(part, None if expected is None else expected[part.target])
+        self._advance(window.cells)
+
+    def _chunk(self, part: ChunkPart, expected: np.ndarray | None) -> None:
+        """Check a chunk against its record, against ``valid``, and against the source's cells."""
+        key, window = (
+            self.layout.chunk_key(part.row, part.col),
+            self.layout.chunk_window(part.row, part.col),
+        )
+        held = self._reader.holds_data(part.row, part.col)
+        with self._lock:
+            self._objects += held
+            self._chunks += held
         try:
-            chunk = self._reader.read(row, col)
+            chunk = self._reader.read(part.row, part.col)
         except ChunkError as error:
             self._problem(key, str(error.__cause__), window)
             return
-        finally:
-            with self._lock:
-                held = self._reader.holds_data(row, col)
-                self._objects += held
-                self._chunks += held
         if chunk is None:
             chunk = np.zeros(self.layout.stored_shape, "f4")
+        height, width = window.shape
         cells = chunk[:width, :height].transpose(1, 0, 2)
         if self._valid is not None:
-            mask = self._valid[window.row : window.row_stop, window.col : window.col_stop]
-            wrong = int((cells.any(axis=2) != mask).sum())
+            wrong = int((cells.any(axis=2) != self._valid[window.slices]).sum())
             if wrong:
                 self._problem(key, f"'valid' is wrong about {wrong} of its cells", window)
         if chunk[width:].any() or chunk[:, height:].any():
