@@ -6,10 +6,12 @@ synthetic, in its GDAL metadata, and so does every store made from it and every 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -104,20 +106,24 @@ def synthesize(
     except OSError as error:
         raise StorageError(f"cannot write {final}: {error.strerror or error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder may not be there
+            partial.unlink(missing_ok=True)
     return final
 
 
 def _write(path: Path, grid: Grid, bands: int, seed: int, progress: Progress | None) -> None:
+    # tifffile would take 1 as the last axis for the width
+    samples: dict[str, Any] = {"shape": grid.shape}
+    if bands > 1:
+        samples = {"shape": (*grid.shape, bands), "planarconfig": "contig"}
+        samples["extrasamples"] = ["unspecified"] * (bands - 1)
     with tifffile.TiffWriter(path) as tiff:
         tiff.write(
             _tiles(grid, bands, seed, progress),
-            shape=(*grid.shape, bands),
+            **samples,
             dtype="float32",
             tile=(TILE, TILE),
             photometric="minisblack",
-            planarconfig="contig",
-            extrasamples=["unspecified"] * (bands - 1),
             compression="zlib",
             compressionargs={"level": 1},
             maxworkers=MEMORY_TILES,
@@ -144,9 +150,9 @@ def _tiles(grid: Grid, bands: int, seed: int, progress: Progress | None) -> Iter
         np.rint(values / VALUE_STEP, out=values)
         tile = np.zeros((TILE, TILE, bands), "f4")
         tile[: inside.shape[0], : inside.shape[1]][inside] = values * np.float32(VALUE_STEP)
-        yield tile
-        if progress:
+        if progress:  # not after the yield: nobody comes back for more than the last tile
             progress(done * tile.nbytes, len(starts) * tile.nbytes)
+        yield tile
 
 
 def _smooth(rng: np.random.Generator) -> np.ndarray:

@@ -240,10 +240,11 @@ class _Check:
         height, width = window.shape
         cells = chunk[:width, :height].transpose(1, 0, 2)
         if self._valid is not None:
-            wrong = int((cells.any(axis=2) != self._valid[window.slices]).sum())
+            wrong = int((np.any(cells != 0, axis=2) != self._valid[window.slices]).sum())
             if wrong:
                 self._problem(key, f"'valid' is wrong about {wrong} of its cells", window)
-        if chunk[width:].any() or chunk[:, height:].any():
+        bits = chunk.view("u4")
+        if bits[width:].any() or bits[:, height:].any():
             self._problem(key, "it holds values beyond the grid's edge", window)
         if expected is not None:
             self._compare(key, window, cells, expected)

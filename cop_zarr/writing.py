@@ -66,7 +66,8 @@ class StoreWriter:
         data = encode(chunk)
         self._target.write(self._layout.chunk_key(part.row, part.col), data)
         window = self._layout.chunk_window(part.row, part.col)
-        self._valid[window.slices] = chunk[cols, rows].any(axis=2).T
+        # "!= 0" and not any() alone, which warns of a signalling NaN
+        self._valid[window.slices] = np.any(chunk[cols, rows] != 0, axis=2).T
         self._integrity[:, part.row, part.col] = len(data), crc32c(data)
 
     def finish(self, source: dict[str, Any]) -> Written:
