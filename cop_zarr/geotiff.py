@@ -230,7 +230,8 @@ class GeoTiff:
         raise MemoryLimitError(
             f"cannot ingest {self._name} within the {allowed >> 20:,} MiB left for reading: its "
             f"{self.info.layout} layout needs {needed / 2**20:,.0f} MiB at once; allow more memory, or "
-            "rewrite it tiled (gdal_translate -co TILED=YES -co INTERLEAVE=PIXEL)"
+            "rewrite it in smaller tiles (gdal_translate -co TILED=YES -co BLOCKXSIZE=64 -co "
+            "BLOCKYSIZE=64)"
         )
 
 

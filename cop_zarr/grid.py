@@ -118,6 +118,9 @@ class Grid:
                 f"{self.col_offset} do not fit on the globe of {LATTICE_ROWS} x {LATTICE_COLS} cells"
             )
 
+    def __str__(self) -> str:
+        return f"{self.rows} x {self.cols} cells, {_text(self.bounds)}"
+
     @classmethod
     def from_corner(cls, west: float, north: float, rows: int, cols: int) -> Grid:
         """Make the grid whose north-west outer corner lies at ``west``, ``north`` (degrees).

@@ -108,13 +108,20 @@ def folder(url: str, storage_options: StorageOptions | None = None) -> Folder:
     Raises
     ------
     InputError
-        If the URL's protocol is unknown.
+        If the URL's protocol is unknown, or the URL has a query string.
     MissingDependencyError
         If the protocol needs a package that is not installed.
+    StorageError
+        If the URL is that of a place within a file, such as a ZIP file, and that cannot be read.
     """
     path = local_path(url)
     if path is not None:
         return LocalFolder(path)
+    if "?" in url and url.startswith(("http://", "https://")):
+        raise InputError(
+            "a store has many objects, and one signature or token in its URL cannot be that of each: leave "
+            f"out what follows {redact(url)}, and pass storage_options={{'headers': …}} instead"
+        )
     fs, root = _filesystem(url, storage_options)
     return RemoteFolder(fs, root, redact(url))
 
@@ -201,6 +208,7 @@ class RemoteFolder:
         self._fs = fs
         self._root = root.rstrip("/")
         self._url = url
+        self._written: list[str] = []
 
     @property
     def url(self) -> str:
@@ -218,6 +226,7 @@ class RemoteFolder:
 
     def write(self, key: str, data: bytes) -> None:
         """Write a whole object."""
+        self._written.append(key)
         try:
             self._fs.pipe_file(f"{self._root}/{key}", data)
         except _transport_errors() as error:
@@ -243,17 +252,27 @@ class RemoteFolder:
         """Write in place: object stores cannot rename a folder.
 
         What was here is removed first, its ``zarr.json`` before anything else. Until the writer adds a
-        new one, which it does last, nothing here opens as a store.
+        new one, which it does last, nothing here opens as a store. After an exception, what was written
+        is removed, and nothing else is touched.
         """
+        for key in sorted(self.listing(), key=lambda key: key != "zarr.json"):
+            self._remove(key)
+        self._written.clear()
         try:
-            keys = sorted(self.listing(), key=lambda key: key != "zarr.json")
-            for key in keys:
-                self._fs.rm_file(f"{self._root}/{key}")
             yield self
         except BaseException:
-            for key in self.listing():
-                self._fs.rm_file(f"{self._root}/{key}")
+            for key in self._written:
+                with contextlib.suppress(FileNotFoundError, StorageError):
+                    self._remove(key)
             raise
+
+    def _remove(self, key: str) -> None:
+        try:
+            self._fs.rm_file(f"{self._root}/{key}")
+        except FileNotFoundError:
+            raise
+        except _transport_errors() as error:
+            raise StorageError(f"cannot remove {self._url}/{key}: {_kind(error)}") from error
 
 
 @contextlib.contextmanager
@@ -318,8 +337,8 @@ def fetch(
     except FileNotFoundError:
         raise SourceNotFoundError(f"there is no file {redact(url)}") from None
     except _transport_errors() as error:
-        reason = str(error) or type(error).__name__
-        raise StorageError(f"cannot copy {redact(url)} to {path}: {reason}") from error
+        known = str(error) if isinstance(error, StorageError) else getattr(error, "strerror", None)
+        raise StorageError(f"cannot copy {redact(url)} to {path}: {known or _kind(error)}") from error
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:
@@ -366,4 +385,6 @@ def _filesystem(url: str, storage_options: StorageOptions | None) -> tuple[Abstr
         ) from error
     except ValueError as error:
         raise InputError(f"cannot open {redact(url)}: {error}") from error
+    except OSError as error:  # a chained URL, such as that of a ZIP file, is read to open it
+        raise StorageError(f"cannot open {redact(url)}: {_kind(error)}") from error
     return fs, path

@@ -268,8 +268,8 @@ class _Check:
         info = tiff.info
         if (info.grid, info.bands) != (self.layout.grid, self.layout.bands):
             raise InputError(
-                f"{url} has {info.bands} bands on {info.grid}, {self._reader.folder.url} "
-                f"{self.layout.bands} bands on {self.layout.grid}: it is not this store's source"
+                f"{url} is not this store's source: it has {info.bands} bands ({info.grid}), "
+                f"{self._reader.folder.url} has {self.layout.bands} ({self.layout.grid})"
             )
 
     def report(self, source: str | None) -> VerificationReport:
