@@ -131,7 +131,7 @@ class Grid:
             If the corner is not a corner of a lattice cell, or the grid leaves the globe.
         """
         row, col = (LATTICE_NORTH - north) / STEP_DEG, (west - LATTICE_WEST) / STEP_DEG
-        if not (math.isfinite(row) and math.isfinite(col)):
+        if not (math.isfinite(row) and abs(west) <= 540):  # NaN is not either
             raise GridError(f"the north-west corner ({west}, {north}) is not a place on Earth")
         if max(abs(row - round(row)), abs(col - round(col))) > TOUCH_TOLERANCE:
             raise GridError(

@@ -63,7 +63,7 @@ class Plan:
 
 def check_options(year: object, output: object, pooling: object) -> None:
     """Refuse a year that the product does not have, and words that no option takes."""
-    if isinstance(year, bool) or year != YEAR:
+    if year != YEAR:
         raise YearError(f"the product is of the year {YEAR} and no other; got year={year!r}")
     if output not in get_args(Output):
         raise InputError(f"output must be 'pooled' or 'grid'; got {output!r}")

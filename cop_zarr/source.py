@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cop_zarr import product, settings
@@ -135,6 +135,8 @@ def download_published(where: Path, progress: Progress | None = None) -> Path:
         where.mkdir(parents=True, exist_ok=True)
         _fetch_persistently(url, partial, progress)
     except (SourceNotFoundError, OSError) as error:
+        with suppress(OSError):
+            where.rmdir()  # if nothing has arrived, nothing is left behind
         raise DownloadError(
             f"cannot download the published file: {error}. Start again to go on where it stopped, or "
             f"fetch {redact(url)} by other means and name the file"

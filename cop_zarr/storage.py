@@ -16,6 +16,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
@@ -90,7 +91,10 @@ def redact(url: str) -> str:
     if "://" not in url:
         return url
     *chain, last = url.split("::")
-    parts = urlsplit(last)
+    try:
+        parts = urlsplit(last)
+    except ValueError:  # an address that is none, such as https://[x
+        return f"{url.partition('://')[0]}://…"
     host = parts.netloc.rpartition("@")[2]
     return "::".join([*chain, urlunsplit((parts.scheme, host, parts.path, "", ""))])
 
@@ -334,7 +338,13 @@ def fetch(
                     progress(target.tell(), size)
             if target.tell() < size:
                 raise StorageError(f"it ended after {target.tell():,} of {size:,} bytes")
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        cause = error.__cause__  # fsspec says "not found" of any failure to learn a file's size over HTTP
+        if (
+            isinstance(cause, _transport_errors())
+            and getattr(cause, "status", None) != HTTPStatus.NOT_FOUND
+        ):
+            raise StorageError(f"cannot copy {redact(url)} to {path}: {_kind(cause)}") from error
         raise SourceNotFoundError(f"there is no file {redact(url)}") from None
     except _transport_errors() as error:
         known = str(error) if isinstance(error, StorageError) else getattr(error, "strerror", None)

@@ -206,8 +206,10 @@ def test_an_abandoned_reading_stops(store_path):
 
 
 def test_encoding_is_deterministic():
-    chunk = np.random.default_rng(0).normal(size=(8, 8, 768)).astype("f4")
-    assert len({encode(chunk) for _ in range(30)}) == 1
+    """With Blosc's own threads, 3 MB come out in another order every few times."""
+    values = np.random.default_rng(0).normal(size=(32, 32, 768)).astype("f4")
+    assert len({encode(values) for _ in range(30)}) == 1
+    assert blosc.use_threads is False
 
 
 @pytest.mark.parametrize("dtype", ["<f4", "<u4", "<f8", "?"])

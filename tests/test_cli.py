@@ -1,0 +1,455 @@
+"""The command line as a user meets it: what it prints where, and how it ends."""
+
+import csv
+import json
+import os
+import re
+import select
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import cop_zarr
+from cop_zarr import synthetic, tour
+from cop_zarr.cli import SIZE_UNITS, Size, main
+from cop_zarr.grid import Grid
+from tests import factory
+
+BOX = ("20", "38", "22", "40")
+PROGRAM = [sys.executable, "-c", "from cop_zarr.cli import main; main(prog_name='cop-zarr')"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a source, its store, and the same values somewhere else; no test changes it."""
+    place = tmp_path_factory.mktemp("cli")
+    for name, cols in {"a": (800, 824), "elsewhere": (900, 924)}.items():
+        factory.write_geotiff(place / f"{name}.tif", rows=(200, 220), cols=cols, bands=4)
+    cop_zarr.ingest(place / "a.tif", place / "a.zarr")
+    return place
+
+
+@pytest.fixture
+def run(place, tmp_path, monkeypatch):
+    """Run a command in a folder of the test's own, beside a.tif and a.zarr."""
+    (tmp_path / "a.tif").symlink_to(place / "a.tif")
+    (tmp_path / "elsewhere.tif").symlink_to(place / "elsewhere.tif")
+    shutil.copytree(place / "a.zarr", tmp_path / "a.zarr")
+    monkeypatch.chdir(tmp_path)
+    for variable in ("COP_ZARR_STORE", "COP_ZARR_WORKERS"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("RS_EMBED_COP_DIR", str(tmp_path))
+
+    def invoke(*arguments):
+        result = CliRunner().invoke(main, list(map(str, arguments)))
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return invoke
+
+
+@pytest.fixture
+def data():
+    """What BOX holds."""
+    return factory.truth((200, 209), (800, 809), 4)
+
+
+def damage(store="a.zarr"):
+    """Make a chunk under BOX one byte longer."""
+    with Path(store, "embedding/c/0/0/0").open("ab") as file:
+        file.write(b"\0")
+
+
+def failed(result, status, message):
+    """Whether a command ended with this status and message, with nothing on stdout."""
+    assert result.exit_code == status, result.output
+    assert result.stdout == ""
+    assert re.search(message, result.stderr), result.stderr
+    assert "Traceback" not in result.output
+    return True
+
+
+def listed():
+    """What lies in the working directory."""
+    return sorted(path.name for path in Path().iterdir())
+
+
+# query
+
+
+def test_query_prints_one_json_object(run, data):
+    result = run("query", "a.zarr", "--bbox", *BOX)
+    assert (result.exit_code, result.stderr) == (0, "")
+    answer = json.loads(result.stdout)
+    assert answer["data"] == pytest.approx(data.mean(axis=(1, 2), dtype="f8"), rel=1e-6)
+    assert answer["meta"]["bbox_4326"] == [20, 38, 22, 40]
+    assert answer["meta"]["store"] == "a.zarr"
+
+
+def test_query_options(run, data):
+    result = run("query", "a.zarr", "--bbox", *BOX, "--pooling", "max", "--year", 2021)
+    assert json.loads(result.stdout)["data"] == data.max(axis=(1, 2)).tolist()
+    result = run("query", "a.zarr", "--bbox", *BOX, "--output", "grid")
+    assert json.loads(result.stdout)["data"] == data.tolist()
+    result = run("query", "a.zarr", "--point", 22, 38, "--buffer", 60_000)
+    assert json.loads(result.stdout)["meta"]["roi"] == {
+        "type": "PointBuffer", "lon": 22, "lat": 38, "buffer_m": 60_000
+    }  # fmt: skip
+
+
+def test_negative_numbers_are_no_options(run, store_path):
+    result = run("query", store_path, "--bbox", -61, -4, -59.5, -2)
+    assert json.loads(result.stdout)["meta"]["bbox_4326"] == [-61, -4, -59.5, -2]
+    result = run("query", "--point", -60, -3, "--buffer", 30_000, store_path)
+    assert json.loads(result.stdout)["meta"]["roi"]["lat"] == -3
+    result = run("query", store_path, "--bbox", 179, -1, -179, "-.5")
+    assert json.loads(result.stdout)["meta"]["cols"] == [1436, 1445]
+
+
+def test_store_left_out(run, monkeypatch):
+    assert failed(run("query", "--bbox", *BOX), 1, r"no store at data/copernicus_embed\.zarr")
+    monkeypatch.setenv("COP_ZARR_STORE", "a.zarr")
+    assert run("query", "--bbox", *BOX).exit_code == 0
+    assert run("info").exit_code == 0
+    assert run("verify").exit_code == 0
+
+
+@pytest.mark.parametrize("output", ["pooled", "grid"])
+def test_query_to_files(run, data, output):
+    expected = data if output == "grid" else data.mean(axis=(1, 2), dtype="f8").astype("f4")
+    for kind in ("json", "npy", "npz", "csv"):
+        result = run("query", "a.zarr", "--bbox", *BOX, "--output", output, "--to", f"out.{kind}")
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert re.match(rf"out\.{kind}: .* float32 numbers of 81 cells, \d+ with data\n$", result.stderr)
+    found = json.loads(Path("out.json").read_bytes())["data"]
+    np.testing.assert_allclose(np.array(found, "f4"), expected, rtol=1e-6)
+    np.testing.assert_allclose(np.load("out.npy"), expected, rtol=1e-6)
+    with np.load("out.npz") as file:
+        np.testing.assert_allclose(file["data"], expected, rtol=1e-6)
+    with Path("out.csv").open() as file:
+        _, *rows = csv.reader(file)
+    if output == "pooled":
+        np.testing.assert_allclose(np.array(rows[0], "f4"), expected, rtol=1e-6)
+    else:
+        values = np.array([row[3:] for row in rows], "f4").reshape(9, 9, 4)
+        np.testing.assert_array_equal(values.transpose(2, 0, 1), expected)
+        assert [rows[0][:2], rows[-1][:2]] == [["40.0", "20.0"], ["38.0", "22.0"]]
+
+
+def test_existing_output_is_kept(run):
+    Path("out.npy").write_text("precious")
+    command = ("query", "a.zarr", "--bbox", *BOX, "--to", "out.npy")
+    assert failed(run(*command), 1, r"out\.npy exists; replace it with --overwrite")
+    assert Path("out.npy").read_text() == "precious"
+    assert run(*command, "--overwrite").exit_code == 0
+    assert np.load("out.npy").shape == (4,)
+
+
+def test_output_is_looked_at_before_the_store(run):
+    assert failed(run("query", "no.zarr", "--bbox", *BOX, "--to", "a.xyz"), 2, "must end in one of")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ((), 2, "name one region: --bbox W S E N, or --point LON LAT --buffer M"),
+        (("--bbox", 1, 2, 3), 2, "'--bbox' requires 4 arguments"),
+        (("--bbox", "a", 2, 3, 4), 2, "'a' is not a valid float"),
+        (("--bbox", "nan", 2, 3, 4), 2, "minlon must be a finite number"),
+        (("--bbox", 38, 120, 40, 122), 2, "are latitude and longitude swapped?"),
+        (("--bbox", 20, 40, 22, 38), 2, "minlat must be less than maxlat"),
+        (("--bbox", 20, 38, 20.1, 40), 2, "less than one cell of 0.25°"),
+        (("--bbox", 100, 38, 102, 40), 2, "lies outside the store, which covers lon 19.875"),
+        (("--bbox", *BOX, "--point", 1, 2, "--buffer", 3), 2, "name one region"),
+        (("--point", 1, 2), 2, "--point LON LAT and --buffer M go together"),
+        (("--buffer", 5), 2, "name one region"),
+        (("--bbox", *BOX, "--buffer", 5), 2, "go together"),
+        (("--point", 20, 38, "--buffer", -5), 2, "buffer_m must be more than 0 m"),
+        (("--bbox", *BOX, "--year", 2020), 2, "2021 and no other; got year=2020"),
+        (("--bbox", *BOX, "--pooling", "median"), 2, "'median' is not one of"),
+        (("--bbox", *BOX, "--output", "table"), 2, "'table' is not one of"),
+        (("--bbox", *BOX, "--output", "grid", "--max-bytes", "1K"), 2, "more than max_bytes=1,024"),
+        (("--bbox", *BOX, "--max-bytes", "lots"), 2, "'lots' is not a size such as 512MB"),
+        (("--bbox", *BOX, "--to", "a.txt"), 2, r"a\.txt must end in one of \.json"),
+        (("--bbox", *BOX, "--to", "no/a.npy"), 1, r"cannot write no/a\.npy: No such file"),
+        (("--bbox", *BOX, "--colour"), 2, "No such option"),
+        (("--bbox", *BOX, "b.zarr"), 2, "unexpected extra argument"),
+    ],
+)
+def test_query_refuses(run, arguments, status, message):
+    assert failed(run("query", "a.zarr", *arguments), status, message)
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "query"])
+@pytest.mark.parametrize(
+    ("store", "status", "message"),
+    [
+        ("no.zarr", 1, "there is no store at no.zarr; make one with: cop-zarr ingest SOURCE no.zarr"),
+        ("memory://no.zarr", 1, "there is no store at memory://no.zarr"),
+        ("a.tif", 1, "is not a folder"),
+        (".", 1, "is not a cop-zarr store"),
+        ("nonsense://me:secret@x/a.zarr", 2, "cannot open nonsense://x/a.zarr"),
+    ],
+)
+def test_what_is_no_store(run, command, store, status, message):
+    options = ("--bbox", *BOX) if command == "query" else ()
+    assert failed(run(command, store, *options), status, message)
+
+
+def test_damage_is_status_1(run):
+    damage()
+    assert failed(run("query", "a.zarr", "--bbox", *BOX), 1, "is damaged: it has .*cop-zarr verify")
+    result = run("verify", "a.zarr")
+    assert result.exit_code == 1
+    assert result.stdout.startswith("embedding/c/0/0/0: it has ")
+    assert "a.zarr is DAMAGED" in result.stdout
+    result = run("verify", "a.zarr", "--json")
+    assert result.exit_code == 1
+    report = json.loads(result.stdout)
+    assert report["ok"] is False
+    assert [problem["key"] for problem in report["problems"]] == ["embedding/c/0/0/0"]
+
+
+def test_workers_that_are_none(run, monkeypatch):
+    monkeypatch.setenv("COP_ZARR_WORKERS", "many")
+    assert failed(run("info", "a.zarr"), 2, "COP_ZARR_WORKERS must be a whole number")
+    assert failed(run("verify", "a.zarr", "--workers", 0), 2, "workers must be a whole number")
+
+
+# info, verify, ingest, synth, quickstart
+
+
+def test_info(run, place):
+    text = run("info", "a.zarr").stdout
+    facts = ["20 x 24 cells of 0.25°", "bands    4", "2021", "NOT the published file", "CC-BY-4.0", "arXiv"]
+    assert not [fact for fact in facts if fact.lower() not in text.lower()]
+    info = json.loads(run("info", "a.zarr", "--json").stdout)
+    assert info == cop_zarr.open("a.zarr").info()
+
+
+def test_verify(run):
+    result = run("verify", "a.zarr")
+    assert result.exit_code == 0
+    assert re.fullmatch(r"a\.zarr is good: [\d,]+ objects checked\n", result.stdout)
+    result = run("verify", "a.zarr", "--source", "a.tif")
+    assert "1,920 values equal to those of a.tif" in result.stdout
+    report = json.loads(run("verify", "a.zarr", "--source", "a.tif", "--json").stdout)
+    assert (report["ok"], report["values_compared"], report["problems"]) == (True, 20 * 24 * 4, [])
+    assert failed(run("verify", "a.zarr", "--source", "elsewhere.tif"), 2, "not this store's source")
+    assert failed(run("verify", "a.zarr", "--source", "no.tif"), 1, "there is no file no.tif")
+
+
+def test_ingest(run, data):
+    result = run("ingest", "a.tif", "new.zarr")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "NOT the published file" in result.stdout
+    np.testing.assert_array_equal(
+        cop_zarr.open("new.zarr").query(tuple(map(float, BOX)), output="grid").data, data
+    )
+    assert failed(run("ingest", "a.tif", "new.zarr"), 1, "is a store already; replace it with --overwrite")
+    report = json.loads(run("ingest", "a.tif", "new.zarr", "--overwrite", "--json").stdout)
+    assert report["store"] == "new.zarr"
+    assert report["total_cells"] == 20 * 24
+    assert report["source"]["sha256"] == cop_zarr.source.sha256_of(Path("a.tif"))
+
+
+def test_ingest_dry_run_writes_nothing(run):
+    before = listed()
+    result = run("ingest", "a.tif", "new.zarr", "--dry-run")
+    assert result.exit_code == 0
+    assert "20 x 24 cells, 4 bands" in result.stdout
+    plan = json.loads(run("ingest", "a.tif", "new.zarr", "--dry-run", "--json").stdout)
+    assert plan["store"] == "new.zarr"
+    assert plan["info"]["bands"] == 4
+    assert listed() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("no.tif", "new.zarr"), 1, "there is no file no.tif"),
+        (("a.tif", "new.zarr", "--strict"), 1, "is not the published file: its SHA-256 is"),
+        (("a.tif", "new.zarr", "--memory", "1MB"), 2, "memory must be more than"),
+        (("a.tif", "new.zarr", "--workers", "0"), 2, "workers must be a whole number"),
+        (("a.tif", "new.zarr", "--workers", "x"), 2, "'x' is not a valid integer"),
+        (("a.tif", "."), 1, "is not a cop-zarr store; name another place"),
+        (("a.tif", "a.tif"), 1, "is not a folder"),
+        ((".", "new.zarr"), 1, "holds no file named embed_map_"),
+    ],
+)
+def test_ingest_refuses_and_leaves_nothing(run, arguments, status, message):
+    before = listed()
+    assert failed(run("ingest", *arguments), status, message)
+    assert listed() == before
+
+
+def test_synth(run):
+    result = run("synth", "s.tif", "--bands", 3, "--bbox", 178, 60, -170, 70, "--seed", 5)
+    assert result.exit_code == 0
+    assert re.fullmatch(r"s\.tif: 41 x 49 cells x 3 bands, synthetic, \d+ KiB\n", result.stdout)
+    assert failed(run("synth", "s.tif", "--bands", 3), 1, "s.tif exists; replace it with --overwrite")
+    assert run("ingest", "s.tif", "s.zarr").exit_code == 0
+    store = cop_zarr.open("s.zarr")
+    assert (store.bands, store.source["synthetic"]) == (3, True)
+    assert store.grid == Grid(80, 1432, 41, 49)
+    assert "SYNTHETIC" in run("info", "s.zarr").stdout
+    assert json.loads(run("query", "s.zarr", "--bbox", 179, 65, -179, 66).stdout)["meta"]["synthetic"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--bands", 0), "bands must be 1 to 65,535; got 0"),
+        (("--seed", -1), "seed must be 0 or more; got -1"),
+        (("--bbox", 1, 2, 1, 4), "wider than 0°"),
+    ],
+)
+def test_synth_refuses(run, arguments, message):
+    assert failed(run("synth", "s.tif", *arguments), 2, message)
+    assert not Path("s.tif").exists()
+
+
+def test_quickstart_on_a_stand_in(run, monkeypatch):
+    def small(path, **options):
+        return synthetic.synthesize(path, grid=synthetic.LATTICE, bands=2, **options)
+
+    monkeypatch.setattr(tour, "synthesize", small)
+    result = run("quickstart", "--folder", "tour")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "MADE-UP" in result.stdout
+    assert "2,076,480 values equal to the source's" in result.stdout
+    for name in tour.PLACES:
+        assert name in result.stdout
+    (path,) = re.findall(r"cop_zarr\.open\('(.*)'\)\.query\(\(120, 30, 122, 32\)\)", result.stdout)
+    assert cop_zarr.open(path).query((120, 30, 122, 32)).meta["synthetic"]
+
+
+def test_quickstart_takes_the_file_that_is_there(run, monkeypatch, source):
+    Path("embed_map_310k.tif").symlink_to(source)
+    monkeypatch.setenv("COP_ZARR_STORE", "default.zarr")
+    monkeypatch.setattr(tour, "synthesize", None)
+    result = run("quickstart")
+    assert result.exit_code == 0
+    assert "MADE-UP" not in result.stdout
+    assert cop_zarr.open("default.zarr").bands == factory.BANDS
+
+
+# The program itself
+
+
+def test_version_and_help(run):
+    assert run("--version").stdout == f"cop-zarr, version {cop_zarr.__version__}\n"
+    assert run("--help").exit_code == run("-h").exit_code == 0
+    for name in main.commands:
+        page = run(name, "--help")
+        assert page.exit_code == 0
+        assert "Usage: " in page.stdout
+
+
+@pytest.mark.parametrize("arguments", [("--frobnicate",), ("frobnicate",), ("info", "--frobnicate")])
+def test_what_is_no_command(run, arguments):
+    assert failed(run(*arguments), 2, "No such (option|command)")
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("0", 0), ("1048576", 1 << 20), ("512MB", 512 << 20), ("512mib", 512 << 20), ("1GiB", 1 << 30),
+        ("2G", 2 << 30), ("1.5 GB", 3 << 29), ("3k", 3072), ("1T", 1 << 40), ("7B", 7), (" 7 ", 7),
+        (1 << 30, 1 << 30),
+    ],
+)  # fmt: skip
+def test_sizes(text, count):
+    assert Size()(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "-1", "GB", "1 000", "1e9", "1,5G", "1PB", "nan", "1GBs", "0x10"])
+def test_what_is_no_size(run, text):
+    assert set(SIZE_UNITS) == {"", "K", "M", "G", "T"}
+    assert failed(run("verify", "a.zarr", "--memory", text), 2, "is not a size such as 512MB, 1GiB")
+
+
+def program(*arguments, **options):
+    return subprocess.run(
+        [*PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=False, **options
+    )
+
+
+def test_program_keeps_results_and_messages_apart(place, tmp_path):
+    """No terminal, so no progress: stderr is empty unless there is something to say."""
+    done = program("ingest", place / "a.tif", "p.zarr", "--json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["store"] == "p.zarr"
+    done = program("verify", "p.zarr", "--json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["ok"]
+    done = program("query", "p.zarr", "--bbox", *BOX, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == 1
+    damage(tmp_path / "p.zarr")
+    done = program("query", "p.zarr", "--bbox", *BOX, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: p.zarr/embedding/c/0/0/0 (lat ")
+    assert "Traceback" not in done.stderr
+    assert program("query", "p.zarr", "--bbox", 1, 2, cwd=tmp_path).returncode == 2
+
+
+def test_progress_is_shown_on_a_terminal_alone(place):
+    ours, theirs = pytest.importorskip("pty").openpty()
+    # without a width, tqdm shows nothing
+    pytest.importorskip("termios").tcsetwinsize(theirs, (24, 80))
+    command = [*PROGRAM, "verify", place / "a.zarr"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, check=True, timeout=60)
+    shown = b""
+    while select.select([ours], [], [], 0)[0]:
+        shown += os.read(ours, 10_000)
+    os.close(theirs)
+    os.close(ours)
+    assert b"verify" in shown
+    assert b"B/s" in shown
+    assert b" is good" in done.stdout
+    assert b"B/s" not in done.stdout
+
+
+def test_reader_that_goes_away(place):
+    """``cop-zarr query … | head -c 1`` ends without a traceback."""
+    with subprocess.Popen(
+        [*PROGRAM, "query", str(place / "a.zarr"), "--bbox", *BOX, "--output", "grid"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as running:  # fmt: skip
+        running.stdout.close()
+        assert "Traceback" not in running.stderr.read()
+
+
+LOADED = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
+
+
+@pytest.mark.parametrize(
+    ("arguments", "absent"),
+    [
+        (["--help"], {"numpy", "zarr", "tifffile", "pyproj", "fsspec", "numcodecs", "imagecodecs", "tqdm"}),
+        (
+            ["query", "--help"],
+            {"numpy", "zarr", "tifffile", "pyproj", "fsspec", "numcodecs", "imagecodecs"},
+        ),
+        (
+            ["query", "a.zarr", "--bbox", *BOX],
+            {"zarr", "tifffile", "imagecodecs", "pyproj", "fsspec", "tqdm", "rasterio", "xarray"},
+        ),
+    ],
+    ids=["help", "help of query", "query"],
+)
+def test_a_command_imports_what_it_needs_alone(place, arguments, absent):
+    code = f"{LOADED}from cop_zarr.cli import main; main({arguments!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=place, check=True
+    )
+    loaded = set(done.stderr.split())
+    assert "click" in loaded
+    assert not loaded & absent

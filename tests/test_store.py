@@ -1,0 +1,352 @@
+"""Opening: from where, what is refused, and which store the default is."""
+
+import json
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+import zarr
+
+import cop_zarr
+from cop_zarr.errors import (
+    CopZarrError,
+    FormatVersionError,
+    InputError,
+    StorageError,
+    StoreError,
+    StoreNotFoundError,
+)
+from cop_zarr.layout import digest
+from tests import factory
+
+BOX = (20, 39, 22, 40)
+
+
+def small_store(place, name="a", shift=0.0):
+    """A store of lattice rows 200 to 219, columns 800 to 823, as a path."""
+    values = factory.truth((200, 220), (800, 824), 4) + shift
+    tif = factory.write_geotiff(place / f"{name}.tif", values, rows=(200, 220), cols=(800, 824))
+    cop_zarr.ingest(tif, place / f"{name}.zarr", overwrite=True)
+    return place / f"{name}.zarr"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A small store that no test changes."""
+    return small_store(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture
+def copied(small, tmp_path):
+    """A small store of one's own."""
+    return Path(shutil.copytree(small, tmp_path / "copy.zarr"))
+
+
+@pytest.fixture
+def in_memory(small):
+    """The small store in fsspec's memory filesystem, as a URL."""
+    url = "memory://bucket/some/small.zarr"
+    fs, root = fsspec.url_to_fs(url)
+    fs.put(str(small), root, recursive=True)
+    yield url
+    fs.rm("/bucket", recursive=True)
+
+
+def expected(shift=0.0):
+    """The cells of BOX."""
+    return factory.truth((200, 205), (800, 809), 4) + shift
+
+
+def test_every_way_to_name_a_store_gives_the_same_answer(small, in_memory, tmp_path, monkeypatch):
+    monkeypatch.chdir(small.parent)
+    zipped = shutil.make_archive(tmp_path / "small.zarr", "zip", small)
+    for url in (
+        small,
+        str(small),
+        f"{small}/",
+        small.name,
+        f"./{small.name}",
+        f"file://{small}",
+        f"local://{small}",
+        in_memory,
+        f"{in_memory}/",
+        f"simplecache::file://{small}",
+        f"zip://::file://{zipped}",
+    ):
+        for output in ("grid", "pooled"):
+            answer = cop_zarr.open(url).query(BOX, output=output)
+            truth = expected() if output == "grid" else expected().mean(axis=(1, 2), dtype="f8")
+            np.testing.assert_allclose(answer.data, truth, rtol=0 if output == "grid" else 1e-6)
+
+
+def test_path_that_is_a_link(small, tmp_path):
+    (tmp_path / "link.zarr").symlink_to(small)
+    answer = cop_zarr.open(tmp_path / "link.zarr").query(BOX, output="grid")
+    np.testing.assert_array_equal(answer.data, expected())
+
+
+def test_path_with_odd_characters(small, tmp_path):
+    odd = shutil.copytree(small, tmp_path / "my embeddings %20 #1 ü?.zarr")
+    for url in (odd, f"file://{odd}"):
+        answer = cop_zarr.open(url).query(BOX, output="grid")
+        np.testing.assert_array_equal(answer.data, expected())
+
+
+def test_a_relative_path_stays_that_place(small, tmp_path, monkeypatch):
+    monkeypatch.chdir(small.parent)
+    store = cop_zarr.open(small.name)
+    monkeypatch.chdir(tmp_path)
+    answer = store.query(BOX, output="grid")
+    np.testing.assert_array_equal(answer.data, expected())
+    assert answer.meta["store"] == small.name
+
+
+def test_store_tells_what_it_is(store, store_path, globe):
+    assert store.bands == factory.BANDS
+    assert store.grid.shape == (721, 1440)
+    assert repr(store) == f"<cop_zarr.Store {store_path}: 16 bands, 721 x 1440 cells>"
+    np.testing.assert_array_equal(store.valid, globe.any(axis=0))
+    with pytest.raises(ValueError, match="read-only"):
+        store.valid[0, 0] = True
+    store.source["url"] = "nonsense"
+    assert store.source["url"] != "nonsense"
+
+
+def test_info(store, store_path, source, globe):
+    info = store.info()
+    assert json.loads(json.dumps(info, allow_nan=False)) == info
+    sizes = [path.stat().st_size for path in (store_path / "embedding/c").rglob("*") if path.is_file()]
+    told = {
+        "store": str(store_path),
+        "format": "cop-zarr 1",
+        "bands": 16,
+        "shape": [721, 1440],
+        "bounds": [-180.125, -90.125, 179.875, 90.125],
+        "crs": "EPSG:4326",
+        "resolution_deg": 0.25,
+        "year": 2021,
+        "valid_cells": int(globe.any(axis=0).sum()),
+        "total_cells": 721 * 1440,
+        "chunks_stored": len(sizes),
+        "chunks_total": 91 * 180,
+        "stored_bytes": sum(sizes),
+        "array_bytes": 721 * 1440 * 16 * 4,
+        "license": "CC-BY-4.0",
+    }
+    assert {key: info[key] for key in told} == told
+    assert info["source"]["sha256"] == cop_zarr.source.sha256_of(source)
+    assert not info["source"]["published"]
+
+
+def test_one_store_serves_many_threads(store_path, globe):
+    store = cop_zarr.open(store_path, workers=2)
+
+    def ask(west):
+        return store.query((west, 30, west + 20, 50), output="grid").data
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, range(60, 160, 5)))
+    for west, found in zip(range(60, 160, 5), answers, strict=True):
+        first = (west + 180) * 4
+        np.testing.assert_array_equal(found, globe[:, 160:241, first : first + 81])
+
+
+# What is no store
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}", "memory://{}"])
+def test_nothing_there(tmp_path, form):
+    url = form.format(tmp_path / "nothing.zarr")
+    with pytest.raises(StoreNotFoundError) as error:
+        cop_zarr.open(url)
+    assert isinstance(error.value, FileNotFoundError)
+    assert "cop-zarr ingest SOURCE" in str(error.value)
+    assert "nothing.zarr" in str(error.value)
+
+
+def test_empty_folder_is_nothing(tmp_path):
+    with pytest.raises(StoreNotFoundError):
+        cop_zarr.open(tmp_path)
+
+
+def test_folder_of_other_things(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(StoreError, match=r"is not a cop-zarr store: it has no zarr\.json"):
+        cop_zarr.open(tmp_path)
+
+
+def test_file(source):
+    with pytest.raises(StorageError, match=r"globe\.tif is not a folder, so it holds no store"):
+        cop_zarr.open(source)
+
+
+def test_foreign_zarr(tmp_path):
+    zarr.create_array(tmp_path / "x.zarr", shape=(4, 4), chunks=(2, 2), dtype="f4")
+    zarr.create_group(tmp_path / "y.zarr", zarr_format=3, attributes={"title": "mine"})
+    zarr.create_group(tmp_path / "z.zarr", zarr_format=2)
+    for name in ("x", "y"):
+        with pytest.raises(StoreError, match=rf"{name}\.zarr: .*not that of a cop-zarr store"):
+            cop_zarr.open(tmp_path / f"{name}.zarr")
+    with pytest.raises(StoreError, match="not a cop-zarr store"):
+        cop_zarr.open(tmp_path / "z.zarr")
+
+
+def test_interrupted_or_damaged_store(copied):
+    root = copied / "zarr.json"
+    kept = root.read_bytes()
+    root.unlink()
+    with pytest.raises(StoreError, match=r"no zarr\.json, or an ingest into it has not ended"):
+        cop_zarr.open(copied)
+    root.write_bytes(kept[: len(kept) // 2])
+    with pytest.raises(StoreError):
+        cop_zarr.open(copied)
+    root.write_bytes(b"")
+    with pytest.raises(StoreError):
+        cop_zarr.open(copied)
+    root.write_bytes(kept)
+    assert cop_zarr.open(copied).bands == 4
+
+
+def test_any_flipped_byte_of_the_root_is_an_error(copied):
+    root = copied / "zarr.json"
+    kept, rng = root.read_bytes(), np.random.default_rng(0)
+    for position in rng.integers(0, len(kept), 100):
+        other = bytearray(kept)
+        other[position] ^= int(rng.integers(1, 256))
+        root.write_bytes(other)
+        try:
+            same = json.loads(other) == json.loads(kept)  # a space is as good as a line break
+        except ValueError:
+            same = False
+        with nullcontext() if same else pytest.raises(StoreError, match="cannot open"):
+            cop_zarr.open(copied)
+
+
+def test_newer_format(copied):
+    root = copied / "zarr.json"
+    document = json.loads(root.read_bytes())
+    document["attributes"]["cop_zarr"]["version"] = 2
+    document["attributes"]["cop_zarr"]["sha256"] = digest(document)
+    root.write_text(json.dumps(document))
+    with pytest.raises(FormatVersionError, match=r"copy\.zarr.*format version 2.*--upgrade cop-zarr"):
+        cop_zarr.open(copied)
+
+
+def test_integrity_table_of_another_store(copied, tmp_path):
+    """A store patched together from two is refused as a whole."""
+    other = small_store(tmp_path, "other", shift=1)
+    key = "integrity/embedding/c/0/0/0"
+    shutil.copy(other / key, copied / key)
+    with pytest.raises(StoreError, match="integrity"):
+        cop_zarr.open(copied)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_unreadable_store(copied):
+    (copied / "zarr.json").chmod(0)
+    with pytest.raises(StorageError, match="Permission denied"):
+        cop_zarr.open(copied)
+
+
+def test_unknown_protocol():
+    with pytest.raises(InputError, match="Protocol not known: nonsense"):
+        cop_zarr.open("nonsense://bucket/a.zarr")
+
+
+@pytest.mark.parametrize("workers", [0, -1, 1.5, "x", "", float("nan")])
+def test_workers_that_are_none(small, workers):
+    with pytest.raises(InputError, match="workers must be a whole number of at least 1"):
+        cop_zarr.open(small, workers=workers)
+
+
+@pytest.mark.parametrize("workers", ["0", "-3", "four", "2.5", "1e1", " "])
+def test_workers_variable_that_is_none(small, monkeypatch, workers):
+    monkeypatch.setenv("COP_ZARR_WORKERS", workers)
+    with pytest.raises(InputError, match="COP_ZARR_WORKERS must be a whole number") as error:
+        cop_zarr.open(small)
+    assert repr(workers) in str(error.value)
+    assert cop_zarr.open(small, workers=2).bands == 4, "the argument goes before the variable"
+
+
+def test_workers_variable(small, monkeypatch):
+    counts = {}
+    for value in ("7", ""):
+        monkeypatch.setenv("COP_ZARR_WORKERS", value)
+        counts[value] = cop_zarr.open(small)._reader._workers
+    assert counts == {"7": 7, "": 4}
+
+
+# The default store
+
+
+@pytest.fixture
+def default(monkeypatch):
+    """Set or unset the variable that names the default store; nothing stays open for other tests."""
+
+    def name(url):
+        if url is None:
+            monkeypatch.delenv("COP_ZARR_STORE", raising=False)
+        else:
+            monkeypatch.setenv("COP_ZARR_STORE", str(url))
+
+    yield name
+    cop_zarr.store.default_store.cache_clear()
+
+
+def test_default_store_is_the_one_that_the_variable_names(small, in_memory, default):
+    for url in (small, in_memory):
+        default(url)
+        assert cop_zarr.query(BOX).meta["store"] == str(url)
+        assert cop_zarr.open().url == str(url)
+
+
+def test_default_store_without_the_variable(small, default, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    default(None)
+    with pytest.raises(StoreNotFoundError, match=r"data/copernicus_embed\.zarr"):
+        cop_zarr.query(BOX)
+    shutil.copytree(small, tmp_path / "data/copernicus_embed.zarr")
+    assert cop_zarr.query(BOX).data.shape == (4,)
+    default("")
+    assert cop_zarr.query(BOX).meta["store"] == "data/copernicus_embed.zarr"
+
+
+def test_default_store_is_opened_once(small, default, monkeypatch):
+    default(small)
+    cop_zarr.query(BOX)
+    monkeypatch.setattr(cop_zarr.store, "open", None)
+    assert cop_zarr.query(BOX, output="grid").data.shape == (4, 5, 9)
+
+
+def test_default_store_takes_every_option(small, default):
+    default(small)
+    with pytest.raises(InputError, match="year=1999"):
+        cop_zarr.query(BOX, year=1999)
+    np.testing.assert_array_equal(cop_zarr.query(BOX, pooling="max").data, expected().max(axis=(1, 2)))
+
+
+def test_default_store_changes_with_the_variable(small, default, tmp_path):
+    other = small_store(tmp_path, "other", shift=5)
+    for url, shift in ((small, 0), (other, 5), (small, 0)):
+        default(url)
+        found = cop_zarr.query(BOX, output="grid").data
+        np.testing.assert_array_equal(found, expected(shift=shift))
+
+
+def test_default_store_is_opened_anew_when_ingest_replaced_it(default, tmp_path):
+    default(small_store(tmp_path, "mine"))
+    np.testing.assert_array_equal(cop_zarr.query(BOX, output="grid").data, expected())
+    small_store(tmp_path, "mine", shift=3)
+    np.testing.assert_array_equal(cop_zarr.query(BOX, output="grid").data, expected(shift=3))
+
+
+def test_open_store_whose_files_were_replaced_never_mixes(tmp_path):
+    store = cop_zarr.open(small_store(tmp_path, "mine"))
+    small_store(tmp_path, "mine", shift=3)
+    with pytest.raises(CopZarrError):
+        store.query(BOX)
