@@ -33,7 +33,7 @@ BASE_BYTES = 160 << 20
 """Memory of everything but the blocks at work. A 16-band ingest peaks at 75 MB in all; the rest is room for
 what the allocator holds back."""
 
-STORED_RATIO = 0.86
+STORED_RATIO = 0.91
 """Stored size of a cell with data against its decoded size: the table in docs/store-format.md."""
 
 LAND_SHARE = 0.3
