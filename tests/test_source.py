@@ -41,7 +41,7 @@ def small(tmp_path: Path) -> Path:
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Serve some bytes as the published file; gives a function that starts the hub."""
-    monkeypatch.setattr(storage, "COPY_BYTES", BLOCK)
+    monkeypatch.setattr(storage.remote, "COPY_BYTES", BLOCK)
     monkeypatch.setattr(source, "PAUSE_SECONDS", 0.001)
     monkeypatch.setattr(product, "SHA256", hashlib.sha256(CONTENT).hexdigest())
     monkeypatch.setenv("RS_EMBED_COP_DIR", str(tmp_path / "deep" / "cop"))
@@ -218,7 +218,7 @@ def test_the_next_process_goes_on_where_a_killed_one_was(published: hub.Hub, tmp
     partial = where / (product.FILENAME + ".partial")
     published.stall = 2 * BLOCK - 1  # the first answer but for its last byte
     command = (
-        "from cop_zarr import source, storage; storage.COPY_BYTES = 10_000;"
+        "from cop_zarr import source, storage; storage.remote.COPY_BYTES = 10_000;"
         "source.default_source(download=True)"
     )
     published.cuts = [len(CONTENT)]
