@@ -16,15 +16,17 @@ import google_crc32c
 import numpy as np
 from numcodecs import blosc
 
-from cop_zarr.errors import ChunkError
+from cop_zarr.errors import ChunkError, StorageError, StoreError, StoreReplacedError
 from cop_zarr.layout import (
     BLOSC,
     INTEGRITY_CHUNK,
+    ROOT,
     VALID_CHUNK,
     ChunkPart,
     Layout,
     ObjectRecord,
     StoreDocument,
+    parse,
 )
 from cop_zarr.storage import Folder
 
@@ -101,6 +103,7 @@ class ChunkReader:
         self.folder = folder
         self.layout: Layout = document.layout
         self._objects = document.objects
+        self._identity = document.sha256
         self._workers = workers
         shape = (2, *self.layout.chunk_grid)
         self.lengths, self.crcs = self.small(INTEGRITY_CHUNK, shape, "<u4")
@@ -126,6 +129,8 @@ class ChunkReader:
         ------
         ChunkError
             If the object is absent, short, long or damaged.
+        StoreReplacedError
+            If that is because another store lies here now.
         StorageError
             If it could not be read.
         """
@@ -197,12 +202,21 @@ class ChunkReader:
         except DamageError as damage:
             raise self._chunk_error(key, damage) from damage
 
-    def _chunk_error(self, key: str, damage: DamageError, place: str = "") -> ChunkError:
+    def _chunk_error(self, key: str, damage: DamageError, place: str = "") -> StoreError:
         url = self.folder.url
+        if self._replaced():
+            return StoreReplacedError(f"{url} was replaced since it was opened; open it again")
         return ChunkError(
             f"{url}/{key}{place} is damaged: {damage}. See all damage with 'cop-zarr verify {url}'; "
             f"write the store anew with 'cop-zarr ingest SOURCE {url} --overwrite'"
         )
+
+    def _replaced(self) -> bool:
+        """Whether what lies at this place now is another whole store."""
+        try:
+            return parse(self.folder.read(ROOT)).sha256 != self._identity
+        except (StoreError, StorageError, FileNotFoundError):
+            return False
 
     def _place(self, row: int, col: int) -> str:
         window = self.layout.chunk_window(row, col)

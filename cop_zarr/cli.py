@@ -9,8 +9,10 @@ Everything but click, tqdm and the error types is imported by the command that n
 
 from __future__ import annotations
 
+import errno
 import json
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,12 +52,18 @@ class Commands(click.Group):
     """A group whose commands turn cop-zarr's own errors into messages and exit statuses."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command."""
+        """Run a command; a request to stop (SIGTERM, SIGHUP) lets it clean up, as Ctrl-C does."""
+        for request in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(request, lambda number, _: sys.exit(128 + number))
         try:
             return super().invoke(ctx)
         except InputError as error:
             raise click.UsageError(str(error)) from error
         except CopZarrError as error:
+            raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # the reader of our output has enough; click ends quietly
             raise click.ClickException(str(error)) from error
 
 
@@ -103,7 +111,9 @@ def ingest(
     downloaded from its publisher (768 MB).
     """
     if dry_run:
-        plan = cop_zarr.plan_ingest(source, store, workers=workers, memory=memory)
+        plan = cop_zarr.plan_ingest(
+            source, store, overwrite=overwrite, strict=strict, workers=workers, memory=memory
+        )
         _print(asdict(plan), as_json, reports.plan_text)
         return
     with _progress("ingest") as progress:
@@ -168,6 +178,8 @@ def query(
     from cop_zarr import export
 
     roi = _roi(bbox, point, buffer)
+    if overwrite and to is None:
+        raise click.UsageError("--overwrite goes with --to FILE")
     if to is not None:
         export.check_target(to, overwrite)
     embedding = cop_zarr.open(store).query(

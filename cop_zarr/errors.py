@@ -70,6 +70,10 @@ class FormatVersionError(StoreError):
     """The store was written by a newer cop-zarr, in a format this one does not know."""
 
 
+class StoreReplacedError(StoreError):
+    """Another store has taken the place of this one since it was opened."""
+
+
 class ChunkError(StoreError):
     """An object of the store is absent, cut short or damaged."""
 

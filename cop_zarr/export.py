@@ -12,9 +12,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from cop_zarr.errors import InputError, StorageError, StoreExistsError
+from cop_zarr.errors import InputError
 from cop_zarr.grid import Affine
 from cop_zarr.queries import Embedding
+from cop_zarr.storage import refuse_existing, replacing
 
 
 def to_json(embedding: Embedding) -> str:
@@ -35,11 +36,12 @@ def check_target(path: Path, overwrite: bool = False) -> None:
         If the name ends in none of the known ways.
     StoreExistsError
         If the file exists, and ``overwrite`` is not set.
+    StorageError
+        If that cannot be told.
     """
     if path.suffix.lower() not in _WRITERS:
         raise InputError(f"{path} must end in one of {', '.join(_WRITERS)}")
-    if path.exists() and not overwrite:
-        raise StoreExistsError(f"{path} exists; replace it with --overwrite (overwrite=True)")
+    refuse_existing(path, overwrite=overwrite)
 
 
 def save(embedding: Embedding, path: Path, overwrite: bool = False) -> None:
@@ -59,15 +61,8 @@ def save(embedding: Embedding, path: Path, overwrite: bool = False) -> None:
         If the file cannot be written.
     """
     check_target(path, overwrite)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            _WRITERS[path.suffix.lower()](embedding, file)
-        partial.replace(path)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial, partial.open("wb") as file:
+        _WRITERS[path.suffix.lower()](embedding, file)
 
 
 def _json(embedding: Embedding, file: BinaryIO) -> None:

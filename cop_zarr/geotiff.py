@@ -82,19 +82,28 @@ class GeoTiff:
     ) -> None:
         self._file.close()
 
-    def blocks(self, chunk_cells: int, max_bytes: int) -> list[Block]:
+    def blocks(self, chunk_cells: int, memory: int, *, reserve: int = 0) -> list[Block]:
         """Cut the image into blocks whose edges are chunk edges, largest encoded size first.
 
         A block is one segment's rectangle where segments are aligned to chunks (GDAL's tiles always are:
         their sides are multiples of 16), otherwise the smallest aligned rectangle of whole segments that
         fits; where none fits, segments on a block's edge are decoded once for each block.
 
+        Parameters
+        ----------
+        chunk_cells : int
+            Rows and columns of a chunk.
+        memory : int
+            Bytes that one block at a time may take.
+        reserve : int
+            Bytes of ``memory`` that are for something else.
+
         Raises
         ------
         MemoryLimitError
-            If one segment alone, or one row of chunks, needs more than ``max_bytes``.
+            If one segment alone, or one row of chunks, needs more.
         """
-        height, width = self._block_shape(chunk_cells, max_bytes)
+        height, width = self._block_shape(chunk_cells, memory, reserve)
         rows, cols = self.info.grid.shape
         blocks = [
             Block(row, row_stop, col, col_stop, self._segments_of(row, row_stop, col, col_stop))
@@ -102,8 +111,8 @@ class GeoTiff:
             for col, col_stop in _spans(cols, width)
         ]
         worst = max(blocks, key=self.block_memory)
-        if self.block_memory(worst) > max_bytes:
-            self._refuse_memory(self.block_memory(worst), max_bytes)
+        if self.block_memory(worst) > memory - reserve:
+            self._refuse_memory(self.block_memory(worst) + reserve, memory)
         return sorted(blocks, key=lambda block: -sum(self._lengths[index] for index in block.segments))
 
     def block_memory(self, block: Block) -> int:
@@ -168,7 +177,7 @@ class GeoTiff:
         swapped = self._page.parent.byteorder == ">"
         return bool(self._page.predictor != 1 or self._page.dtype.itemsize != 4 or swapped)
 
-    def _block_shape(self, chunk_cells: int, max_bytes: int) -> tuple[int, int]:
+    def _block_shape(self, chunk_cells: int, memory: int, reserve: int) -> tuple[int, int]:
         """Rows and columns of a block: whole segments if they fit, whole chunks in any case."""
         rows, cols = self.info.grid.shape
         seg_rows, seg_cols = map(min, self._segment_shape, (rows, cols))
@@ -176,11 +185,12 @@ class GeoTiff:
         height = min(math.lcm(seg_rows, chunk_cells), rows) if seg_rows < rows else rows
         if (height, width) == (seg_rows, seg_cols) and self._page.planarconfig == 1:
             return height, width
-        spare = min(BLOCK_BYTES, max_bytes - 3 * self._segment_bytes)
+        segments = 3 * self._segment_bytes  # encoded, decoded, and a copy
+        spare = min(BLOCK_BYTES, memory - reserve - segments)
         row_bytes = width * self.info.bands * 4
         fitting = spare // row_bytes // chunk_cells * chunk_cells
         if fitting < 1:
-            self._refuse_memory(3 * self._segment_bytes + chunk_cells * row_bytes, max_bytes)
+            self._refuse_memory(reserve + segments + chunk_cells * row_bytes, memory)
         return min(height, fitting), width
 
     def _segments_of(self, row: int, row_stop: int, col: int, col_stop: int) -> tuple[int, ...]:
@@ -228,10 +238,9 @@ class GeoTiff:
 
     def _refuse_memory(self, needed: int, allowed: int) -> NoReturn:
         raise MemoryLimitError(
-            f"cannot ingest {self._name} within the {allowed >> 20:,} MiB left for reading: its "
-            f"{self.info.layout} layout needs {needed / 2**20:,.0f} MiB at once; allow more memory, or "
-            "rewrite it in smaller tiles (gdal_translate -co TILED=YES -co BLOCKXSIZE=64 -co "
-            "BLOCKYSIZE=64)"
+            f"cannot read {self._name} within {allowed / 2**20:,.0f} MiB of memory: its {self.info.layout} "
+            f"layout needs {-(-needed // 2**20):,} MiB at once. Allow as much (--memory, memory=), or "
+            "rewrite it in smaller tiles (gdal_translate -co TILED=YES -co BLOCKXSIZE=64 -co BLOCKYSIZE=64)"
         )
 
 

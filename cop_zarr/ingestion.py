@@ -20,7 +20,7 @@ from cop_zarr import product, settings
 from cop_zarr.errors import MemoryLimitError, SourceError, StoreExistsError
 from cop_zarr.geotags import GeoTiffInfo
 from cop_zarr.geotiff import Block, GeoTiff
-from cop_zarr.layout import ROOT, TOP_LEVEL, Layout, is_store
+from cop_zarr.layout import ROOT, Layout, belongs, is_store
 from cop_zarr.source import located, sha256_of
 from cop_zarr.storage import Folder, Progress, StorageOptions, folder, redact
 from cop_zarr.store import default_store
@@ -106,17 +106,25 @@ def plan_ingest(
     source: str | os.PathLike[str] | None = None,
     store: str | os.PathLike[str] | None = None,
     *,
+    overwrite: bool = False,
+    strict: bool = False,
     workers: int | None = None,
     memory: int = MEMORY_BYTES,
     source_options: StorageOptions | None = None,
+    storage_options: StorageOptions | None = None,
 ) -> IngestPlan:
-    """Look at a source and say what ingesting it would take; nothing is written.
+    """Look at source and target, and say what an ingest would take; nothing is written.
 
-    Parameters and errors are those of :func:`ingest`. A source that would have to be downloaded from its
-    publisher is not; an InputError says so.
+    Parameters and errors are those of :func:`ingest`. A source that is not on a disk is copied to a
+    temporary file, as an ingest does; one that would have to be downloaded from its publisher is not,
+    and an InputError says so.
     """
+    target = folder(_target(store), storage_options)
+    _refuse_taken(target, overwrite)
     with located(source, source_options, download=False) as (path, url), GeoTiff(path, url) as tiff:
-        return _plan(tiff, path, url, _target(store), workers=workers, memory=memory)[0]
+        if strict:
+            _refuse_unpublished(url, sha256_of(path))
+        return _plan(tiff, path, url, target.url, workers=workers, memory=memory)[0]
 
 
 def ingest(
@@ -174,8 +182,10 @@ def ingest(
     StorageError
         If the store cannot be written.
 
-    Nothing is left behind in any of these cases.
+    Nothing of the store is left behind in any of these cases. On a disk, a store that is to be replaced
+    stays until the new one is whole; an object store cannot rename, and the old one is removed first.
     """
+    created = settings.timestamp()
     target = folder(_target(store), storage_options)
     _refuse_taken(target, overwrite)
     with (
@@ -190,7 +200,7 @@ def ingest(
             writer = StoreWriter(plan.layout, staging)
             _run(tiff, blocks, writer, plan.workers, progress)
             source_record = _provenance(plan, sha256.result())
-            written = writer.finish(source_record)
+            written = writer.finish(source_record, created)
     default_store.cache_clear()
     rows, cols = plan.layout.chunk_grid
     return IngestReport(
@@ -209,15 +219,7 @@ def _plan(
 ) -> tuple[IngestPlan, list[Block]]:
     info = tiff.info
     layout = Layout(info.grid, info.bands)
-    if memory <= BASE_BYTES:
-        raise MemoryLimitError(
-            f"memory must be more than the {BASE_BYTES >> 20} MiB that an ingest takes before it reads "
-            f"anything; got {memory / 2**20:,.0f} MiB"
-        )
-    blocks = tiff.blocks(layout.chunk_cells, memory - BASE_BYTES)
-    worst = max(map(tiff.block_memory, blocks))
-    wanted = min(settings.workers(workers), os.cpu_count() or 1, len(blocks))
-    count = min(wanted, (memory - BASE_BYTES) // worst)
+    blocks, threads = cut(tiff, layout, workers=workers, memory=memory)
     plan = IngestPlan(
         source=url,
         store=redact(store),
@@ -225,11 +227,30 @@ def _plan(
         source_bytes=path.stat().st_size,
         layout=layout,
         blocks=len(blocks),
-        workers=count,
-        memory_bytes=BASE_BYTES + count * worst,
+        workers=threads,
+        memory_bytes=BASE_BYTES + threads * max(map(tiff.block_memory, blocks)),
         store_bytes=int(info.grid.whole.cells * LAND_SHARE * info.bands * 4 * STORED_RATIO),
     )
     return plan, blocks
+
+
+def cut(tiff: GeoTiff, layout: Layout, *, workers: int | None, memory: int) -> tuple[list[Block], int]:
+    """Cut a source into blocks, and say how many may be at work at once.
+
+    Raises
+    ------
+    MemoryLimitError
+        If not even one fits into ``memory`` bytes.
+    """
+    if memory <= BASE_BYTES:
+        raise MemoryLimitError(
+            f"memory must be more than the {BASE_BYTES >> 20} MiB that is taken before anything is read; "
+            f"got {memory / 2**20:,.0f} MiB"
+        )
+    blocks = tiff.blocks(layout.chunk_cells, memory, reserve=BASE_BYTES)
+    worst = max(map(tiff.block_memory, blocks))
+    wanted = min(settings.workers(workers), os.cpu_count() or 1, len(blocks))
+    return blocks, min(wanted, (memory - BASE_BYTES) // worst)
 
 
 def _run(
@@ -264,17 +285,22 @@ def _target(store: str | os.PathLike[str] | None) -> str:
 
 def _refuse_taken(target: Folder, overwrite: bool) -> None:
     """Refuse a place that holds anything but a store that may be replaced."""
-    names = target.names()
-    if not names:
+    if not target.names():
         return
     try:
         ours = is_store(target.read(ROOT))
     except FileNotFoundError:
         ours = False
-    foreign = sorted(set(names) - TOP_LEVEL)
-    if not ours or foreign:
-        what = f"holds {', '.join(foreign[:3])}" if ours else "is not a cop-zarr store"
-        raise StoreExistsError(f"{target.url} exists and {what}; name another place for the store")
+    if not ours:
+        raise StoreExistsError(
+            f"{target.url} exists and is not a cop-zarr store; name another place for the store"
+        )
+    foreign = sorted(key for key in target.listing() if not belongs(key))
+    if foreign:
+        raise StoreExistsError(
+            f"{target.url} holds {', '.join(foreign[:3])}, which no store has, and which would be lost; "
+            "move it elsewhere, or name another place for the store"
+        )
     if not overwrite:
         raise StoreExistsError(
             f"{target.url} is a store already; replace it with --overwrite (overwrite=True)"

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -44,8 +45,6 @@ BAND = "band"
 SPATIAL_REF = "spatial_ref"
 INTEGRITY = "integrity"
 DIMENSIONS = (BAND, LATITUDE, LONGITUDE)
-TOP_LEVEL = {ROOT, EMBEDDING, VALID, LATITUDE, LONGITUDE, BAND, SPATIAL_REF, INTEGRITY}
-
 VALID_CHUNK = "valid/c/0/0"
 INTEGRITY_CHUNK = "integrity/embedding/c/0/0/0"
 
@@ -67,6 +66,12 @@ BLOSC: dict[str, Any] = {
 
 MAX_BANDS = 65_535
 """A TIFF's SamplesPerPixel is a 16-bit number: no source has more, and no store may claim more."""
+
+_KEYS = re.compile(
+    r"((embedding|valid|latitude|longitude|band|spatial_ref|integrity|integrity/embedding)/)?zarr\.json"
+    r"|embedding/c/0/\d+/\d+|valid/c/0/0|(latitude|longitude|band)/c/0|spatial_ref/c"
+    r"|integrity/embedding/c/0/0/0"
+)
 
 OBJECT_ATTRIBUTE = "objects"
 DIGEST_ATTRIBUTE = "sha256"
@@ -194,6 +199,11 @@ def digest(document: dict[str, Any]) -> str:
     }
     canonical = json.dumps({**document, "attributes": attributes}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def belongs(key: str) -> bool:
+    """Whether an object of this name may lie in a store; whatever else does is somebody else's."""
+    return _KEYS.fullmatch(key) is not None
 
 
 def is_store(data: bytes) -> bool:

@@ -188,7 +188,7 @@ def _group_attributes(layout: Layout, source: dict[str, Any], created: str) -> d
         "geoemb:model": product.MODEL_URL,
         "geoemb:source_data": [product.PRETRAIN_URL],
         "geoemb:data_type": "float32",
-        "geoemb:spatial_layout": "global",
+        **({"geoemb:spatial_layout": "global"} if layout.grid.cyclic else {}),
         "geoemb:build_version": __version__,
         names.ATTRIBUTE: {
             "format": names.FORMAT,

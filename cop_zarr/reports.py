@@ -19,8 +19,8 @@ def plan_text(plan: dict[str, Any]) -> str:
             "grid": f"{grid['rows']} x {grid['cols']} cells, {info['bands']} bands",
             "store": plan["store"],
             "chunks": f"{rows} x {cols} of {size} x {size} cells",
-            "estimated size": f"{size_text(plan['store_bytes'])}, if as much is land as on the globe",
-            "estimated memory": f"{size_text(plan['memory_bytes'])} with {plan['workers']} workers",
+            "estimated size": f"{size_text(plan['store_bytes'])}, if as much of it is land as of the globe",
+            "estimated memory": f"{size_text(plan['memory_bytes'])}, {_count(plan['workers'], 'worker')}",
         }
     )
 
@@ -53,7 +53,7 @@ def verify_text(report: dict[str, Any]) -> str:
     else:
         count = len(report["problems"])
         lines.append(
-            f"{report['store']} is DAMAGED: {count:,} problems in {checked}. Write it anew with: "
+            f"{report['store']} is DAMAGED: {_count(count, 'problem')} in {checked}. Write it anew with: "
             f"cop-zarr ingest SOURCE {report['store']} --overwrite"
         )
     return "\n".join(lines)
@@ -106,6 +106,10 @@ def size_text(count: float) -> str:
             return f"{count:.0f} {unit}"
         count /= 1024
     return f"{count:.2f} GiB"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _table(rows: dict[str, str]) -> str:

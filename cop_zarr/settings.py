@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 
 from cop_zarr.errors import InputError
 
 STORE_VARIABLE = "COP_ZARR_STORE"
 SOURCE_VARIABLE = "RS_EMBED_COP_DIR"
 WORKERS_VARIABLE = "COP_ZARR_WORKERS"
+EPOCH_VARIABLE = "SOURCE_DATE_EPOCH"
 
 
 def store_url() -> str:
@@ -38,3 +40,21 @@ def workers(given: int | None = None) -> int:
         name = "workers" if given is not None else WORKERS_VARIABLE
         raise InputError(f"{name} must be a whole number of at least 1; got {value!r}")
     return number
+
+
+def timestamp() -> str:
+    """The time, ISO 8601 in UTC, or the one that ``SOURCE_DATE_EPOCH`` fixes for reproducible bytes.
+
+    Raises
+    ------
+    InputError
+        If the variable is no number of seconds since 1970.
+    """
+    epoch = os.environ.get(EPOCH_VARIABLE)
+    try:
+        when = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise InputError(
+            f"{EPOCH_VARIABLE} must be a number of seconds since 1970; got {epoch!r}"
+        ) from None
+    return when.isoformat(timespec="seconds")

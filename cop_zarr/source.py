@@ -7,10 +7,11 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from pathlib import Path
 
 from cop_zarr import product, settings
-from cop_zarr.errors import DownloadError, InputError, SourceNotFoundError, StorageError
+from cop_zarr.errors import DownloadError, InputError, SourceError, SourceNotFoundError, StorageError
 from cop_zarr.storage import (
     PARTIAL_SUFFIX,
     Progress,
@@ -71,7 +72,7 @@ def located(
         return
     url = os.fspath(source)
     path_given = local_path(url)
-    if path_given is not None and path_given.is_dir():
+    if path_given is not None and _is_folder(path_given):
         found = find(path_given)
         if found is None:
             raise SourceNotFoundError(f"the folder {url} holds no file named {PATTERN}")
@@ -82,19 +83,38 @@ def located(
 
 
 def default_source(*, download: bool, progress: Progress | None = None) -> Path:
-    """Find the GeoTIFF in the default folder, or download it there."""
-    where = Path(settings.source_folder())
-    if where.is_file():
-        return where
-    found = find(where)
+    """Find the GeoTIFF in the default folder, or download it there.
+
+    Raises
+    ------
+    InputError
+        If it would have to be downloaded and may not, or the folder holds several.
+    DownloadError
+        If the download failed.
+    """
+    found = find_default()
     if found is not None:
         return found
+    where = Path(settings.source_folder())
     if not download:
         raise InputError(
             f"there is no {PATTERN} in {where} ({settings.SOURCE_VARIABLE}); the published file would be "
             f"downloaded from {product.URL}"
         )
     return download_published(where, progress)
+
+
+def find_default() -> Path | None:
+    """The GeoTIFF that ``RS_EMBED_COP_DIR`` names or whose folder it names; None if it is not there."""
+    where = Path(settings.source_folder())
+    return where if not _is_folder(where) and where.exists() else find(where)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror}") from error
 
 
 def find(where: Path) -> Path | None:
@@ -104,11 +124,19 @@ def find(where: Path) -> Path | None:
     ------
     InputError
         If there are several.
+    SourceError
+        If the folder cannot be read.
     """
-    found = sorted(where.glob(PATTERN))
+    try:
+        names = os.listdir(where)  # noqa: PTH208  # glob() passes over a folder that may not be read
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise SourceError(f"cannot read {where}: {error.strerror}") from error
+    found = sorted(where / name for name in names if fnmatch(name, PATTERN))
     if len(found) > 1:
-        names = ", ".join(path.name for path in found)
-        raise InputError(f"the folder {where} holds {len(found)} sources ({names}); name one of them")
+        several = ", ".join(path.name for path in found)
+        raise InputError(f"the folder {where} holds {len(found)} sources ({several}); name one of them")
     return found[0] if found else None
 
 
@@ -131,19 +159,21 @@ def download_published(where: Path, progress: Progress | None = None) -> Path:
     url = product.URL.replace(HUB, (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/"), 1)
     final = where / product.FILENAME
     partial = final.with_name(final.name + PARTIAL_SUFFIX)
+    ours = not where.exists()
     try:
         where.mkdir(parents=True, exist_ok=True)
         _fetch_persistently(url, partial, progress)
     except (SourceNotFoundError, OSError) as error:
-        with suppress(OSError):
-            where.rmdir()  # if nothing has arrived, nothing is left behind
+        if ours:
+            with suppress(OSError):
+                where.rmdir()  # if nothing has arrived, nothing is left behind
         raise DownloadError(
             f"cannot download the published file: {error}. Start again to go on where it stopped, or "
             f"fetch {redact(url)} by other means and name the file"
         ) from error
     sha256 = sha256_of(partial)
     if sha256 != product.SHA256:
-        partial.unlink()
+        partial.unlink(missing_ok=True)
         raise DownloadError(
             f"the file downloaded from {redact(url)} is not the published one: its SHA-256 is {sha256}, "
             f"{product.SHA256} is expected. It has been removed; start again, and if it comes again, a "

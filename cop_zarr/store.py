@@ -10,7 +10,7 @@ import numpy as np
 
 from cop_zarr import product, queries, settings
 from cop_zarr.chunks import ChunkReader
-from cop_zarr.errors import StoreError, StoreNotFoundError
+from cop_zarr.errors import StoreError, StoreNotFoundError, StoreReplacedError
 from cop_zarr.grid import Grid
 from cop_zarr.layout import ROOT, StoreDocument, parse
 from cop_zarr.queries import MAX_BYTES, Embedding, Output, Pooling
@@ -104,6 +104,8 @@ class Store:
             If a grid would take more than ``max_bytes``.
         ChunkError
             If a chunk under the region is absent or damaged.
+        StoreReplacedError
+            If another store has taken the place of this one.
         StorageError
             If the store cannot be read.
 
@@ -235,9 +237,13 @@ def connect(
 def query(roi: Roi, **options: Any) -> Embedding:
     """Ask the default store: :meth:`Store.query` on what ``COP_ZARR_STORE`` names, opened once.
 
-    The store is opened anew when the variable changes or :func:`cop_zarr.ingest` replaces it.
+    The store is opened anew when the variable changes, or when another store has taken its place.
     """
-    return default_store(settings.store_url()).query(roi, **options)
+    try:
+        return default_store(settings.store_url()).query(roi, **options)
+    except StoreReplacedError:
+        default_store.cache_clear()
+        return default_store(settings.store_url()).query(roi, **options)
 
 
 @lru_cache(maxsize=1)

@@ -6,7 +6,6 @@ synthetic, in its GDAL metadata, and so does every store made from it and every 
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator
 from importlib.resources import files
@@ -16,12 +15,12 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from cop_zarr.errors import InputError, StorageError, StoreExistsError
+from cop_zarr.errors import InputError
 from cop_zarr.geotags import SYNTHETIC_MARK
 from cop_zarr.grid import Grid
 from cop_zarr.layout import MAX_BANDS
 from cop_zarr.product import BANDS, LATTICE_COLS, LATTICE_ROWS
-from cop_zarr.storage import Progress
+from cop_zarr.storage import Progress, refuse_existing, replacing
 from cop_zarr.version import __version__
 
 TILE = 256
@@ -95,19 +94,11 @@ def synthesize(
         raise InputError(f"bands must be 1 to {MAX_BANDS:,}; got {bands}")
     if seed < 0:
         raise InputError(f"seed must be 0 or more; got {seed}")
-    final = Path(path)
-    if final.exists() and not overwrite:
-        raise StoreExistsError(f"{final} exists; replace it with --overwrite (overwrite=True)")
-    partial = final.with_name(final.name + ".partial")
-    try:
+    final = Path(path).expanduser()
+    refuse_existing(final, overwrite=overwrite)
+    with replacing(final) as partial:
         final.parent.mkdir(parents=True, exist_ok=True)
         _write(partial, grid, bands, seed, progress)
-        partial.replace(final)
-    except OSError as error:
-        raise StorageError(f"cannot write {final}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):  # the folder may not be there
-            partial.unlink(missing_ok=True)
     return final
 
 

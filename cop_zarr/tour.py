@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cop_zarr import settings
-from cop_zarr.errors import StoreError
+from cop_zarr import settings, storage
+from cop_zarr.errors import RegionError, StoreError
 from cop_zarr.ingestion import ingest
-from cop_zarr.source import find
+from cop_zarr.source import find_default
 from cop_zarr.storage import Progress
 from cop_zarr.store import Store
 from cop_zarr.store import open as open_store
@@ -39,8 +39,7 @@ def steps(folder: Path, bar: Callable[[str], Progress]) -> Iterator[str]:
     bar : callable
         Starts a named progress report.
     """
-    source = find(Path(settings.source_folder()))
-    target = settings.store_url()
+    source, target = find_default(), settings.store_url()
     if source is None:
         yield f"No embed_map_*.tif in {settings.source_folder()}: making a stand-in with MADE-UP values."
         target = str(folder / "standin.zarr")
@@ -48,8 +47,11 @@ def steps(folder: Path, bar: Callable[[str], Progress]) -> Iterator[str]:
         source = synthesize(folder / STANDIN, overwrite=True, progress=bar("synth"))
         yield _timed(begin, f"wrote {source}")
     begin = time.perf_counter()
-    report = ingest(source, target, overwrite=True, progress=bar("ingest"))
-    yield _timed(begin, f"ingested into {target}, {report.valid_cells:,} cells with data")
+    if target == settings.store_url() and storage.folder(target).names():
+        yield f"       {target} is there already, and stays"
+    else:
+        report = ingest(source, target, overwrite=True, progress=bar("ingest"))
+        yield _timed(begin, f"ingested {source} into {target}, {report.valid_cells:,} cells with data")
     begin = time.perf_counter()
     found = verify(target, source, progress=bar("verify"))
     if not found.ok:
@@ -59,15 +61,19 @@ def steps(folder: Path, bar: Callable[[str], Progress]) -> Iterator[str]:
     yield from _answers(open_store(target))
     yield ""
     yield f"Go on in Python:  cop_zarr.open({target!r}).query((120, 30, 122, 32))"
-    if report.source["synthetic"]:
-        yield "With the real file:  pip install 'cop-zarr[http]' && cop-zarr ingest"
+    if source.name == STANDIN:
+        yield "With the real file:  pip install '.[http]' && cop-zarr ingest"
 
 
 def _answers(store: Store) -> Iterator[str]:
     yield f"{'place':28}{'cells':>7}{'with data':>11}   pooled mean                          time"
     for name, box in PLACES.items():
         begin = time.perf_counter()
-        answer = store.query(box)
+        try:
+            answer = store.query(box)
+        except RegionError:
+            yield f"{name:28}   outside this store"
+            continue
         took = time.perf_counter() - begin
         numbers = " ".join(f"{value:+.3f}" for value in answer.data[:4])
         cells, valid = answer.meta["total_cells"], answer.meta["valid_cells"]

@@ -13,10 +13,10 @@ import numpy as np
 
 from cop_zarr import settings
 from cop_zarr.chunks import ChunkReader, DamageError
-from cop_zarr.errors import ChunkError, InputError, MemoryLimitError
+from cop_zarr.errors import ChunkError, InputError
 from cop_zarr.geotiff import GeoTiff
 from cop_zarr.grid import Window
-from cop_zarr.ingestion import BASE_BYTES, MEMORY_BYTES
+from cop_zarr.ingestion import MEMORY_BYTES, cut
 from cop_zarr.layout import BAND, LATITUDE, LONGITUDE, ROOT, ChunkPart, StoreDocument
 from cop_zarr.source import located
 from cop_zarr.storage import Progress, StorageOptions
@@ -128,11 +128,7 @@ def verify(
         return check.report(None)
     with located(source, source_options, download=False) as (path, url), GeoTiff(path, url) as tiff:
         check.refuse_other(tiff, url)
-        blocks = tiff.blocks(check.layout.chunk_cells, memory - BASE_BYTES)
-        worst = max(map(tiff.block_memory, blocks))
-        threads = min(settings.workers(workers), os.cpu_count() or 1, (memory - BASE_BYTES) // worst)
-        if threads < 1:
-            raise MemoryLimitError(f"comparing with {url} needs more than {memory:,} bytes of memory")
+        blocks, threads = cut(tiff, check.layout, workers=workers, memory=memory)
         check.run(lambda block: check.window(block, tiff.read(block)), blocks, threads)
         return check.report(url)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -70,15 +68,17 @@ class StoreWriter:
         self._valid[window.slices] = np.any(chunk[cols, rows] != 0, axis=2).T
         self._integrity[:, part.row, part.col] = len(data), crc32c(data)
 
-    def finish(self, source: dict[str, Any]) -> Written:
+    def finish(self, source: dict[str, Any], created: str) -> Written:
         """Write everything else, ``zarr.json`` last.
 
         Parameters
         ----------
         source : dict
             Provenance of the values, JSON-ready.
+        created : str
+            When, ISO 8601.
         """
-        objects = documents(self._layout, source, _now(), self._valid, self._integrity)
+        objects = documents(self._layout, source, created, self._valid, self._integrity)
         for key, data in objects.items():
             self._target.write(key, data)
         lengths = self._integrity[0]
@@ -87,10 +87,3 @@ class StoreWriter:
             chunks_stored=int((lengths > 0).sum()),
             store_bytes=int(lengths.sum(dtype="i8")) + sum(map(len, objects.values())),
         )
-
-
-def _now() -> str:
-    """The time, or the one that SOURCE_DATE_EPOCH fixes for reproducible bytes."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    when = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
-    return when.isoformat(timespec="seconds")

@@ -453,3 +453,49 @@ def test_a_command_imports_what_it_needs_alone(place, arguments, absent):
     loaded = set(done.stderr.split())
     assert "click" in loaded
     assert not loaded & absent
+
+
+def test_quickstart_leaves_a_store_that_is_there(run, monkeypatch):
+    (Path.cwd() / "embed_map_x.tif").symlink_to("a.tif")
+    monkeypatch.setenv("COP_ZARR_STORE", "a.zarr")
+    before = Path("a.zarr/zarr.json").read_bytes()
+    result = run("quickstart")
+    assert result.exit_code == 0, result.output
+    assert "a.zarr is there already, and stays" in result.stdout
+    assert "outside this store" in result.stdout  # a.zarr covers none of the places
+    assert Path("a.zarr/zarr.json").read_bytes() == before
+
+
+def test_quickstart_takes_a_file_that_the_variable_names(run, monkeypatch):
+    monkeypatch.setenv("RS_EMBED_COP_DIR", "a.tif")
+    monkeypatch.setenv("COP_ZARR_STORE", "new.zarr")
+    result = run("quickstart")
+    assert result.exit_code == 0, result.output
+    assert "ingested a.tif into new.zarr" in result.stdout
+
+
+def test_dry_run_refuses_what_the_ingest_would(run):
+    assert failed(run("ingest", "a.tif", "a.zarr", "--dry-run"), 1, "is a store already")
+    assert failed(run("ingest", "a.tif", "new.zarr", "--dry-run", "--strict"), 1, "not the published")
+    assert run("ingest", "a.tif", "a.zarr", "--dry-run", "--overwrite").exit_code == 0
+
+
+def test_overwrite_without_a_file_is_wrong_usage(run):
+    assert failed(run("query", "a.zarr", "--bbox", *BOX, "--overwrite"), 2, "--overwrite goes with --to")
+
+
+@pytest.mark.parametrize("where", ["", "https://[x"])
+def test_a_place_that_is_none(run, where):
+    assert failed(run("info", where), 2, "empty text|cannot open")
+
+
+def test_a_full_device_is_no_traceback(run):
+    done = subprocess.run(
+        ["sh", "-c", '"$@" > /dev/full', "sh", *PROGRAM, "info", "a.zarr"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr

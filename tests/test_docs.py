@@ -22,7 +22,7 @@ def snippets(page):
 def test_snippets_run(page, source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "embed_map_310k.tif").symlink_to(source)
-    monkeypatch.setenv("COP_ZARR_STORE", "copernicus.zarr")
+    monkeypatch.setenv("COP_ZARR_STORE", "set-by-the-page.zarr")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     names = {}
     for language, code in snippets(page):

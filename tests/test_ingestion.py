@@ -275,8 +275,8 @@ def test_a_plan_takes_as_many_workers_as_memory_allows(
 
 
 def test_plan_and_ingest_do_not_show_credentials(small: Path, tmp_path: Path) -> None:
-    plan = cop_zarr.plan_ingest(small, "s3://key:secret@bucket/a.zarr?token=secret")
-    assert plan.store == "s3://bucket/a.zarr"
+    plan = cop_zarr.plan_ingest(small, "memory://key:secret@bucket/a.zarr?token=secret")
+    assert plan.store == "memory://bucket/a.zarr"
     with fsspec.open(f"memory://{tmp_path.name}/copy.tif", "wb") as copy:
         copy.write(small.read_bytes())
     url = f"memory://me:secret@{tmp_path.name}/copy.tif"
@@ -587,7 +587,7 @@ def test_a_segment_beyond_the_memory_allowed_is_refused(tmp_path: Path, out: Pat
     one = {"tiled": False, "blockxsize": None, "blockysize": 400, "compress": None}
     path = factory.write_geotiff(tmp_path / "a.tif", np.zeros((16, 400, 800), "f4"), **one)
     memory = BASE_BYTES + (400 * 800 * 16 * 4)  # the segment encoded and decoded takes twice that
-    with pytest.raises(MemoryLimitError, match="allow more memory, or rewrite it"):
+    with pytest.raises(MemoryLimitError, match="Allow as much"):
         cop_zarr.ingest(path, out, memory=memory)
     assert sorted(found.name for found in tmp_path.iterdir()) == ["a.tif"]
 
@@ -637,3 +637,32 @@ def test_memory_is_bounded_whatever_the_layout(
     assert before <= BASE_BYTES
     assert peak - before <= allowed + slack < heavy.nbytes / 2
     assert same_bits(zarr.open(out, mode="r")["embedding"][:, 190:230], heavy[:, 190:230])
+
+
+def test_overwrite_refuses_a_strange_file_however_deep(small: Path, out: Path) -> None:
+    cop_zarr.ingest(small, out)
+    (out / "embedding" / "notes.txt").write_text("mine")
+    with pytest.raises(StoreExistsError, match=r"embedding/notes\.txt"):
+        cop_zarr.ingest(small, out, overwrite=True)
+    assert (out / "embedding" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("epoch", ["abc", "99999999999999"])
+def test_a_fixed_time_that_is_none(
+    small: Path, out: Path, monkeypatch: pytest.MonkeyPatch, epoch: str
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    with pytest.raises(InputError, match=f"SOURCE_DATE_EPOCH must be .*{epoch}"):
+        cop_zarr.ingest(small, out)
+    assert not out.exists()
+
+
+def test_a_terminated_command_leaves_nothing(source: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from cop_zarr.cli import main; main()", "ingest", str(source)]
+    process = subprocess.Popen([*command, str(tmp_path / "out.zarr")], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not (tmp_path / "out.zarr.partial" / "embedding").exists():
+        time.sleep(0.005)
+    process.terminate()
+    assert process.wait(30) == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []

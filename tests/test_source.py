@@ -329,6 +329,18 @@ def test_a_folder_that_cannot_be_made(
         source.default_source(download=True)
 
 
+def test_a_failed_download_leaves_a_folder_that_was_there(published: hub.Hub, tmp_path: Path) -> None:
+    where = tmp_path / "deep" / "cop"
+    published.statuses = [404] * 100
+    with pytest.raises(DownloadError):
+        source.default_source(download=True)
+    assert not where.exists()
+    where.mkdir()
+    with pytest.raises(DownloadError):
+        source.default_source(download=True)
+    assert where.exists()
+
+
 def test_progress_is_told(published: hub.Hub) -> None:
     told: list[tuple[int, int]] = []
     source.default_source(download=True, progress=lambda done, total: told.append((done, total)))

@@ -1,8 +1,10 @@
 """The one door to disks and object stores."""
 
 import contextlib
+import fcntl
 import http.server
 import importlib
+import os
 import re
 import sys
 import threading
@@ -19,7 +21,7 @@ from cop_zarr.errors import (
     StorageError,
     StoreExistsError,
 )
-from cop_zarr.storage import LocalFolder, RemoteFolder, fetch, folder, local_path, redact
+from cop_zarr.storage import LocalFolder, RemoteFolder, fetch, folder, local_path, redact, replacing
 
 
 @pytest.fixture
@@ -184,7 +186,7 @@ def test_partial_of_another_ingest_is_refused_and_left_alone(tmp_path):
     partial.mkdir()
     (partial / "chunk").write_bytes(b"1")
     with (
-        pytest.raises(StoreExistsError, match=r"another ingest is writing there.*rm -r '.*partial'"),
+        pytest.raises(StoreExistsError, match=r"another ingest is writing there.*rm -r .*partial"),
         LocalFolder(tmp_path / "a.zarr").staged(),
     ):
         pytest.fail("two would write there")
@@ -384,3 +386,55 @@ def test_source_that_cannot_be_had_is_not_called_absent(server, tmp_path):
             fetch(f"http://me:secret@{server}/fail/{how}", tmp_path / how)
     with pytest.raises(StorageError, match="ClientConnectorError"):
         fetch("http://127.0.0.1:9/a", tmp_path / "c")
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    scandir = os.scandir
+
+    def deny(path):
+        if str(path).endswith("b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", deny)
+    with pytest.raises(StorageError, match=r"cannot list .*b: Permission denied"):
+        list(LocalFolder(tmp_path / "a").listing())
+
+
+def test_a_mount_point_is_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "is_mount", lambda _: True)
+    with pytest.raises(StorageError, match="name a folder inside it"), LocalFolder(tmp_path).staged():
+        pytest.fail("it was staged")
+    assert list(tmp_path.parent.glob("*.partial")) == []
+
+
+def test_the_home_folder_is_known(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert local_path("~/a.zarr") == tmp_path / "a.zarr"
+
+
+def test_a_new_file_replaces_the_old_one_when_it_is_whole(tmp_path):
+    path, other = tmp_path / "a.npy", tmp_path / "a.npy.partial"
+    path.write_text("old")
+    other.write_text("somebody else's")
+    with pytest.raises(ValueError, match="halfway"), replacing(path) as partial:
+        partial.write_text("ne")
+        raise ValueError("halfway")
+    assert path.read_text() == "old"
+    with replacing(path) as partial, replacing(path) as second:
+        partial.write_text("one")
+        second.write_text("two")
+    assert path.read_text() == "one"  # its context is left last
+    assert other.read_text() == "somebody else's"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_two_copies_into_one_file_do_not_mix(tmp_path):
+    fsspec.filesystem("memory").pipe_file("/fetch/a.tif", b"1234")
+    with (tmp_path / "a.tif").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(StorageError, match="another process is copying into it"):
+            fetch("memory://fetch/a.tif", tmp_path / "a.tif")
+    fetch("memory://fetch/a.tif", tmp_path / "a.tif")
+    assert (tmp_path / "a.tif").read_bytes() == b"1234"

@@ -20,6 +20,7 @@ from cop_zarr.errors import (
     StorageError,
     StoreError,
     StoreNotFoundError,
+    StoreReplacedError,
 )
 from cop_zarr.layout import digest
 from tests import factory
@@ -350,3 +351,28 @@ def test_open_store_whose_files_were_replaced_never_mixes(tmp_path):
     small_store(tmp_path, "mine", shift=3)
     with pytest.raises(CopZarrError):
         store.query(BOX)
+
+
+def replace_by_another_process(place):
+    """Put a store of other values where small_store(place) was, as another process would."""
+    other = small_store(place, "other", shift=1.0)
+    shutil.rmtree(place / "a.zarr")
+    other.rename(place / "a.zarr")
+
+
+def test_a_store_that_was_replaced_is_not_called_damaged(tmp_path):
+    store = cop_zarr.open(small_store(tmp_path))
+    replace_by_another_process(tmp_path)
+    with pytest.raises(StoreReplacedError, match="was replaced since it was opened; open it again"):
+        store.query(BOX)
+
+
+def test_default_store_is_opened_anew_when_another_process_replaced_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("COP_ZARR_STORE", str(small_store(tmp_path)))
+    cop_zarr.query(BOX)
+    replace_by_another_process(tmp_path)
+    monkeypatch.setenv("COP_ZARR_STORE", str(tmp_path / "a.zarr"))
+    assert np.array_equal(
+        cop_zarr.query(BOX, output="grid").data,
+        cop_zarr.open(tmp_path / "a.zarr").query(BOX, output="grid").data,
+    )

@@ -275,7 +275,7 @@ def write_store(path: Path, tamper: Callable[[writing.StoreWriter], None]) -> Pa
         "synthetic": False,
         "container": "",
     }
-    writer.finish(source)
+    writer.finish(source, "2026-01-01T00:00:00+00:00")
     return path
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cop_zarr.errors import InputError
-from cop_zarr.storage.local import PARTIAL_SUFFIX, LocalFolder
+from cop_zarr.storage.local import PARTIAL_SUFFIX, LocalFolder, refuse_existing, replacing
 from cop_zarr.storage.remote import Progress, RemoteFolder, StorageOptions, fetch, filesystem
 from cop_zarr.storage.urls import local_path, redact
 
@@ -33,6 +33,8 @@ __all__ = [
     "local_file",
     "local_path",
     "redact",
+    "refuse_existing",
+    "replacing",
 ]
 
 
@@ -75,6 +77,8 @@ def folder(url: str, storage_options: StorageOptions | None = None) -> Folder:
     StorageError
         If the URL is that of a place within a file, such as a ZIP file, and that cannot be read.
     """
+    if not url:
+        raise InputError("the place of a store is an empty text; name a path or a URL")
     path = local_path(url)
     if path is not None:
         return LocalFolder(path)

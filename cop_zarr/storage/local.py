@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,7 +53,12 @@ class LocalFolder:
 
     def listing(self) -> Iterator[str]:
         """List every object's key."""
-        for parent, _, names in os.walk(self._root):
+
+        def fail(error: OSError) -> None:  # or os.walk passes over what it may not list
+            if not isinstance(error, FileNotFoundError):
+                raise StorageError(f"cannot list {error.filename}: {error.strerror}") from error
+
+        for parent, _, names in os.walk(self._root, onerror=fail):
             for name in names:
                 yield Path(parent, name).relative_to(self._root).as_posix()
 
@@ -72,13 +78,15 @@ class LocalFolder:
         """Write into ``<name>.partial`` beside this folder, and rename it when it is whole."""
         final = self._root.resolve()
         partial = final.with_name(final.name + PARTIAL_SUFFIX)
+        if final.is_mount():
+            raise StorageError(f"{final} is a mount point and cannot be replaced: name a folder inside it")
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
             partial.mkdir()
         except FileExistsError as error:
             raise StoreExistsError(
                 f"{partial} exists: another ingest is writing there, or one was killed. If none is "
-                f"running, remove it and start again: rm -r '{partial}'"
+                f"running, remove it and start again: rm -r {shlex.quote(str(partial))}"
             ) from error
         except OSError as error:
             raise StorageError(f"cannot create {partial}: {error.strerror}") from error
@@ -96,8 +104,8 @@ def _replace(partial: Path, final: Path) -> None:
         if not final.exists():
             partial.rename(final)
             return
-        aside = Path(tempfile.mkdtemp(prefix=f"{final.name}.old-", dir=final.parent))
-        final.rename(aside)  # onto an empty folder, whose name is nobody else's
+        aside = final.with_name(f"{final.name}.old-{uuid.uuid4().hex[:8]}")
+        final.rename(aside)
         try:
             partial.rename(final)
         except OSError:
@@ -106,3 +114,43 @@ def _replace(partial: Path, final: Path) -> None:
         shutil.rmtree(aside)
     except OSError as error:
         raise StorageError(f"cannot move {partial} to {final}: {error.strerror}") from error
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Refuse a file that exists.
+
+    Raises
+    ------
+    StoreExistsError
+        If it exists, and ``overwrite`` is not set.
+    StorageError
+        If that cannot be told.
+    """
+    try:
+        exists = path.exists()
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}") from error
+    if exists and not overwrite:
+        raise StoreExistsError(f"{path} exists; replace it with --overwrite (overwrite=True)")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give the path of a new file that becomes ``path`` when the context is left without an exception.
+
+    Its name is nobody else's, so that two processes that write the same file each write a whole one.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL_SUFFIX}")
+    try:
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)

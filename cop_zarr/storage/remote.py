@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import urlsplit
 
 from cop_zarr.errors import InputError, MissingDependencyError, SourceNotFoundError, StorageError
 from cop_zarr.storage.urls import redact
@@ -27,8 +29,10 @@ _CLIENT_ERRORS = (
     ("botocore.exceptions", "BotoCoreError"),
     ("gcsfs.retry", "HttpError"),
     ("google.auth.exceptions", "GoogleAuthError"),
+    ("httpx", "HTTPError"),
+    ("httpx2", "HTTPError"),
 )
-"""Errors that fsspec's filesystems for HTTP, S3 and Google let through, and that are no OSError."""
+"""Errors that filesystems for HTTP, S3, Google and Hugging Face let through, and that are no OSError."""
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
 """The extra of this package that installs what a URL's protocol needs."""
@@ -95,7 +99,7 @@ class RemoteFolder:
             yield self
         except BaseException:
             for key in self._written:
-                with contextlib.suppress(FileNotFoundError, StorageError):
+                with contextlib.suppress(FileNotFoundError, StorageError, NotImplementedError):
                     self._remove(key)
             raise
 
@@ -129,6 +133,7 @@ def fetch(
     try:
         size = fs.size(remote) or 0
         with fs.open(remote, "rb", block_size=COPY_BYTES) as source, path.open("ab") as target:
+            _claim(target)
             try:
                 source.seek(target.tell())
                 usable = target.tell() <= size
@@ -156,12 +161,21 @@ def fetch(
         raise StorageError(f"cannot copy {redact(url)} to {path}: {known or _kind(error)}") from error
 
 
+def _claim(file: BinaryIO) -> None:
+    """Have a file to oneself until it is closed; two processes must not both append to it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StorageError("another process is copying into it; wait for that to end") from None
+
+
 def filesystem(url: str, storage_options: StorageOptions | None) -> tuple[AbstractFileSystem, str]:
     """Open the filesystem of a URL, and find the path in it."""
     from fsspec.core import url_to_fs  # 0.05 s to import, and local stores do not need it
 
     protocol = url.partition("::")[0].partition("://")[0]
     try:
+        urlsplit(url.rpartition("::")[2])  # refuses an address that is none, such as https://[x
         fs, path = url_to_fs(url, **(storage_options or {}))
     except ImportError as error:
         extra = EXTRAS.get(protocol)

@@ -26,7 +26,7 @@ def redact(url: str) -> str:
 
 
 def local_path(url: str) -> Path | None:
-    """The path that a plain path or a ``file://`` URL names; None for any other URL."""
+    """The path that a plain path (``~`` is the home folder) or a ``file://`` URL names; None for others."""
     if url.startswith(("file://", "local://")):
         return Path(url.partition("://")[2])
-    return None if "://" in url or "::" in url else Path(url)
+    return None if "://" in url or "::" in url else Path(url).expanduser()
