@@ -114,7 +114,7 @@ def ingest(
         plan = cop_zarr.plan_ingest(
             source, store, overwrite=overwrite, strict=strict, workers=workers, memory=memory
         )
-        _print(asdict(plan), as_json, reports.plan_text)
+        _print(asdict(plan), as_json, reports.plan_text(plan))
         return
     with _progress("ingest") as progress:
         report = cop_zarr.ingest(
@@ -126,7 +126,7 @@ def ingest(
             memory=memory,
             progress=progress,
         )
-    _print(asdict(report), as_json, reports.ingest_text)
+    _print(asdict(report), as_json, reports.ingest_text(report))
 
 
 @main.command()
@@ -139,7 +139,7 @@ def verify(store: str | None, source: str | None, workers: int | None, memory: i
     """Check all of a STORE: structure, checksums, and every value if given the source."""
     with _progress("verify") as progress:
         report = cop_zarr.verify(store, source, workers=workers, memory=memory, progress=progress)
-    _print({"ok": report.ok, **asdict(report)}, as_json, reports.verify_text)
+    _print({"ok": report.ok, **asdict(report)}, as_json, reports.verify_text(report))
     sys.exit(0 if report.ok else 1)
 
 
@@ -148,7 +148,8 @@ def verify(store: str | None, source: str | None, workers: int | None, memory: i
 @JSON
 def info(store: str | None, as_json: bool) -> None:
     """Say what a STORE holds, where it came from, and under which licence."""
-    _print(cop_zarr.open(store).info(), as_json, reports.info_text)
+    found = cop_zarr.open(store).info()
+    _print(found, as_json, reports.info_text(found))
 
 
 @main.command()
@@ -288,5 +289,6 @@ def _progress(name: str) -> Iterator[Progress]:
         yield start(name)
 
 
-def _print(report: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:
-    click.echo(json.dumps(report, indent=2) if as_json else text(report))
+def _print(document: dict[str, Any], as_json: bool, text: str) -> None:
+    """Print a report, as JSON or for people."""
+    click.echo(json.dumps(document, indent=2) if as_json else text)

@@ -76,6 +76,11 @@ class GeoTiffInfo:
     predictor: str
     synthetic: bool
 
+    @property
+    def container(self) -> str:
+        """How the container is made, in one line."""
+        return f"{self.dtype}, {self.layout}, compression {self.compression}, predictor {self.predictor}"
+
 
 def inspect(file: BinaryIO, name: str) -> tuple[Any, GeoTiffInfo]:
     """Parse a file's tags, and refuse what cannot be ingested.

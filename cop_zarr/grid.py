@@ -165,13 +165,7 @@ class Grid:
     @property
     def bounds(self) -> Bounds:
         """Outer edges in degrees; up to 0.125° past a pole."""
-        transform = self.transform()
-        return Bounds(
-            west=transform.c,
-            south=transform.f - STEP_DEG * self.rows,
-            east=transform.c + STEP_DEG * self.cols,
-            north=transform.f,
-        )
+        return self.window_bounds(self.whole)
 
     @property
     def latitudes(self) -> np.ndarray:
@@ -182,6 +176,16 @@ class Grid:
     def longitudes(self) -> np.ndarray:
         """Longitudes of the cell centres, float64, shape ``(cols,)``, increasing."""
         return self.window_longitudes(self.whole)
+
+    def window_bounds(self, window: Window) -> Bounds:
+        """Outer edges of a window in degrees, running on past 180."""
+        (rows, cols), transform = window.shape, self.transform(window)
+        return Bounds(
+            west=transform.c,
+            south=transform.f - STEP_DEG * rows,
+            east=transform.c + STEP_DEG * cols,
+            north=transform.f,
+        )
 
     def window_latitudes(self, window: Window) -> np.ndarray:
         """Latitudes of a window's rows, float64, from north to south."""

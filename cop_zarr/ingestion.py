@@ -8,30 +8,23 @@ the folder gets its name then, on an object store ``zarr.json`` is written then.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cop_zarr import product, settings
-from cop_zarr.errors import MemoryLimitError, SourceError, StoreExistsError
+from cop_zarr.errors import SourceError, StoreExistsError
 from cop_zarr.geotags import GeoTiffInfo
 from cop_zarr.geotiff import Block, GeoTiff
 from cop_zarr.layout import ROOT, Layout, belongs, is_store
 from cop_zarr.source import located, sha256_of
-from cop_zarr.storage import Folder, Progress, StorageOptions, folder, redact
+from cop_zarr.storage import Folder, Progress, StorageOptions, folder
 from cop_zarr.store import default_store
+from cop_zarr.traversal import MEMORY_BYTES, cut, work_through
 from cop_zarr.writing import StoreWriter
-
-MEMORY_BYTES = 1 << 30
-"""Memory that an ingest may take unless told otherwise: 1 GiB."""
-
-BASE_BYTES = 160 << 20
-"""Memory of everything but the blocks at work. A 16-band ingest peaks at 75 MB in all; the rest is room for
-what the allocator holds back."""
 
 STORED_RATIO = 0.91
 """Stored size of a cell with data against its decoded size: the table in docs/store-format.md."""
@@ -119,7 +112,7 @@ def plan_ingest(
     temporary file, as an ingest does; one that would have to be downloaded from its publisher is not,
     and an InputError says so.
     """
-    target = folder(_target(store), storage_options)
+    target = folder(settings.store_url(store), storage_options)
     _refuse_taken(target, overwrite)
     with located(source, source_options, download=False) as (path, url), GeoTiff(path, url) as tiff:
         if strict:
@@ -186,7 +179,7 @@ def ingest(
     stays until the new one is whole; an object store cannot rename, and the old one is removed first.
     """
     created = settings.timestamp()
-    target = folder(_target(store), storage_options)
+    target = folder(settings.store_url(store), storage_options)
     _refuse_taken(target, overwrite)
     with (
         located(source, source_options, download=True, progress=progress) as (path, url),
@@ -198,7 +191,13 @@ def ingest(
             _refuse_unpublished(url, sha256.result())
         with target.staged() as staging:
             writer = StoreWriter(plan.layout, staging)
-            _run(tiff, blocks, writer, plan.workers, progress)
+            work_through(
+                blocks,
+                lambda block: writer.write(block, tiff.read(block)),
+                plan.layout,
+                threads=plan.workers,
+                progress=progress,
+            )
             source_record = _provenance(plan, sha256.result())
             written = writer.finish(source_record, created)
     default_store.cache_clear()
@@ -219,68 +218,19 @@ def _plan(
 ) -> tuple[IngestPlan, list[Block]]:
     info = tiff.info
     layout = Layout(info.grid, info.bands)
-    blocks, threads = cut(tiff, layout, workers=workers, memory=memory)
+    pieces = cut(tiff, layout, workers=workers, memory=memory)
     plan = IngestPlan(
         source=url,
-        store=redact(store),
+        store=store,
         info=info,
         source_bytes=path.stat().st_size,
         layout=layout,
-        blocks=len(blocks),
-        workers=threads,
-        memory_bytes=BASE_BYTES + threads * max(map(tiff.block_memory, blocks)),
+        blocks=len(pieces.blocks),
+        workers=pieces.threads,
+        memory_bytes=pieces.memory_bytes,
         store_bytes=int(info.grid.whole.cells * LAND_SHARE * info.bands * 4 * STORED_RATIO),
     )
-    return plan, blocks
-
-
-def cut(tiff: GeoTiff, layout: Layout, *, workers: int | None, memory: int) -> tuple[list[Block], int]:
-    """Cut a source into blocks, and say how many may be at work at once.
-
-    Raises
-    ------
-    MemoryLimitError
-        If not even one fits into ``memory`` bytes.
-    """
-    if memory <= BASE_BYTES:
-        raise MemoryLimitError(
-            f"memory must be more than the {BASE_BYTES >> 20} MiB that is taken before anything is read; "
-            f"got {memory / 2**20:,.0f} MiB"
-        )
-    blocks = tiff.blocks(layout.chunk_cells, memory, reserve=BASE_BYTES)
-    worst = max(map(tiff.block_memory, blocks))
-    wanted = min(settings.workers(workers), os.cpu_count() or 1, len(blocks))
-    return blocks, min(wanted, (memory - BASE_BYTES) // worst)
-
-
-def _run(
-    tiff: GeoTiff, blocks: list[Block], writer: StoreWriter, workers: int, progress: Progress | None
-) -> None:
-    """Take every block through the writer; the first failure stops the others."""
-    cell_bytes = tiff.info.bands * 4
-    total, done, lock = tiff.info.grid.whole.cells * cell_bytes, 0, threading.Lock()
-
-    def work(block: Block) -> None:
-        nonlocal done
-        writer.write(block, tiff.read(block))
-        with lock:
-            done += block.cells * cell_bytes
-            if progress:
-                progress(done, total)
-
-    with ThreadPoolExecutor(workers, "cop-zarr-ingest") as pool:
-        futures = [pool.submit(work, block) for block in blocks]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
-            pool.shutdown(cancel_futures=True)
-    for future in futures:
-        if not future.cancelled():
-            future.result()
-
-
-def _target(store: str | os.PathLike[str] | None) -> str:
-    return os.fspath(store) if store is not None else settings.store_url()
+    return plan, pieces.blocks
 
 
 def _refuse_taken(target: Folder, overwrite: bool) -> None:
@@ -330,6 +280,5 @@ def _provenance(plan: IngestPlan, sha256: str) -> dict[str, Any]:
         "sha256": sha256,
         "published": sha256 == product.SHA256,
         "synthetic": info.synthetic,
-        "container": f"{info.dtype}, {info.layout}, compression {info.compression}, "
-        f"predictor {info.predictor}",
+        "container": info.container,
     }

@@ -138,11 +138,6 @@ class Layout:
         """Shape of a decoded chunk as it is stored: (longitude, latitude, band)."""
         return self.chunk_cells, self.chunk_cells, self.bands
 
-    @property
-    def chunk_bytes(self) -> int:
-        """Size of a decoded chunk in bytes."""
-        return self.chunk_cells * self.chunk_cells * self.bands * 4
-
     def chunk_key(self, row: int, col: int) -> str:
         """Key of a chunk object within the store."""
         return f"{EMBEDDING}/c/0/{row}/{col}"

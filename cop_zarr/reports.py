@@ -1,60 +1,57 @@
-"""Reports as text for people; each takes the report as the dict that ``--json`` prints."""
+"""Reports as text for people."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cop_zarr.ingestion import IngestPlan, IngestReport
+    from cop_zarr.verification import VerificationReport
 
 
-def plan_text(plan: dict[str, Any]) -> str:
+def plan_text(plan: IngestPlan) -> str:
     """What an ingest would do."""
-    info, layout = plan["info"], plan["layout"]
-    grid = info["grid"]
-    size = layout["chunk_cells"]
-    rows, cols = -(-grid["rows"] // size), -(-grid["cols"] // size)
+    (rows, cols), (chunk_rows, chunk_cols) = plan.info.grid.shape, plan.layout.chunk_grid
+    size = plan.layout.chunk_cells
     return _table(
         {
-            "source": f"{plan['source']} ({size_text(plan['source_bytes'])})",
-            "container": f"{info['dtype']}, {info['layout']}, compression {info['compression']}, "
-            f"predictor {info['predictor']}",
-            "grid": f"{grid['rows']} x {grid['cols']} cells, {info['bands']} bands",
-            "store": plan["store"],
-            "chunks": f"{rows} x {cols} of {size} x {size} cells",
-            "estimated size": f"{size_text(plan['store_bytes'])}, if as much of it is land as of the globe",
-            "estimated memory": f"{size_text(plan['memory_bytes'])}, {_count(plan['workers'], 'worker')}",
+            "source": f"{plan.source} ({size_text(plan.source_bytes)})",
+            "container": plan.info.container,
+            "grid": f"{rows} x {cols} cells, {plan.info.bands} bands",
+            "store": plan.store,
+            "chunks": f"{chunk_rows} x {chunk_cols} of {size} x {size} cells",
+            "estimated size": f"{size_text(plan.store_bytes)}, if as much of it is land as of the globe",
+            "estimated memory": f"{size_text(plan.memory_bytes)}, {_count(plan.workers, 'worker')}",
         }
     )
 
 
-def ingest_text(report: dict[str, Any]) -> str:
+def ingest_text(report: IngestReport) -> str:
     """What an ingest did."""
-    source = report["source"]
     return _table(
         {
-            "store": f"{report['store']} ({size_text(report['store_bytes'])})",
-            "cells": f"{report['valid_cells']:,} of {report['total_cells']:,} with data",
-            "chunks": f"{report['chunks_stored']:,} of {report['chunks_total']:,} with data",
-            "source": f"{source['url']}: {_origin(source)}",
-            "sha256": source["sha256"],
+            "store": f"{report.store} ({size_text(report.store_bytes)})",
+            "cells": f"{report.valid_cells:,} of {report.total_cells:,} with data",
+            "chunks": f"{report.chunks_stored:,} of {report.chunks_total:,} with data",
+            "source": f"{report.source['url']}: {_origin(report.source)}",
+            "sha256": report.source["sha256"],
         }
     )
 
 
-def verify_text(report: dict[str, Any]) -> str:
+def verify_text(report: VerificationReport) -> str:
     """What a verification found: a line a problem, then the verdict."""
-    lines = [
-        f"{problem['key']}: {problem['message']}{_place(problem['bbox'])}" for problem in report["problems"]
-    ]
+    lines = [f"{problem.key}: {problem.message}{_place(problem.bbox)}" for problem in report.problems]
     compared = ""
-    if report["source"]:
-        compared = f", {report['values_compared']:,} values equal to those of {report['source']}"
-    checked = f"{report['objects_checked']:,} objects checked"
-    if report["ok"]:
-        lines.append(f"{report['store']} is good: {checked}{compared}")
+    if report.source:
+        compared = f", {report.values_compared:,} values equal to those of {report.source}"
+    checked = f"{report.objects_checked:,} objects checked"
+    if report.ok:
+        lines.append(f"{report.store} is good: {checked}{compared}")
     else:
-        count = len(report["problems"])
         lines.append(
-            f"{report['store']} is DAMAGED: {_count(count, 'problem')} in {checked}. Write it anew with: "
-            f"cop-zarr ingest SOURCE {report['store']} --overwrite"
+            f"{report.store} is DAMAGED: {_count(len(report.problems), 'problem')} in {checked}. Write it "
+            f"anew with: cop-zarr ingest SOURCE {report.store} --overwrite"
         )
     return "\n".join(lines)
 

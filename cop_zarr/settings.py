@@ -13,8 +13,10 @@ WORKERS_VARIABLE = "COP_ZARR_WORKERS"
 EPOCH_VARIABLE = "SOURCE_DATE_EPOCH"
 
 
-def store_url() -> str:
-    """The store that is meant when none is named: ``COP_ZARR_STORE``."""
+def store_url(given: str | os.PathLike[str] | None = None) -> str:
+    """Where a store is: the argument if given, else ``COP_ZARR_STORE``, else the default place."""
+    if given is not None:
+        return os.fspath(given)
     return os.environ.get(STORE_VARIABLE) or "data/copernicus_embed.zarr"
 
 

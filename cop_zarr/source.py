@@ -187,17 +187,21 @@ def _fetch_persistently(url: str, partial: Path, progress: Progress | None) -> N
     """Fetch a file, again and again until several tries in a row bring no more of it."""
     fruitless = 0
     while True:
-        had = partial.stat().st_size if partial.exists() else 0
+        had = _bytes_of(partial)
         try:
             fetch(url, partial, DOWNLOAD_OPTIONS, progress)
         except StorageError:
-            grown = partial.exists() and partial.stat().st_size > had
-            fruitless = 0 if grown else fruitless + 1
+            fruitless = 0 if _bytes_of(partial) > had else fruitless + 1
             if fruitless == FRUITLESS_TRIES:
                 raise
             time.sleep(PAUSE_SECONDS * fruitless)
         else:
             return
+
+
+def _bytes_of(path: Path) -> int:
+    """Size of a file; 0 if it is not there."""
+    return path.stat().st_size if path.exists() else 0
 
 
 def sha256_of(path: Path) -> str:

@@ -215,7 +215,7 @@ def connect(
     workers: int | None,
 ) -> tuple[ChunkReader, StoreDocument]:
     """Read what an open store is made of; parameters and errors are those of :func:`open`."""
-    where = folder(os.fspath(url) if url is not None else settings.store_url(), storage_options)
+    where = folder(settings.store_url(url), storage_options)
     count = settings.workers(workers)
     try:
         root = where.read(ROOT)

@@ -5,24 +5,20 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 
-from cop_zarr import settings
 from cop_zarr.chunks import ChunkReader, DamageError
 from cop_zarr.errors import ChunkError, InputError
 from cop_zarr.geotiff import GeoTiff
-from cop_zarr.grid import Window
-from cop_zarr.ingestion import MEMORY_BYTES, cut
+from cop_zarr.grid import Bounds, Window
 from cop_zarr.layout import BAND, LATITUDE, LONGITUDE, ROOT, ChunkPart, StoreDocument
 from cop_zarr.source import located
 from cop_zarr.storage import Progress, StorageOptions
 from cop_zarr.store import connect
-
-T = TypeVar("T")
+from cop_zarr.traversal import MEMORY_BYTES, AnyWindow, cut, processors, work_through
 
 
 @dataclass(frozen=True)
@@ -35,13 +31,13 @@ class Problem:
         The object concerned, within the store.
     message : str
         What is wrong with it.
-    bbox : tuple of float or None
+    bbox : Bounds or None
         For a chunk of the embedding, where on Earth: (west, south, east, north) in degrees.
     """
 
     key: str
     message: str
-    bbox: tuple[float, float, float, float] | None = None
+    bbox: Bounds | None = None
 
 
 @dataclass(frozen=True)
@@ -123,13 +119,12 @@ def verify(
     check.small_objects()
     check.listing()
     if source is None:
-        threads = min(settings.workers(workers), os.cpu_count() or 1)
-        check.run(check.window, check.chunk_rows(), threads)
+        check.run(check.chunk_rows(), check.window, processors(workers))
         return check.report(None)
     with located(source, source_options, download=False) as (path, url), GeoTiff(path, url) as tiff:
         check.refuse_other(tiff, url)
-        blocks, threads = cut(tiff, check.layout, workers=workers, memory=memory)
-        check.run(lambda block: check.window(block, tiff.read(block)), blocks, threads)
+        pieces = cut(tiff, check.layout, workers=workers, memory=memory)
+        check.run(pieces.blocks, lambda block: check.window(block, tiff.read(block)), pieces.threads)
         return check.report(url)
 
 
@@ -144,7 +139,7 @@ class _Check:
         self._lock = threading.Lock()
         self._problems: list[Problem] = []
         self._valid: np.ndarray | None = None
-        self._objects = self._chunks = self._values = self._cells_done = 0
+        self._objects = self._chunks = self._values = 0
 
     def small_objects(self) -> None:
         """Every object but the chunks against its record, and what is in them against the grid."""
@@ -154,10 +149,8 @@ class _Check:
             except DamageError as damage:
                 self._problem(key, str(damage))
             self._objects += 1
-        try:
+        with suppress(ChunkError):  # already among the problems
             self._valid = self._reader.valid()
-        except ChunkError:
-            return  # already among the problems
         self._coordinates()
 
     def _coordinates(self) -> None:
@@ -192,14 +185,9 @@ class _Check:
             if key not in known:
                 self._problem(key, "it does not belong to the store: nothing records it")
 
-    def run(self, work: Callable[[T], None], items: Iterable[T], threads: int) -> None:
-        """Do the work on every item, several at once; the first exception is raised."""
-        with ThreadPoolExecutor(threads, "cop-zarr-verify") as pool:
-            try:
-                for _ in pool.map(work, items):
-                    pass
-            finally:
-                pool.shutdown(cancel_futures=True)
+    def run(self, windows: Iterable[AnyWindow], work: Callable[[AnyWindow], None], threads: int) -> None:
+        """Do the work on every window, several at once; the first exception is raised."""
+        work_through(windows, work, self.layout, threads=threads, progress=self._progress)
 
     def chunk_rows(self) -> Iterator[Window]:
         """The windows of the rows of chunks."""
@@ -214,7 +202,6 @@ class _Check:
         """
         for part in self.layout.parts(window):
             self._chunk(part, None if expected is None else expected[part.target])
-        self._advance(window.cells)
 
     def _chunk(self, part: ChunkPart, expected: np.ndarray | None) -> None:
         """Check a chunk against its record, against ``valid``, and against the source's cells."""
@@ -280,19 +267,7 @@ class _Check:
             problems=sorted(self._problems, key=lambda problem: problem.key),
         )
 
-    def _advance(self, cells: int) -> None:
-        with self._lock:
-            self._cells_done += cells
-            if self._progress:
-                cell_bytes = self.layout.bands * 4
-                total = self.layout.grid.whole.cells
-                self._progress(self._cells_done * cell_bytes, total * cell_bytes)
-
     def _problem(self, key: str, message: str, window: Window | None = None) -> None:
-        bbox = None
-        if window is not None:
-            a, _, west, _, e, north = self.layout.grid.transform(window)
-            height, width = window.shape
-            bbox = (west, north + e * height, west + a * width, north)
+        bbox = None if window is None else self.layout.grid.window_bounds(window)
         with self._lock:
             self._problems.append(Problem(key, message, bbox))

@@ -14,6 +14,16 @@ from affine import Affine
 ROWS, COLS, STEP = 721, 1440, 0.25
 BANDS = 16
 
+PROVENANCE = {
+    "url": "a",
+    "bytes": 1,
+    "sha256": "0",
+    "published": False,
+    "synthetic": False,
+    "container": "",
+}
+"""A source record for stores that a test writes without a source."""
+
 
 def truth(
     rows: tuple[int, int] = (0, ROWS), cols: tuple[int, int] = (0, COLS), bands: int = BANDS

@@ -30,7 +30,7 @@ from cop_zarr.errors import (
     StoreExistsError,
     StoreNotFoundError,
 )
-from cop_zarr.ingestion import BASE_BYTES
+from cop_zarr.traversal import BASE_BYTES
 from tests import factory
 
 ROWS, COLS, BANDS = (300, 337), (580, 633), 3

@@ -66,7 +66,7 @@ def test_keys_are_those_of_zarr_v3():
     assert GLOBE.chunk_key(3, 17) == "embedding/c/0/3/17"
     assert GLOBE.chunk_grid == (91, 180)
     assert GLOBE.shape == (16, 721, 1440)
-    assert GLOBE.chunk_bytes == 8 * 8 * 16 * 4
+    assert GLOBE.stored_shape == (8, 8, 16)
 
 
 @given(st.sampled_from([GLOBE, ODD]), st.data())

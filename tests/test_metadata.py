@@ -215,7 +215,7 @@ def test_the_root_holds_its_own_digest(pair: tuple[Path, Path]) -> None:
 
 def test_a_stand_in_says_so_in_its_title() -> None:
     layout = Layout(Grid(0, 0, 8, 8), 1)
-    source = {"url": "a", "bytes": 1, "sha256": "0", "published": False, "synthetic": True, "container": ""}
+    source = {**factory.PROVENANCE, "synthetic": True}
     nothing = np.zeros((8, 8), bool), np.zeros((2, 1, 1), "<u4")
     objects = metadata.documents(layout, source, "2024-01-01T00:00:00+00:00", *nothing)
     assert list(objects)[-1] == "zarr.json"
@@ -226,17 +226,10 @@ def test_a_stand_in_says_so_in_its_title() -> None:
 
 def test_the_same_store_gives_the_same_documents() -> None:
     layout = Layout(Grid(100, 200, 80, 120), 5)
-    source = {
-        "url": "a",
-        "bytes": 1,
-        "sha256": "0",
-        "published": False,
-        "synthetic": False,
-        "container": "",
-    }
     rng = np.random.default_rng(0)
     valid, table = rng.random((80, 120)) < 0.5, rng.integers(0, 2**32, (2, 10, 15), dtype="<u4")
     made = [
-        metadata.documents(layout, source, "2024-01-01T00:00:00+00:00", valid, table) for _ in range(20)
+        metadata.documents(layout, factory.PROVENANCE, "2024-01-01T00:00:00+00:00", valid, table)
+        for _ in range(20)
     ]
     assert all(objects == made[0] for objects in made)

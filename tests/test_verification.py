@@ -267,15 +267,7 @@ def write_store(path: Path, tamper: Callable[[writing.StoreWriter], None]) -> Pa
     writer = writing.StoreWriter(layout, storage.folder(str(path)))
     writer.write(layout.grid.whole, np.moveaxis(values, 0, -1).copy())
     tamper(writer)
-    source = {
-        "url": "a",
-        "bytes": 1,
-        "sha256": "0",
-        "published": False,
-        "synthetic": False,
-        "container": "",
-    }
-    writer.finish(source, "2026-01-01T00:00:00+00:00")
+    writer.finish(factory.PROVENANCE, "2026-01-01T00:00:00+00:00")
     return path
 
 

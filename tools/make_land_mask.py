@@ -12,19 +12,17 @@ from pathlib import Path
 import numpy as np
 from global_land_mask import globe
 
-from cop_zarr.grid import Grid
-from cop_zarr.product import LATTICE_COLS, LATTICE_ROWS
+from cop_zarr.synthetic import LATTICE
 
 TARGET = Path(__file__).parent.parent / "cop_zarr" / "data" / "land_mask.npz"
 
 
 def main() -> None:
     """Look up every cell's centre and pack the answer, one bit a cell."""
-    lattice = Grid(0, 0, LATTICE_ROWS, LATTICE_COLS)
     # The model ends a hair before the poles and the antimeridian.
     lat, lon = (
-        np.clip(lattice.latitudes, -89.99, 89.99),
-        np.clip(lattice.longitudes, -179.99, 179.99),
+        np.clip(LATTICE.latitudes, -89.99, 89.99),
+        np.clip(LATTICE.longitudes, -179.99, 179.99),
     )
     land = globe.is_land(*np.meshgrid(lat, lon, indexing="ij"))
     np.savez_compressed(TARGET, land=np.packbits(land, axis=1))
