@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import google_crc32c
@@ -144,9 +144,7 @@ class ChunkReader:
             raise self._chunk_error(key, damage, self._place(row, col)) from damage
 
     def read_parts(self, parts: Iterable[ChunkPart]) -> Iterator[tuple[ChunkPart, np.ndarray | None]]:
-        """Read the chunks of many parts, several at a time, and give them in the order of the parts.
-
-        At most ``2 * workers`` decoded chunks wait, however many parts there are.
+        """Read the chunks of many parts as :meth:`read_many` does, and give the parts in their order.
 
         Yields
         ------
@@ -155,21 +153,33 @@ class ChunkReader:
             The part's cells: float32, ``(longitude, latitude, band)``; None if the chunk is empty.
         """
         parts = list(parts)
-        full = sum(self.holds_data(part.row, part.col) for part in parts)
+        chunks = self.read_many([(part.row, part.col) for part in parts])
+        for part, chunk in zip(parts, chunks, strict=True):
+            yield part, _inside(chunk, part)
+
+    def read_many(self, places: Sequence[tuple[int, int]]) -> Iterator[np.ndarray | None]:
+        """Read chunks, several at a time, and give them in the order of their places.
+
+        At most ``2 * workers`` decoded chunks wait, however many there are.
+
+        Yields
+        ------
+        ndarray or None
+            As :meth:`read`.
+        """
+        full = sum(self.holds_data(*place) for place in places)
         if self._workers == 1 or full < PARALLEL_CHUNKS:
-            for part in parts:
-                yield part, _inside(self.read(part.row, part.col), part)
+            yield from (self.read(*place) for place in places)
             return
         with ThreadPoolExecutor(self._workers, "cop-zarr-read") as pool:
-            waiting: deque[tuple[ChunkPart, Future[np.ndarray | None]]] = deque()
+            waiting: deque[Future[np.ndarray | None]] = deque()
             try:
-                for part in parts:
-                    waiting.append((part, pool.submit(self.read, part.row, part.col)))
+                for place in places:
+                    waiting.append(pool.submit(self.read, *place))
                     if len(waiting) >= 2 * self._workers:
-                        ready, future = waiting.popleft()
-                        yield ready, _inside(future.result(), ready)
-                for ready, future in waiting:
-                    yield ready, _inside(future.result(), ready)
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
             finally:
                 pool.shutdown(cancel_futures=True)
 

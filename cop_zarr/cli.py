@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -156,35 +156,71 @@ def info(store: str | None, as_json: bool) -> None:
 @STORE
 @click.option("--bbox", type=float, nargs=4, metavar="W S E N", help="A box; W > E crosses 180°.")
 @click.option("--point", type=float, nargs=2, metavar="LON LAT", help="A point, with --buffer.")
-@click.option("--buffer", type=float, metavar="M", help="Radius around --point, in metres.")
+@click.option("--buffer", type=float, metavar="M", help="Geodesic radius around --point, in metres.")
+@click.option("--shape", type=click.Choice(["box", "circle"]), help="What --buffer makes.  [default: box]")
+@click.option("--geojson", type=click.File(encoding="utf-8"), metavar="FILE", help="Polygons; - is stdin.")
+@click.option("--repair", is_flag=True, help="Mend invalid polygons instead of refusing them.")
+@click.option("--crs", metavar="CRS", help="Of the region's coordinates, x y.  [default: EPSG:4326]")
 @click.option("--year", type=int, default=2021, show_default=True)
 @click.option("--output", type=click.Choice(["pooled", "grid"]), default="pooled", show_default=True)
-@click.option("--pooling", type=click.Choice(["mean", "max"]), default="mean", show_default=True)
+@click.option(
+    "--pooling",
+    type=click.Choice(["mean", "max", "min", "std", "sum"]),
+    default="mean",
+    show_default=True,
+)
+@click.option(
+    "--weights",
+    type=click.Choice(["auto", "none", "coverage", "area"]),
+    default="auto",
+    show_default=True,
+    help="What a cell counts: 1 if touched, its part inside, or that in m². Auto: none for boxes, "
+    "coverage for polygons and circles.",
+)
+@click.option(
+    "--empty",
+    type=click.Choice(["include", "skip"]),
+    default="include",
+    show_default=True,
+    help="Whether cells without data count, as zeros.",
+)
+@click.option(
+    "--subpixel",
+    type=click.Choice(["raise", "touch", "nearest", "bilinear"]),
+    default="raise",
+    show_default=True,
+    help="What to do with a region smaller than a cell.",
+)
 @click.option("--max-bytes", type=Size(), default="1GiB", show_default=True, help="Largest grid.")
 @click.option("--to", type=click.Path(path_type=Path), help="A .json, .npy, .npz or .csv file.")
 @click.option("--overwrite", is_flag=True, help="Replace the file that --to names.")
 def query(
     store: str | None,
-    bbox: tuple[float, float, float, float] | None,
-    point: tuple[float, float] | None,
-    buffer: float | None,
-    year: int,
-    output: Any,
-    pooling: Any,
     max_bytes: int,
     to: Path | None,
     overwrite: bool,
+    weights: str,
+    year: int,
+    **options: Any,
 ) -> None:
     """Ask a STORE for a region's embedding: JSON on stdout, or a file by --to."""
     from cop_zarr import export
 
-    roi = _roi(bbox, point, buffer)
+    region = {name: options.pop(name) for name in ("bbox", "point", "buffer", "shape", "geojson")}
+    roi, crs = _roi(**region, crs=options.pop("crs"))
+    if options["repair"] and region["geojson"] is None:
+        raise click.UsageError("--repair goes with --geojson FILE")
     if overwrite and to is None:
         raise click.UsageError("--overwrite goes with --to FILE")
     if to is not None:
         export.check_target(to, overwrite)
     embedding = cop_zarr.open(store).query(
-        roi, year=year, output=output, pooling=pooling, max_bytes=max_bytes
+        roi,
+        crs=crs,
+        year=year,
+        weights=None if weights == "none" else weights,  # type: ignore[arg-type]  # one of the choices
+        max_bytes=max_bytes,
+        **options,
     )
     if to is None:
         click.echo(export.to_json(embedding))
@@ -245,15 +281,31 @@ def _roi(
     bbox: tuple[float, float, float, float] | None,
     point: tuple[float, float] | None,
     buffer: float | None,
-) -> Roi:
-    """The one region that the options name."""
-    if (bbox is None) == (point is None):
-        raise click.UsageError("name one region: --bbox W S E N, or --point LON LAT --buffer M")
-    if (point is None) != (buffer is None):
-        raise click.UsageError("--point LON LAT and --buffer M go together")
-    if point is not None and buffer is not None:
-        return cop_zarr.PointBuffer(*point, buffer)
-    return cop_zarr.BBox(*bbox)  # type: ignore[misc]  # not None: one of the two is given
+    shape: Literal["box", "circle"] | None,
+    geojson: IO[str] | None,
+    crs: str | None,
+) -> tuple[Roi, str | None]:
+    """The one region that the options name, and the CRS that it is still to be converted from."""
+    if sum(each is not None for each in (bbox, point, geojson)) != 1:
+        raise click.UsageError(
+            "name one region: --bbox W S E N, --point LON LAT --buffer M, or --geojson FILE"
+        )
+    if point is None and (buffer is not None or shape is not None):
+        raise click.UsageError("--buffer M and --shape go with --point LON LAT")
+    if geojson is not None:
+        try:
+            return json.load(geojson), crs
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{geojson.name} is not JSON: {error}") from error
+    if bbox is not None:
+        return cop_zarr.BBox(*bbox) if crs is None else cop_zarr.BBox.from_crs(bbox, crs=crs), None
+    if point is None or buffer is None:
+        raise click.UsageError(
+            "--point LON LAT goes with --buffer M; for the cell at a point: --buffer 1 --subpixel nearest"
+        )
+    if crs is None:
+        return cop_zarr.PointBuffer(*point, buffer, shape or "box"), None
+    return cop_zarr.PointBuffer.from_crs(*point, buffer, crs=crs, shape=shape or "box"), None
 
 
 @contextmanager

@@ -49,9 +49,9 @@ def save(embedding: Embedding, path: Path, overwrite: bool = False) -> None:
 
     - ``.json``: as :func:`to_json`
     - ``.npy``: the data
-    - ``.npz``: ``data``, ``valid``, ``latitude``, ``longitude`` and ``meta`` (JSON text)
+    - ``.npz``: ``data``, ``valid``, ``weights``, ``latitude``, ``longitude`` and ``meta`` (JSON text)
     - ``.csv``: a row of columns ``e0`` … for a pooled vector; for a grid a row a cell, with ``latitude``,
-      ``longitude`` and ``valid`` (0 or 1) before them
+      ``longitude``, ``valid`` (0 or 1) and ``weight`` before them
 
     Raises
     ------
@@ -79,6 +79,7 @@ def _npz(embedding: Embedding, file: BinaryIO) -> None:
         file,
         data=np.ascontiguousarray(embedding.data),
         valid=embedding.valid,
+        weights=embedding.weights,
         latitude=latitude,
         longitude=longitude,
         meta=np.array(json.dumps(embedding.meta)),
@@ -93,9 +94,15 @@ def _csv(embedding: Embedding, file: BinaryIO) -> None:
     latitudes, longitudes = _centres(embedding)
     _rows(
         file,
-        ["latitude", "longitude", "valid", *columns],
+        ["latitude", "longitude", "valid", "weight", *columns],
         (
-            [lat, lon, int(embedding.valid[row, col]), *embedding.data[:, row, col].tolist()]
+            [
+                lat,
+                lon,
+                int(embedding.valid[row, col]),
+                embedding.weights[row, col].item(),
+                *embedding.data[:, row, col].tolist(),
+            ]
             for row, lat in enumerate(latitudes.tolist())
             for col, lon in enumerate(longitudes.tolist())
         ),

@@ -24,6 +24,9 @@ from cop_zarr.product import LATTICE_COLS, LATTICE_NORTH, LATTICE_ROWS, LATTICE_
 TOUCH_TOLERANCE = 1e-6
 """An overlap of less than this part of a cell is rounding, not a touch (0.03 m at the equator)."""
 
+WGS84_A_M, WGS84_F = 6_378_137.0, 1 / 298.257_223_563
+"""Semi-major axis in metres and flattening of the WGS84 ellipsoid (EPSG:7030)."""
+
 
 class Bounds(NamedTuple):
     """A box in degrees, unrolled: ``west < east``, so that ``east`` may lie beyond 180.
@@ -197,6 +200,34 @@ class Grid:
         first = LATTICE_WEST + STEP_DEG / 2
         return first + STEP_DEG * (self.col_offset + np.arange(window.col, window.col_stop))
 
+    def window_heights(self, window: Window) -> np.ndarray:
+        """Heights of a window's rows in degrees, float64; at a pole, of what of a row lies on the Earth."""
+        lats = self.window_latitudes(window)
+        return np.minimum(lats + STEP_DEG / 2, 90) - np.maximum(lats - STEP_DEG / 2, -90)
+
+    def window_areas(self, window: Window) -> np.ndarray:
+        """Area of one cell in each of a window's rows, in m² on the WGS84 ellipsoid, float64."""
+        lats = self.window_latitudes(window)
+        north, south = np.minimum(lats + STEP_DEG / 2, 90), np.maximum(lats - STEP_DEG / 2, -90)
+        areas: np.ndarray = (_zone_area(north) - _zone_area(south)) * (STEP_DEG / 360)
+        return areas
+
+    def cells_at(self, lons: np.ndarray, lats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of the cells in which points lie; -1 outside this grid.
+
+        A point on an edge belongs to the cell south or east of it.
+        """
+        rows = np.floor((LATTICE_NORTH - lats) / STEP_DEG).astype("i8")
+        cols = np.floor((lons - LATTICE_WEST) / STEP_DEG).astype("i8")
+        return self.from_lattice(rows, cols)
+
+    def from_lattice(self, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of this grid for those of the lattice; -1 outside this grid."""
+        rows = rows - self.row_offset
+        cols = (cols - self.col_offset) % LATTICE_COLS
+        outside = (rows < 0) | (rows >= self.rows) | (cols >= self.cols)
+        return np.where(outside, -1, rows), np.where(outside, -1, cols)
+
     def transform(self, window: Window | None = None) -> Affine:
         """Affine transform of the grid, or of one of its windows."""
         row, col = (window.row, window.col) if window else (0, 0)
@@ -242,11 +273,15 @@ class Grid:
         if rows[0] < rows[1]:
             cols = self._columns((col - self.col_offset) % LATTICE_COLS, width, bounds)
         if cols[0] >= cols[1]:
-            raise RegionError(
-                f"the region {_text(bounds)} lies outside the store, which covers {_text(self.bounds)}"
-            )
+            raise self.outside(bounds)
         window = Window(*rows, *cols)
         return window, window.shape != (row_stop - row, width)
+
+    def outside(self, bounds: Bounds) -> RegionError:
+        """The refusal of a region that touches no cell of this grid."""
+        return RegionError(
+            f"the region {_text(bounds)} lies outside the store, which covers {_text(self.bounds)}"
+        )
 
     def _columns(self, first: int, width: int, bounds: Bounds) -> tuple[int, int]:
         """Keep those of the lattice's cyclic columns ``first`` … ``first + width`` that are here."""
@@ -279,10 +314,23 @@ def split_columns(window: Window, cols: int) -> Iterator[tuple[slice, slice]]:
         col += width
 
 
+def _zone_area(lats: np.ndarray) -> np.ndarray:
+    """Area in m² between the equator and a parallel, on the WGS84 ellipsoid (Snyder 1987, eq. 3-12)."""
+    squared = WGS84_F * (2 - WGS84_F)
+    e, sine = math.sqrt(squared), np.sin(np.radians(lats))
+    q = (1 - squared) * (sine / (1 - squared * sine**2) + np.arctanh(e * sine) / e)
+    return np.asarray(math.pi * WGS84_A_M**2 * q)
+
+
 def _touched_span(low_deg: float, high_deg: float) -> tuple[int, int]:
-    """Lattice indices ``[first, stop)`` touched by an interval, in degrees from the lattice's edge."""
-    first = math.floor(low_deg / STEP_DEG + TOUCH_TOLERANCE)
-    return first, max(first + 1, math.ceil(high_deg / STEP_DEG - TOUCH_TOLERANCE))
+    """Lattice indices ``[first, stop)`` touched by an interval, in degrees from the lattice's edge.
+
+    The tolerance is a part of a cell, or of the interval if that is smaller.
+    """
+    low, high = low_deg / STEP_DEG, high_deg / STEP_DEG
+    tolerance = TOUCH_TOLERANCE * min(1, high - low)
+    first = math.floor(low + tolerance)
+    return first, max(first + 1, math.ceil(high - tolerance))
 
 
 def _text(bounds: Bounds) -> str:

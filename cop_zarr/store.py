@@ -7,13 +7,14 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from cop_zarr import product, queries, settings
+from cop_zarr import product, queries, sampling, settings
 from cop_zarr.chunks import ChunkReader
 from cop_zarr.errors import StoreError, StoreNotFoundError, StoreReplacedError
 from cop_zarr.grid import Grid
 from cop_zarr.layout import ROOT, StoreDocument, parse
-from cop_zarr.queries import MAX_BYTES, Embedding, Output, Pooling
+from cop_zarr.queries import MAX_BYTES, Embedding, Empty, Options, Output, Pooling, Subpixel, Weights
 from cop_zarr.roi import Roi, footprint
 from cop_zarr.storage import StorageOptions, folder
 from cop_zarr.version import __version__
@@ -65,25 +66,45 @@ class Store:
         self,
         roi: Roi,
         *,
+        crs: object | None = None,
+        repair: bool = False,
         year: int = product.YEAR,
         output: Output = "pooled",
         pooling: Pooling = "mean",
+        weights: Weights = "auto",
+        empty: Empty = "include",
+        subpixel: Subpixel = "raise",
         max_bytes: int = MAX_BYTES,
     ) -> Embedding:
         """Answer for a region with one pooled vector, or with the grid of its cells.
 
-        Every cell that the region touches counts once; cells without data count as the zeros they hold.
+        ``docs/regions.md`` shows what each rule gives for the same region.
 
         Parameters
         ----------
-        roi : BBox, PointBuffer or sequence of float
-            The region; four numbers are (minlon, minlat, maxlon, maxlat) in degrees.
+        roi : BBox, PointBuffer, sequence of float, GeoJSON mapping or object with ``__geo_interface__``
+            The region; four numbers are (minlon, minlat, maxlon, maxlat) in degrees. Polygons may have
+            holes and several parts; a collection is one region.
+        crs : str, int or pyproj.CRS, optional
+            The CRS of four numbers or of a polygon; by default what a polygon says itself, or EPSG:4326.
+        repair : bool
+            Mend an invalid polygon instead of refusing it.
         year : int
             2021, the only year of the product.
         output : {"pooled", "grid"}
-            One vector, or every cell.
-        pooling : {"mean", "max"}
-            How cells become one vector.
+            One vector; or every cell of the window as it is, cells outside a polygon included.
+        pooling : {"mean", "max", "min", "std", "sum"}
+            How cells become one vector; ``std`` is that of the population.
+        weights : {"auto", None, "coverage", "area"}
+            How much a cell counts: None is 1 for each touched cell; coverage the part of it that lies
+            inside the region; area that part in m² on the ellipsoid. Auto is None for boxes and for ``max``
+            and ``min``, and coverage for polygons and circles.
+        empty : {"include", "skip"}
+            Whether cells without data count, as the zeros they hold. If they do not, a region without any
+            data gives NaN, and ``meta["valid_cells"]`` is 0.
+        subpixel : {"raise", "touch", "nearest", "bilinear"}
+            What to do with a region narrower or lower than one cell: refuse it, pool the cells it touches,
+            take the cell at its centre, or interpolate between the four cell centres around that.
         max_bytes : int
             Largest grid to return. Pooling is not limited: it streams.
 
@@ -97,9 +118,9 @@ class Store:
         RegionError
             If the region is malformed, or wholly outside the store.
         SubcellError
-            If it is narrower or lower than one cell of 0.25°.
+            If it is narrower or lower than one cell of 0.25°, and ``subpixel`` is "raise".
         YearError, InputError
-            If another argument is not one of those above.
+            If another argument is not one of those above, or two of them have no meaning together.
         ResultTooLargeError
             If a grid would take more than ``max_bytes``.
         ChunkError
@@ -119,22 +140,28 @@ class Store:
         <Embedding mean (16,): 64 of 81 cells with data>
         >>> store.query((120, 30, 122, 32), output="grid").data.shape
         (16, 9, 9)
+        >>> triangle = {"type": "Polygon", "coordinates": [[[120, 30], [122, 30], [121, 32], [120, 30]]]}
+        >>> store.query(triangle, empty="skip")
+        <Embedding mean (16,): 34 of 49 cells with data>
         """
-        queries.check_options(year, output, pooling)
-        plan = queries.plan(self._reader, footprint(roi))
-        if output == "grid":
-            data = queries.grid(self._reader, plan.window, max_bytes)
-        else:
-            data = queries.pooled(self._reader, plan.window, pooling)
-        valid = queries.window_of(self.valid, plan.window)
+        options = Options(
+            year=year,
+            output=output,
+            pooling=pooling,
+            weights=weights,
+            empty=empty,
+            subpixel=subpixel,
+            max_bytes=max_bytes,
+        )
+        plan = queries.plan(self.grid, footprint(roi, crs, repair=repair), options)
+        data, valid = self._answer(plan, options)
         meta = {
             "model": product.MODEL,
             "year": product.YEAR,
             **queries.describe(plan, self.grid.transform(plan.window), data.shape, valid),
             "output": output,
             "pooling": pooling if output == "pooled" else None,
-            "weights": None,
-            "empty": "include",
+            "empty": empty,
             "output_crs": product.CRS,
             "product_resolution_deg": [product.STEP_DEG, product.STEP_DEG],
             "source": self.source["url"],
@@ -143,7 +170,68 @@ class Store:
             "store": self.url,
             "cop_zarr_version": __version__,
         }
-        return Embedding(data=data, valid=valid, meta=meta)
+        belonging = plan.members if plan.weights is None else plan.weights
+        return Embedding(data=data, valid=valid, weights=belonging.astype("f4"), meta=meta)
+
+    def _answer(self, plan: queries.Plan, options: Options) -> tuple[np.ndarray, np.ndarray]:
+        """Read what a plan asks for: the data, and the window's mask."""
+        if options.output == "grid":
+            data = queries.grid(self._reader, plan.window, options.max_bytes)
+            return data, queries.window_of(self.valid, plan.window)
+        valid = queries.window_of(self.valid, plan.window)
+        weights = plan.weights
+        if options.empty == "skip":
+            weights = valid.astype("f8") if weights is None else weights * valid
+        return queries.pooled(self._reader, plan.window, options.pooling, weights), valid
+
+    def sample(
+        self,
+        lon: ArrayLike,
+        lat: ArrayLike,
+        *,
+        method: sampling.Method = "nearest",
+        empty: Empty = "include",
+    ) -> np.ndarray:
+        """Look up the vectors of points.
+
+        Parameters
+        ----------
+        lon, lat : array_like
+            Degrees, -180 to 360 and -90 to 90, of any one shape, or shapes that broadcast to one.
+        method : {"nearest", "bilinear"}
+            The cell that a point lies in (on an edge: the one south or east of it), or a mean of the four
+            cells whose centres lie around it, weighted by nearness.
+        empty : {"include", "skip"}
+            Whether cells without data count, as the zeros they hold. If they do not, a point in such a cell
+            gets NaN; between centres, those with data make up the mean, and NaN is for none.
+
+        Returns
+        -------
+        ndarray
+            float32, the points' shape and ``(bands,)``: ``(n, bands)`` for ``n`` points.
+
+        Raises
+        ------
+        RegionError
+            If a point is not finite, out of range or outside the store: its position is named.
+        InputError
+            If a word is not one of those above.
+        ChunkError, StoreReplacedError, StorageError
+            As :meth:`query`.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store.sample([11.5, 121.5], [48.1, 31.2]).shape
+        (2, 16)
+        """
+        sampling.check_words(method, empty)
+        lons, lats = sampling.check_points(lon, lat)
+        cells = sampling.cells_of(self.grid, lons, lats, method)
+        if empty == "skip":
+            cells = sampling.skip_empty(cells, self.valid)
+        return sampling.gather(self._reader, cells).reshape(*lons.shape, self.bands)
 
     def info(self) -> dict[str, Any]:
         """What the store says about itself, JSON-ready: grid, chunks, sizes, source, licence."""

@@ -1,0 +1,88 @@
+"""How much of each cell lies in a region: the weights of a window's cells."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cop_zarr.grid import TOUCH_TOLERANCE, Bounds, Grid, Window
+from cop_zarr.product import STEP_DEG
+from cop_zarr.roi import Footprint
+
+
+def coverage(grid: Grid, window: Window, footprint: Footprint) -> np.ndarray:
+    """Part of each cell that lies inside a region.
+
+    Of the first and the last row only the half that lies on the Earth is counted as the cell. An overlap
+    of less than :data:`~cop_zarr.grid.TOUCH_TOLERANCE` of a cell (or of the region, if that is smaller)
+    is rounding, and none.
+
+    Returns
+    -------
+    ndarray
+        float64, shape ``(rows, cols)``, 0 to 1.
+    """
+    if footprint.geometry is None:
+        return _of_box(grid, window, footprint.bounds)
+    from cop_zarr import exact  # boxes need neither shapely nor exactextract
+
+    parts = np.zeros(window.shape)
+    west, south, east, north = grid.window_bounds(window)
+    for turn in _turns(west, footprint.bounds.west):
+        frame = Bounds(west + turn, south, east + turn, north)
+        if frame.west < footprint.bounds.east and frame.east > footprint.bounds.west:
+            parts += exact.fractions(footprint.geometry, frame, window.shape)
+    parts *= STEP_DEG / grid.window_heights(window)[:, None]
+    np.minimum(parts, 1, out=parts)
+    parts[parts <= TOUCH_TOLERANCE * min(1.0, float(parts.sum()))] = 0
+    return parts
+
+
+def _of_box(grid: Grid, window: Window, bounds: Bounds) -> np.ndarray:
+    """Coverage by a box, exact to the last bit."""
+    lats = grid.window_latitudes(window)
+    heights = grid.window_heights(window)
+    tops = np.minimum(lats + STEP_DEG / 2, 90)
+    rows = _overlap(tops - heights, tops, bounds.south, bounds.north) / heights
+    wests = grid.window_longitudes(window) - STEP_DEG / 2
+    cols = np.zeros(wests.shape)
+    for turn in _turns(wests[0], bounds.west):
+        cols += _overlap(wests + turn, wests + turn + STEP_DEG, bounds.west, bounds.east)
+    return np.outer(rows, cols / STEP_DEG)
+
+
+def around(grid: Grid, lon: float, lat: float) -> tuple[Window, np.ndarray, bool]:
+    """The cells whose centres lie around a point, and the weights of bilinear interpolation between them.
+
+    Those weights are the parts of a box of one cell's size, centred at the point, that lie in each cell.
+
+    Returns
+    -------
+    window : Window
+        Two rows by two columns; one where the point lies on the line of the centres, or at a pole.
+    weights : ndarray
+        float64, the window's shape.
+    clipped : bool
+        Whether some of the four are not in this grid.
+    """
+    half = STEP_DEG / 2
+    box = Bounds(lon - half, lat - half, lon + half, lat + half)
+    window, clipped = grid.touched(box)
+    lats, lons = grid.window_latitudes(window), grid.window_longitudes(window)
+    turn = 360 * round((lon - lons[0]) / 360)
+    rows = _overlap(lats - half, lats + half, box.south, box.north)
+    cols = _overlap(lons + turn - half, lons + turn + half, box.west, box.east)
+    return window, np.outer(rows, cols) / STEP_DEG**2, clipped
+
+
+def _turns(west: float, region_west: float) -> tuple[float, float, float]:
+    """Degrees to add to a window so that it meets a region: both may be unrolled, and either a turn apart.
+
+    A region that goes all the way around may begin and end within one cell of the window.
+    """
+    nearest = 360.0 * round((region_west - west) / 360)
+    return nearest - 360, nearest, nearest + 360
+
+
+def _overlap(lows: np.ndarray, highs: np.ndarray, low: float, high: float) -> np.ndarray:
+    lengths: np.ndarray = np.maximum(np.minimum(highs, high) - np.maximum(lows, low), 0)
+    return lengths

@@ -1,0 +1,167 @@
+"""Coordinates of any CRS that PROJ knows, turned into degrees of longitude and latitude.
+
+Axes are x, y (easting, northing; longitude, latitude) whatever order the CRS itself declares. What lies off
+the map of a projection is refused: PROJ inverts some such points into places that were never meant.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import shapely
+from pyproj import CRS, Transformer
+from pyproj.enums import TransformDirection
+from pyproj.exceptions import ProjError
+from shapely.geometry.base import BaseGeometry
+
+from cop_zarr import curves, product
+from cop_zarr.errors import RegionError
+
+ROUND_TRIP = 1e-3
+"""Part of its size that a coordinate may change on its way to degrees and back. Datum shifts that PROJ
+chooses by place make for some metres; a point off the map comes back from somewhere else, or not at all."""
+
+FIRST_PIECES = 64
+"""Pieces that the diagonal of a region is cut into at least, before curvature decides."""
+
+
+def projection(crs: object) -> Projection:
+    """Look a CRS up.
+
+    Parameters
+    ----------
+    crs : str, int, pyproj.CRS or anything else that pyproj takes
+        ``"EPSG:3857"``, WKT, a PROJ string, …
+
+    Raises
+    ------
+    RegionError
+        If PROJ does not know it, or it has no x and y on the Earth.
+    """
+    try:
+        return _projection(CRS.from_user_input(crs))
+    except (ProjError, TypeError, ValueError) as error:
+        if isinstance(error, RegionError):
+            raise
+        raise RegionError(
+            f"PROJ makes no coordinate reference system of crs={crs!r}; give an authority code such as "
+            f"'EPSG:3857', WKT or a PROJ string ({error})"
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def _projection(crs: CRS) -> Projection:
+    return Projection(crs)
+
+
+class Projection:
+    """The way from one CRS to degrees of longitude and latitude (OGC:CRS84), and back.
+
+    Attributes
+    ----------
+    name : str
+        ``EPSG:3857``, or what else PROJ calls it.
+    geographic : bool
+        Whether it is the product's own CRS, so that coordinates need no conversion.
+    """
+
+    def __init__(self, crs: CRS) -> None:
+        authority = crs.to_authority()
+        self.name = ":".join(authority) if authority else crs.to_string()
+        if not (crs.is_projected or crs.is_geographic):
+            raise RegionError(f"crs={self.name!r} ({crs.type_name}) has no x and y on the Earth")
+        self.geographic = crs.equals(CRS.from_user_input(product.CRS), ignore_axis_order=True)
+        self._transformer = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
+
+    def lonlat(self, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Degrees of longitude, -180 … 180, and of latitude.
+
+        Raises
+        ------
+        RegionError
+            If a point lies off the map, so that there is no way back to it.
+        """
+        lons, lats = self._transformer.transform(xs, ys)
+        back_x, back_y = self.xy(lons, lats)
+        tolerance = ROUND_TRIP * max(1.0, float(np.abs(xs).max()), float(np.abs(ys).max()))
+        with np.errstate(invalid="ignore"):  # infinities; they fit nowhere
+            gap_x, gap_y = np.abs(back_x - xs), np.abs(back_y - ys)
+            if self._circumference:
+                gap_x = np.minimum(gap_x, np.abs(gap_x - self._circumference))
+        on_map = (gap_x <= tolerance) & (gap_y <= tolerance)
+        if not on_map.all():
+            first = int(np.argmin(on_map))
+            raise RegionError(
+                f"x = {xs[first]:.10g}, y = {ys[first]:.10g} lies off the map of {self.name}; a region "
+                "must lie on it as a whole"
+            )
+        return lons, lats
+
+    def xy(self, lons: Any, lats: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Back again; infinite where the projection has no such place."""
+        back = self._transformer.transform(lons, lats, direction=TransformDirection.INVERSE)
+        return np.asarray(back[0]), np.asarray(back[1])
+
+    @cached_property
+    def _circumference(self) -> float:
+        """Length of every parallel in x, for a map that goes on around the Earth; 0 for others."""
+        lons = np.arange(-180.0, 180.0, 60.0)
+        equator, north = self.xy(lons, np.zeros(6))[0], self.xy(lons, np.full(6, 45.0))[0]
+        if not np.isfinite(equator + north).all():
+            return 0.0
+        step = float(np.abs(np.median(np.diff(equator))))
+        return 6 * step if np.allclose(equator, north, rtol=0, atol=1e-9 * step) else 0.0
+
+    @cached_property
+    def _poles(self) -> list[tuple[float, float, float]]:
+        """Latitude, x and y of each pole that is a single point of the map."""
+        found = []
+        for pole in (90.0, -90.0):
+            xs, ys = self.xy(np.arange(-180.0, 180.0, 60.0), np.full(6, pole))
+            if np.isfinite(xs + ys).all() and np.ptp(xs) + np.ptp(ys) < 1e-3:
+                found.append((pole, float(xs[0]), float(ys[0])))
+        return found
+
+    def point(self, x: float, y: float) -> tuple[float, float]:
+        """Longitude and latitude of one point."""
+        lons, lats = self.lonlat(np.array([x]), np.array([y]))
+        return float(lons[0]), float(lats[0])
+
+    def box(self, minx: float, miny: float, maxx: float, maxy: float) -> tuple[float, float, float, float]:
+        """West, south, east and north edges of a box, -180 … 180; west > east across the antimeridian."""
+        west, south, east, north = self.polygon(shapely.box(minx, miny, maxx, maxy)).bounds
+        if east - west > 360 - curves.TOLERANCE_DEG:
+            return -180.0, south, 180.0, north
+        west, east = (180 - (180 - edge) % 360 for edge in (west, east))
+        return (-180.0 if west == 180 else west), south, east, north
+
+    def polygon(self, polygon: shapely.Polygon) -> BaseGeometry:
+        """Bring a valid polygon over; straight edges of the map become as curved as they are on Earth."""
+        for _, x, y in self._poles:  # an edge through the pole gets a vertex there
+            polygon = shapely.snap(polygon, shapely.Point(x, y), 1e-6)
+        shell, *holes = [self._ring(ring) for ring in (polygon.exterior, *polygon.interiors)]
+        return subtract_holes(shell, holes)
+
+    def _ring(self, ring: shapely.LinearRing) -> np.ndarray:
+        west, south, east, north = ring.bounds
+        piece = float(np.hypot(east - west, north - south)) / FIRST_PIECES
+        xs, ys = shapely.get_coordinates(shapely.segmentize(ring, piece)).T
+        ts = np.arange(len(xs), dtype="f8")
+
+        def curve(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return self.lonlat(np.interp(at, ts, xs), np.interp(at, ts, ys))
+
+        traced = curves.trace(curve, ts)
+        if not curves.turns(traced):
+            return traced
+        inside = [pole for pole, x, y in self._poles if shapely.Polygon(ring).covers(shapely.Point(x, y))]
+        return curves.over_pole(traced, inside[0] if inside else np.copysign(90.0, traced[:, 1].mean()))
+
+
+def subtract_holes(shell: np.ndarray, holes: list[np.ndarray]) -> BaseGeometry:
+    """Make a polygon of unrolled rings, each of which may lie any number of turns from the others."""
+    outline = shapely.Polygon(shell)
+    turned = [shapely.Polygon(curves.moved(hole, turn)) for hole in holes for turn in (-360, 0, 360)]
+    return outline.difference(shapely.union_all(turned)) if turned else outline
