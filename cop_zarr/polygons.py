@@ -28,6 +28,9 @@ ACCEPTED = (
 HALF_TURN = 180.0
 TURN = 360.0
 
+SMALLEST_DEG2 = 1e-20
+"""Area that a region must have: a square of 10 µm, far below what degrees in float64 can draw well."""
+
 
 @dataclass(frozen=True)
 class Outline:
@@ -112,7 +115,7 @@ def _declared_crs(given: object, crs: object | None) -> Projection | None:
             except (KeyError, TypeError):
                 raise RegionError(f"the geometry's crs member is not understood: {member!r}") from None
     found = [None if each is None else projection(each) for each in (crs, own)]
-    if found[0] and found[1] and found[0].name != found[1].name:
+    if found[0] and found[1] and not found[0].same_as(found[1]):
         raise RegionError(
             f"the geometry says that its CRS is {found[1].name}, and crs={found[0].name} was given; "
             "leave crs= out, or convert the geometry"
@@ -196,7 +199,7 @@ def _checked(shape: BaseGeometry) -> BaseGeometry:
 
 
 def _valid(shape: BaseGeometry, repair: bool) -> BaseGeometry:
-    if shape.is_valid and shape.area:
+    if shape.is_valid and shape.area > SMALLEST_DEG2:
         return shape
     reason = shapely.is_valid_reason(shape) if not shape.is_valid else "it has no area"
     if not repair:
@@ -204,7 +207,7 @@ def _valid(shape: BaseGeometry, repair: bool) -> BaseGeometry:
             f"the geometry is not valid: {reason}; mend it, or have it mended (repair=True, --repair)"
         )
     mended = shapely.make_valid(shape, method="structure", keep_collapsed=False)
-    pieces = [part for part in _polygons(mended) if part.area]
+    pieces = [part for part in _polygons(mended) if part.area > SMALLEST_DEG2]
     if not pieces:
         raise RegionError(f"the geometry is not valid: {reason}; nothing of it is left after repair")
     return shapely.union_all(pieces)
@@ -289,7 +292,7 @@ def _unrolled_ring(ring: np.ndarray, *, counterclockwise: bool) -> np.ndarray:
 
 def _framed(parts: list[shapely.Polygon], *, overlaps: bool) -> BaseGeometry:
     """Put all parts into one frame of at most 360°, that begins after the widest gap between them."""
-    if len(parts) == 1 and -HALF_TURN <= parts[0].bounds[0] <= HALF_TURN:
+    if len(parts) == 1 and -HALF_TURN <= parts[0].bounds[0] <= TURN:
         return parts[0]
     spans = np.array([part.bounds for part in parts])[:, [0, 2]]
     start = _frame_start(spans)

@@ -72,8 +72,13 @@ class Projection:
         self.name = ":".join(authority) if authority else crs.to_string()
         if not (crs.is_projected or crs.is_geographic):
             raise RegionError(f"crs={self.name!r} ({crs.type_name}) has no x and y on the Earth")
+        self._crs = crs
         self.geographic = crs.equals(CRS.from_user_input(product.CRS), ignore_axis_order=True)
         self._transformer = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
+
+    def same_as(self, other: Projection) -> bool:
+        """Whether both are one CRS, whatever axis order they declare."""
+        return self._crs.equals(other._crs, ignore_axis_order=True)
 
     def lonlat(self, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Degrees of longitude, -180 … 180, and of latitude.

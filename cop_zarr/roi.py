@@ -22,6 +22,9 @@ from cop_zarr.product import CRS
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
+MIN_BUFFER_M = 1e-3
+"""Smaller circles cannot be drawn well in degrees: a float64 longitude is good for 3 nm."""
+
 MAX_BUFFER_M = 20_003_931.0
 """Half a meridian of WGS84 (pole to pole): no place on Earth is farther away than about this."""
 
@@ -151,7 +154,7 @@ class PointBuffer:
     lat : float
         Latitude in degrees, -90 to 90.
     buffer_m : float
-        Radius in metres, greater than 0.
+        Radius in metres, a millimetre or more.
     shape : {"box", "circle"}
         Whether the region is the box around the geodesic circle, or the disc itself. A box around a pole
         takes in every longitude; a circle is no larger than a hemisphere.
@@ -188,9 +191,9 @@ class PointBuffer:
             if self.shape == "box"
             else (MAX_BUFFER_M / 2, "a hemisphere (shape='box' takes twice that)")
         )
-        if not 0 < self.buffer_m <= largest:
+        if not MIN_BUFFER_M <= self.buffer_m <= largest:
             raise RegionError(
-                f"buffer_m must be more than 0 m and at most {largest:,.0f} m, {what}; "
+                f"buffer_m must be at least {MIN_BUFFER_M:g} m and at most {largest:,.0f} m, {what}; "
                 f"got {self.buffer_m:,g} m"
             )
 
