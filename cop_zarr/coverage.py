@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cop_zarr.errors import MissingDependencyError
 from cop_zarr.grid import TOUCH_TOLERANCE, Bounds, Grid, Window
 from cop_zarr.product import STEP_DEG
 from cop_zarr.roi import Footprint
@@ -20,11 +21,22 @@ def coverage(grid: Grid, window: Window, footprint: Footprint) -> np.ndarray:
     -------
     ndarray
         float64, shape ``(rows, cols)``, 0 to 1.
+
+    Raises
+    ------
+    MissingDependencyError
+        If the region is a polygon, and exactextract is not installed.
     """
     if footprint.geometry is None:
         return _of_box(grid, window, footprint.bounds)
-    from cop_zarr import exact  # boxes need neither shapely nor exactextract
-
+    try:
+        from cop_zarr import exact  # boxes need neither shapely nor exactextract
+    except ImportError as error:
+        raise MissingDependencyError(
+            "polygons and circles need exactextract, which is not installed: pip install "
+            '"cop-zarr[polygons]" (it has wheels for macOS and for Linux on x86-64; elsewhere it is built, '
+            "which needs GEOS)"
+        ) from error
     parts = np.zeros(window.shape)
     west, south, east, north = grid.window_bounds(window)
     for turn in _turns(west, footprint.bounds.west):
