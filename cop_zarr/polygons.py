@@ -286,7 +286,7 @@ def _unrolled_ring(ring: np.ndarray, *, counterclockwise: bool) -> np.ndarray:
         f"the edge from longitude {ring[first, 0]:g} to {ring[first + 1, 0]:g} can be read two ways: "
         "across the antimeridian, or the long way around the globe. For the first, go on past 180 (190 "
         "instead of -170) or cut the polygon at 180; for the second, give the edge a vertex in between, "
-        "so that no step exceeds 180°"
+        "so that no step exceeds 180°; or give a box as its four edges instead of as a polygon"
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from cop_zarr.chunks import ChunkReader
 from cop_zarr.coverage import around, coverage
-from cop_zarr.errors import InputError, ResultTooLargeError, SubcellError, YearError
+from cop_zarr.errors import InputError, RegionError, ResultTooLargeError, SubcellError, YearError
 from cop_zarr.grid import TOUCH_TOLERANCE, Affine, Bounds, Grid, Window
 from cop_zarr.pooling import REDUCERS, UNWEIGHTED
 from cop_zarr.product import STEP_DEG, YEAR
@@ -99,7 +99,12 @@ class Options:
         if self.subpixel == "bilinear" and self.pooling != "mean":
             raise InputError(
                 "subpixel='bilinear' is a weighted mean of four cells, so it does not go with "
-                f"pooling={self.pooling!r}; take pooling='mean', or subpixel='nearest' or 'touch'"
+                f"pooling={self.pooling!r}; take pooling='mean', or subpixel='touch'"
+            )
+        if self.subpixel == "nearest" and self.pooling in {"std", "sum"}:
+            raise InputError(
+                f"subpixel='nearest' takes one cell whatever the region's size, of which pooling="
+                f"{self.pooling!r} says nothing; take pooling='mean', or subpixel='touch'"
             )
         if self.output == "grid":
             for name, word, idle in (
@@ -172,7 +177,13 @@ def plan(grid: Grid, footprint: Footprint, options: Options) -> Plan:
     if subpixel == "nearest":
         return Plan(footprint, _nearest(grid, footprint), None, False, None, subpixel)
     if subpixel == "bilinear":
-        return Plan(footprint, *around(grid, *footprint.centre), "bilinear", subpixel)
+        window, weights, clipped = around(grid, *footprint.centre)
+        if clipped:
+            raise RegionError(
+                f"the four cell centres around the region's centre {footprint.centre} are not all in the "
+                f"store ({grid}); take subpixel='nearest' or 'touch'"
+            )
+        return Plan(footprint, window, weights, False, "bilinear", subpixel)
     window, clipped = grid.touched(footprint.bounds)
     weighing = options.weights
     if weighing == "auto":
