@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from cop_zarr.errors import CopZarrError
     from cop_zarr.ingestion import IngestPlan, IngestReport, ingest, plan_ingest
     from cop_zarr.queries import Embedding
-    from cop_zarr.roi import BBox, PointBuffer
+    from cop_zarr.regions import BBox, PointBuffer
     from cop_zarr.store import Store, open, query
     from cop_zarr.synthetic import synthesize
     from cop_zarr.verification import Problem, VerificationReport, verify
 
 _HOMES = {
-    "BBox": "roi",
+    "BBox": "regions",
     "CopZarrError": "errors",
     "Embedding": "queries",
     "IngestPlan": "ingestion",
     "IngestReport": "ingestion",
-    "PointBuffer": "roi",
+    "PointBuffer": "regions",
     "Problem": "verification",
     "Store": "store",
     "VerificationReport": "verification",

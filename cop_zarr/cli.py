@@ -27,7 +27,7 @@ from cop_zarr import reports
 from cop_zarr.errors import CopZarrError, InputError
 
 if TYPE_CHECKING:
-    from cop_zarr.roi import Roi
+    from cop_zarr.regions import Roi
     from cop_zarr.storage import Progress
 
 SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -244,7 +244,7 @@ def synth(
     overwrite: bool,
 ) -> None:
     """Write a stand-in GeoTIFF to OUT: the published container, real coastlines, made-up values."""
-    from cop_zarr.roi import BBox
+    from cop_zarr.regions import BBox
     from cop_zarr.synthetic import LATTICE
 
     grid = LATTICE if bbox is None else LATTICE.part(LATTICE.touched(BBox(*bbox).bounds)[0])

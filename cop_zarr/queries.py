@@ -1,29 +1,18 @@
-"""From a region to its answer: cells and their weights, chunks under them, a grid or one vector."""
+"""From a plan to its answer: the chunks under its cells, put into a grid or pooled into one vector."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from cop_zarr.chunks import ChunkReader
-from cop_zarr.coverage import around, coverage
-from cop_zarr.errors import InputError, RegionError, ResultTooLargeError, SubcellError, YearError
-from cop_zarr.grid import TOUCH_TOLERANCE, Affine, Bounds, Grid, Window
-from cop_zarr.pooling import REDUCERS, UNWEIGHTED
-from cop_zarr.product import STEP_DEG, YEAR
-from cop_zarr.roi import Footprint
-
-Output = Literal["pooled", "grid"]
-Pooling = Literal["mean", "max", "min", "std", "sum"]
-Weights = Literal["auto", "coverage", "area"] | None
-Empty = Literal["include", "skip"]
-Subpixel = Literal["raise", "touch", "nearest", "bilinear"]
-
-MAX_BYTES = 1 << 30
-"""Largest grid that a query returns unless told otherwise: 1 GiB, a third of the globe."""
+from cop_zarr.errors import ResultTooLargeError
+from cop_zarr.grid import Affine, Window
+from cop_zarr.plans import Plan
+from cop_zarr.pooling import REDUCERS
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -58,171 +47,6 @@ class Embedding:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """The data, for ``np.asarray(embedding)``."""
         return np.array(self.data, dtype=dtype, copy=copy)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What is asked of a region, checked; the words are those of :meth:`cop_zarr.Store.query`.
-
-    Raises
-    ------
-    YearError
-        If the product does not have the year.
-    InputError
-        If no option takes a word, or two of them have no meaning together.
-    """
-
-    year: int = YEAR
-    output: Output = "pooled"
-    pooling: Pooling = "mean"
-    weights: Weights = "auto"
-    empty: Empty = "include"
-    subpixel: Subpixel = "raise"
-    max_bytes: int = MAX_BYTES
-
-    def __post_init__(self) -> None:
-        if self.year != YEAR:
-            raise YearError(f"the product is of the year {YEAR} and no other; got year={self.year!r}")
-        _one_of("output", self.output, get_args(Output))
-        _one_of("pooling", self.pooling, tuple(REDUCERS))
-        _one_of("weights", self.weights, ("auto", None, "coverage", "area"))
-        _one_of("empty", self.empty, get_args(Empty))
-        _one_of("subpixel", self.subpixel, get_args(Subpixel))
-        self._refuse_meaningless()
-
-    def _refuse_meaningless(self) -> None:
-        if self.pooling in UNWEIGHTED and self.weights in {"coverage", "area"}:
-            raise InputError(
-                f"pooling={self.pooling!r} knows no weights: it takes every touched cell as it is; leave "
-                f"weights={self.weights!r} out, or pool by mean, std or sum"
-            )
-        if self.subpixel == "bilinear" and self.pooling != "mean":
-            raise InputError(
-                "subpixel='bilinear' is a weighted mean of four cells, so it does not go with "
-                f"pooling={self.pooling!r}; take pooling='mean', or subpixel='touch'"
-            )
-        if self.subpixel == "nearest" and self.pooling in {"std", "sum"}:
-            raise InputError(
-                f"subpixel='nearest' takes one cell whatever the region's size, of which pooling="
-                f"{self.pooling!r} says nothing; take pooling='mean', or subpixel='touch'"
-            )
-        if self.output == "grid":
-            for name, word, idle in (
-                ("pooling", self.pooling, "mean"),
-                ("empty", self.empty, "include"),
-            ):
-                if word != idle:
-                    raise InputError(
-                        f"{name}={word!r} is a rule for pooling, and output='grid' gives every cell as it "
-                        "is; leave it out, and take .valid and .weights of the answer"
-                    )
-            if self.subpixel == "bilinear":
-                raise InputError(
-                    "subpixel='bilinear' makes one vector between the cells, and output='grid' gives the "
-                    "cells; take output='pooled', or subpixel='nearest' or 'touch'"
-                )
-
-
-def _one_of(name: str, word: object, words: Sequence[object]) -> None:
-    if not isinstance(word, str | None) or word not in words:
-        raise InputError(f"{name} must be one of {', '.join(map(repr, words))}; got {word!r}")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The cells that answer a query.
-
-    Attributes
-    ----------
-    footprint : Footprint
-        The region.
-    window : Window
-        The cells it touches, or those that ``subpixel`` took for it.
-    weights : ndarray or None
-        float64, the window's shape; None if every cell counts once.
-    clipped : bool
-        Whether the store ends before the region does.
-    weighing : str or None
-        What the weights are: None (touched cells count once), coverage, area or bilinear.
-    subpixel : str or None
-        Which rule answered, if the region is smaller than a cell.
-    """
-
-    footprint: Footprint
-    window: Window
-    weights: np.ndarray | None
-    clipped: bool
-    weighing: Literal["coverage", "area", "bilinear"] | None
-    subpixel: Subpixel | None
-
-    @property
-    def members(self) -> np.ndarray:
-        """The cells that belong to the region: bool, the window's shape."""
-        if self.weights is None:
-            return np.ones(self.window.shape, "?")
-        return self.weights > 0
-
-
-def plan(grid: Grid, footprint: Footprint, options: Options) -> Plan:
-    """Find the cells that answer a query, and what they weigh; nothing is read.
-
-    Raises
-    ------
-    SubcellError
-        If the region is narrower or lower than one cell, and nobody said what to do then.
-    RegionError
-        If it lies outside the grid.
-    """
-    subpixel = _subpixel(footprint.bounds, options.subpixel)
-    if subpixel == "nearest":
-        return Plan(footprint, _nearest(grid, footprint), None, False, None, subpixel)
-    if subpixel == "bilinear":
-        window, weights, clipped = around(grid, *footprint.centre)
-        if clipped:
-            raise RegionError(
-                f"the four cell centres around the region's centre {footprint.centre} are not all in the "
-                f"store ({grid}); take subpixel='nearest' or 'touch'"
-            )
-        return Plan(footprint, window, weights, False, "bilinear", subpixel)
-    window, clipped = grid.touched(footprint.bounds)
-    weighing = options.weights
-    if weighing == "auto":
-        plain = footprint.geometry is None or options.pooling in UNWEIGHTED
-        weighing = None if plain else "coverage"
-    weights: np.ndarray | None = None
-    if weighing or footprint.geometry is not None:
-        weights = coverage(grid, window, footprint)
-        if not weights.any():
-            raise grid.outside(footprint.bounds)
-        if weighing is None:
-            weights = np.sign(weights)
-        elif weighing == "area":
-            weights *= grid.window_areas(window)[:, None]
-    return Plan(footprint, window, weights, clipped, weighing, subpixel)
-
-
-def _subpixel(bounds: Bounds, rule: Subpixel) -> Subpixel | None:
-    """The rule for a region smaller than a cell; None if it is not."""
-    width, height = bounds.east - bounds.west, bounds.north - bounds.south
-    if min(width, height) >= STEP_DEG * (1 - TOUCH_TOLERANCE):
-        return None
-    if rule == "raise":
-        raise SubcellError(
-            f"the region is {width:g}° wide and {height:g}° high, less than one cell of {STEP_DEG}° x "
-            f"{STEP_DEG}°; ask for a larger one, or say what to do: subpixel='touch' pools the cells that "
-            "it touches, 'nearest' takes the cell at its centre, 'bilinear' interpolates between the four "
-            "cell centres around it"
-        )
-    return rule
-
-
-def _nearest(grid: Grid, footprint: Footprint) -> Window:
-    """The cell at a region's centre."""
-    lon, lat = footprint.centre
-    row, col = (int(index[0]) for index in grid.cells_at(np.array([lon]), np.array([lat])))
-    if row < 0:
-        raise grid.outside(footprint.bounds)
-    return Window(row, row + 1, col, col + 1)
 
 
 def pooled(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarray | None) -> np.ndarray:

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 from cop_zarr.chunks import ChunkReader
 from cop_zarr.errors import InputError, RegionError
 from cop_zarr.grid import Grid
+from cop_zarr.plans import Empty
 from cop_zarr.product import LATTICE_NORTH, LATTICE_ROWS, LATTICE_WEST, STEP_DEG
-from cop_zarr.queries import Empty
 
 Method = Literal["nearest", "bilinear"]
 

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cop_zarr import product, queries, sampling, settings
+from cop_zarr import plans, product, queries, sampling, settings
 from cop_zarr.chunks import ChunkReader
 from cop_zarr.errors import StoreError, StoreNotFoundError, StoreReplacedError
 from cop_zarr.grid import Grid
 from cop_zarr.layout import ROOT, StoreDocument, parse
-from cop_zarr.queries import MAX_BYTES, Embedding, Empty, Options, Output, Pooling, Subpixel, Weights
-from cop_zarr.roi import Roi, footprint
+from cop_zarr.plans import MAX_BYTES, Empty, Options, Output, Plan, Pooling, Subpixel, Weights
+from cop_zarr.queries import Embedding
+from cop_zarr.regions import Roi, footprint
 from cop_zarr.storage import StorageOptions, folder
 from cop_zarr.version import __version__
 
@@ -153,7 +154,7 @@ class Store:
             subpixel=subpixel,
             max_bytes=max_bytes,
         )
-        plan = queries.plan(self.grid, footprint(roi, crs, repair=repair), options)
+        plan = plans.plan(self.grid, footprint(roi, crs, repair=repair), options)
         data, valid = self._answer(plan, options)
         meta = {
             "model": product.MODEL,
@@ -173,7 +174,7 @@ class Store:
         belonging = plan.members if plan.weights is None else plan.weights
         return Embedding(data=data, valid=valid, weights=belonging.astype("f4"), meta=meta)
 
-    def _answer(self, plan: queries.Plan, options: Options) -> tuple[np.ndarray, np.ndarray]:
+    def _answer(self, plan: Plan, options: Options) -> tuple[np.ndarray, np.ndarray]:
         """Read what a plan asks for: the data, and the window's mask."""
         if options.output == "grid":
             data = queries.grid(self._reader, plan.window, options.max_bytes)

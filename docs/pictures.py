@@ -23,7 +23,7 @@ from PIL import Image
 
 import cop_zarr
 from cop_zarr import Embedding, PointBuffer, Store
-from cop_zarr.roi import Roi, footprint
+from cop_zarr.regions import Roi, footprint
 
 COAST = (-9.85, 38.35, -8.6, 39.3)
 SEAM = (176.5, -19, -178.5, -16)

@@ -17,9 +17,10 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from cop_zarr import curves, product
+from cop_zarr import product
 from cop_zarr.errors import RegionError
-from cop_zarr.projections import Projection, projection, subtract_holes
+from cop_zarr.regions import curves
+from cop_zarr.regions.projections import Projection, projection, subtract_holes
 
 ACCEPTED = (
     "a region is a Polygon, a MultiPolygon, or a Feature, FeatureCollection or GeometryCollection of them"

@@ -6,8 +6,8 @@ import numpy as np
 import shapely
 from pyproj import Geod
 
-from cop_zarr import curves
 from cop_zarr.grid import Bounds
+from cop_zarr.regions import curves
 
 GEOD = Geod(ellps="WGS84")
 

@@ -16,8 +16,9 @@ from pyproj.enums import TransformDirection
 from pyproj.exceptions import ProjError
 from shapely.geometry.base import BaseGeometry
 
-from cop_zarr import curves, product
+from cop_zarr import product
 from cop_zarr.errors import RegionError
+from cop_zarr.regions import curves
 
 ROUND_TRIP = 1e-3
 """Part of its size that a coordinate may change on its way to degrees and back. Datum shifts that PROJ

@@ -7,7 +7,7 @@ import numpy as np
 from cop_zarr.errors import MissingDependencyError
 from cop_zarr.grid import TOUCH_TOLERANCE, Bounds, Grid, Window
 from cop_zarr.product import STEP_DEG
-from cop_zarr.roi import Footprint
+from cop_zarr.regions.footprints import Footprint
 
 
 def coverage(grid: Grid, window: Window, footprint: Footprint) -> np.ndarray:
@@ -30,7 +30,7 @@ def coverage(grid: Grid, window: Window, footprint: Footprint) -> np.ndarray:
     if footprint.geometry is None:
         return _of_box(grid, window, footprint.bounds)
     try:
-        from cop_zarr import exact  # boxes need neither shapely nor exactextract
+        from cop_zarr.regions import exact  # boxes need neither shapely nor exactextract
     except ImportError as error:
         raise MissingDependencyError(
             "polygons and circles need exactextract, which is not installed: pip install "

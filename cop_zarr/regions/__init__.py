@@ -1,0 +1,77 @@
+"""Regions as people have them, turned into a footprint on the globe.
+
+Whatever a caller names (a :class:`BBox`, four numbers, a :class:`PointBuffer`, a polygon), queries see one
+thing: a :class:`Footprint`, checked and unrolled over the antimeridian. Nothing is read before this has
+passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from inspect import getattr_static
+from typing import Any, Protocol
+
+from cop_zarr.errors import RegionError
+from cop_zarr.grid import Bounds
+from cop_zarr.regions.boxes import BBox, four_numbers
+from cop_zarr.regions.buffers import PointBuffer
+from cop_zarr.regions.footprints import Footprint
+
+__all__ = ["BBox", "Footprint", "GeoInterface", "PointBuffer", "Roi", "footprint"]
+
+
+class GeoInterface(Protocol):
+    """What speaks GeoJSON: shapely, geopandas and others."""
+
+    @property
+    def __geo_interface__(self) -> Mapping[str, Any]:
+        """The geometry, feature or feature collection as a GeoJSON mapping."""
+
+
+Roi = BBox | PointBuffer | Sequence[float] | Mapping[str, Any] | GeoInterface
+"""What queries take as a region; a sequence is (minlon, minlat, maxlon, maxlat), a mapping is GeoJSON."""
+
+
+def footprint(roi: Roi, crs: object | None = None, *, repair: bool = False) -> Footprint:
+    """Check a region and find its footprint.
+
+    Parameters
+    ----------
+    roi : BBox, PointBuffer, sequence of four numbers, GeoJSON mapping or object with __geo_interface__
+        The region.
+    crs : optional
+        The CRS of four numbers or of a polygon, if it is not EPSG:4326.
+    repair : bool
+        Mend an invalid polygon instead of refusing it.
+
+    Raises
+    ------
+    RegionError
+        If ``roi`` is none of the accepted kinds, or its numbers make no region.
+    """
+    if isinstance(roi, BBox | PointBuffer):
+        if crs is not None:
+            kind = type(roi).__name__
+            raise RegionError(
+                f"a {kind} is in degrees already; for another CRS make it with {kind}.from_crs"
+            )
+        return roi.footprint
+    if isinstance(roi, Mapping) or getattr_static(roi, "__geo_interface__", None) is not None:
+        return _of_polygons(roi, crs, repair)
+    if crs is not None:
+        return BBox.from_crs(four_numbers(roi), crs=crs).footprint
+    return BBox(*four_numbers(roi)).footprint
+
+
+def _of_polygons(roi: object, crs: object | None, repair: bool) -> Footprint:
+    from cop_zarr.regions.polygons import outline
+
+    found = outline(roi, crs, repair=repair)
+    middle = found.geometry.centroid
+    return Footprint(
+        bounds=Bounds(*found.geometry.bounds),
+        centre=(middle.x, middle.y),
+        input_crs=found.crs,
+        roi=found.record,
+        geometry=found.geometry,
+    )

@@ -1,0 +1,70 @@
+"""What queries see of a region, however it was given; and the checks that all of them share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cop_zarr.errors import RegionError
+from cop_zarr.grid import Bounds
+from cop_zarr.product import CRS
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """A region, checked: what a query needs to know of it.
+
+    Attributes
+    ----------
+    bounds : Bounds
+        The box around it in degrees, unrolled.
+    centre : tuple of float
+        Longitude and latitude of its middle.
+    input_crs : str
+        The CRS in which the caller gave it.
+    roi : dict
+        The region as the caller gave it, JSON-ready.
+    geometry : shapely.Polygon or shapely.MultiPolygon, optional
+        The region itself in degrees, unrolled; without it, the region is its bounds.
+    """
+
+    bounds: Bounds
+    centre: tuple[float, float]
+    input_crs: str
+    roi: dict[str, Any]
+    geometry: BaseGeometry | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The coordinates, and their CRS, that a region was converted from."""
+
+    coordinates: tuple[float, ...]
+    crs: str
+
+
+def provenance(kind: str, numbers: dict[str, Any], origin: Origin | None) -> dict[str, Any]:
+    """What a footprint records of a region: its numbers, and those that they were converted from."""
+    record = {"type": kind, **numbers}
+    if origin is None:
+        return {"input_crs": CRS, "roi": record}
+    given = {"coordinates": list(origin.coordinates), "crs": origin.crs}
+    return {"input_crs": origin.crs, "roi": {**record, "given": given}}
+
+
+def finite(value: object, what: str) -> float:
+    """Take a number as a float; refuse what is none, and what is not finite."""
+    refusal = f"{what} must be a number of degrees or metres; got {value!r}"
+    if isinstance(value, str | bytes):  # float("120") would do, and so would float("1_2_0")
+        raise RegionError(refusal)
+    try:
+        number = float(value)  # type: ignore[arg-type]  # anything with __float__, NumPy scalars included
+    except (TypeError, ValueError, OverflowError):
+        raise RegionError(refusal) from None
+    if not math.isfinite(number):
+        raise RegionError(f"{what} must be a finite number; got {number}")
+    return number
