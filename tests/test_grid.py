@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from pyproj import Geod
 
 from cop_zarr.errors import GridError, RegionError
 from cop_zarr.grid import TOUCH_TOLERANCE, Bounds, Grid, Window, split_columns
@@ -186,6 +187,49 @@ def test_tolerance_on_each_edge(edge, overlap):
     assert astuple(window) == tuple(expected)
 
 
+@pytest.mark.parametrize("overlap", [0.5, 2.0])
+@pytest.mark.parametrize("edge", ["west", "south", "east", "north"])
+@pytest.mark.parametrize("size", [0.2, 1e-2, 1e-4])
+def test_tolerance_shrinks_with_the_box(size, edge, overlap):
+    """For a box smaller than a cell it is a part of the box, so one astride an edge touches both."""
+    reach = overlap * TOUCH_TOLERANCE * size
+    corner = {"west": (10.125 - reach, 20), "east": (10.125 - size + reach, 20)}
+    corner |= {"south": (10, 20.125 - reach), "north": (10, 20.125 - size + reach)}
+    west, south = corner[edge]
+    window, _ = GLOBE.touched(Bounds(west, south, west + size, south + size))
+    across = {"west": 1, "east": 1}.get(edge, 0)
+    assert window.shape[across] == (2 if overlap > 1 else 1)
+
+
+def subcell_boxes(count, seed):
+    """Boxes narrower or lower than a cell, many of them astride or beside an edge."""
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        width, height = 10 ** rng.uniform(-5, -0.7, 2)
+        middle = np.array([random_degrees(rng, -179, 359), random_degrees(rng, -89, 89)])
+        west, south = middle - rng.choice([0, 1, 0.5, 1e-8, 1 - 1e-8], 2) * (width, height)
+        yield Bounds(*map(float, (west, south, west + width, south + height)))
+
+
+def test_subcell_boxes_touch_what_brute_force_touches():
+    seen = Counter()
+    for bounds in subcell_boxes(3000, seed=4):
+        width, height = bounds.east - bounds.west, bounds.north - bounds.south
+        rows = overlaps(-bounds.north, -bounds.south, -90.125, 721) / min(height, STEP)
+        cols = [overlaps(bounds.west + turn, bounds.east + turn, -180.125, 1440) for turn in TURNS]
+        cols = np.max(cols, axis=0) / min(width, STEP)
+        if (np.abs(np.append(rows, cols) - TOUCH_TOLERANCE) < 5e-7).any():
+            continue  # how a tie is rounded is nobody's business
+        window, _ = GLOBE.touched(bounds)
+        touched_cols = np.mod(range(window.col, window.col_stop), 1440)
+        assert (
+            list(range(window.row, window.row_stop)) == np.flatnonzero(rows > TOUCH_TOLERANCE).tolist()
+        ), bounds
+        assert sorted(touched_cols) == np.flatnonzero(cols > TOUCH_TOLERANCE).tolist(), bounds
+        seen[window.shape] += 1
+    assert min(seen[shape] for shape in ((1, 1), (1, 2), (2, 1), (2, 2))) > 20, seen
+
+
 @pytest.mark.parametrize(("lon", "lat"), [(0, 0), (10.1, 20.1), (179.95, -89.9), (0.125, 0.125)])
 def test_box_of_no_width_takes_one_cell_that_holds_it(lon, lat):
     window, _ = GLOBE.touched(Bounds(lon, lat, lon, lat))
@@ -309,3 +353,93 @@ def test_columns_split_where_they_wrap(cols, data):
         target[there] = np.arange(cols)[here]
     np.testing.assert_array_equal(target, np.arange(window.col, window.col_stop) % cols)
     assert len(pieces) == 1 + (window.col_stop > cols)
+
+
+def cells_by_edges(lons, lats):
+    """Lattice rows and columns of points: each cell holds its north and west edge, not the other two."""
+    tops, wests = 90.125 - STEP * np.arange(721), -180.125 + STEP * np.arange(1440)
+    in_row = (lats[:, None] <= tops) & (lats[:, None] > tops - STEP)
+    in_col = np.zeros((lons.size, 1440), "?")
+    for turn in (-360, 0, 360):
+        turned = lons[:, None] + turn
+        in_col |= (turned >= wests) & (turned < wests + STEP)
+    assert (in_row.sum(axis=1) == 1).all()
+    assert (in_col.sum(axis=1) == 1).all()
+    return in_row.argmax(axis=1), in_col.argmax(axis=1)
+
+
+@pytest.fixture(scope="module")
+def places():
+    """Points anywhere, on cell edges, on cell centres, at the poles and on every form of the seam."""
+    rng = np.random.default_rng(5)
+    lons = np.concatenate([
+        rng.uniform(-180, 360, 500),
+        rng.integers(-1440, 2881, 1000) / 8,
+        rng.choice([-180, 180, 360, 0, 179.875, -179.875, 180.125], 500),
+    ])  # fmt: skip
+    lats = np.concatenate([
+        rng.uniform(-90, 90, 500),
+        rng.integers(-720, 721, 1000) / 8,
+        rng.choice([-90, 90, 89.875, -89.875, 0, 0.125], 500),
+    ])  # fmt: skip
+    return lons, lats, *cells_by_edges(lons, lats)
+
+
+def test_points_lie_in_the_cell_whose_edges_hold_them(places):
+    lons, lats, rows, cols = places
+    found_rows, found_cols = GLOBE.cells_at(lons, lats)
+    np.testing.assert_array_equal(found_rows, rows)
+    np.testing.assert_array_equal(found_cols, cols)
+
+
+def test_points_in_a_part_of_the_globe(places):
+    """Whatever lattice column it begins at; -1 for points outside."""
+    lons, lats, rows, cols = places
+    rng, outside = np.random.default_rng(6), 0
+    for grid in [FROM_GREENWICH, *(random_grid(rng) for _ in range(300))]:
+        place = {(col + grid.col_offset) % 1440: col for col in range(grid.cols)}
+        here_cols = np.array([place.get(int(col), -1) for col in cols])
+        here_rows = np.where(rows - grid.row_offset < grid.rows, rows - grid.row_offset, -1)
+        missing = (here_cols < 0) | (here_rows < 0)
+        found_rows, found_cols = grid.cells_at(lons, lats)
+        np.testing.assert_array_equal(found_rows, np.where(missing, -1, here_rows), str(grid))
+        np.testing.assert_array_equal(found_cols, np.where(missing, -1, here_cols), str(grid))
+        outside += missing.sum()
+    assert outside > 1000
+
+
+GEOD = Geod(ellps="WGS84")
+HEMISPHERE_M2 = abs(GEOD.polygon_area_perimeter([0, 90, 180, -90], [0, 0, 0, 0])[0])
+
+
+def cell_area(lat):
+    """Area in m² of a cell by its centre: its parallels, which are no geodesics, in 200 pieces."""
+    lons = np.linspace(0, STEP, 201)
+    south, north = max(lat - STEP / 2, -90), min(lat + STEP / 2, 90)
+    ring_lats = np.concatenate([np.full(201, south), np.full(201, north)])
+    return abs(GEOD.polygon_area_perimeter(np.concatenate([lons, lons[::-1]]), ring_lats)[0])
+
+
+def test_cell_areas_are_those_on_the_ellipsoid():
+    areas = GLOBE.window_areas(GLOBE.whole)
+    for row in [0, 1, 2, 5, *range(10, 710, 50), 359, 360, 361, 715, 719, 720]:
+        assert areas[row] == pytest.approx(cell_area(GLOBE.latitudes[row]), rel=2e-6), row
+
+
+def test_cell_areas_add_up_to_the_earth():
+    areas = GLOBE.window_areas(GLOBE.whole)
+    assert 1440 * areas.sum() == pytest.approx(2 * HEMISPHERE_M2, rel=1e-12)
+    np.testing.assert_allclose(areas, areas[::-1], rtol=1e-9)
+    assert 1440 * (areas[:360].sum() + areas[360] / 2) == pytest.approx(HEMISPHERE_M2, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "grid", [GLOBE, FROM_GREENWICH, Grid(0, 1430, 30, 40), Grid(700, 3, 21, 5), Grid(7, 3, 9, 5)]
+)
+def test_heights_and_areas_of_windows(grid):
+    heights, areas = np.full(721, STEP), GLOBE.window_areas(GLOBE.whole)
+    heights[[0, -1]] = STEP / 2  # the halves that are on the Earth
+    for window in (grid.whole, Window(0, 3, 0, 2), Window(grid.rows - 2, grid.rows, 1, 2)):
+        rows = slice(grid.row_offset + window.row, grid.row_offset + window.row_stop)
+        np.testing.assert_array_equal(grid.window_heights(window), heights[rows])
+        np.testing.assert_array_equal(grid.window_areas(window), areas[rows])

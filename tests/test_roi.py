@@ -8,7 +8,8 @@ import pytest
 from pyproj import Geod
 
 from cop_zarr.errors import CopZarrError, RegionError
-from cop_zarr.roi import MAX_BUFFER_M, BBox, PointBuffer, footprint
+from cop_zarr.regions import BBox, PointBuffer, footprint
+from cop_zarr.regions.buffers import MAX_BUFFER_M
 
 GEOD = Geod(ellps="WGS84")
 
@@ -128,7 +129,7 @@ def test_ways_to_give_a_box(roi):
 
 def test_point_is_recorded_as_it_was_given():
     found = footprint(PointBuffer(lon=np.float32(121.5), lat=31, buffer_m=np.int64(30_000)))
-    expected = {"type": "PointBuffer", "lon": 121.5, "lat": 31, "buffer_m": 30_000}
+    expected = {"type": "PointBuffer", "lon": 121.5, "lat": 31, "buffer_m": 30_000, "shape": "box"}
     assert json.loads(json.dumps(found.roi)) == expected
 
 
@@ -140,7 +141,7 @@ def test_point_is_recorded_as_it_was_given():
         ("1234", "got str: '1234'"),
         (b"1234", "got bytes"),
         (5, "got int: 5"),
-        ({"minlon": 0}, "got dict"),
+        ({"minlon": 0}, "got a GeoJSON type None"),
         ({1, 2, 3, 4}, "got set"),
         ((number for number in range(4)), "got generator"),
         ((0, 0, 1), "got 3 values"),
@@ -165,8 +166,9 @@ def test_what_is_no_region(roi, message):
         ((0, math.inf, 1), "lat must be a finite number"),
         ((0, 0, math.nan), "buffer_m must be a finite number"),
         ((0, 0, math.inf), "buffer_m must be a finite number"),
-        ((0, 0, 0), "buffer_m must be more than 0 m"),
-        ((0, 0, -5), "buffer_m must be more than 0 m"),
+        ((0, 0, 0), "buffer_m must be at least 0.001 m"),
+        ((0, 0, 0.0009), "buffer_m must be at least 0.001 m"),
+        ((0, 0, -5), "buffer_m must be at least 0.001 m"),
         ((0, 0, 20_100_000), "at most 20,003,931 m"),
         ((0, 90.1, 5), "lat must lie within -90"),
         ((-180.1, 0, 5), "lon must lie within -180 … 360"),
@@ -181,102 +183,37 @@ def test_point_refuses(numbers, message):
         PointBuffer(*numbers)
 
 
-def circle(lon, lat, radius_m, azimuths):
-    """Longitudes relative to the centre's, -180 … 180, and latitudes of a circle's points."""
-    count = len(azimuths)
-    lons, lats, _ = GEOD.fwd(np.zeros(count), np.full(count, lat), azimuths, np.full(count, radius_m))
-    return np.array(lons), np.array(lats)
+@pytest.mark.parametrize("shape", ["square", None, 1, ["circle"]])
+def test_shape_of_a_buffer_is_a_box_or_a_circle(shape):
+    with pytest.raises(RegionError, match="shape must be 'box' or 'circle'; got"):
+        PointBuffer(0, 0, 1000, shape)
 
 
-def pole_distance(lat):
-    """Metres to the nearer pole."""
-    return GEOD.inv(0, lat, 0, math.copysign(90, lat))[2]
+def test_largest_radii():
+    assert PointBuffer(0, 0, MAX_BUFFER_M).buffer_m == MAX_BUFFER_M
+    assert PointBuffer(0, 0, MAX_BUFFER_M / 2, "circle").shape == "circle"
+    with pytest.raises(RegionError, match="at most 20,003,931 m, the way from pole to pole"):
+        PointBuffer(0, 0, MAX_BUFFER_M + 1)
 
 
-def random_circles(count, seed):
-    """Centres everywhere, many near the poles and the seam; radii from a metre to half a meridian."""
-    rng = np.random.default_rng(seed)
-    for _ in range(count):
-        lon = rng.choice([rng.uniform(-180, 360), 180, -180, 179.9, -179.9, 0, 360])
-        lat = rng.choice([rng.uniform(-90, 90), rng.uniform(80, 90), rng.uniform(-90, -80), 0])
-        radius = 10 ** rng.uniform(0, math.log10(MAX_BUFFER_M))
-        yield float(lon), float(lat), float(radius)
+@pytest.mark.parametrize("roi", [BBox(0, 0, 1, 1), PointBuffer(0, 0, 1000)])
+def test_crs_of_what_is_in_degrees_already(roi):
+    kind = type(roi).__name__
+    with pytest.raises(
+        RegionError, match=f"a {kind} is in degrees already; .* make it with {kind}.from_crs"
+    ):
+        footprint(roi, "EPSG:3857")
 
 
-def test_circle_bounds_hold_every_point_and_are_tight():
-    azimuths = np.linspace(0, 180, 20_001)
-    checked = 0
-    for lon, lat, radius in random_circles(300, seed=0):
-        if pole_distance(lat) <= radius:
-            continue
-        checked += 1
-        west, south, east, north = PointBuffer(lon, lat, radius).bounds
-        lons, lats = circle(lon, lat, radius, azimuths)
-        case = (lon, lat, radius)
-        assert north == pytest.approx(lats.max(), abs=1e-9), case
-        assert south == pytest.approx(lats.min(), abs=1e-9), case
-        # the points are 0.009° of azimuth apart, so they may miss the easternmost by a little
-        half = (east - west) / 2
-        assert lons.max() - 1e-9 <= half <= lons.max() + 1e-5 * max(1, half), case
-        offset = ((east + west) / 2 - lon) % 360
-        assert min(offset, 360 - offset) < 1e-9, case
-        assert -180 <= west < east, case
-    assert checked > 150
+def test_four_numbers_take_a_crs():
+    numbers = (13358338, 3503549, 13580977, 3763310)
+    assert footprint(numbers, "EPSG:3857").bounds == pytest.approx((120, 30, 122, 32), abs=1e-5)
+    assert footprint(np.array(numbers), 3857).bounds == BBox.from_crs(numbers, crs=3857).bounds
+    with pytest.raises(RegionError, match="got 3 values"):
+        footprint((1, 2, 3), 3857)
 
 
-@pytest.mark.parametrize("short_m", [1e-3, 1, 100, 10_000])
-@pytest.mark.parametrize("lat", [0.0, 45, 80, 89.9, -89.9])
-def test_circle_that_just_misses_the_pole(lat, short_m):
-    """Its easternmost point lies almost due north, where the longitude turns sharply with azimuth."""
-    radius = pole_distance(lat) - short_m
-    bounds = PointBuffer(10, lat, radius).bounds
-    toward_pole = np.concatenate([np.geomspace(1e-9, 180, 200_000), [90]])
-    azimuths = toward_pole if lat >= 0 else 180 - toward_pole
-    lons, lats = circle(10, lat, radius, azimuths)
-    assert (bounds.east - bounds.west) / 2 == pytest.approx(lons.max(), abs=1e-5)
-    assert bounds.north >= lats.max() - 1e-9
-    assert bounds.south <= lats.min() + 1e-9
-    assert max(bounds.north, -bounds.south) < 90
-
-
-def test_circle_around_a_pole_takes_every_longitude():
-    checked = 0
-    for lon, lat, radius in random_circles(400, seed=1):
-        to_north, to_south = (GEOD.inv(0, lat, 0, pole)[2] for pole in (90, -90))
-        if min(to_north, to_south) > radius:
-            continue
-        checked += 1
-        west, south, east, north = PointBuffer(lon, lat, radius).bounds
-        _, lats = circle(lon, lat, radius, np.linspace(0, 180, 2001))
-        case = (lon, lat, radius)
-        assert east - west == 360, case
-        assert north == (90 if to_north <= radius else pytest.approx(lats.max(), abs=1e-9)), case
-        assert south == (-90 if to_south <= radius else pytest.approx(lats.min(), abs=1e-9)), case
-    assert checked > 50
-
-
-@pytest.mark.parametrize("lat", [90, -90])
-def test_circle_at_a_pole(lat):
-    west, south, east, north = PointBuffer(0, lat, 100_000).bounds
-    assert (west, east) == (-180, 180)
-    inner = GEOD.fwd(0, lat, 180 if lat > 0 else 0, 100_000)[1]
-    assert (south, north) == pytest.approx((inner, 90) if lat > 0 else (-90, inner))
-
-
-def test_largest_circle_is_the_globe():
-    assert PointBuffer(0, 90, MAX_BUFFER_M).bounds == pytest.approx((-180, -90, 180, 90), abs=1e-4)
-    assert PointBuffer(25, 0, MAX_BUFFER_M).bounds == (-180, -90, 180, 90)
-
-
-def test_circle_over_the_antimeridian_unrolls():
-    west, _, east, _ = PointBuffer(179.9, -17, 50_000).bounds
-    assert west < 179.9
-    assert east > 180
-    west, _, east, _ = PointBuffer(-179.9, -17, 50_000).bounds
-    assert west < 180
-    assert 180.1 < east < 181
-
-
-def test_bounds_do_not_depend_on_the_longitude_convention():
-    first, second = PointBuffer(-75, 5, 70_000).bounds, PointBuffer(285, 5, 70_000).bounds
-    assert np.subtract(second, first) == pytest.approx([360, 0, 360, 0], abs=1e-9)
+def test_middle_of_a_footprint():
+    assert footprint((10, 20, 12, 30)).centre == (11, 25)
+    assert footprint((170, 0, -170, 1)).centre == (180, 0.5)
+    assert footprint(PointBuffer(350, 80, 50_000)).centre == (350, 80)

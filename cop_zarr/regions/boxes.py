@@ -98,9 +98,10 @@ class BBox:
         if source.geographic:
             return cls(minx, miny, maxx, maxy, origin=given)
         if not (minx < maxx and miny < maxy):
+            hint = " (across the antimeridian, go on past 180)" if source.degrees else ""
             raise RegionError(
                 "minx must be less than maxx and miny less than maxy, in the order (minx, miny, maxx, "
-                f"maxy); got {given.coordinates} in {source.name}"
+                f"maxy){hint}; got {given.coordinates} in {source.name}"
             )
         west, south, east, north = source.box(*given.coordinates)
         return cls(west, south, east, north, origin=given)

@@ -49,11 +49,12 @@ def disc(lon: float, lat: float, radius_m: float) -> shapely.Polygon:
     For radii up to a quarter meridian, so that no disc encloses both poles.
     """
     azimuths = np.linspace(0, 360, 181)
-    ring = curves.trace(lambda at: _points(lon, lat, radius_m, at), azimuths)
+    ring = curves.trace(lambda at: _points(0, lat, radius_m, at), azimuths)
     if curves.turns(ring):
         ring = curves.over_pole(ring, np.copysign(90.0, lat))
-    west = ring[:, 0].min()
-    return shapely.Polygon(curves.moved(ring, 360 * np.ceil((-180 - west) / 360)))
+    west, east = ring[:, 0].min(), ring[:, 0].max()
+    centred = lon - 360 * round((west + east) / 720)
+    return shapely.Polygon(curves.moved(ring, centred + 360 * (centred + west < -180)))
 
 
 def _points(lon: float, lat: float, radius_m: float, azimuths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

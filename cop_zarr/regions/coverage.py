@@ -59,7 +59,7 @@ def _of_box(grid: Grid, window: Window, bounds: Bounds) -> np.ndarray:
     cols = np.zeros(wests.shape)
     for turn in _turns(wests[0], bounds.west):
         cols += _overlap(wests + turn, wests + turn + STEP_DEG, bounds.west, bounds.east)
-    return np.outer(rows, cols / STEP_DEG)
+    return np.outer(rows, np.minimum(cols / STEP_DEG, 1))  # both ends of a globe may meet in one cell
 
 
 def around(grid: Grid, lon: float, lat: float) -> tuple[Window, np.ndarray, bool]:

@@ -23,7 +23,7 @@ AT_POLE_DEG = 1e-9
 """A point this near to a pole is the pole, where longitudes mean nothing (0.1 mm)."""
 
 
-def trace(curve: Curve, ts: np.ndarray) -> np.ndarray:
+def trace(curve: Curve, ts: np.ndarray, point_poles: tuple[float, ...] = (90.0, -90.0)) -> np.ndarray:
     """Follow a closed curve so finely that no chord strays from it.
 
     Each interval of ``ts`` is halved until the curve's middle lies within :data:`TOLERANCE_DEG` of the
@@ -60,7 +60,9 @@ def trace(curve: Curve, ts: np.ndarray) -> np.ndarray:
         places = starts[off] + 1
         points = np.insert(points, places, middle[off], axis=0)
         rough = np.insert(rough, places, True)
-    return _along_poles(points[:, 1:])
+    ring = points[:, 1:]
+    ring[-1] = ring[0] + [360 * round((ring[-1, 0] - ring[0, 0]) / 360), 0]  # to the last bit
+    return _along_poles(ring, point_poles)
 
 
 def turns(ring: np.ndarray) -> int:
@@ -81,7 +83,7 @@ def over_pole(ring: np.ndarray, pole: float) -> np.ndarray:
     return np.vstack([eastward, corners])
 
 
-def _along_poles(ring: np.ndarray) -> np.ndarray:
+def _along_poles(ring: np.ndarray, point_poles: tuple[float, ...]) -> np.ndarray:
     """Let a ring that meets a pole run along it, from the longitude it comes with to that it leaves with.
 
     Returns
@@ -89,7 +91,7 @@ def _along_poles(ring: np.ndarray) -> np.ndarray:
     ndarray
         ``(n, 2)``, closed; the ring as it is if no point of it lies at a pole.
     """
-    away = np.abs(ring[:, 1]) <= 90 - AT_POLE_DEG
+    away = ~np.any([np.abs(ring[:, 1] - pole) < AT_POLE_DEG for pole in point_poles or (np.inf,)], axis=0)
     if away.all() or not away.any():
         return ring
     open_ring, away = ring[:-1], away[:-1]

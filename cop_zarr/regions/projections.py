@@ -75,6 +75,9 @@ class Projection:
             raise RegionError(f"crs={self.name!r} ({crs.type_name}) has no x and y on the Earth")
         self._crs = crs
         self.geographic = crs.equals(CRS.from_user_input(product.CRS), ignore_axis_order=True)
+        self.degrees = crs.is_geographic and all(axis.unit_name == "degree" for axis in crs.axis_info[:2])
+        unit_m = crs.axis_info[0].unit_conversion_factor
+        self._metre = 1 / unit_m if crs.is_projected and unit_m > 0.1 else 0.0  # rotated poles have 0.017
         self._transformer = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
 
     def same_as(self, other: Projection) -> bool:
@@ -91,7 +94,9 @@ class Projection:
         """
         lons, lats = self._transformer.transform(xs, ys)
         back_x, back_y = self.xy(lons, lats)
-        tolerance = ROUND_TRIP * max(1.0, float(np.abs(xs).max()), float(np.abs(ys).max()))
+        tolerance = max(
+            self._metre, ROUND_TRIP * max(1.0, float(np.abs(xs).max()), float(np.abs(ys).max()))
+        )
         with np.errstate(invalid="ignore"):  # infinities; they fit nowhere
             gap_x, gap_y = np.abs(back_x - xs), np.abs(back_y - ys)
             if self._circumference:
@@ -159,7 +164,7 @@ class Projection:
         def curve(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return self.lonlat(np.interp(at, ts, xs), np.interp(at, ts, ys))
 
-        traced = curves.trace(curve, ts)
+        traced = curves.trace(curve, ts, tuple(pole for pole, _, _ in self._poles))
         if not curves.turns(traced):
             return traced
         inside = [pole for pole, x, y in self._poles if shapely.Polygon(ring).covers(shapely.Point(x, y))]
@@ -168,6 +173,24 @@ class Projection:
 
 def subtract_holes(shell: np.ndarray, holes: list[np.ndarray]) -> BaseGeometry:
     """Make a polygon of unrolled rings, each of which may lie any number of turns from the others."""
-    outline = shapely.Polygon(shell)
-    turned = [shapely.Polygon(curves.moved(hole, turn)) for hole in holes for turn in (-360, 0, 360)]
+    outline = _whole(shell)
+    west, _, east, _ = outline.bounds
+    turned = [
+        _whole(curves.moved(hole, 360 * turn))
+        for hole in holes
+        for turn in range(
+            int(np.ceil((west - hole[:, 0].max()) / 360)),
+            int(np.floor((east - hole[:, 0].min()) / 360)) + 1,
+        )
+    ]
     return outline.difference(shapely.union_all(turned)) if turned else outline
+
+
+def _whole(ring: np.ndarray) -> BaseGeometry:
+    """A ring's polygon, valid even where PROJ changes its datum shift and the ring jumps by metres."""
+    polygon = shapely.Polygon(ring)
+    return (
+        polygon
+        if polygon.is_valid
+        else shapely.make_valid(polygon, method="structure", keep_collapsed=False)
+    )

@@ -1,0 +1,165 @@
+"""Polygons in degrees over the antimeridian and around the poles.
+
+GeoJSON (RFC 7946) draws straight lines in the plane of longitude and latitude and cuts what crosses the
+antimeridian in two. Data in the wild also goes on past 180, or jumps from 179 to -179 and means the short
+way. All three are taken; a ring that can be read two ways is refused.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from cop_zarr.errors import RegionError
+from cop_zarr.regions import curves
+from cop_zarr.regions.validity import polygons_of, valid
+
+HALF_TURN = 180.0
+TURN = 360.0
+
+ACROSS = (
+    "For the first, go on past 180 (190 instead of -170) or cut the polygon at 180; for the second, give "
+    "the edge a vertex in between, so that no step exceeds 180°; or give a box as its four edges instead "
+    "of as a polygon"
+)
+POLAR = (
+    "For the first, give the edge vertices in between; for the second, draw edges along that pole "
+    "(…, [180, -90], [-180, -90], …)"
+)
+
+
+def unrolled(shape: BaseGeometry, *, repair: bool) -> list[shapely.Polygon]:
+    """Polygons in degrees, without jumps, valid or mended.
+
+    Raises
+    ------
+    RegionError
+        If they leave the globe, are not valid, or can be read two ways.
+    """
+    west, south, east, north = shape.bounds
+    if max(-south, north) > 90:
+        hint = "; are latitude and longitude swapped?" if max(-west, east) <= 90 else ""
+        hint = hint or "; if it is in another CRS, name it (crs=, --crs)"
+        raise RegionError(
+            f"latitudes must lie within -90 … 90; the geometry's go from {south:g} to {north:g}{hint}"
+        )
+    if west < -180 or east > 360:
+        raise RegionError(
+            f"longitudes must lie within -180 … 360; the geometry's go from {west:g} to {east:g}"
+        )
+    parts = polygons_of(shape)
+    if all(
+        np.ptp(ring[:, 0]) <= TURN and not _jumps(ring).any() for part in parts for ring in _rings(part)
+    ):
+        return polygons_of(valid(shape, repair=repair))
+    pieces: list[shapely.Polygon] = []
+    for part in parts:
+        shell, *holes = [
+            _unrolled_ring(ring, counterclockwise=not number) for number, ring in enumerate(_rings(part))
+        ]
+        pieces.append(shapely.Polygon(shell, [_beside(hole, shell) for hole in holes]))
+    return polygons_of(valid(shapely.MultiPolygon(pieces), repair=repair))
+
+
+def _beside(hole: np.ndarray, shell: np.ndarray) -> np.ndarray:
+    """A hole on the same turn as its shell."""
+    middle = (shell[:, 0].min() + shell[:, 0].max() - hole[:, 0].min() - hole[:, 0].max()) / 2
+    return curves.moved(hole, TURN * round(middle / TURN))
+
+
+def _rings(polygon: shapely.Polygon) -> list[np.ndarray]:
+    return [shapely.get_coordinates(ring) for ring in (polygon.exterior, *polygon.interiors)]
+
+
+def _jumps(ring: np.ndarray) -> np.ndarray:
+    return np.abs(np.diff(ring[:, 0])) > HALF_TURN
+
+
+def _unrolled_ring(ring: np.ndarray, *, counterclockwise: bool) -> np.ndarray:
+    """Choose between a ring as it is drawn and the same ring with each edge going the shorter way around.
+
+    Edges that span the whole globe (-180 to 180, as along a pole) are drawn on purpose where the ring as it
+    is makes sense. A ring that jumps and goes around the globe encloses the nearer pole. Otherwise the
+    reading that is valid counts; and if both are, that by shorter ways if it runs as RFC 7946 wants rings
+    to run (outer ones counterclockwise), because the other one then does not.
+    """
+    west, east = ring[:, 0].min(), ring[:, 0].max()
+    if east - west > TURN:
+        raise RegionError(
+            f"a ring goes from longitude {west:g} to {east:g}: more than the 360° of the globe"
+        )
+    jumps = _jumps(ring)
+    if not jumps.any():
+        return ring
+    drawn_valid = shapely.Polygon(ring).is_valid
+    short = np.column_stack([np.unwrap(ring[:, 0], period=TURN), ring[:, 1]])
+    around = curves.turns(short) != 0
+    if drawn_valid and (np.abs(np.diff(ring[:, 0]))[jumps] == TURN).all():
+        if around and np.abs(ring[1:][jumps, 1]).max() < 90:
+            raise _ambiguous(ring, "as it is drawn, or as none, so that the ring encloses a pole", POLAR)
+        return ring
+    if around:
+        return _over_nearer_pole(short)
+    if not drawn_valid or shapely.is_ccw(shapely.LinearRing(short)) == counterclockwise:
+        return short
+    if not shapely.Polygon(short).is_valid:
+        return ring
+    raise _ambiguous(ring, "across the antimeridian, or the long way around the globe", ACROSS)
+
+
+def _over_nearer_pole(ring: np.ndarray) -> np.ndarray:
+    """Close a ring that goes around the globe along the pole of the hemisphere in which it lies."""
+    south, north = ring[:, 1].min(), ring[:, 1].max()
+    if south < 0 < north or south == north == 0:
+        raise RegionError(
+            "a ring goes around the globe on both sides of the equator, or on it, so that the pole it "
+            "encloses cannot be told; draw its edges along that pole (…, [180, -90], [-180, -90], …)"
+        )
+    return curves.over_pole(ring, 90.0 if north > 0 else -90.0)
+
+
+def _ambiguous(ring: np.ndarray, readings: str, advice: str) -> RegionError:
+    first = int(np.argmax(_jumps(ring)))
+    start, end = ring[first : first + 2, 0]
+    return RegionError(
+        f"the edge from longitude {start:g} to {end:g} can be read two ways: {readings}. {advice}"
+    )
+
+
+def framed(parts: list[shapely.Polygon], *, overlaps: bool) -> BaseGeometry:
+    """Put all parts into one frame of at most 360°, that begins after the widest gap between them."""
+    if len(parts) == 1 and -HALF_TURN <= parts[0].bounds[0] <= TURN:
+        return parts[0]
+    spans = np.array([part.bounds for part in parts])[:, [0, 2]]
+    start = _frame_start(spans)
+    shifts = np.floor((spans[:, 0] - start) / TURN + 1e-12) * -TURN
+    framed = [
+        shapely.transform(part, partial(curves.moved, east_deg=shift)) if shift else part
+        for part, shift in zip(parts, shifts, strict=True)
+    ]
+    whole = shapely.union_all(framed) if overlaps or shifts.any() else shapely.MultiPolygon(framed)
+    if whole.bounds[2] - start > TURN + 1e-9:
+        whole = _folded(whole, start)
+    return whole
+
+
+def _frame_start(spans: np.ndarray) -> float:
+    """The west edge, -180 … 180, after the widest gap that spans of longitude leave; -180 if none."""
+    wests = (spans[:, 0] + HALF_TURN) % TURN - HALF_TURN
+    order = np.argsort(wests)
+    wests, easts = wests[order], (wests + np.diff(spans)[:, 0])[order]
+    reached = np.maximum.accumulate(np.concatenate([[easts.max() - TURN], easts[:-1]]))
+    gaps = wests - reached
+    widest = int(np.argmax(gaps))
+    return float(wests[widest]) if gaps[widest] > 0 else -HALF_TURN
+
+
+def _folded(whole: BaseGeometry, start: float) -> BaseGeometry:
+    """What lies beyond a frame of 360° put back into it, a turn to the west."""
+    frame = shapely.box(start, -90, start + TURN, 90)
+    beyond = shapely.transform(shapely.difference(whole, frame), partial(curves.moved, east_deg=-TURN))
+    folded = shapely.union_all([shapely.intersection(whole, frame), beyond])
+    return shapely.MultiPolygon(polygons_of(folded))

@@ -1,0 +1,132 @@
+"""GeoJSON, and what speaks it, taken apart into shapely's polygons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from cop_zarr.errors import RegionError
+
+ACCEPTED = (
+    "a region is a Polygon, a MultiPolygon, or a Feature, FeatureCollection or GeometryCollection of them"
+)
+
+
+def declared_crs(given: object) -> object | None:
+    """The CRS that a geometry names itself: ``.crs`` of geopandas, or the ``crs`` member of old GeoJSON."""
+    own: object | None = getattr(given, "crs", None)
+    member = given.get("crs") if isinstance(given, Mapping) else None
+    if own is not None or member is None:
+        return own
+    try:
+        name: object = member["properties"]["name"]
+    except (KeyError, TypeError):
+        raise RegionError(f"the geometry's crs member is not understood: {member!r}") from None
+    return name
+
+
+def shapes(given: object) -> list[BaseGeometry]:
+    """The polygons of a region: Polygons and MultiPolygons, none empty, all coordinates finite, flat.
+
+    Parameters
+    ----------
+    given : mapping or object with ``__geo_interface__``
+        GeoJSON, or what speaks it: shapely, geopandas, …
+
+    Raises
+    ------
+    RegionError
+        If it is no such thing, holds anything else than polygons, or nothing.
+    """
+    found = list(_shapes(given))
+    if not found:
+        raise RegionError(f"the geometry is empty; {ACCEPTED}")
+    for shape in found:
+        _refuse_infinite(shapely.get_coordinates(shape))
+    return found
+
+
+def _shapes(given: object) -> Iterator[BaseGeometry]:
+    if isinstance(given, BaseGeometry):
+        yield from _members(given)
+        return
+    document = given if isinstance(given, Mapping) else getattr(given, "__geo_interface__", None)
+    if not isinstance(document, Mapping):
+        raise RegionError(f"{ACCEPTED}; got {type(given).__name__}")
+    yield from _from_geojson(document)
+
+
+def _from_geojson(document: Mapping[str, Any]) -> Iterator[BaseGeometry]:
+    features = document.get("features") if document.get("type") == "FeatureCollection" else [document]
+    for feature in _list(features, "features"):
+        if not isinstance(feature, Mapping):
+            raise RegionError(f"a feature must be a mapping; got {type(feature).__name__}")
+        geometry = feature.get("geometry") if feature.get("type") == "Feature" else feature
+        if geometry is None:
+            continue  # RFC 7946, section 3.2: a feature without a place
+        if not isinstance(geometry, Mapping):
+            raise RegionError(f"a feature's geometry must be a mapping; got {type(geometry).__name__}")
+        nested = geometry.get("type") == "GeometryCollection"
+        for member in _list(geometry.get("geometries"), "geometries") if nested else [geometry]:
+            yield from _members(_shape(member))
+
+
+def _list(members: object, what: str) -> list[Any]:
+    if not isinstance(members, list | tuple):
+        raise RegionError(f"the collection's {what} must be a list; got {type(members).__name__}")
+    return list(members)
+
+
+def _shape(geometry: object) -> BaseGeometry:
+    """One GeoJSON polygon; its rings go through NumPy, three times as fast as position by position."""
+    kind = geometry.get("type") if isinstance(geometry, Mapping) else None
+    if not isinstance(geometry, Mapping) or kind not in ("Polygon", "MultiPolygon"):
+        raise RegionError(f"{ACCEPTED}; got a GeoJSON type {kind!r}")
+    coordinates: Any = geometry.get("coordinates")
+    try:
+        polygons = [
+            _polygon([_positions(ring) for ring in rings])
+            for rings in ([coordinates] if kind == "Polygon" else coordinates or [])
+        ]
+    except RegionError:
+        raise
+    except (TypeError, ValueError, LookupError, shapely.errors.ShapelyError) as error:
+        raise RegionError(
+            f"the {kind}'s coordinates must be rings of at least four positions [lon, lat]: {error}"
+        ) from error
+    return polygons[0] if kind == "Polygon" else shapely.MultiPolygon(polygons)
+
+
+def _positions(ring: object) -> np.ndarray:
+    positions = np.asarray(ring)
+    if positions.dtype.kind not in "fiu":
+        raise TypeError(f"got {positions.dtype} values")
+    _refuse_infinite(positions)
+    return positions.astype("f8", copy=False)
+
+
+def _polygon(rings: list[np.ndarray]) -> shapely.Polygon:
+    return shapely.Polygon(rings[0], rings[1:]) if rings else shapely.Polygon()
+
+
+def _members(shape: BaseGeometry) -> Iterator[BaseGeometry]:
+    """The polygons of a shape; empty ones are left out."""
+    if isinstance(shape, shapely.GeometryCollection):
+        for member in shape.geoms:
+            yield from _members(member)
+    elif not isinstance(shape, shapely.Polygon | shapely.MultiPolygon):
+        raise RegionError(f"{ACCEPTED}; got a {shape.geom_type}")
+    elif not shape.is_empty:
+        yield shape
+
+
+def _refuse_infinite(coordinates: np.ndarray) -> None:
+    finite = np.isfinite(coordinates[..., :2]).reshape(len(coordinates), -1).all(axis=1)
+    if not finite.all():
+        index = int(np.argmin(finite))
+        x, y = coordinates[index][:2]
+        raise RegionError(f"vertex {index} of the geometry must have finite coordinates; got ({x}, {y})")

@@ -1,0 +1,351 @@
+"""Boxes of any CRS against dense grids of their points, brought over by pyproj."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from pyproj import CRS, Transformer
+
+from cop_zarr.errors import RegionError
+from cop_zarr.regions import BBox, PointBuffer, footprint
+from cop_zarr.regions.projections import projection
+
+ON_THE_SEAM = "+proj=laea +lat_0=-17 +lon_0=180 +datum=WGS84"
+ROTATED_POLE = (
+    "+proj=ob_tran +o_proj=longlat +o_lon_p=-162 +o_lat_p=39.25 +lon_0=180 +to_meter=0.0174532925199433 "
+    "+ellps=WGS84 +type=crs"
+)
+HIMAWARI = "+proj=geos +h=35785831 +lon_0=140.7 +datum=WGS84"
+MODIS = "+proj=sinu +R=6371007.181 +units=m"
+
+MAPS = {
+    "EPSG:3857": (-25e6, -15e6, 25e6, 15e6),  # beyond the seam on both sides
+    "EPSG:3995": (-4e6, -4e6, 4e6, 4e6),
+    "EPSG:3031": (-4e6, -4e6, 4e6, 4e6),
+    "EPSG:3413": (-4e6, -4e6, 4e6, 4e6),
+    "EPSG:6931": (-9e6, -9e6, 9e6, 9e6),
+    "EPSG:32601": (160e3, 100, 840e3, 9e6),  # the UTM zones on either side of the seam
+    "EPSG:32760": (160e3, 1e6, 840e3, 9.9e6),
+    "EPSG:3035": (2.5e6, 1.5e6, 7e6, 5.5e6),
+    "EPSG:2193": (1e6, 4.7e6, 2.1e6, 6.2e6),
+    "EPSG:3832": (-7e6, -6e6, 7e6, 6e6),
+    "EPSG:27700": (0, 0, 7e5, 1.3e6),
+    "EPSG:2154": (1e5, 6e6, 1.2e6, 7.1e6),
+    "EPSG:6933": (-17.3e6, -7.3e6, 17.3e6, 7.3e6),
+    "EPSG:5070": (-2.5e6, 2e5, 2.3e6, 3.2e6),
+    "EPSG:26717": (1e5, 3e6, 9e5, 7e6),  # NAD27: PROJ chooses its datum shift by place
+    "EPSG:4267": (-170, 10, -50, 80),
+    "EPSG:4269": (-180, -80, 360, 80),
+    "EPSG:4807": (-190, -90, 190, 90),  # grads, from Paris
+    "ESRI:54008": (-9e6, -5e6, 9e6, 5e6),
+    ON_THE_SEAM: (-3e6, -3e6, 3e6, 3e6),
+    ROTATED_POLE: (-60, -60, 60, 60),
+    HIMAWARI: (-3.5e6, -3.5e6, 3.5e6, 3.5e6),
+    MODIS: (-6e6, -6e6, 6e6, 6e6),
+}
+
+
+def random_boxes(area, count, seed):
+    """Boxes of all sizes, from a thousandth of the map to the whole of it."""
+    rng = np.random.default_rng(seed)
+    west, south, east, north = area
+    for _ in range(count):
+        width, height = (10 ** rng.uniform(-3, 0, 2)) * [east - west, north - south]
+        x, y = rng.uniform(west, east - width), rng.uniform(south, north - height)
+        yield float(x), float(y), float(x + width), float(y + height)
+
+
+@cache
+def transformer(source, target):
+    return Transformer.from_crs(source, target, always_xy=True)  # takes 0.1 s where there are many ways
+
+
+def brought_over(xs, ys, crs):
+    lons, lats = transformer(crs, "OGC:CRS84").transform(xs, ys)
+    return np.asarray(lons), np.asarray(lats)
+
+
+def dense(box):
+    """Points all over a box, and more of them along its edges."""
+    minx, miny, maxx, maxy = box
+    xs, ys = np.meshgrid(np.linspace(minx, maxx, 40), np.linspace(miny, maxy, 40))
+    along_x, along_y = np.linspace(minx, maxx, 300), np.linspace(miny, maxy, 300)
+    return (
+        np.concatenate([xs.ravel(), along_x, along_x, np.full(300, minx), np.full(300, maxx)]),
+        np.concatenate([ys.ravel(), np.full(300, miny), np.full(300, maxy), along_y, along_y]),
+    )
+
+
+def poles_inside(box, crs):
+    """Latitudes of the poles that lie in a box, its edges included."""
+    minx, miny, maxx, maxy = box
+    places = {pole: transformer("OGC:CRS84", crs).transform(0, pole) for pole in (-90.0, 90.0)}
+    return [pole for pole, (x, y) in places.items() if minx <= x <= maxx and miny <= y <= maxy]
+
+
+def check(box, crs):
+    """That the box in degrees holds every point of the given one, and no more than it must."""
+    found, case = BBox.from_crs(box, crs=crs).bounds, f"{box} in {crs}"
+    west, south, east, north = found
+    lons, lats = brought_over(*dense(box), crs)
+    poles = poles_inside(box, crs)
+    lons = lons[np.abs(lats) < 90 - 1e-5]  # at a pole they mean nothing
+    lats = np.append(lats, poles)
+    assert -180 <= west < east <= west + 360, case
+    assert south - 1e-6 <= lats.min(), case
+    assert lats.max() <= north + 1e-6, case
+    slack = 0.02 * (north - south) + 1e-9
+    assert lats.min() - south < slack, case
+    assert north - lats.max() < slack, case
+    if east - west < 360:
+        east_of_west = (lons - west + 1e-6) % 360 - 1e-6
+        assert east_of_west.max() <= east - west + 1e-6, case
+        assert east_of_west.min() < 0.02 * (east - west), case
+        assert east_of_west.max() > 0.98 * (east - west), case
+    elif not poles:
+        gaps = np.diff(np.sort(lons % 360), append=360 + (lons % 360).min())
+        assert gaps.max() < 10, case  # every longitude is taken for a reason
+    return found
+
+
+@pytest.mark.parametrize(("crs", "area"), MAPS.items(), ids=[name[:25] for name in MAPS])
+def test_boxes_hold_all_their_points_and_are_tight(crs, area):
+    for box in random_boxes(area, 20, seed=0):
+        check(box, crs)
+
+
+POLAR = {
+    "EPSG:3995": 90,
+    "EPSG:3413": 90,
+    "EPSG:5041": 90,
+    "EPSG:6931": 90,
+    "EPSG:3031": -90,
+    "EPSG:6932": -90,
+}
+"""Both stereographic and equal-area; 5041 has its pole at (2,000,000, 2,000,000)."""
+
+AROUND_THE_POLE = {
+    "within": ((-1e5, -1e5, 2e5, 3e5), 360),
+    "a metre within": ((-1, -1e5, 1e5, 1e5), 360),
+    "a metre within a corner": ((-1, -1, 1e5, 1e5), 360),
+    "on an edge": ((0, -1e5, 2e5, 1e5), 180),
+    "on another edge": ((-1e5, -2e5, 1e5, 0), 180),
+    "on a corner": ((0, 0, 1e5, 1e5), 90),
+    "on the corner of an EASE-Grid cell": ((-25e3, 0, 0, 25e3), 90),
+    "a metre outside": ((1, -1e5, 1e5, 1e5), 180),
+    "a metre outside a corner": ((1, 1, 1e5, 1e5), 90),
+    "a kilometre outside": ((1e3, -1e5, 1e5, 1e5), 180),
+    "a metre around": ((-1, -1, 1, 1), 360),
+}
+
+
+@pytest.mark.parametrize(("box", "width"), AROUND_THE_POLE.values(), ids=AROUND_THE_POLE)
+@pytest.mark.parametrize("crs", POLAR)
+def test_boxes_beside_a_pole(crs, box, width):
+    offset = 2e6 if crs == "EPSG:5041" else 0
+    found = check(tuple(edge + offset for edge in box), crs)
+    assert found.east - found.west == pytest.approx(width, abs=2.5)
+    poleward = found.north if POLAR[crs] > 0 else -found.south
+    assert poleward == pytest.approx(90, abs=0.01)
+    assert (poleward == 90) == (box[0] <= 0 <= box[2] and box[1] <= 0 <= box[3])
+
+
+METRES_PER_DEGREE = 111319.49079327358
+
+
+@pytest.mark.parametrize("halfwidth", [30, 90, 120, 150, 170])
+@pytest.mark.parametrize(("south", "north"), [(-90, 90), (50, 90), (-90, -50)])
+@pytest.mark.parametrize("crs", ["EPSG:4258", "EPSG:4087"])
+def test_boxes_up_to_a_pole_that_the_map_draws_as_a_line(crs, halfwidth, south, north):
+    scale = METRES_PER_DEGREE if crs == "EPSG:4087" else 1
+    box = BBox.from_crs(np.multiply((-halfwidth, south, halfwidth, north), scale), crs=crs)
+    assert tuple(box.bounds) == pytest.approx((-halfwidth, south, halfwidth, north), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("box", "crs"),
+    [
+        ((-20037508.342789244, -1e6, 20037508.342789244, 1e6), "EPSG:3857"),
+        ((0, -1e6, 41e6, 1e6), "EPSG:3857"),
+        ((-17367530.44, -7e6, 17367530.44, 7e6), "EPSG:6933"),
+        ((-180, -90, 180, 90), "EPSG:4258"),
+        ((0, -90, 360, 90), "EPSG:4258"),
+        (
+            (
+                -180 * METRES_PER_DEGREE,
+                -90 * METRES_PER_DEGREE,
+                180 * METRES_PER_DEGREE,
+                90 * METRES_PER_DEGREE,
+            ),
+            4087,
+        ),
+    ],
+)
+def test_boxes_all_the_way_around(box, crs):
+    west, _, east, _ = BBox.from_crs(box, crs=crs).bounds
+    assert (west, east) == (-180, 180)
+
+
+def test_boxes_over_the_seam():
+    assert tuple(BBox.from_crs((19e6, 0, 21e6, 1e6), crs=3857).bounds) == pytest.approx(
+        (170.6799040, 0, 188.6462097, 8.9465739), abs=1e-6
+    )
+    assert BBox.from_crs((-21e6, 0, -19e6, 1e6), crs=3857).bounds.east > 180
+    west, _, east, _ = BBox.from_crs((-1e5, -1e5, 1e5, 1e5), crs=ON_THE_SEAM).bounds
+    assert west < 180 < east
+    assert east - west < 3
+
+
+@pytest.mark.parametrize(
+    "crs", ["EPSG:2193", "epsg:2193", 2193, CRS(2193), CRS(2193).to_wkt(), "urn:ogc:def:crs:EPSG::2193"]
+)
+def test_ways_to_name_a_crs(crs):
+    box = BBox.from_crs((1.5e6, 5e6, 1.6e6, 5.1e6), crs=crs)
+    assert tuple(box.bounds) == pytest.approx((171.7279670, -45.1534772, 173, -44.2463709), abs=1e-6)
+    assert box.footprint.input_crs == "EPSG:2193"
+
+
+@pytest.mark.parametrize(
+    ("box", "crs", "middle"),
+    [
+        ((10, 40, 20, 50), "EPSG:4326", (15, 45)),
+        ((100, 40, 120, 50), 4326, (110, 45)),
+        ((10, 40, 20, 50), "EPSG:4258", (15, 45)),
+        ((4.3e6, 3.1e6, 4.4e6, 3.2e6), "EPSG:3035", (10.3, 51.4)),
+        ((1.5e6, 5e6, 1.6e6, 5.1e6), "EPSG:2193", (172.4, -44.7)),
+    ],
+)
+def test_axes_are_x_then_y_although_the_crs_says_northing_first(box, crs, middle):
+    assert CRS(crs).axis_info[0].direction == "north"
+    found = BBox.from_crs(box, crs=crs).bounds
+    assert ((found.west + found.east) / 2, (found.south + found.north) / 2) == pytest.approx(
+        middle, abs=0.6
+    )
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    point = PointBuffer.from_crs(x, y, 1000, crs=crs)
+    assert (point.lon, point.lat) == pytest.approx(middle, abs=0.6)
+
+
+ORTHO = "+proj=ortho +lat_0=45 +lon_0=10"
+
+
+@pytest.mark.parametrize(
+    ("box", "crs"),
+    [
+        ((-18e6, 8e6, -17e6, 9e6), "ESRI:54008"),
+        ((-18e6, -9e6, 18e6, 9e6), "ESRI:54008"),
+        ((-18e6, 8e6, -17e6, 9e6), "ESRI:54030"),
+        ((-18e6, -9e6, 18e6, 9e6), "ESRI:54030"),
+        ((-18e6, -9e6, 18e6, 9e6), "ESRI:54009"),
+        ((-7e6, -7e6, 7e6, 7e6), ORTHO),
+        ((5e6, 5e6, 6e6, 6e6), ORTHO),
+        ((-12.7e6, -12.7e6, 12.7e6, 12.7e6), "EPSG:6931"),
+        ((-6e6, -6e6, 6e6, 6e6), HIMAWARI),
+        ((0, 0, 1e6, 3e8), "EPSG:3857"),
+    ],
+)
+def test_boxes_off_the_map_are_refused(box, crs):
+    with pytest.raises(RegionError, match=r"lies off the map of .*; a region must lie on it as a whole"):
+        BBox.from_crs(box, crs=crs)
+
+
+def test_boxes_well_inside_such_maps_are_not():
+    check((-3e6, -3e6, 3e6, 3e6), ORTHO)
+    check((-5e6, -8e6, 5e6, 8e6), "ESRI:54030")
+
+
+def test_points_off_the_map_are_refused():
+    with pytest.raises(RegionError, match="x = -18000000, y = 9000000 lies off the map of ESRI:54008"):
+        PointBuffer.from_crs(-18e6, 9e6, 1000, crs="ESRI:54008")
+
+
+@pytest.mark.parametrize(
+    ("crs", "message"),
+    [
+        ("EPSG:9999999", "crs='EPSG:9999999'; give an authority code such as"),
+        ("nonsense", "crs='nonsense'; give an authority code such as"),
+        ("", "crs=''"),
+        (3.5, "crs=3.5"),
+        (None, "crs=None"),
+        ({}, "crs={}"),
+        (object(), "crs=<object"),
+        ("EPSG:4978", r"'EPSG:4978' \(Geocentric CRS\) has no x and y on the Earth"),
+        ("EPSG:5773", r"'EPSG:5773' \(Vertical CRS\) has no x and y on the Earth"),
+        ("IAU_2015:30100", "same celestial body"),
+        ("+proj=longlat +a=1737400 +b=1737400", "same celestial body"),
+    ],
+)
+def test_what_is_no_crs_of_the_earth(crs, message):
+    for refused in (
+        lambda: projection(crs),
+        lambda: BBox.from_crs((0, 0, 1, 1), crs=crs),
+        lambda: PointBuffer.from_crs(0, 0, 1000, crs=crs),
+    ):
+        with pytest.raises(RegionError, match=message):
+            refused()
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        (
+            (1, 1, 0, 2),
+            r"minx must be less than maxx and miny less than maxy, .*\(1.0, 1.0, 0.0, 2.0\) in EPSG:3857",
+        ),
+        ((0, 1, 1, 0), "miny less than maxy"),
+        ((0, 0, 0, 1), "minx must be less than maxx"),
+        ((0, 0, 1, 0), "miny less than maxy"),
+        ((0, 0, np.nan, 1), "the box's maxx must be a finite number; got nan"),
+        ((-np.inf, 0, 1, 1), "the box's minx must be a finite number; got -inf"),
+        ((0, "0", 1, 1), "the box's miny must be a number"),
+        ((0, 0, 1), "got 3 values"),
+        ("0 0 1 1", "got str"),
+        (None, "got NoneType"),
+    ],
+)
+def test_boxes_that_are_none(box, message):
+    with pytest.raises(RegionError, match=message):
+        BBox.from_crs(box, crs=3857)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ((np.nan, 0, 5), "the point's x must be a finite number"),
+        ((0, np.inf, 5), "the point's y must be a finite number"),
+        ((0, "0", 5), "the point's y must be a number"),
+        ((0, 0, -1), "buffer_m must be at least"),
+    ],
+)
+def test_points_that_are_none(numbers, message):
+    with pytest.raises(RegionError, match=message):
+        PointBuffer.from_crs(*numbers, crs=3857)
+
+
+@pytest.mark.parametrize(("crs", "area"), MAPS.items(), ids=[name[:25] for name in MAPS])
+def test_points_are_where_pyproj_puts_them(crs, area):
+    rng = np.random.default_rng(1)
+    for x, y in rng.uniform(area[:2], area[2:], (10, 2)):
+        lon, lat = brought_over(x, y, crs)
+        point = PointBuffer.from_crs(x, y, 30_000, crs=crs)
+        assert (point.lon, point.lat, point.buffer_m) == (lon, lat, 30_000)
+        assert PointBuffer.from_crs(x, y, 30_000, crs=crs, shape="circle").footprint.geometry is not None
+
+
+def test_degrees_stay_as_they_are():
+    assert BBox.from_crs((170, -20, -170, -10), crs="EPSG:4326").bounds == (170, -20, 190, -10)
+    assert BBox.from_crs((350, -20, 10, -10), crs="OGC:CRS84").bounds == (350, -20, 370, -10)
+    assert PointBuffer.from_crs(350, 10, 5, crs=4326) == PointBuffer(350, 10, 5)
+
+
+def test_what_was_given_is_on_record():
+    box = (1.5e6, 5e6, 1.6e6, 5.1e6)
+    for found in (footprint(box, crs=2193), BBox.from_crs(box, crs=2193).footprint):
+        assert found.input_crs == "EPSG:2193"
+        assert found.roi["given"] == {"coordinates": list(box), "crs": "EPSG:2193"}
+        assert found.roi["type"] == "BBox"
+    point = PointBuffer.from_crs(5e5, 0, 30_000, crs="EPSG:32633", shape="circle").footprint
+    assert point.roi["given"] == {"coordinates": [5e5, 0], "crs": "EPSG:32633"}
+    assert point.input_crs == "EPSG:32633"
+    assert "given" not in BBox(0, 0, 1, 1).footprint.roi
+    assert BBox.from_crs((0, 0, 1, 1), crs=4326) == BBox(0, 0, 1, 1)
