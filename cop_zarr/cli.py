@@ -294,9 +294,12 @@ def _roi(
         raise click.UsageError("--buffer M and --shape go with --point LON LAT")
     if geojson is not None:
         try:
-            return json.load(geojson), crs
+            document = json.load(geojson)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{geojson.name} is not JSON: {error}") from error
+        if not isinstance(document, dict):
+            raise InputError(f"{geojson.name} holds no GeoJSON object, but a {type(document).__name__}")
+        return document, crs
     if bbox is not None:
         return cop_zarr.BBox(*bbox) if crs is None else cop_zarr.BBox.from_crs(bbox, crs=crs), None
     if point is None or buffer is None:

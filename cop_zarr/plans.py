@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, get_args
 
 import numpy as np
@@ -53,6 +54,8 @@ class Options:
         _one_of("weights", self.weights, ("auto", None, "coverage", "area"))
         _one_of("empty", self.empty, get_args(Empty))
         _one_of("subpixel", self.subpixel, get_args(Subpixel))
+        if not isinstance(self.max_bytes, Real) or not self.max_bytes >= 0:
+            raise InputError(f"max_bytes must be a number of bytes; got {self.max_bytes!r}")
         self._refuse_meaningless()
 
     def _refuse_meaningless(self) -> None:

@@ -33,6 +33,7 @@ class Sum:
         self._sum = np.zeros(bands, "f8")
         self._weight = 0.0
 
+    @np.errstate(invalid="ignore", over="ignore")  # infinities are values: opposite ones make NaN
     def add(self, cells: np.ndarray, weights: np.ndarray | None = None) -> None:
         """Take cells."""
         self._sum += _total(cells, weights)
@@ -67,12 +68,14 @@ class Deviation:
         self._mean = np.zeros(bands, "f8")
         self._squares = np.zeros(bands, "f8")
 
+    @np.errstate(invalid="ignore", over="ignore")
     def add(self, cells: np.ndarray, weights: np.ndarray | None = None) -> None:
         """Take cells."""
         weight = _weight(cells, weights)
         mean = _total(cells, weights) / weight
         self._merge(weight, mean, _total((cells - mean) ** 2, weights))
 
+    @np.errstate(invalid="ignore", over="ignore")
     def add_empty(self, weight: float) -> None:
         """Take cells that are 0."""
         if weight:

@@ -131,6 +131,8 @@ def _by_chunk(reader: ChunkReader, cells: Cells) -> Iterator[tuple[np.ndarray | 
     """Chunk after chunk, each with the points that have one of their corners in it."""
     size, corners = reader.layout.chunk_cells, len(cells.weights)
     corner, point = np.nonzero(cells.weights)
+    if not point.size:
+        return
     chunk_cols = reader.layout.chunk_grid[1]
     chunk = cells.rows[corner, point] // size * chunk_cols + cells.cols[corner, point] // size
     group = chunk * corners + corner

@@ -66,6 +66,8 @@ class Projection:
         ``EPSG:3857``, or what else PROJ calls it.
     geographic : bool
         Whether it is the product's own CRS, so that coordinates need no conversion.
+    degrees : bool
+        Whether its coordinates are degrees, which may jump at the antimeridian.
     """
 
     def __init__(self, crs: CRS) -> None:
