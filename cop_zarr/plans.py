@@ -191,7 +191,9 @@ def _nearest(grid: Grid, footprint: Footprint) -> Window:
     lon, lat = footprint.centre
     row, col = (int(index[0]) for index in grid.cells_at(np.array([lon]), np.array([lat])))
     if row < 0:
-        raise grid.outside(footprint.bounds)
+        raise RegionError(
+            f"the region's centre {footprint.centre} is not in the store ({grid}); take subpixel='touch'"
+        )
     return Window(row, row + 1, col, col + 1)
 
 

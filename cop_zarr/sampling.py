@@ -160,7 +160,9 @@ def _around(grid: Grid, lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, n
 
 def _numbers(values: ArrayLike, name: str) -> np.ndarray:
     try:
-        array = np.asarray(values)
+        array = (
+            np.ma.filled(np.ma.asarray(values, "f8"), np.nan) if np.ma.isMA(values) else np.asarray(values)
+        )
     except ValueError as error:
         raise RegionError(f"{name} must be numbers of degrees: {error}") from error
     if array.dtype.kind not in "fiu":

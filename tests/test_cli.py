@@ -1,6 +1,7 @@
 """The command line as a user meets it: what it prints where, and how it ends."""
 
 import csv
+import itertools
 import json
 import os
 import re
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 from click.testing import CliRunner
+from pyproj import Transformer
 
 import cop_zarr
 from cop_zarr import synthetic, tour
@@ -45,8 +48,8 @@ def run(place, tmp_path, monkeypatch):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("RS_EMBED_COP_DIR", str(tmp_path))
 
-    def invoke(*arguments):
-        result = CliRunner().invoke(main, list(map(str, arguments)))
+    def invoke(*arguments, stdin=None):
+        result = CliRunner().invoke(main, list(map(str, arguments)), input=stdin)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result
@@ -99,8 +102,178 @@ def test_query_options(run, data):
     assert json.loads(result.stdout)["data"] == data.tolist()
     result = run("query", "a.zarr", "--point", 22, 38, "--buffer", 60_000)
     assert json.loads(result.stdout)["meta"]["roi"] == {
-        "type": "PointBuffer", "lon": 22, "lat": 38, "buffer_m": 60_000
+        "type": "PointBuffer", "lon": 22, "lat": 38, "buffer_m": 60_000, "shape": "box"
     }  # fmt: skip
+
+
+TRIANGLE = [[20.1, 38.05], [21.9, 38.4], [20.9, 39.95], [20.1, 38.05]]
+POLYGON = {"type": "Polygon", "coordinates": [TRIANGLE]}
+FEATURE = {"type": "Feature", "properties": None, "geometry": POLYGON}
+
+
+@pytest.fixture
+def parts():
+    """How much of each cell of BOX lies in TRIANGLE, by shapely."""
+    west, north = 19.875 + 0.25 * np.arange(9), 40.125 - 0.25 * np.arange(9)[:, None]
+    cells = shapely.box(west, north - 0.25, west + 0.25, north)
+    return shapely.area(shapely.intersection(cells, shapely.Polygon(TRIANGLE))) * 16
+
+
+@pytest.mark.parametrize(
+    "document",
+    [POLYGON, FEATURE, {"type": "FeatureCollection", "features": [FEATURE]}],
+    ids=lambda d: d["type"],
+)
+def test_query_of_a_geojson_file(run, data, parts, document):
+    Path("region.geojson").write_text(json.dumps(document))
+    expected = (data * parts).sum(axis=(1, 2)) / parts.sum()
+    for name, stdin in (("region.geojson", None), ("-", json.dumps(document))):
+        result = run("query", "a.zarr", "--geojson", name, stdin=stdin)
+        assert (result.exit_code, result.stderr) == (0, "")
+        answer = json.loads(result.stdout)
+        assert answer["data"] == pytest.approx(expected, rel=1e-6)
+        assert answer["meta"]["weights"] == "coverage"
+        assert answer["meta"]["roi"]["type"] == "Polygon"
+        assert answer["meta"]["total_cells"] == (parts > 0).sum()
+
+
+WORDS = [
+    *itertools.product(["mean", "sum", "std"], ["auto", "none", "coverage"], ["include", "skip"]),
+    *itertools.product(["min", "max"], ["auto", "none"], ["include", "skip"]),
+]
+
+
+@pytest.mark.parametrize("words", WORDS, ids="-".join)
+def test_query_words(run, data, parts, words):
+    pooling, weights, empty = words
+    options = ("--pooling", pooling, "--weights", weights, "--empty", empty)
+    answer = json.loads(
+        run("query", "a.zarr", "--geojson", "-", *options, stdin=json.dumps(POLYGON)).stdout
+    )
+    weighed = None if weights == "none" or pooling in {"min", "max"} else "coverage"
+    counts = parts if weighed else parts > 0
+    if empty == "skip":
+        counts = counts * data.any(axis=0)
+    cells, counts = data[:, counts > 0].astype("f8"), counts[counts > 0]
+    mean = np.average(cells, axis=1, weights=counts)
+    expected = {
+        "mean": mean,
+        "sum": cells @ counts,
+        "std": np.sqrt(np.average((cells - mean[:, None]) ** 2, axis=1, weights=counts)),
+        "min": cells.min(axis=1),
+        "max": cells.max(axis=1),
+    }[pooling]
+    assert answer["data"] == pytest.approx(expected, rel=1e-6)
+    asked = {name: answer["meta"][name] for name in ("pooling", "weights", "empty")}
+    assert asked == {"pooling": pooling, "weights": weighed, "empty": empty}
+
+
+def test_query_weighs_by_area(run, data):
+    """Rows of a box, by the sines of their edges: within the flattening, 1/298."""
+    answer = json.loads(run("query", "a.zarr", "--bbox", *BOX, "--weights", "area").stdout)
+    edges = np.clip(40.125 - 0.25 * np.arange(10), 38, 40)
+    rows = -np.diff(np.sin(np.radians(edges)))
+    cols = np.diff(np.clip(19.875 + 0.25 * np.arange(10), 20, 22))
+    expected = np.einsum("brc,r,c->b", data, rows / rows.sum(), cols / cols.sum())
+    assert answer["data"] == pytest.approx(expected, rel=1e-4)
+    plain = json.loads(run("query", "a.zarr", "--bbox", *BOX, "--weights", "none").stdout)
+    assert plain["data"] != pytest.approx(expected, rel=1e-3)
+    assert answer["meta"]["weights"] == "area"
+
+
+def test_query_of_less_than_a_cell(run, data):
+    """Beside the corner of four cells: by one cell, by all four, and between their centres."""
+    cells = data[:, 4:6, 4:6].astype("f8")
+    expected = {
+        "touch": cells.mean(axis=(1, 2)),
+        "nearest": cells[:, 0, 0],
+        "bilinear": cells[:, 0, 0] * 0.36
+        + cells[:, 0, 1] * 0.24
+        + cells[:, 1, 0] * 0.24
+        + cells[:, 1, 1] * 0.16,
+    }
+    assert len(np.unique(list(expected.values()), axis=0)) == 3
+    for rule, vector in expected.items():
+        result = run("query", "a.zarr", "--bbox", 21.05, 38.85, 21.15, 38.95, "--subpixel", rule)
+        answer = json.loads(result.stdout)
+        assert answer["data"] == pytest.approx(vector, rel=1e-6), rule
+        assert answer["meta"]["subpixel"] == rule
+
+
+def in_crs(crs, points):
+    return np.column_stack(
+        Transformer.from_crs("OGC:CRS84", crs, always_xy=True).transform(*np.transpose(points))
+    )
+
+
+def test_query_in_another_crs(run, parts):
+    """Mercator keeps a box a box; a UTM point is where pyproj says; a polygon's vertices are converted."""
+    corners = in_crs("EPSG:3857", [[20, 38], [22, 40]]).ravel().tolist()
+    answer = json.loads(run("query", "a.zarr", "--bbox", *corners, "--crs", "EPSG:3857").stdout)
+    assert answer["meta"]["bbox_4326"] == pytest.approx([20, 38, 22, 40], abs=1e-9)
+    assert answer["meta"]["roi"]["given"] == {"coordinates": corners, "crs": "EPSG:3857"}
+    assert answer["meta"]["total_cells"] == 81
+    x, y = in_crs("EPSG:32634", [[21.5, 38.5]])[0]
+    options = ("--buffer", 30_000, "--shape", "circle", "--crs", "EPSG:32634")
+    answer = json.loads(run("query", "a.zarr", "--point", x, y, *options).stdout)
+    roi = answer["meta"]["roi"]
+    assert (roi["lon"], roi["lat"]) == pytest.approx((21.5, 38.5), abs=1e-9)
+    assert (roi["shape"], roi["buffer_m"], answer["meta"]["weights"]) == ("circle", 30_000, "coverage")
+    assert answer["meta"]["input_crs"] == roi["given"]["crs"] == "EPSG:32634"
+    document = {"type": "Polygon", "coordinates": [in_crs("EPSG:3857", TRIANGLE).tolist()]}
+    options = ("--geojson", "-", "--crs", "EPSG:3857", "--output", "grid", "--to", "a.npz")
+    assert run("query", "a.zarr", *options, stdin=json.dumps(document)).exit_code == 0
+    with np.load("a.npz") as file:
+        np.testing.assert_allclose(file["weights"], parts[: len(file["weights"])], atol=2e-2)  # edges curve
+        assert json.loads(str(file["meta"]))["input_crs"] == "EPSG:3857"
+
+
+def test_query_repairs_when_told_to(run, data):
+    """A bow tie: two triangles that meet in its middle, (21, 39)."""
+    bow = {"type": "Polygon", "coordinates": [[[20, 38], [22, 40], [22, 38], [20, 40], [20, 38]]]}
+    command = ("query", "a.zarr", "--geojson", "-", "--weights", "none")
+    assert failed(run(*command, stdin=json.dumps(bow)), 2, r"Self-intersection\[21 39\]; .*--repair")
+    result = run(*command, "--repair", stdin=json.dumps(bow))
+    row, col = np.abs(np.indices((9, 9)) - 4)
+    answer = json.loads(result.stdout)
+    assert answer["data"] == pytest.approx(data[:, row <= col].mean(axis=1, dtype="f8"), rel=1e-6)
+    assert answer["meta"]["total_cells"] == (row <= col).sum()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "<stdin> is not JSON"),
+        ("{", "<stdin> is not JSON"),
+        ("[" * 100_000, "<stdin> is not JSON"),
+        (b"\xff\xfe", "<stdin> is not JSON"),
+        ("null", "GeoJSON"),
+        ("7", "GeoJSON"),
+        ("[20, 38, 22, 40]", "GeoJSON"),
+        ("{}", "got a GeoJSON type None"),
+        ('{"type": "Point", "coordinates": [20, 38]}', "got a GeoJSON type 'Point'"),
+        ('{"type": "Polygon", "coordinates": []}', "the geometry is empty"),
+        ('{"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}', "at least four positions"),
+        ('{"type": "Polygon", "coordinates": [[[0, 0], [1, NaN], [1, 1], [0, 0]]]}', "finite coordinates"),
+        (json.dumps(POLYGON).replace("[20.1, 38.05]", "[20.1, 138.05]"), "latitudes must lie within"),
+        (json.dumps(POLYGON).replace("20.", "120.").replace("21.", "121."), "lies outside the store"),
+    ],
+)  # fmt: skip
+def test_query_refuses_what_is_no_region(run, text, message):
+    assert failed(run("query", "a.zarr", "--geojson", "-", stdin=text), 2, message)
+
+
+def test_query_of_a_file_that_is_absent_or_one_too_many(run):
+    assert failed(run("query", "a.zarr", "--geojson", "no.json"), 2, "'no.json': No such file")
+    Path("a.json").write_text(json.dumps(POLYGON))
+    assert failed(run("query", "a.zarr", "--geojson", "a.json", "--bbox", *BOX), 2, "name one region")
+    command = ("query", "a.zarr", "--geojson", "a.json")
+    assert failed(run(*command, "--point", 1, 2, "--buffer", 3), 2, "name one region")
+    assert failed(run(*command, "--buffer", 3), 2, "go with --point LON LAT")
+    assert failed(run("query", "no.zarr", "--geojson", "a.json"), 1, "there is no store at no.zarr")
+    assert failed(run(*command, "--crs", "x"), 2, "crs='x'")
+    damage()
+    assert failed(run(*command), 1, "is damaged: it has .*cop-zarr verify")
 
 
 def test_negative_numbers_are_no_options(run, store_path):
@@ -137,7 +310,7 @@ def test_query_to_files(run, data, output):
     if output == "pooled":
         np.testing.assert_allclose(np.array(rows[0], "f4"), expected, rtol=1e-6)
     else:
-        values = np.array([row[3:] for row in rows], "f4").reshape(9, 9, 4)
+        values = np.array([row[4:] for row in rows], "f4").reshape(9, 9, 4)
         np.testing.assert_array_equal(values.transpose(2, 0, 1), expected)
         assert [rows[0][:2], rows[-1][:2]] == [["40.0", "20.0"], ["38.0", "22.0"]]
 
@@ -158,7 +331,7 @@ def test_output_is_looked_at_before_the_store(run):
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        ((), 2, "name one region: --bbox W S E N, or --point LON LAT --buffer M"),
+        ((), 2, "name one region: --bbox W S E N, --point LON LAT --buffer M, or --geojson FILE"),
         (("--bbox", 1, 2, 3), 2, "'--bbox' requires 4 arguments"),
         (("--bbox", "a", 2, 3, 4), 2, "'a' is not a valid float"),
         (("--bbox", "nan", 2, 3, 4), 2, "minlon must be a finite number"),
@@ -167,10 +340,35 @@ def test_output_is_looked_at_before_the_store(run):
         (("--bbox", 20, 38, 20.1, 40), 2, "less than one cell of 0.25°"),
         (("--bbox", 100, 38, 102, 40), 2, "lies outside the store, which covers lon 19.875"),
         (("--bbox", *BOX, "--point", 1, 2, "--buffer", 3), 2, "name one region"),
-        (("--point", 1, 2), 2, "--point LON LAT and --buffer M go together"),
+        (("--point", 1, 2), 2, "goes with --buffer M; for the cell at a point: --buffer 1 --subpixel near"),
         (("--buffer", 5), 2, "name one region"),
-        (("--bbox", *BOX, "--buffer", 5), 2, "go together"),
-        (("--point", 20, 38, "--buffer", -5), 2, "buffer_m must be more than 0 m"),
+        (("--bbox", *BOX, "--buffer", 5), 2, "--buffer M and --shape go with --point LON LAT"),
+        (("--bbox", *BOX, "--shape", "circle"), 2, "--buffer M and --shape go with --point LON LAT"),
+        (("--point", 20, 38, "--buffer", 5, "--shape", "disc"), 2, "'disc' is not one of 'box', 'circle'"),
+        (("--bbox", *BOX, "--repair"), 2, "--repair goes with --geojson FILE"),
+        (
+            ("--bbox", *BOX, "--crs", "EPSG:0"),
+            2,
+            "PROJ makes no coordinate reference system of crs='EPSG:0'",
+        ),
+        (("--bbox", *BOX, "--crs", ""), 2, "PROJ makes no coordinate reference system of crs=''"),
+        (("--bbox", *BOX, "--crs", "EPSG:5773"), 2, "has no x and y on the Earth"),
+        (("--bbox", 0, 0, 1e9, 1e9, "--crs", "EPSG:3857"), 2, "lies off the map of EPSG:3857"),
+        (("--point", 1e9, 0, "--buffer", 9e4, "--crs", "EPSG:32634"), 2, "off the map of EPSG:32634"),
+        (
+            ("--bbox", *BOX, "--weights", "None"),
+            2,
+            "'None' is not one of 'auto', 'none', 'coverage', 'area'",
+        ),
+        (("--bbox", *BOX, "--weights", "area", "--pooling", "max"), 2, "pooling='max' knows no weights"),
+        (("--bbox", *BOX, "--output", "grid", "--empty", "skip"), 2, "empty='skip' is a rule for pooling"),
+        (("--bbox", *BOX, "--subpixel", "bilinear", "--pooling", "sum"), 2, "take pooling='mean', or sub"),
+        (
+            ("--bbox", 20, 38, 20.1, 40, "--subpixel", "raise"),
+            2,
+            "'touch' pools .* 'nearest' .* 'bilinear'",
+        ),
+        (("--point", 20, 38, "--buffer", -5), 2, "buffer_m must be at least .*; got -5 m"),
         (("--bbox", *BOX, "--year", 2020), 2, "2021 and no other; got year=2020"),
         (("--bbox", *BOX, "--pooling", "median"), 2, "'median' is not one of"),
         (("--bbox", *BOX, "--output", "table"), 2, "'table' is not one of"),
@@ -440,7 +638,17 @@ LOADED = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=s
         ),
         (
             ["query", "a.zarr", "--bbox", *BOX],
-            {"zarr", "tifffile", "imagecodecs", "pyproj", "fsspec", "tqdm", "rasterio", "xarray"},
+            {
+                "zarr",
+                "tifffile",
+                "imagecodecs",
+                "pyproj",
+                "shapely",
+                "exactextract",
+                "fsspec",
+                "tqdm",
+                "xarray",
+            },
         ),
     ],
     ids=["help", "help of query", "query"],

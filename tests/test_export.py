@@ -15,12 +15,16 @@ from tests import factory
 BOX = (179.25, -1, -179.5, 1.5)
 """Over the antimeridian, with cells that have data and cells that have none."""
 
+TRIANGLE = {"type": "Polygon", "coordinates": [[[179.25, -1], [180.5, -1], [180, 1.5], [179.25, -1]]]}
+"""In that box: cells that lie wholly, partly and not at all in the region."""
+
 KINDS = [".json", ".npy", ".npz", ".csv"]
 
 
 @pytest.fixture(params=["pooled", "grid"])
 def embedding(store, request):
-    answer = store.query(BOX, output=request.param)
+    answer = store.query(TRIANGLE, output=request.param)
+    assert 0 < (answer.weights > 0).sum() < answer.weights.size
     assert 0 < answer.valid.sum() < answer.valid.size
     return answer
 
@@ -50,6 +54,7 @@ def test_npz_is_everything(embedding, tmp_path):
     with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
         np.testing.assert_array_equal(file["data"], embedding.data, strict=True)
         np.testing.assert_array_equal(file["valid"], embedding.valid, strict=True)
+        np.testing.assert_array_equal(file["weights"], embedding.weights, strict=True)
         assert json.loads(str(file["meta"])) == embedding.meta
         np.testing.assert_array_equal(file["latitude"], 1.5 - 0.25 * np.arange(11))
         np.testing.assert_array_equal(file["longitude"], 179.25 + 0.25 * np.arange(6))
@@ -72,16 +77,17 @@ def test_csv_of_a_vector(store, tmp_path):
 
 
 def test_csv_of_a_grid(store, globe, tmp_path):
-    """Each cell's row, against the lattice and the source by themselves."""
-    answer = store.query(BOX, output="grid")
+    """Each cell's row, against the lattice and the source by themselves; weights stand as they are."""
+    answer = store.query(TRIANGLE, output="grid")
     export.save(answer, tmp_path / "a.csv")
     header, *rows = rows_of(tmp_path / "a.csv")
-    assert header == ["latitude", "longitude", "valid", *(f"e{band}" for band in range(16))]
+    assert header == ["latitude", "longitude", "valid", "weight", *(f"e{band}" for band in range(16))]
     assert len(rows) == answer.valid.size
-    for lat, lon, valid, *values in rows:
+    for (lat, lon, valid, weight, *values), expected in zip(rows, answer.weights.flat, strict=True):
         row, col = round((90 - float(lat)) / 0.25), round((float(lon) + 180) / 0.25) % 1440
         cell = globe[:, row, col]
         assert valid == str(int(cell.any()))
+        assert np.float32(weight) == expected
         np.testing.assert_array_equal(np.array(values, "f4"), cell)
 
 
@@ -96,7 +102,7 @@ def test_what_is_no_number(with_nan, tmp_path):
     assert corner[:2] == [None, None], "JSON has no NaN and no infinity"
     np.testing.assert_array_equal(np.array(corner[2:], "f4"), with_nan.data[2:, 0, 0])
     first_cell = rows_of(tmp_path / "x.csv")[1]
-    np.testing.assert_array_equal(np.array(first_cell[3:], "f4"), with_nan.data[:, 0, 0])
+    np.testing.assert_array_equal(np.array(first_cell[4:], "f4"), with_nan.data[:, 0, 0])
 
 
 @pytest.mark.parametrize("kind", KINDS)

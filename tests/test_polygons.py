@@ -776,3 +776,14 @@ def test_what_is_refused(given, message):
 def test_out_of_range(given, message):
     with pytest.raises(RegionError, match=message):
         footprint(given)
+
+
+def test_ring_around_a_pole_that_might_as_well_be_drawn_is_refused():
+    """Its third edge is 240° long as drawn, 120° by the shorter way."""
+    with pytest.raises(RegionError, match=r"from longitude 90 to -150 .* so that the ring encloses a pole"):
+        footprint(polygon([[-150, 80], [-30, 75], [90, 80], [-150, 80]]))
+
+
+def test_ring_that_crosses_itself_by_shorter_ways_is_taken_as_drawn():
+    ring = [[-180, 83], [-100, 85], [-20, 84.5], [72, 86], [-180, 89], [-180, 83]]
+    assert same(footprint(polygon(ring)).geometry, shapely.Polygon(ring))

@@ -1,12 +1,16 @@
 """Answers against the source's own values, which the package has no part in."""
 
+import hashlib
 import json
 import math
 import tracemalloc
 from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import shapely
 
 import cop_zarr
 from cop_zarr import product
@@ -19,7 +23,7 @@ from cop_zarr.errors import (
     YearError,
 )
 from cop_zarr.grid import TOUCH_TOLERANCE
-from cop_zarr.queries import MAX_BYTES
+from cop_zarr.plans import MAX_BYTES
 from cop_zarr.storage import LocalFolder
 from tests import factory
 from tests.folders import WatchedFolder, open_in
@@ -173,7 +177,7 @@ def test_point_asks_for_the_box_around_its_circle(store, globe):
     answer = store.query(point, output="grid")
     np.testing.assert_array_equal(answer.data, expected_cells(globe, (west, south, east, north)))
     assert answer.meta["roi"] == {
-        "type": "PointBuffer", "lon": 179.95, "lat": -17, "buffer_m": 60_000
+        "type": "PointBuffer", "lon": 179.95, "lat": -17, "buffer_m": 60_000, "shape": "box"
     }  # fmt: skip
     assert answer.meta["bbox_4326"] == [west, south, east, north]
 
@@ -226,7 +230,7 @@ def test_minus_zero_is_no_data_and_nan_is(odd):
     assert valid[10, 10]
 
 
-@pytest.mark.parametrize("pooling", ["mean", "max"])
+@pytest.mark.parametrize("pooling", ["mean", "max", "min", "std", "sum"])
 def test_nan_reaches_the_bands_it_is_in(odd, pooling):
     store, _ = odd
     one_band = store.query(box_of((200, 208), (800, 808)), pooling=pooling).data
@@ -243,6 +247,30 @@ def test_infinity_and_denormals_are_values(odd):
     cells = values[:, 11:17, :22].reshape(4, -1)
     np.testing.assert_allclose(store.query(box).data, cells.mean(axis=1, dtype="f8"), rtol=1e-6)
     np.testing.assert_array_equal(store.query(box, pooling="max").data, cells.max(axis=1))
+
+
+@pytest.mark.parametrize("weights", [None, "coverage", "area"])
+@pytest.mark.parametrize("pooling", ["mean", "sum", "std", "max", "min"])
+def test_nan_beside_a_region_does_not_reach_it(odd, pooling, weights):
+    """An L around cell (10, 10), which is NaN in every band and in the window of the L."""
+    store, values = odd
+    if pooling in {"max", "min"} and weights:
+        return
+    whole, hole = (
+        shapely.box(*box_of(*cells)) for cells in (((208, 212), (808, 812)), ((210, 211), (810, 811)))
+    )
+    answer = store.query(whole - hole, pooling=pooling, weights=weights)
+    assert answer.valid[2, 2]
+    assert answer.weights[2, 2] == 0
+    assert np.isfinite(answer.data).all()
+    beside = np.ones((4, 4), "?")
+    beside[2, 2] = False
+    cells = values[:, 8:12, 8:12][:, beside].astype("f8")
+    expected = {"mean": cells.mean(axis=1), "sum": cells.sum(axis=1), "std": cells.std(axis=1)}
+    if pooling in expected and weights != "area":
+        np.testing.assert_allclose(answer.data, expected[pooling], rtol=1e-6)
+    sliver = shapely.box(*box_of((208, 212), (808, 812))) - shapely.buffer(hole, -0.01)
+    assert np.isnan(store.query(sliver, pooling=pooling, weights=weights).data).all()
 
 
 def test_empty_cells_count_as_zeros_in_the_maximum_of_negative_values(odd):
@@ -317,6 +345,7 @@ def watched(store_path):
 
 
 LAND = (10, 40, 12, 42)
+BOW_TIE = shapely.Polygon([(10, 40), (12, 42), (12, 40), (10, 42)])
 
 
 @pytest.mark.parametrize(
@@ -327,10 +356,15 @@ LAND = (10, 40, 12, 42)
         (LAND, {"year": None}, YearError, "got year=None"),
         (LAND, {"year": True}, YearError, "got year=True"),
         (LAND, {"year": 2021.5}, YearError, "got year=2021.5"),
-        (LAND, {"output": "table"}, InputError, "'pooled' or 'grid'; got 'table'"),
+        (LAND, {"output": "table"}, InputError, "'pooled', 'grid'; got 'table'"),
         (LAND, {"output": None}, InputError, "got None"),
         (LAND, {"output": ["grid"]}, InputError, r"got \['grid'\]"),
-        (LAND, {"pooling": "median"}, InputError, "one of 'mean', 'max'; got 'median'"),
+        (
+            LAND,
+            {"pooling": "median"},
+            InputError,
+            "one of 'mean', 'max', 'min', 'std', 'sum'; got 'median'",
+        ),
         (LAND, {"pooling": "Mean"}, InputError, "got 'Mean'"),
         (LAND, {"pooling": None}, InputError, "got None"),
         (LAND, {"pooling": ["mean"]}, InputError, r"got \['mean'\]"),
@@ -339,10 +373,29 @@ LAND = (10, 40, 12, 42)
         ((10, 40, 12, 40.1), {}, SubcellError, "2° wide and 0.1° high"),
         ((179.95, 40, -179.95, 42), {}, SubcellError, "0.1° wide"),
         (cop_zarr.PointBuffer(10, 40, 5000), {}, SubcellError, "less than one cell"),
-        (cop_zarr.PointBuffer(10, 40, 1e-9), {}, SubcellError, "less than one cell"),
+        (cop_zarr.PointBuffer(10, 40, 1e-3), {}, SubcellError, "less than one cell"),
         ((12, 42, 10, 40), {}, RegionError, "minlat must be less"),
         ("10,40,12,42", {}, RegionError, "got str"),
         (LAND, {"output": "grid", "max_bytes": 100}, ResultTooLargeError, "max_bytes=100"),
+        (LAND, {"weights": "size"}, InputError, "one of 'auto', None, 'coverage', 'area'; got 'size'"),
+        (LAND, {"weights": "area", "pooling": "min"}, InputError, "knows no weights"),
+        (LAND, {"empty": "drop"}, InputError, "one of 'include', 'skip'; got 'drop'"),
+        (LAND, {"subpixel": "bilinear", "pooling": "std"}, InputError, "a weighted mean of four cells"),
+        (LAND, {"output": "grid", "empty": "skip"}, InputError, "a rule for pooling"),
+        (LAND, {"crs": "EPSG:0"}, RegionError, "PROJ makes no coordinate reference system of crs='EPSG:0'"),
+        (LAND, {"crs": "no such"}, RegionError, "crs='no such'"),
+        (LAND, {"crs": "EPSG:5773"}, RegionError, "has no x and y on the Earth"),
+        ((0, 0, 1e9, 1e9), {"crs": "EPSG:3857"}, RegionError, "lies off the map of EPSG:3857"),
+        (cop_zarr.BBox(*LAND), {"crs": "EPSG:3857"}, RegionError, r"make it with BBox\.from_crs"),
+        (cop_zarr.PointBuffer(1, 2, 3), {"crs": 4326}, RegionError, r"make it with PointBuffer\.from_crs"),
+        (shapely.Point(10, 40), {}, RegionError, "got a Point"),
+        (shapely.Polygon(), {}, RegionError, "the geometry is empty"),
+        ({"type": "FeatureCollection", "features": []}, {}, RegionError, "the geometry is empty"),
+        (shapely.box(*LAND), {"crs": "EPSG:0"}, RegionError, "crs='EPSG:0'"),
+        (shapely.box(10, 40, 10.2, 42), {}, SubcellError, "0.2° wide"),
+        (shapely.box(40, 100, 42, 110), {}, RegionError, "are latitude and longitude swapped"),
+        (BOW_TIE, {}, RegionError, r"Self-intersection\[11 41\]; .*repair=True"),
+        (cop_zarr.PointBuffer(10, 40, 5000, "circle"), {}, SubcellError, "less than one cell"),
     ],
 )
 def test_refused_before_any_read(watched, roi, options, error, message):
@@ -352,6 +405,43 @@ def test_refused_before_any_read(watched, roi, options, error, message):
     assert isinstance(raised.value, CopZarrError)
     assert isinstance(raised.value, ValueError)
     assert not read_keys
+
+
+AROUND_IT = shapely.box(15, 30, 30, 45) - shapely.box(19, 34, 27, 42)
+"""A frame around the odd store: its bounds meet the store, no part of it does."""
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"pooling": "max"}, {"weights": "area"}, {"weights": None}], ids=str
+)
+@pytest.mark.parametrize(
+    "roi",
+    [
+        (100, 30, 110, 45),
+        shapely.box(100, 30, 110, 45),
+        AROUND_IT,
+        shapely.MultiPolygon([shapely.box(0, 30, 10, 45), shapely.box(30, 30, 40, 45)]),
+        cop_zarr.PointBuffer(28, 38, 150_000, "circle"),
+    ],
+    ids=["box", "polygon", "frame", "beside on both sides", "circle"],
+)
+def test_outside_a_part_of_the_globe_is_refused_before_any_read(odd, roi, options):
+    folder = WatchedFolder(LocalFolder(Path(odd[0].url)))
+    store = open_in(folder)
+    folder.read_keys.clear()
+    with pytest.raises(RegionError, match=r"lies outside the store, which covers lon 19\.875 … 25\.875"):
+        store.query(roi, **options)
+    assert not folder.read_keys
+
+
+def test_a_corner_of_a_part_of_the_globe(odd):
+    """A triangle of which the store holds what lies in one of its cells."""
+    store, values = odd
+    triangle = shapely.Polygon([(15, 40), (20, 40), (15, 45)]) | shapely.box(15, 39.9, 19.9, 40)
+    answer = store.query(triangle)
+    assert answer.meta["clipped"]
+    assert answer.meta["total_cells"] == 1
+    np.testing.assert_array_equal(answer.data, values[:, 0, 0])
 
 
 @pytest.mark.parametrize("year", [2021, np.int64(2021), 2021.0])
@@ -408,18 +498,57 @@ def test_pooling_the_globe_takes_little_memory(store_path):
     assert peak < 16 << 20
 
 
+# Which chunks are read
+
+
+def chunks_of(cells):
+    """The chunks (8 x 8 cells) of a mask of the globe's cells."""
+    return {f"embedding/c/0/{row // 8}/{col // 8}" for row, col in np.argwhere(cells)}
+
+
+@pytest.mark.parametrize("options", [{}, {"pooling": "max"}, {"empty": "skip", "weights": "area"}], ids=str)
+def test_a_chunk_outside_a_polygon_is_not_read_nor_one_of_open_ocean(watched, globe, options):
+    """A thin ring over land and ocean: of its window's chunks, those in its middle cost nothing."""
+    store, read_keys = watched
+    ring = shapely.Point(-106, 10).buffer(14) - shapely.Point(-106, 10).buffer(13)
+    answer = store.query(ring, **options)
+    rows, cols = slice(*answer.meta["rows"]), slice(*answer.meta["cols"])
+    belongs, window, ocean = np.zeros((3, *globe.shape[1:]), "?")
+    belongs[rows, cols] = answer.weights > 0
+    window[rows, cols] = True
+    held = np.kron((globe[0, :720].reshape(90, 8, 180, 8) != 0).any(axis=(1, 3)), np.ones((8, 8), "?"))
+    ocean[:720] = ~held
+    if options.get("empty") == "skip":
+        belongs &= globe.any(axis=0)
+    expected = chunks_of(belongs & ~ocean)
+    assert len(expected) < len(chunks_of(belongs)) or "empty" in options
+    assert 3 * len(expected) < len(chunks_of(window))
+    read = [key for key in read_keys if key.startswith("embedding")]
+    assert len(read) == len(set(read))
+    assert set(read) == expected
+
+
+def test_a_grid_reads_its_window(watched, globe):
+    store, read_keys = watched
+    answer = store.query(shapely.Polygon([(10, 40), (18, 40), (10, 48)]), output="grid")
+    window = np.zeros(globe.shape[1:], "?")
+    window[slice(*answer.meta["rows"]), slice(*answer.meta["cols"])] = True
+    assert {key for key in read_keys if key.startswith("embedding")} == chunks_of(window)
+
+
 # What comes with an answer
 
 PROMISED = {
     "model", "year", "roi", "bbox_4326", "rows", "cols", "shape", "valid_cells", "total_cells",
     "output", "pooling", "weights", "empty", "input_crs", "output_crs", "product_resolution_deg",
-    "transform", "source", "source_sha256", "store", "cop_zarr_version",
+    "transform", "source", "source_sha256", "store", "cop_zarr_version", "subpixel", "clipped", "synthetic",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("output", ["pooled", "grid"])
 def test_metadata(store, store_path, source, globe, output):
-    answer = store.query((120, 30, 122, 32), output=output, pooling="max")
+    pooling = "max" if output == "pooled" else "mean"
+    answer = store.query((120, 30, 122, 32), output=output, pooling=pooling)
     meta = answer.meta
     assert set(meta) >= PROMISED
     assert json.loads(json.dumps(meta, allow_nan=False)) == meta
@@ -452,6 +581,127 @@ def test_metadata(store, store_path, source, globe, output):
     assert {key: meta[key] for key in expected} == expected
 
 
+@pytest.mark.parametrize("pooling", ["mean", "sum", "std", "max", "min"])
+@pytest.mark.parametrize(
+    "roi",
+    [(-80, -2, -76, 2), shapely.box(-80, -2, -76, 2), cop_zarr.PointBuffer(-80, 0, 9e4, "circle")],
+    ids=str,
+)
+def test_no_data_is_an_answer(watched, roi, pooling):
+    store, read_keys = watched
+    answer = store.query(roi, empty="skip", pooling=pooling)
+    assert np.isnan(answer.data).all()
+    assert answer.meta["valid_cells"] == 0
+    assert answer.meta["total_cells"] > 40
+    assert not store.query(roi, pooling=pooling).data.any()
+    assert not [key for key in read_keys if key.startswith("embedding")]
+
+
+TRIANGLE = shapely.Polygon([(120, 30), (122, 30), (121, 32)])
+
+
+@pytest.mark.parametrize(
+    ("roi", "options", "expected"),
+    [
+        ((120, 30, 122, 32), {}, {"weights": None}),
+        ((120, 30, 122, 32), {"weights": "coverage"}, {"weights": "coverage"}),
+        ((120, 30, 122, 32), {"pooling": "max"}, {"weights": None, "pooling": "max"}),
+        (TRIANGLE, {}, {"weights": "coverage", "bbox_4326": [120, 30, 122, 32], "subpixel": None}),
+        (TRIANGLE, {"pooling": "min"}, {"weights": None, "pooling": "min", "input_crs": "EPSG:4326"}),
+        (TRIANGLE, {"pooling": "std"}, {"weights": "coverage", "empty": "include"}),
+        (TRIANGLE, {"weights": None, "empty": "skip"}, {"weights": None, "empty": "skip"}),
+        (TRIANGLE, {"weights": "area"}, {"weights": "area"}),
+        (TRIANGLE, {"output": "grid"}, {"weights": "coverage", "pooling": None, "empty": "include"}),
+        (cop_zarr.PointBuffer(121, 31, 60_000), {}, {"weights": None}),
+        (cop_zarr.PointBuffer(121, 31, 60_000, "circle"), {}, {"weights": "coverage"}),
+        (
+            cop_zarr.PointBuffer(121, 31, 5_000, "circle"),
+            {"subpixel": "touch"},
+            {"weights": "coverage", "subpixel": "touch"},
+        ),
+        (
+            cop_zarr.PointBuffer(121, 31, 5_000, "circle"),
+            {"subpixel": "nearest"},
+            {"weights": None, "subpixel": "nearest"},
+        ),
+        ((121, 31, 121.1, 31.1), {"subpixel": "bilinear"}, {"weights": "bilinear", "subpixel": "bilinear"}),
+    ],
+)
+def test_what_was_resolved_is_said(store, roi, options, expected):
+    meta = store.query(roi, **options).meta
+    assert {name: meta[name] for name in expected} == expected
+    assert json.loads(json.dumps(meta, allow_nan=False)) == meta
+
+
+def test_a_polygon_is_recorded_by_counts_and_digest(store):
+    """The digest is that of little-endian WKB, as any GIS writes it."""
+    holed = shapely.box(120, 30, 123, 33) - shapely.box(121, 31, 122, 32)
+    roi = store.query(holed).meta["roi"]
+    digest = hashlib.sha256(shapely.to_wkb(holed, byte_order=1)).hexdigest()
+    assert roi == {"type": "Polygon", "polygons": 1, "vertices": 10, "wkb_sha256": digest}
+
+
+MERCATOR = (13358338.895192828, 3503549.8435043739, 13580977.876779376, 3763310.627144653)
+"""Degrees 120, 30, 122, 32, by the formula a λ, a artanh sin φ."""
+
+
+def test_a_region_in_another_crs_says_what_was_given(store, globe):
+    plain = store.query((120, 30, 122, 32), output="grid")
+    for roi, crs in ((cop_zarr.BBox.from_crs(MERCATOR, crs="EPSG:3857"), None), (MERCATOR, 3857)):
+        answer = store.query(roi, crs=crs, output="grid")
+        np.testing.assert_array_equal(answer.data, plain.data)
+        assert answer.meta["input_crs"] == "EPSG:3857"
+        assert answer.meta["output_crs"] == "EPSG:4326"
+        assert answer.meta["bbox_4326"] == pytest.approx([120, 30, 122, 32], abs=1e-9)
+        assert answer.meta["roi"]["type"] == "BBox"
+        assert answer.meta["roi"]["given"] == {"coordinates": list(MERCATOR), "crs": "EPSG:3857"}
+    assert "given" not in plain.meta["roi"]
+    point = cop_zarr.PointBuffer.from_crs(500_000, 0, 60_000, crs="EPSG:32633", shape="circle")
+    meta = store.query(point).meta
+    assert meta["input_crs"] == "EPSG:32633"
+    assert meta["roi"] == {
+        "type": "PointBuffer", "lon": pytest.approx(15), "lat": 0, "buffer_m": 60_000, "shape": "circle",
+        "given": {"coordinates": [500_000, 0], "crs": "EPSG:32633"},
+    }  # fmt: skip
+    in_mercator = shapely.box(*MERCATOR)
+    answer = store.query(in_mercator, crs="EPSG:3857")
+    assert answer.meta["input_crs"] == "EPSG:3857"
+    np.testing.assert_allclose(answer.data, store.query(shapely.box(120, 30, 122, 32)).data, rtol=1e-6)
+
+
+def test_ways_to_give_a_polygon(store):
+    geometry = shapely.geometry.mapping(TRIANGLE)
+    feature = {"type": "Feature", "properties": None, "geometry": geometry}
+    halves = [TRIANGLE & shapely.box(120, 30, 121, 32), TRIANGLE & shapely.box(121, 30, 122, 32)]
+    expected = store.query(TRIANGLE)
+    for region in (
+        geometry,
+        json.loads(json.dumps(geometry)),
+        feature,
+        SimpleNamespace(__geo_interface__=feature),
+        {"type": "FeatureCollection", "features": [feature, feature]},
+        {
+            "type": "FeatureCollection",
+            "features": [{**feature, "geometry": half.__geo_interface__} for half in halves],
+        },
+        {"type": "GeometryCollection", "geometries": [half.__geo_interface__ for half in halves]},
+        shapely.MultiPolygon([TRIANGLE]),
+        TRIANGLE.reverse(),
+        shapely.force_3d(TRIANGLE, 100),
+    ):
+        answer = store.query(region)
+        np.testing.assert_allclose(answer.data, expected.data, rtol=1e-6)
+        assert answer.meta["total_cells"] == expected.meta["total_cells"]
+
+
+def test_repair_is_asked_for_by_name(store):
+    mended = store.query(BOW_TIE, repair=True)
+    two = [(10, 40), (11, 41), (10, 42)], [(12, 40), (11, 41), (12, 42)]
+    expected = store.query(shapely.MultiPolygon([shapely.Polygon(ring) for ring in two]))
+    np.testing.assert_allclose(mended.data, expected.data, rtol=1e-6)
+    np.testing.assert_allclose(mended.weights, expected.weights, atol=1e-7)
+
+
 def test_embedding_is_an_array(store):
     answer = store.query((120, 30, 122, 32))
     np.testing.assert_array_equal(np.asarray(answer), answer.data)
@@ -463,13 +713,18 @@ def test_embedding_is_an_array(store):
 
 
 def test_answers_are_the_caller_s_own(store):
+    region = cop_zarr.BBox(120, 30, 122, 32)
     for output in ("pooled", "grid"):
-        first = store.query((120, 30, 122, 32), output=output)
-        kept = first.data.copy(), first.valid.copy()
+        first = store.query(region, output=output)
+        kept = first.data.copy(), first.valid.copy(), first.weights.copy()
         first.data[...] = 7
         first.valid[...] = False
+        first.weights[...] = 9
+        first.meta["roi"].clear()
         first.meta.clear()
-        again = store.query((120, 30, 122, 32), output=output)
+        again = store.query(region, output=output)
         np.testing.assert_array_equal(again.data, kept[0])
         np.testing.assert_array_equal(again.valid, kept[1])
+        np.testing.assert_array_equal(again.weights, kept[2], strict=True)
+        assert again.meta["roi"]["minlon"] == 120
         assert again.meta["year"] == 2021

@@ -1,21 +1,36 @@
 """Answers equal those of rs-embed's ``copernicus`` model, and differ where its rule has faults.
 
-rs-embed needs Python 3.12 and PyTorch, so its rule is restated here, after its page "Copernicus Embed"
-and ``rs_embed/embedders/_vendor/copernicus_embed.py`` (``_bbox_to_window``, ``_slice_chw``).
+rs-embed needs Python 3.12 and PyTorch, so its rule is restated here, after its page "Copernicus Embed",
+``rs_embed/embedders/_vendor/copernicus_embed.py`` (``_bbox_to_window``, ``_slice_chw``) and
+``rs_embed/embedders/precomputed_copernicus_embed.py`` (``_buffer_m_to_deg``) of version 0.3.1.
 
-Where this package differs, and why:
+Where this package differs by default, and why:
 
 - A box that reaches 180° touches column 0, which lies on both sides of the antimeridian. rs-embed stops at
   the raster's last column.
 - ``minlon > maxlon`` crosses the antimeridian; longitudes may go to 360. rs-embed refuses both.
 - An overlap under 1e-6 of a cell is rounding. rs-embed asks the last bit: a box of -64.1 to -63.85 is
   "smaller than one dataset pixel", and an edge a bit beyond a cell's takes in another row of cells.
+- The box of a ``PointBuffer`` is that of the geodesic circle. rs-embed takes 111,320 m for a degree of
+  latitude everywhere, and that by the cosine for one of longitude: the box is up to 0.7 % off, so that it
+  may miss a row or a column that the circle reaches, or take one that it does not.
+- A ``PointBuffer`` over the antimeridian goes on beyond it. rs-embed cuts its box off there.
+- A ``PointBuffer`` around a pole takes in every longitude, as its circle does. rs-embed's box does not.
+
+Where the default is rs-embed's, and what is better lies one word away:
+
+- Every touched cell counts once: ``weights="coverage"`` or ``"area"`` lets a grazed cell count for what of
+  it lies inside.
+- Cells without data count as zeros, and dilute a coast's mean: ``empty="skip"``.
+- A region smaller than a cell is refused, even the 5 km buffer of rs-embed's own documentation:
+  ``subpixel="touch"``, ``"nearest"`` or ``"bilinear"``.
 """
 
 import math
 
 import numpy as np
 import pytest
+from pyproj import Geod
 
 import cop_zarr
 from cop_zarr.errors import SubcellError
@@ -41,6 +56,14 @@ def rs_embed_cut(raster, minlon, minlat, maxlon, maxlat):
     col0, row0 = max(0, min(1440 - 1, col0)), max(0, min(721 - 1, row0))
     col1, row1 = min(1440, col1), min(721, row1)
     return np.asarray(raster[:, row0:row1, col0:col1], np.float32)
+
+
+def rs_embed_box(lon, lat, buffer_m):
+    """rs-embed's box of a PointBuffer, clipped to the raster as its windows are."""
+    half_height = buffer_m / 111_320
+    half_width = buffer_m / (111_320 * max(1e-6, math.cos(math.radians(lat))))
+    west, east = max(lon - half_width, WEST), min(lon + half_width, EAST)
+    return max(west, -180), max(lat - half_height, -90), min(east, 180), min(lat + half_height, 90)
 
 
 def rs_embed_pooled(raster, box, pooling):
@@ -123,6 +146,29 @@ def test_both_refuse_less_than_a_cell(store, globe, box):
         store.query(box)
 
 
+def test_points_equal(store, globe):
+    """But for an outermost row or column, where the two boxes' edges lie in different cells."""
+    rng = np.random.default_rng(2)
+    points = np.column_stack(
+        [rng.uniform(-175, 170, 300), rng.uniform(-75, 75, 300), rng.uniform(2e4, 1e5, 300)]
+    )
+    equal = 0
+    for lon, lat, buffer_m in points.tolist():
+        ours, theirs = cop_zarr.PointBuffer(lon, lat, buffer_m), rs_embed_box(lon, lat, buffer_m)
+        if theirs[2] - theirs[0] < STEP or theirs[3] - theirs[1] < STEP:
+            continue
+        found, expected = store.query(ours, output="grid").data, rs_embed_cut(globe, *theirs)
+        edges = np.array([ours.bounds, theirs])
+        np.testing.assert_allclose(*edges, atol=0.008 * (edges[:, 2:] - edges[:, :2]).max())
+        cells = np.floor((edges + STEP / 2) / STEP)
+        if (cells[0] == cells[1]).all():
+            np.testing.assert_array_equal(found, expected)
+            equal += 1
+        else:
+            assert found.shape != expected.shape or (found != expected).any()
+    assert equal > 200
+
+
 def test_differs_at_180_where_column_0_is_touched_too(store, globe):
     box = (179.0, -10.0, 180.0, 10.0)
     theirs, ours = rs_embed_cut(globe, *box), store.query(box, output="grid").data
@@ -153,3 +199,87 @@ def test_differs_where_the_last_bit_took_in_another_column(store, globe):
     box = (-170.375, 10.125, math.nextafter(-170.125, 0), 10.375)
     assert rs_embed_cut(globe, *box).shape[1:] == (1, 2)
     np.testing.assert_array_equal(store.query(box, output="grid").data, globe[:, 319:320, 39:40])
+
+
+GEOD = Geod(ellps="WGS84")
+
+
+@pytest.mark.parametrize(
+    ("point", "axis", "more"),
+    [((10, 0, 41_600), 1, 1), ((10, 80, 400_000), 0, 1), ((10, 75, 41_800), 1, -1)],
+    ids=["a degree at the equator is shorter", "meridians converge", "a degree in the north is longer"],
+)
+def test_differs_by_the_cells_that_a_circle_reaches(store, globe, point, axis, more):
+    """The farthest point of the circle, by pyproj: a row or column beyond that of their box, or before."""
+    lon, lat, buffer_m = point
+    azimuths = np.linspace(0, 360, 3601)
+    circle = GEOD.fwd(*np.full((2, 3601), [[lon], [lat]]), azimuths, np.full(3601, buffer_m))
+    box = rs_embed_box(*point)
+    reached, edge = (math.floor((far + STEP / 2) / STEP) for far in (circle[axis].max(), box[2 + axis]))
+    assert reached == edge + more
+    theirs = rs_embed_cut(globe, *box).shape
+    ours = store.query(cop_zarr.PointBuffer(*point), output="grid").data.shape
+    assert ours[2 - axis] == theirs[2 - axis] + 2 * more  # at both ends
+
+
+def test_differs_where_a_point_lies_at_the_antimeridian(store, globe):
+    point = cop_zarr.PointBuffer(-179.9, -17, 100_000)
+    west, _, east, _ = point.bounds
+    assert (west, east) == pytest.approx((179.16, 181.04), abs=0.01)
+    theirs = rs_embed_cut(globe, *rs_embed_box(-179.9, -17, 100_000))
+    ours = store.query(point, output="grid").data
+    np.testing.assert_array_equal(ours[:, :, 3:], theirs)
+    np.testing.assert_array_equal(ours[:, :, :3], globe[:, 424:433, 1437:1440])
+
+
+def test_differs_around_a_pole(store):
+    """What lies beyond the pole is in the circle."""
+    west, _, east, _ = rs_embed_box(0, 89.5, 100_000)
+    assert (west, east) == pytest.approx((-102.9, 102.9), abs=0.1)
+    assert GEOD.inv(0, 89.5, 180, 89.8)[2] < 100_000
+    assert store.query(cop_zarr.PointBuffer(0, 89.5, 100_000)).meta["shape"] == [16]
+    assert store.query(cop_zarr.PointBuffer(0, 89.5, 100_000)).meta["cols"] == [0, 1440]
+
+
+# The same by default, better by a word
+
+
+def test_coverage_is_one_word_away(embeddings):
+    """A box that grazes its outer cells by a hundredth: to rs-embed they are half of the mean."""
+    store, raster = embeddings
+    box = (20.125 - 0.0025, 38.875, 20.375, 39.125)
+    theirs = rs_embed_pooled(raster, box, "mean")
+    grazed, whole = raster[:, 204, 800].astype("f8"), raster[:, 204, 801].astype("f8")
+    np.testing.assert_allclose(theirs, (grazed + whole) / 2, atol=1e-6)
+    np.testing.assert_allclose(store.query(box).data, theirs, atol=1e-6)
+    for weights in ("coverage", "area"):  # one row, so the same
+        found = store.query(box, weights=weights).data
+        np.testing.assert_allclose(found, (0.01 * grazed + whole) / 1.01, atol=1e-6)
+    assert np.abs(theirs - whole).max() > 0.1
+
+
+def test_skipping_empty_cells_is_one_word_away(embeddings):
+    store, raster = embeddings
+    box = (22.0, 34.0, 28.0, 38.0)
+    cells = rs_embed_cut(raster, *box)
+    held = cells.any(axis=0)
+    assert 0.2 < 1 - held.mean() < 0.4
+    diluted = rs_embed_pooled(raster, box, "mean")
+    scale = np.abs(cells).max(axis=(1, 2))
+    assert (np.abs(store.query(box).data - diluted) <= 1e-6 * scale).all()
+    found = store.query(box, empty="skip").data
+    np.testing.assert_allclose(found, cells[:, held].mean(axis=1, dtype="f8"), atol=1e-6)
+    np.testing.assert_allclose(found * held.mean(), diluted, atol=1e-6)
+
+
+def test_small_regions_are_one_word_away(store, globe):
+    """The example of rs-embed's documentation, PointBuffer(lon=121.5, lat=31.2, buffer_m=5000)."""
+    with pytest.raises(RsEmbedError, match="smaller than one dataset pixel"):
+        rs_embed_cut(globe, *rs_embed_box(121.5, 31.2, 5000))
+    example = cop_zarr.PointBuffer(lon=121.5, lat=31.2, buffer_m=5000)
+    with pytest.raises(SubcellError, match=r"'touch' .* 'nearest' .* 'bilinear'"):
+        store.query(example)
+    for rule in ("touch", "nearest"):
+        np.testing.assert_array_equal(store.query(example, subpixel=rule).data, globe[:, 235, 1206])
+    between = 0.8 * globe[:, 235, 1206] + 0.2 * globe[:, 236, 1206]
+    np.testing.assert_allclose(store.query(example, subpixel="bilinear").data, between, rtol=1e-6)

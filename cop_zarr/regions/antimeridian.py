@@ -20,6 +20,9 @@ from cop_zarr.regions.validity import polygons_of, valid
 HALF_TURN = 180.0
 TURN = 360.0
 
+CLEARLY_SHORT = 270.0
+"""A ring around a pole may jump by this and more: the other way is at most a third as long."""
+
 ACROSS = (
     "For the first, go on past 180 (190 instead of -170) or cut the polygon at 180; for the second, give "
     "the edge a vertex in between, so that no step exceeds 180°; or give a box as its four edges instead "
@@ -82,9 +85,12 @@ def _unrolled_ring(ring: np.ndarray, *, counterclockwise: bool) -> np.ndarray:
     """Choose between a ring as it is drawn and the same ring with each edge going the shorter way around.
 
     Edges that span the whole globe (-180 to 180, as along a pole) are drawn on purpose where the ring as it
-    is makes sense. A ring that jumps and goes around the globe encloses the nearer pole. Otherwise the
-    reading that is valid counts; and if both are, that by shorter ways if it runs as RFC 7946 wants rings
-    to run (outer ones counterclockwise), because the other one then does not.
+    is makes sense. Otherwise the reading that is valid counts, and if both are:
+
+    - by shorter ways the ring goes around the globe: it encloses the nearer pole, if no edge that is drawn
+      long is so by a small margin (180° to 270°);
+    - it does not: it crosses the antimeridian, if by shorter ways it runs as RFC 7946 wants rings to run
+      (outer ones counterclockwise), because as drawn it then does not.
     """
     west, east = ring[:, 0].min(), ring[:, 0].max()
     if east - west > TURN:
@@ -94,20 +100,27 @@ def _unrolled_ring(ring: np.ndarray, *, counterclockwise: bool) -> np.ndarray:
     jumps = _jumps(ring)
     if not jumps.any():
         return ring
-    drawn_valid = shapely.Polygon(ring).is_valid
+    steps = np.abs(np.diff(ring[:, 0]))[jumps]
     short = np.column_stack([np.unwrap(ring[:, 0], period=TURN), ring[:, 1]])
     around = curves.turns(short) != 0
-    if drawn_valid and (np.abs(np.diff(ring[:, 0]))[jumps] == TURN).all():
+    drawn_valid = shapely.Polygon(ring).is_valid
+    if drawn_valid and (steps == TURN).all():
         if around and np.abs(ring[1:][jumps, 1]).max() < 90:
             raise _ambiguous(ring, "as it is drawn, or as none, so that the ring encloses a pole", POLAR)
         return ring
     if around:
-        return _over_nearer_pole(short)
-    if not drawn_valid or shapely.is_ccw(shapely.LinearRing(short)) == counterclockwise:
+        short = _over_nearer_pole(short)
+    if not drawn_valid:
         return short
     if not shapely.Polygon(short).is_valid:
         return ring
-    raise _ambiguous(ring, "across the antimeridian, or the long way around the globe", ACROSS)
+    if around and steps.min() < CLEARLY_SHORT:
+        raise _ambiguous(
+            ring, "as it is drawn, or the shorter way, so that the ring encloses a pole", POLAR
+        )
+    if not around and shapely.is_ccw(shapely.LinearRing(short)) != counterclockwise:
+        raise _ambiguous(ring, "across the antimeridian, or the long way around the globe", ACROSS)
+    return short
 
 
 def _over_nearer_pole(ring: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ def disc(lon: float, lat: float, radius_m: float) -> shapely.Polygon:
 
     For radii up to a quarter meridian, so that no disc encloses both poles.
     """
-    azimuths = np.linspace(0, 360, 181)
+    azimuths = np.linspace(0, 360, 721)  # a disc too small for the tolerance to matter is good to 1e-5
     ring = curves.trace(lambda at: _points(0, lat, radius_m, at), azimuths)
     if curves.turns(ring):
         ring = curves.over_pole(ring, np.copysign(90.0, lat))
