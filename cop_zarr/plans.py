@@ -49,11 +49,11 @@ class Options:
     def __post_init__(self) -> None:
         if self.year != YEAR:
             raise YearError(f"the product is of the year {YEAR} and no other; got year={self.year!r}")
-        _one_of("output", self.output, get_args(Output))
-        _one_of("pooling", self.pooling, tuple(REDUCERS))
-        _one_of("weights", self.weights, ("auto", None, "coverage", "area"))
-        _one_of("empty", self.empty, get_args(Empty))
-        _one_of("subpixel", self.subpixel, get_args(Subpixel))
+        one_of("output", self.output, get_args(Output))
+        one_of("pooling", self.pooling, tuple(REDUCERS))
+        one_of("weights", self.weights, ("auto", None, "coverage", "area"))
+        one_of("empty", self.empty, get_args(Empty))
+        one_of("subpixel", self.subpixel, get_args(Subpixel))
         if not isinstance(self.max_bytes, Real) or not self.max_bytes >= 0:
             raise InputError(f"max_bytes must be a number of bytes; got {self.max_bytes!r}")
         self._refuse_meaningless()
@@ -91,7 +91,8 @@ class Options:
                 )
 
 
-def _one_of(name: str, word: object, words: Sequence[object]) -> None:
+def one_of(name: str, word: object, words: Sequence[object]) -> None:
+    """Refuse a word that an option does not take."""
     if not isinstance(word, str | None) or word not in words:
         raise InputError(f"{name} must be one of {', '.join(map(repr, words))}; got {word!r}")
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cop_zarr.chunks import ChunkReader
-from cop_zarr.errors import InputError, RegionError
+from cop_zarr.errors import RegionError
 from cop_zarr.grid import Grid
-from cop_zarr.plans import Empty
+from cop_zarr.plans import Empty, one_of
 from cop_zarr.product import LATTICE_NORTH, LATTICE_ROWS, LATTICE_WEST, STEP_DEG
 
 Method = Literal["nearest", "bilinear"]
@@ -37,9 +37,8 @@ class Cells:
 
 def check_words(method: object, empty: object) -> None:
     """Refuse words that :meth:`cop_zarr.Store.sample` does not take."""
-    for name, word, words in (("method", method, get_args(Method)), ("empty", empty, get_args(Empty))):
-        if not isinstance(word, str) or word not in words:
-            raise InputError(f"{name} must be one of {', '.join(map(repr, words))}; got {word!r}")
+    one_of("method", method, get_args(Method))
+    one_of("empty", empty, get_args(Empty))
 
 
 def check_points(lon: ArrayLike, lat: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
