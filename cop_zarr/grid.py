@@ -31,7 +31,8 @@ WGS84_A_M, WGS84_F = 6_378_137.0, 1 / 298.257_223_563
 class Bounds(NamedTuple):
     """A box in degrees, unrolled: ``west < east``, so that ``east`` may lie beyond 180.
 
-    ``west`` is within -180 … 360, ``east - west`` at most 360, ``south < north`` within ±90.
+    Those of a region have ``west`` within -180 … 360, ``east - west`` at most 360, ``south < north`` within
+    ±90. Those of a grid or a window reach half a cell beyond a pole.
     """
 
     west: float
@@ -191,25 +192,24 @@ class Grid:
         )
 
     def window_latitudes(self, window: Window) -> np.ndarray:
-        """Latitudes of a window's rows, float64, from north to south."""
+        """Latitudes of the centres of a window's rows, float64, ``(rows,)``, from north to south."""
         first = LATTICE_NORTH - STEP_DEG / 2
         return first - STEP_DEG * (self.row_offset + np.arange(window.row, window.row_stop))
 
     def window_longitudes(self, window: Window) -> np.ndarray:
-        """Longitudes of a window's columns, float64, increasing, running on past 180."""
+        """Longitudes of the centres of a window's columns, float64, ``(cols,)``, running on past 180."""
         first = LATTICE_WEST + STEP_DEG / 2
         return first + STEP_DEG * (self.col_offset + np.arange(window.col, window.col_stop))
 
-    def window_heights(self, window: Window) -> np.ndarray:
-        """Heights of a window's rows in degrees, float64; at a pole, of what of a row lies on the Earth."""
+    def window_edges(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """South and north edges of a window's rows in degrees, float64, ``(rows,)``, clipped to ±90."""
         lats = self.window_latitudes(window)
-        return np.minimum(lats + STEP_DEG / 2, 90) - np.maximum(lats - STEP_DEG / 2, -90)
+        return np.maximum(lats - STEP_DEG / 2, -90), np.minimum(lats + STEP_DEG / 2, 90)
 
     def window_areas(self, window: Window) -> np.ndarray:
-        """Area of one cell in each of a window's rows, in m² on the WGS84 ellipsoid, float64."""
-        lats = self.window_latitudes(window)
-        north, south = np.minimum(lats + STEP_DEG / 2, 90), np.maximum(lats - STEP_DEG / 2, -90)
-        areas: np.ndarray = (_zone_area(north) - _zone_area(south)) * (STEP_DEG / 360)
+        """Area of one cell in each of a window's rows: m² on the WGS84 ellipsoid, float64, ``(rows,)``."""
+        souths, norths = self.window_edges(window)
+        areas: np.ndarray = (_zone_area(norths) - _zone_area(souths)) * (STEP_DEG / 360)
         return areas
 
     def cells_at(self, lons: np.ndarray, lats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -312,6 +312,15 @@ def split_columns(window: Window, cols: int) -> Iterator[tuple[slice, slice]]:
         offset = col - window.col
         yield slice(first, first + width), slice(offset, offset + width)
         col += width
+
+
+def range_hint(lon: float, lat: float) -> str:
+    """What may have happened if the largest longitude and latitude, by size, are not on the globe."""
+    if abs(lon) <= 90 < abs(lat) <= 360:
+        return "; are latitude and longitude swapped?"
+    if max(abs(lon), abs(lat)) > 360:
+        return "; if it is in another CRS, name it (crs=, --crs)"
+    return ""
 
 
 def _zone_area(lats: np.ndarray) -> np.ndarray:

@@ -22,6 +22,9 @@ Weights = Literal["auto", "coverage", "area"] | None
 Empty = Literal["include", "skip"]
 Subpixel = Literal["raise", "touch", "nearest", "bilinear"]
 
+Weighing = Literal["coverage", "area", "bilinear"] | None
+"""What the weights of an answer are."""
+
 MAX_BYTES = 1 << 30
 """Largest grid that a query returns unless told otherwise: 1 GiB, a third of the globe."""
 
@@ -121,7 +124,7 @@ class Plan:
     window: Window
     weights: np.ndarray | None
     clipped: bool
-    weighing: Literal["coverage", "area", "bilinear"] | None
+    weighing: Weighing
     subpixel: Subpixel | None
 
     @property
@@ -141,26 +144,36 @@ def plan(grid: Grid, footprint: Footprint, options: Options) -> Plan:
         If the region is narrower or lower than one cell, and nobody said what to do then.
     RegionError
         If it lies outside the grid.
+    MissingDependencyError
+        If it is a polygon or a circle, and exactextract is not installed.
     """
-    subpixel = _subpixel(footprint.bounds, options.subpixel)
-    if subpixel == "nearest":
-        return Plan(footprint, _nearest(grid, footprint), None, False, None, subpixel)
-    if subpixel == "bilinear":
-        return Plan(footprint, *_bilinear(grid, footprint), False, "bilinear", subpixel)
+    rule = _subpixel(footprint.bounds, options.subpixel)
     window, clipped = grid.touched(footprint.bounds)
-    weighing = options.weights
-    if weighing == "auto":
-        plain = footprint.geometry is None or options.pooling in UNWEIGHTED
-        weighing = None if plain else "coverage"
-    weights = None
-    if weighing or footprint.geometry is not None:
+    weights, weighing = None, _weighing(footprint, options)
+    if rule == "nearest":
+        window, weighing = _nearest(grid, footprint), None
+    elif rule == "bilinear":
+        (window, weights), weighing = _bilinear(grid, footprint), "bilinear"
+    elif weighing or footprint.geometry is not None:
         weights = _weights(grid, window, footprint, weighing)
-    return Plan(footprint, window, weights, clipped, weighing, subpixel)
+    return Plan(
+        footprint=footprint,
+        window=window,
+        weights=weights,
+        clipped=clipped,
+        weighing=weighing,
+        subpixel=rule,
+    )
 
 
-def _weights(
-    grid: Grid, window: Window, footprint: Footprint, weighing: Literal["coverage", "area"] | None
-) -> np.ndarray:
+def _weighing(footprint: Footprint, options: Options) -> Weighing:
+    """The word for the weights: what "auto" stands for, or the one that was given."""
+    if options.weights != "auto":
+        return options.weights
+    return None if footprint.geometry is None or options.pooling in UNWEIGHTED else "coverage"
+
+
+def _weights(grid: Grid, window: Window, footprint: Footprint, weighing: Weighing) -> np.ndarray:
     """What each cell of a window weighs."""
     parts = coverage(grid, window, footprint)
     if not parts.any():

@@ -27,8 +27,9 @@ class Embedding:
     valid : ndarray
         bool, ``(rows, cols)``: False for cells without data, which are 0 in every band.
     weights : ndarray
-        float32, ``(rows, cols)``: how much each cell of the window belongs to the region. 0 is not at all;
-        1 is wholly, or if ``meta["weights"]`` is None, touched; areas are in m².
+        float32, ``(rows, cols)``: how much each cell of the window belongs to the region, whether it has
+        data or not. 0 is not at all; 1 is wholly, or if ``meta["weights"]`` is None, touched; areas are in
+        m²; those of ``subpixel="bilinear"`` add up to 1.
     meta : dict
         What was asked and answered, JSON-ready: model, year, region, window, CRS, source, store.
     """
@@ -110,7 +111,7 @@ def grid(reader: ChunkReader, window: Window, max_bytes: int) -> np.ndarray:
 
 
 def window_of(mask: np.ndarray, window: Window) -> np.ndarray:
-    """Cut a window out of a whole-grid mask, around the antimeridian where it wraps."""
+    """Cut a window out of a whole-grid mask: ``(rows, cols)`` of either, around the seam where it wraps."""
     rows = mask[window.row : window.row_stop]
     if window.col_stop <= mask.shape[1]:
         return rows[:, window.col : window.col_stop].copy()

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from cop_zarr.chunks import ChunkReader
 from cop_zarr.errors import RegionError
-from cop_zarr.grid import Grid
+from cop_zarr.grid import Grid, range_hint
 from cop_zarr.plans import Empty, one_of
 from cop_zarr.product import LATTICE_NORTH, LATTICE_ROWS, LATTICE_WEST, STEP_DEG
 
@@ -57,8 +57,7 @@ def check_points(lon: ArrayLike, lat: ArrayLike) -> tuple[np.ndarray, np.ndarray
     good = (lons >= -180) & (lons <= 360) & (np.abs(lats) <= 90)  # NaN is not
     if not good.all():
         place = np.unravel_index(int(np.argmin(good)), good.shape)
-        swapped = abs(lats[place]) > 90 and abs(lons[place]) <= 90
-        hint = "; are latitude and longitude swapped?" if swapped else ""
+        hint = range_hint(lons[place], lats[place])
         raise RegionError(
             f"lon must lie within -180 … 360 and lat within -90 … 90; got lon={lons[place]}, "
             f"lat={lats[place]} at {_position(place)}, the first of {int((~good).sum()):,}{hint}"
@@ -88,10 +87,10 @@ def cells_of(grid: Grid, lons: np.ndarray, lats: np.ndarray, method: Method) -> 
     missing = ((rows < 0) & (weights > 0)).any(axis=0)
     if missing.any():
         place = np.unravel_index(int(np.argmax(missing)), lons.shape)
-        what = "the cell it lies in is" if method == "nearest" else "the four cell centres around it are"
+        what = "its cell is not" if method == "nearest" else "the four cell centres around it are not all"
         raise RegionError(
             f"the point lon={lons[place]}, lat={lats[place]} at {_position(place)} is outside the store, "
-            f"the first of {int(missing.sum()):,}: {what} not all in {grid}"
+            f"the first of {int(missing.sum()):,}: {what} in {grid}"
         )
     return Cells(rows, cols, weights)
 

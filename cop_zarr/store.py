@@ -124,6 +124,8 @@ class Store:
             If another argument is not one of those above, or two of them have no meaning together.
         ResultTooLargeError
             If a grid would take more than ``max_bytes``.
+        MissingDependencyError
+            If the region is a polygon or a circle, and exactextract is not installed.
         ChunkError
             If a chunk under the region is absent or damaged.
         StoreReplacedError
@@ -325,6 +327,8 @@ def connect(
 
 def query(roi: Roi, **options: Any) -> Embedding:
     """Ask the default store: :meth:`Store.query` on what ``COP_ZARR_STORE`` names, opened once.
+
+    Parameters and errors are those of :meth:`Store.query` and :func:`open`.
 
     The store is opened anew when the variable changes, or when another store has taken its place.
     """

@@ -9,7 +9,7 @@ from pyproj import Geod, Transformer
 
 from cop_zarr.errors import RegionError
 from cop_zarr.regions import PointBuffer
-from cop_zarr.regions.buffers import MAX_BUFFER_M
+from cop_zarr.regions.buffers import MAX_BUFFER_M, MAX_DISC_M
 
 GEOD = Geod(ellps="WGS84")
 
@@ -192,7 +192,7 @@ def check_bounds(bounds, box, case):
 def test_discs_hold_the_points_within_the_radius_and_no_others():
     rng, around_pole = np.random.default_rng(2), 0
     for case in random_circles(100, seed=3):
-        lon, lat, radius = case[0], case[1], min(case[2], MAX_BUFFER_M / 2)
+        lon, lat, radius = case[0], case[1], min(case[2], MAX_DISC_M)
         bounds = check_disc(lon, lat, radius, rng)
         check_bounds(bounds, PointBuffer(lon, lat, radius).bounds, (lon, lat, radius))
         around_pole += bounds.east - bounds.west > 359
@@ -204,7 +204,7 @@ def test_discs_hold_the_points_within_the_radius_and_no_others():
 def test_discs_beside_and_just_over_a_pole(lat, beyond_m):
     """A metre more of radius takes in the pole, and with it every longitude."""
     radius = pole_distance(lat) + beyond_m
-    if not 0 < radius <= MAX_BUFFER_M / 2:
+    if not 0 < radius <= MAX_DISC_M:
         pytest.skip("no such circle")
     rng = np.random.default_rng(4)
     for lon in (10.0, 180.0):
@@ -231,7 +231,7 @@ def test_discs_on_the_seam_are_valid_and_lie_where_their_box_lies(lon, lat, radi
 
 
 @pytest.mark.parametrize("lat", [90, -90])
-@pytest.mark.parametrize("radius", [300, 1e4, 1e6, MAX_BUFFER_M / 2])
+@pytest.mark.parametrize("radius", [300, 1e4, 1e6, MAX_DISC_M])
 def test_disc_around_a_pole_is_a_cap(lat, radius):
     bounds = check_disc(33.0, lat, radius, np.random.default_rng(7))
     assert bounds.east - bounds.west == pytest.approx(360, abs=1e-9)
@@ -241,18 +241,18 @@ def test_disc_around_a_pole_is_a_cap(lat, radius):
 
 @pytest.mark.parametrize("lat", [0.0, 1e-9, 45, -45, 90])
 def test_largest_disc_is_a_hemisphere(lat):
-    geometry = disc(0.0, lat, MAX_BUFFER_M / 2).geometry
+    geometry = disc(0.0, lat, MAX_DISC_M).geometry
     assert geometry.is_valid
     half = abs(GEOD.polygon_area_perimeter([0, 90, 180, -90], [0, 0, 0, 0])[0])
     # a geodesic circle of a quarter meridian is half the ellipsoid but for its flattening
     assert equal_area(geometry) == pytest.approx(half, rel=0.005)
-    assert equal_area(geometry) == pytest.approx(geodesic_area(0.0, lat, MAX_BUFFER_M / 2), rel=2e-6)
+    assert equal_area(geometry) == pytest.approx(geodesic_area(0.0, lat, MAX_DISC_M), rel=2e-6)
 
 
 def test_no_disc_is_larger_than_a_hemisphere():
-    assert PointBuffer(0, 0, MAX_BUFFER_M / 2 + 1).bounds.north == 90
-    with pytest.raises(RegionError, match=r"at most 10,001,966 m, a hemisphere \(shape='box' takes twice"):
-        PointBuffer(0, 0, MAX_BUFFER_M / 2 + 1, shape="circle")
+    assert PointBuffer(0, 0, MAX_DISC_M + 1).bounds.north == 90
+    with pytest.raises(RegionError, match=r"at most 10,001,965 m, a hemisphere \(shape='box' takes twice"):
+        PointBuffer(0, 0, MAX_DISC_M + 1, shape="circle")
 
 
 def test_disc_keeps_the_centre_that_was_given():

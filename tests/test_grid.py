@@ -436,10 +436,12 @@ def test_cell_areas_add_up_to_the_earth():
 @pytest.mark.parametrize(
     "grid", [GLOBE, FROM_GREENWICH, Grid(0, 1430, 30, 40), Grid(700, 3, 21, 5), Grid(7, 3, 9, 5)]
 )
-def test_heights_and_areas_of_windows(grid):
+def test_edges_and_areas_of_windows(grid):
     heights, areas = np.full(721, STEP), GLOBE.window_areas(GLOBE.whole)
     heights[[0, -1]] = STEP / 2  # the halves that are on the Earth
     for window in (grid.whole, Window(0, 3, 0, 2), Window(grid.rows - 2, grid.rows, 1, 2)):
         rows = slice(grid.row_offset + window.row, grid.row_offset + window.row_stop)
-        np.testing.assert_array_equal(grid.window_heights(window), heights[rows])
+        souths, norths = grid.window_edges(window)
+        np.testing.assert_array_equal(norths - souths, heights[rows])
+        np.testing.assert_array_equal(np.clip(souths, -90, 90 - STEP / 2), souths)
         np.testing.assert_array_equal(grid.window_areas(window), areas[rows])

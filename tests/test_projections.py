@@ -150,14 +150,17 @@ def test_boxes_beside_a_pole(crs, box, width):
     assert (poleward == 90) == (box[0] <= 0 <= box[2] and box[1] <= 0 <= box[3])
 
 
+PLATE_CARREE = "+proj=eqc +R=6378137"
+"""On a sphere: PROJ 9.6 and older read EPSG:4087 as one, newer ones do not, and the pole moves."""
+
 METRES_PER_DEGREE = 111319.49079327358
 
 
 @pytest.mark.parametrize("halfwidth", [30, 90, 120, 150, 170])
 @pytest.mark.parametrize(("south", "north"), [(-90, 90), (50, 90), (-90, -50)])
-@pytest.mark.parametrize("crs", ["EPSG:4258", "EPSG:4087"])
+@pytest.mark.parametrize("crs", ["EPSG:4258", PLATE_CARREE])
 def test_boxes_up_to_a_pole_that_the_map_draws_as_a_line(crs, halfwidth, south, north):
-    scale = METRES_PER_DEGREE if crs == "EPSG:4087" else 1
+    scale = METRES_PER_DEGREE if crs == PLATE_CARREE else 1
     box = BBox.from_crs(np.multiply((-halfwidth, south, halfwidth, north), scale), crs=crs)
     assert tuple(box.bounds) == pytest.approx((-halfwidth, south, halfwidth, north), abs=1e-9)
 
@@ -177,7 +180,7 @@ def test_boxes_up_to_a_pole_that_the_map_draws_as_a_line(crs, halfwidth, south, 
                 180 * METRES_PER_DEGREE,
                 90 * METRES_PER_DEGREE,
             ),
-            4087,
+            PLATE_CARREE,
         ),
     ],
 )

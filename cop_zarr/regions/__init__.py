@@ -8,12 +8,11 @@ passed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from inspect import getattr_static
 from typing import Any, Protocol
 
 from cop_zarr.errors import RegionError
 from cop_zarr.grid import Bounds
-from cop_zarr.regions.boxes import BBox, four_numbers
+from cop_zarr.regions.boxes import BBox, four_numbers, speaks_geojson
 from cop_zarr.regions.buffers import PointBuffer
 from cop_zarr.regions.footprints import Footprint
 
@@ -56,7 +55,7 @@ def footprint(roi: Roi, crs: object | None = None, *, repair: bool = False) -> F
                 f"a {kind} is in degrees already; for another CRS make it with {kind}.from_crs"
             )
         return roi.footprint
-    if isinstance(roi, Mapping) or getattr_static(roi, "__geo_interface__", None) is not None:
+    if speaks_geojson(roi):
         return _of_polygons(roi, crs, repair)
     if crs is not None:
         return BBox.from_crs(four_numbers(roi), crs=crs).footprint

@@ -14,13 +14,14 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from cop_zarr.errors import RegionError
+from cop_zarr.grid import range_hint
 from cop_zarr.regions import curves
 from cop_zarr.regions.validity import polygons_of, valid
 
-HALF_TURN = 180.0
-TURN = 360.0
+HALF_TURN_DEG = 180.0
+TURN_DEG = 360.0
 
-CLEARLY_SHORT = 270.0
+CLEARLY_SHORT_DEG = 270.0
 """A ring around a pole may jump by this and more: the other way is at most a third as long."""
 
 ACROSS = (
@@ -44,8 +45,7 @@ def unrolled(shape: BaseGeometry, *, repair: bool) -> list[shapely.Polygon]:
     """
     west, south, east, north = shape.bounds
     if max(-south, north) > 90:
-        hint = "; are latitude and longitude swapped?" if max(-west, east) <= 90 else ""
-        hint = hint or "; if it is in another CRS, name it (crs=, --crs)"
+        hint = range_hint(max(-west, east), max(-south, north))
         raise RegionError(
             f"latitudes must lie within -90 … 90; the geometry's go from {south:g} to {north:g}{hint}"
         )
@@ -55,7 +55,7 @@ def unrolled(shape: BaseGeometry, *, repair: bool) -> list[shapely.Polygon]:
         )
     parts = polygons_of(shape)
     if all(
-        np.ptp(ring[:, 0]) <= TURN and not _jumps(ring).any() for part in parts for ring in _rings(part)
+        np.ptp(ring[:, 0]) <= TURN_DEG and not _jumps(ring).any() for part in parts for ring in _rings(part)
     ):
         return polygons_of(valid(shape, repair=repair))
     pieces: list[shapely.Polygon] = []
@@ -70,7 +70,7 @@ def unrolled(shape: BaseGeometry, *, repair: bool) -> list[shapely.Polygon]:
 def _beside(hole: np.ndarray, shell: np.ndarray) -> np.ndarray:
     """A hole on the same turn as its shell."""
     middle = (shell[:, 0].min() + shell[:, 0].max() - hole[:, 0].min() - hole[:, 0].max()) / 2
-    return curves.moved(hole, TURN * round(middle / TURN))
+    return curves.moved(hole, TURN_DEG * round(middle / TURN_DEG))
 
 
 def _rings(polygon: shapely.Polygon) -> list[np.ndarray]:
@@ -78,7 +78,7 @@ def _rings(polygon: shapely.Polygon) -> list[np.ndarray]:
 
 
 def _jumps(ring: np.ndarray) -> np.ndarray:
-    return np.abs(np.diff(ring[:, 0])) > HALF_TURN
+    return np.abs(np.diff(ring[:, 0])) > HALF_TURN_DEG
 
 
 def _unrolled_ring(ring: np.ndarray, *, counterclockwise: bool) -> np.ndarray:
@@ -93,7 +93,7 @@ def _unrolled_ring(ring: np.ndarray, *, counterclockwise: bool) -> np.ndarray:
       (outer ones counterclockwise), because as drawn it then does not.
     """
     west, east = ring[:, 0].min(), ring[:, 0].max()
-    if east - west > TURN:
+    if east - west > TURN_DEG:
         raise RegionError(
             f"a ring goes from longitude {west:g} to {east:g}: more than the 360° of the globe"
         )
@@ -101,10 +101,10 @@ def _unrolled_ring(ring: np.ndarray, *, counterclockwise: bool) -> np.ndarray:
     if not jumps.any():
         return ring
     steps = np.abs(np.diff(ring[:, 0]))[jumps]
-    short = np.column_stack([np.unwrap(ring[:, 0], period=TURN), ring[:, 1]])
+    short = np.column_stack([np.unwrap(ring[:, 0], period=TURN_DEG), ring[:, 1]])
     around = curves.turns(short) != 0
     drawn_valid = shapely.Polygon(ring).is_valid
-    if drawn_valid and (steps == TURN).all():
+    if drawn_valid and (steps == TURN_DEG).all():
         if around and np.abs(ring[1:][jumps, 1]).max() < 90:
             raise _ambiguous(ring, "as it is drawn, or as none, so that the ring encloses a pole", POLAR)
         return ring
@@ -114,7 +114,7 @@ def _unrolled_ring(ring: np.ndarray, *, counterclockwise: bool) -> np.ndarray:
         return short
     if not shapely.Polygon(short).is_valid:
         return ring
-    if around and steps.min() < CLEARLY_SHORT:
+    if around and steps.min() < CLEARLY_SHORT_DEG:
         raise _ambiguous(
             ring, "as it is drawn, or the shorter way, so that the ring encloses a pole", POLAR
         )
@@ -144,35 +144,35 @@ def _ambiguous(ring: np.ndarray, readings: str, advice: str) -> RegionError:
 
 def framed(parts: list[shapely.Polygon], *, overlaps: bool) -> BaseGeometry:
     """Put all parts into one frame of at most 360°, that begins after the widest gap between them."""
-    if len(parts) == 1 and -HALF_TURN <= parts[0].bounds[0] <= TURN:
+    if len(parts) == 1 and -HALF_TURN_DEG <= parts[0].bounds[0] <= TURN_DEG:
         return parts[0]
     spans = np.array([part.bounds for part in parts])[:, [0, 2]]
     start = _frame_start(spans)
-    shifts = np.floor((spans[:, 0] - start) / TURN + 1e-12) * -TURN
+    shifts = np.floor((spans[:, 0] - start) / TURN_DEG + 1e-12) * -TURN_DEG
     framed = [
         shapely.transform(part, partial(curves.moved, east_deg=shift)) if shift else part
         for part, shift in zip(parts, shifts, strict=True)
     ]
     whole = shapely.union_all(framed) if overlaps or shifts.any() else shapely.MultiPolygon(framed)
-    if whole.bounds[2] - start > TURN + 1e-9:
+    if whole.bounds[2] - start > TURN_DEG + 1e-9:
         whole = _folded(whole, start)
     return whole
 
 
 def _frame_start(spans: np.ndarray) -> float:
     """The west edge, -180 … 180, after the widest gap that spans of longitude leave; -180 if none."""
-    wests = (spans[:, 0] + HALF_TURN) % TURN - HALF_TURN
+    wests = (spans[:, 0] + HALF_TURN_DEG) % TURN_DEG - HALF_TURN_DEG
     order = np.argsort(wests)
     wests, easts = wests[order], (wests + np.diff(spans)[:, 0])[order]
-    reached = np.maximum.accumulate(np.concatenate([[easts.max() - TURN], easts[:-1]]))
+    reached = np.maximum.accumulate(np.concatenate([[easts.max() - TURN_DEG], easts[:-1]]))
     gaps = wests - reached
     widest = int(np.argmax(gaps))
-    return float(wests[widest]) if gaps[widest] > 0 else -HALF_TURN
+    return float(wests[widest]) if gaps[widest] > 0 else -HALF_TURN_DEG
 
 
 def _folded(whole: BaseGeometry, start: float) -> BaseGeometry:
     """What lies beyond a frame of 360° put back into it, a turn to the west."""
-    frame = shapely.box(start, -90, start + TURN, 90)
-    beyond = shapely.transform(shapely.difference(whole, frame), partial(curves.moved, east_deg=-TURN))
+    frame = shapely.box(start, -90, start + TURN_DEG, 90)
+    beyond = shapely.transform(shapely.difference(whole, frame), partial(curves.moved, east_deg=-TURN_DEG))
     folded = shapely.union_all([shapely.intersection(whole, frame), beyond])
     return shapely.MultiPolygon(polygons_of(folded))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import reprlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import getattr_static
 from typing import Any
 
 import numpy as np
 
 from cop_zarr.errors import RegionError
-from cop_zarr.grid import Bounds
-from cop_zarr.regions.footprints import Footprint, Origin, finite, provenance
+from cop_zarr.grid import Bounds, range_hint
+from cop_zarr.regions.footprints import Footprint, Origin, converted, finite, provenance
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,11 @@ class BBox:
 
     Longitudes may be given from -180 to 180 or from 0 to 360. ``minlon > maxlon`` means that the box
     crosses the antimeridian, as in GeoJSON (RFC 7946, section 5.2).
+
+    Parameters
+    ----------
+    minlon, minlat, maxlon, maxlat : float
+        West, south, east and north edge: longitudes -180 to 360, latitudes -90 to 90.
 
     Raises
     ------
@@ -37,15 +45,16 @@ class BBox:
     minlat: float
     maxlon: float
     maxlat: float
-    origin: Origin | None = field(default=None, repr=False, compare=False, kw_only=True)
+    _origin: Origin | None = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("minlon", "minlat", "maxlon", "maxlat"):
             object.__setattr__(self, name, finite(getattr(self, name), f"the box's {name}"))
         edges = (self.minlon, self.minlat, self.maxlon, self.maxlat)
         if max(abs(self.minlat), abs(self.maxlat)) > 90:
-            swapped = max(abs(self.minlon), abs(self.maxlon)) <= 90
-            hint = "; are latitude and longitude swapped?" if swapped else ""
+            hint = range_hint(
+                max(abs(self.minlon), abs(self.maxlon)), max(abs(self.minlat), abs(self.maxlat))
+            )
             raise RegionError(
                 f"latitudes must lie within -90 … 90, in the order (minlon, minlat, maxlon, maxlat); "
                 f"got {edges}{hint}"
@@ -85,9 +94,7 @@ class BBox:
         >>> [round(edge, 4) for edge in box.bounds]
         [120.0, 30.0, 122.0, 32.0]
         """
-        from cop_zarr.regions.projections import (
-            projection,
-        )  # pyproj and shapely take 0.2 s; plain boxes need neither
+        from cop_zarr.regions.projections import projection  # 0.1 s, which plain boxes do not need
 
         source = projection(crs)
         minx, miny, maxx, maxy = (
@@ -96,7 +103,7 @@ class BBox:
         )
         given = Origin((minx, miny, maxx, maxy), source.name)
         if source.geographic:
-            return cls(minx, miny, maxx, maxy, origin=given)
+            return converted(cls(minx, miny, maxx, maxy), given)
         if not (minx < maxx and miny < maxy):
             hint = " (across the antimeridian, go on past 180)" if source.degrees else ""
             raise RegionError(
@@ -104,7 +111,7 @@ class BBox:
                 f"maxy){hint}; got {given.coordinates} in {source.name}"
             )
         west, south, east, north = source.box(*given.coordinates)
-        return cls(west, south, east, north, origin=given)
+        return converted(cls(west, south, east, north), given)
 
     @property
     def bounds(self) -> Bounds:
@@ -122,7 +129,7 @@ class BBox:
         return Footprint(
             bounds=bounds,
             centre=((west + east) / 2, (south + north) / 2),
-            **provenance("BBox", edges, self.origin),
+            **provenance("BBox", edges, self._origin),
         )
 
 
@@ -133,8 +140,17 @@ def four_numbers(roi: object) -> list[Any]:
         "mapping, or an object with __geo_interface__"
     )
     values = roi.tolist() if isinstance(roi, np.ndarray) else roi
-    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
-        raise RegionError(f"{accepted}; got {type(roi).__name__}: {roi!r}")
+    if isinstance(values, str | os.PathLike):
+        raise RegionError(f"{accepted}; got {type(roi).__name__}: {reprlib.repr(roi)}; read a file first")
+    if not isinstance(values, Sequence) or isinstance(values, bytes):
+        raise RegionError(f"{accepted}; got {type(roi).__name__}: {reprlib.repr(roi)}")
+    if any(speaks_geojson(value) or isinstance(value, BBox | list | tuple) for value in values):
+        raise RegionError(f"{accepted}; got {len(values)} of them: ask for one at a time")
     if len(values) != 4:
-        raise RegionError(f"{accepted}; got {len(values)} values: {roi!r}")
+        raise RegionError(f"{accepted}; got {len(values)} values: {reprlib.repr(roi)}")
     return list(values)
+
+
+def speaks_geojson(roi: object) -> bool:
+    """Whether it is a GeoJSON mapping or has one, which may be slow to ask for."""
+    return isinstance(roi, Mapping) or getattr_static(roi, "__geo_interface__", None) is not None

@@ -6,14 +6,17 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from cop_zarr.errors import RegionError
-from cop_zarr.grid import Bounds
-from cop_zarr.regions.footprints import Footprint, Origin, finite, provenance
+from cop_zarr.grid import Bounds, range_hint
+from cop_zarr.regions.footprints import Footprint, Origin, converted, finite, provenance
 
 MIN_BUFFER_M = 1e-3
 """Smaller circles cannot be drawn well in degrees: a float64 longitude is good for 3 nm."""
 
 MAX_BUFFER_M = 20_003_931.0
 """Half a meridian of WGS84 (pole to pole): no place on Earth is farther away than about this."""
+
+MAX_DISC_M = 10_001_965.0
+"""A quarter of a meridian, rounded down: no disc encloses both poles."""
 
 Shape = Literal["box", "circle"]
 
@@ -49,13 +52,13 @@ class PointBuffer:
     lat: float
     buffer_m: float
     shape: Shape = "box"
-    origin: Origin | None = field(default=None, repr=False, compare=False, kw_only=True)
+    _origin: Origin | None = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("lon", "lat", "buffer_m"):
             object.__setattr__(self, name, finite(getattr(self, name), f"the point's {name}"))
         if abs(self.lat) > 90:
-            hint = "; are latitude and longitude swapped?" if abs(self.lon) <= 90 else ""
+            hint = range_hint(self.lon, self.lat)
             raise RegionError(f"lat must lie within -90 … 90; got lon={self.lon}, lat={self.lat}{hint}")
         if not -180 <= self.lon <= 360:
             raise RegionError(f"lon must lie within -180 … 360; got {self.lon}")
@@ -64,12 +67,12 @@ class PointBuffer:
         largest, what = (
             (MAX_BUFFER_M, "the way from pole to pole")
             if self.shape == "box"
-            else (MAX_BUFFER_M / 2, "a hemisphere (shape='box' takes twice that)")
+            else (MAX_DISC_M, "a hemisphere (shape='box' takes twice that)")
         )
         if not MIN_BUFFER_M <= self.buffer_m <= largest:
             raise RegionError(
                 f"buffer_m must be at least {MIN_BUFFER_M:g} m and at most {largest:,.0f} m, {what}; "
-                f"got {self.buffer_m:,g} m"
+                f"got {self.buffer_m:,.10g} m"
             )
 
     @classmethod
@@ -95,7 +98,7 @@ class PointBuffer:
         x, y = finite(x, "the point's x"), finite(y, "the point's y")
         given = Origin((x, y), source.name)
         lon, lat = (x, y) if source.geographic else source.point(x, y)
-        return cls(lon, lat, buffer_m, shape, origin=given)
+        return converted(cls(lon, lat, buffer_m, shape), given)
 
     @property
     def bounds(self) -> Bounds:
@@ -110,7 +113,7 @@ class PointBuffer:
         numbers = {
             "lon": self.lon, "lat": self.lat, "buffer_m": self.buffer_m, "shape": self.shape
         }  # fmt: skip
-        recorded = provenance("PointBuffer", numbers, self.origin)
+        recorded = provenance("PointBuffer", numbers, self._origin)
         centre = (self.lon, self.lat)
         if self.shape == "box":
             return Footprint(bounds=self.bounds, centre=centre, **recorded)

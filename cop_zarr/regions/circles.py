@@ -12,7 +12,7 @@ from cop_zarr.regions import curves
 GEOD = Geod(ellps="WGS84")
 
 
-def pole_distances(lat: float) -> tuple[float, float]:
+def _pole_distances(lat: float) -> tuple[float, float]:
     """Metres to the north and to the south pole."""
     north, south = (float(GEOD.inv(0, lat, 0, pole)[2]) for pole in (90, -90))
     return north, south
@@ -26,7 +26,7 @@ def bounds(lon: float, lat: float, radius_m: float) -> Bounds:
     at its maximum, is off by less than 1e-10°, and by some 1e-6° where the circle just misses a pole).
     A circle around a pole takes in every longitude.
     """
-    to_north, to_south = pole_distances(lat)
+    to_north, to_south = _pole_distances(lat)
     north = 90.0 if to_north <= radius_m else GEOD.fwd(lon, lat, 0, radius_m)[1]
     south = -90.0 if to_south <= radius_m else GEOD.fwd(lon, lat, 180, radius_m)[1]
     if min(to_north, to_south) <= radius_m:
@@ -49,7 +49,9 @@ def disc(lon: float, lat: float, radius_m: float) -> shapely.Polygon:
 
     For radii up to a quarter meridian, so that no disc encloses both poles.
     """
-    azimuths = np.linspace(0, 360, 721)  # a disc too small for the tolerance to matter is good to 1e-5
+    azimuths = np.linspace(
+        0, 360, 721
+    )  # half a degree: the area of a disc too small for the tolerance is good to 1e-5
     ring = curves.trace(lambda at: _points(0, lat, radius_m, at), azimuths)
     if curves.turns(ring):
         ring = curves.over_pole(ring, np.copysign(90.0, lat))

@@ -43,7 +43,8 @@ def coverage(grid: Grid, window: Window, footprint: Footprint) -> np.ndarray:
         frame = Bounds(west + turn, south, east + turn, north)
         if frame.west < footprint.bounds.east and frame.east > footprint.bounds.west:
             parts += exact.fractions(footprint.geometry, frame, window.shape)
-    parts *= STEP_DEG / grid.window_heights(window)[:, None]
+    souths, norths = grid.window_edges(window)
+    parts *= (STEP_DEG / (norths - souths))[:, None]
     np.minimum(parts, 1, out=parts)
     parts[parts <= TOUCH_TOLERANCE * min(1.0, float(parts.sum()))] = 0
     return parts
@@ -51,10 +52,8 @@ def coverage(grid: Grid, window: Window, footprint: Footprint) -> np.ndarray:
 
 def _of_box(grid: Grid, window: Window, bounds: Bounds) -> np.ndarray:
     """Coverage by a box, exact to the last bit."""
-    lats = grid.window_latitudes(window)
-    heights = grid.window_heights(window)
-    tops = np.minimum(lats + STEP_DEG / 2, 90)
-    rows = _overlap(tops - heights, tops, bounds.south, bounds.north) / heights
+    souths, norths = grid.window_edges(window)
+    rows = _overlap(souths, norths, bounds.south, bounds.north) / (norths - souths)
     wests = grid.window_longitudes(window) - STEP_DEG / 2
     cols = np.zeros(wests.shape)
     for turn in _turns(wests[0], bounds.west):
@@ -65,7 +64,8 @@ def _of_box(grid: Grid, window: Window, bounds: Bounds) -> np.ndarray:
 def around(grid: Grid, lon: float, lat: float) -> tuple[Window, np.ndarray, bool]:
     """The cells whose centres lie around a point, and the weights of bilinear interpolation between them.
 
-    Those weights are the parts of a box of one cell's size, centred at the point, that lie in each cell.
+    Those weights are the parts of a box of one cell's size, centred at the point, that lie in each cell:
+    another way to :mod:`cop_zarr.sampling`'s for many points, and a test holds the two together.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def around(grid: Grid, lon: float, lat: float) -> tuple[Window, np.ndarray, bool
     box = Bounds(lon - half, lat - half, lon + half, lat + half)
     window, clipped = grid.touched(box)
     lats, lons = grid.window_latitudes(window), grid.window_longitudes(window)
-    turn = 360 * round((lon - lons[0]) / 360)
+    turn = _turns(lons[0] - half, box.west)[1]
     rows = _overlap(lats - half, lats + half, box.south, box.north)
     cols = _overlap(lons + turn - half, lons + turn + half, box.west, box.east)
     return window, np.outer(rows, cols) / STEP_DEG**2, clipped

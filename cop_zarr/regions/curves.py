@@ -17,7 +17,8 @@ TOLERANCE_DEG = 1e-6
 """How far a chord may stray from its arc: 0.1 m, and four millionths of a cell."""
 
 ROUNDS = 60
-"""Halvings of an interval of *t*, at most: past 52 a float64 has no middle left."""
+"""Halvings of an interval of *t*, at most: past 52 a float64 has no middle left, and what remains is a jump
+(a change of datum shift, a pole) that no number of points would smooth."""
 
 AT_POLE_DEG = 1e-9
 """A point this near to a pole is the pole, where longitudes mean nothing (0.1 mm)."""
@@ -36,6 +37,9 @@ def trace(curve: Curve, ts: np.ndarray, point_poles: tuple[float, ...] = (90.0, 
         Longitudes and latitudes of an array of *t*.
     ts : ndarray
         Increasing; the first and the last are the same place.
+    point_poles : tuple of float
+        Which poles (90, -90) are one point of the curve's map, where longitudes mean nothing. On a map that
+        draws a pole as a line they do.
 
     Returns
     -------

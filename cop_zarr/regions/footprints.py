@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cop_zarr.errors import RegionError
 from cop_zarr.grid import Bounds
@@ -12,6 +12,8 @@ from cop_zarr.product import CRS
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
+
+Region = TypeVar("Region")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,12 @@ class Origin:
 
     coordinates: tuple[float, ...]
     crs: str
+
+
+def converted(region: Region, origin: Origin) -> Region:
+    """Let a region that has just been made know what it was converted from."""
+    object.__setattr__(region, "_origin", origin)
+    return region
 
 
 def provenance(kind: str, numbers: dict[str, Any], origin: Origin | None) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def _shape(geometry: object) -> BaseGeometry:
     """One GeoJSON polygon; its rings go through NumPy, three times as fast as position by position."""
     kind = geometry.get("type") if isinstance(geometry, Mapping) else None
     if not isinstance(geometry, Mapping) or kind not in ("Polygon", "MultiPolygon"):
-        raise RegionError(f"{ACCEPTED}; got a GeoJSON type {kind!r}")
+        raise RegionError(f"{ACCEPTED}; got a GeoJSON type {kind!r}{_instead(kind)}")
     coordinates: Any = geometry.get("coordinates")
     try:
         polygons = [
@@ -119,9 +119,13 @@ def _members(shape: BaseGeometry) -> Iterator[BaseGeometry]:
         for member in shape.geoms:
             yield from _members(member)
     elif not isinstance(shape, shapely.Polygon | shapely.MultiPolygon):
-        raise RegionError(f"{ACCEPTED}; got a {shape.geom_type}")
+        raise RegionError(f"{ACCEPTED}; got a {shape.geom_type}{_instead(shape.geom_type)}")
     elif not shape.is_empty:
         yield shape
+
+
+def _instead(kind: object) -> str:
+    return "; for points, take Store.sample or PointBuffer" if kind in ("Point", "MultiPoint") else ""
 
 
 def _refuse_infinite(coordinates: np.ndarray) -> None:

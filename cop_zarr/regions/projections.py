@@ -21,8 +21,9 @@ from cop_zarr.errors import RegionError
 from cop_zarr.regions import curves
 
 ROUND_TRIP = 1e-3
-"""Part of its size that a coordinate may change on its way to degrees and back. Datum shifts that PROJ
-chooses by place make for some metres; a point off the map comes back from somewhere else, or not at all."""
+"""Part of its size that a coordinate may change on its way to degrees and back: some km in a northing of
+6,000,000. Datum shifts that PROJ chooses by place change it by up to some 100 m (NAD27, ED50); a point off
+the map comes back from another part of the map, thousands of km away, or not at all."""
 
 FIRST_PIECES = 64
 """Pieces that the diagonal of a region is cut into at least, before curvature decides."""
@@ -78,8 +79,8 @@ class Projection:
         self._crs = crs
         self.geographic = crs.equals(CRS.from_user_input(product.CRS), ignore_axis_order=True)
         self.degrees = crs.is_geographic and all(axis.unit_name == "degree" for axis in crs.axis_info[:2])
-        unit_m = crs.axis_info[0].unit_conversion_factor
-        self._metre = 1 / unit_m if crs.is_projected and unit_m > 0.1 else 0.0  # rotated poles have 0.017
+        unit = crs.axis_info[0].unit_conversion_factor  # metres; radians for a rotated pole, in degrees
+        self._metre = 1 / unit if crs.is_projected and unit > 0.1 else 0.0
         self._transformer = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
 
     def same_as(self, other: Projection) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from pyproj import Geod
 
 from cop_zarr.errors import CopZarrError, RegionError
 from cop_zarr.regions import BBox, PointBuffer, footprint
-from cop_zarr.regions.buffers import MAX_BUFFER_M
+from cop_zarr.regions.buffers import MAX_BUFFER_M, MAX_DISC_M
 
 GEOD = Geod(ellps="WGS84")
 
@@ -148,8 +149,11 @@ def test_point_is_recorded_as_it_was_given():
         ((0, 0, 0, 1, 1, 1), "got 6 values"),
         ((), "got 0 values"),
         (np.array(5.0), "got ndarray"),
-        (np.zeros((4, 1)), "must be a number"),
-        (np.zeros((2, 4)), "got 2 values"),
+        (np.zeros((4, 1)), "got 4 of them: ask for one at a time"),
+        (np.zeros((2, 4)), "got 2 of them"),
+        ([BBox(0, 0, 1, 1)] * 4, "got 4 of them"),
+        ("fields.shp", "read a file first"),
+        (Path("fields.shp"), "read a file first"),
         (("a", "b", "c", "d"), "must be a number"),
         (BBox, "got type"),
     ],
@@ -191,7 +195,7 @@ def test_shape_of_a_buffer_is_a_box_or_a_circle(shape):
 
 def test_largest_radii():
     assert PointBuffer(0, 0, MAX_BUFFER_M).buffer_m == MAX_BUFFER_M
-    assert PointBuffer(0, 0, MAX_BUFFER_M / 2, "circle").shape == "circle"
+    assert PointBuffer(0, 0, MAX_DISC_M, "circle").shape == "circle"
     with pytest.raises(RegionError, match="at most 20,003,931 m, the way from pole to pole"):
         PointBuffer(0, 0, MAX_BUFFER_M + 1)
 
