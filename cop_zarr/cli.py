@@ -294,7 +294,7 @@ def _roi(
         raise click.UsageError("--buffer M and --shape go with --point LON LAT")
     if geojson is not None:
         try:
-            document = json.load(geojson)
+            document = json.loads(geojson.read().removeprefix("\ufeff"))  # as Windows begins files
         except (ValueError, RecursionError) as error:
             raise InputError(f"{geojson.name} is not JSON: {error}") from error
         if not isinstance(document, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -50,7 +51,7 @@ class Options:
     max_bytes: int = MAX_BYTES
 
     def __post_init__(self) -> None:
-        if self.year != YEAR:
+        if not isinstance(self.year, Real) or self.year != YEAR:
             raise YearError(f"the product is of the year {YEAR} and no other; got year={self.year!r}")
         one_of("output", self.output, get_args(Output))
         one_of("pooling", self.pooling, tuple(REDUCERS))
@@ -97,7 +98,7 @@ class Options:
 def one_of(name: str, word: object, words: Sequence[object]) -> None:
     """Refuse a word that an option does not take."""
     if not isinstance(word, str | None) or word not in words:
-        raise InputError(f"{name} must be one of {', '.join(map(repr, words))}; got {word!r}")
+        raise InputError(f"{name} must be one of {', '.join(map(repr, words))}; got {reprlib.repr(word)}")
 
 
 @dataclass(frozen=True)
@@ -150,12 +151,12 @@ def plan(grid: Grid, footprint: Footprint, options: Options) -> Plan:
     rule = _subpixel(footprint.bounds, options.subpixel)
     window, clipped = grid.touched(footprint.bounds)
     weights, weighing = None, _weighing(footprint, options)
+    if weighing or footprint.geometry is not None:
+        weights = _weights(grid, window, footprint, weighing)  # refuses what is outside, for every rule
     if rule == "nearest":
-        window, weighing = _nearest(grid, footprint), None
+        window, weights, weighing = _nearest(grid, footprint), None, None
     elif rule == "bilinear":
         (window, weights), weighing = _bilinear(grid, footprint), "bilinear"
-    elif weighing or footprint.geometry is not None:
-        weights = _weights(grid, window, footprint, weighing)
     return Plan(
         footprint=footprint,
         window=window,

@@ -157,15 +157,16 @@ def _around(grid: Grid, lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _numbers(values: ArrayLike, name: str) -> np.ndarray:
+    """Degrees as float64; masked ones are NaN."""
     try:
-        array = (
-            np.ma.filled(np.ma.asarray(values, "f8"), np.nan) if np.ma.isMA(values) else np.asarray(values)
-        )
-    except ValueError as error:
+        array = np.ma.asanyarray(values) if np.ma.isMA(values) else np.asarray(values)
+    except (TypeError, ValueError) as error:
         raise RegionError(f"{name} must be numbers of degrees: {error}") from error
     if array.dtype.kind not in "fiu":
         raise RegionError(f"{name} must be numbers of degrees; got {array.dtype} values")
-    return array.astype("f8", copy=False)
+    with np.errstate(over="ignore"):  # a longdouble may; infinity is refused like any other
+        array = array.astype("f8", copy=False)
+    return np.ma.filled(array, np.nan) if np.ma.isMA(array) else array
 
 
 def _position(place: tuple[np.intp, ...]) -> str:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from click.testing import CliRunner
 from pyproj import Transformer
 
 import cop_zarr
-from cop_zarr import synthetic, tour
+from cop_zarr import plans, synthetic, tour
 from cop_zarr.cli import SIZE_UNITS, Size, main
 from cop_zarr.grid import Grid
 from tests import factory
@@ -707,3 +708,23 @@ def test_a_full_device_is_no_traceback(run):
     assert done.returncode == 1
     assert "No space left" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_geojson_as_windows_begins_it(run):
+    Path("a.json").write_text("\ufeff" + json.dumps(POLYGON), "utf-8")
+    assert run("query", "a.zarr", "--geojson", "a.json").exit_code == 0
+
+
+@pytest.mark.parametrize("option", ["output", "pooling", "weights", "empty", "subpixel"])
+def test_the_words_are_those_of_python(option):
+    """The command line writes them down, because --help must not import what knows them."""
+    (found,) = [each for each in main.commands["query"].params if each.name == option]
+    words = {
+        "output": get_args(plans.Output),
+        "pooling": get_args(plans.Pooling),
+        "weights": ("auto", "none", "coverage", "area"),
+        "empty": get_args(plans.Empty),
+        "subpixel": get_args(plans.Subpixel),
+    }
+    assert tuple(found.type.choices) == words[option]
+    assert set(get_args(plans.Pooling)) == set(plans.REDUCERS)

@@ -9,7 +9,7 @@ import shapely
 from pyproj import Transformer
 
 from cop_zarr.errors import RegionError
-from cop_zarr.regions import footprint
+from cop_zarr.regions import BBox, footprint
 from cop_zarr.regions.polygons import outline
 
 SQUARE = [[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]
@@ -679,7 +679,7 @@ MALFORMED = {
         collection(polygon(SQUARE), {"type": "Point", "coordinates": [0, 0]}),
         "'Point'",
     ),
-    "no coordinates": ({"type": "Polygon"}, "rings of at least four positions"),
+    "no coordinates": ({"type": "Polygon"}, "geometry is empty"),
     "no coordinates of many": ({"type": "MultiPolygon"}, "geometry is empty|rings of at least four"),
     "no rings": (polygon(), "geometry is empty"),
     "no polygons": (multipolygon(), "geometry is empty"),
@@ -693,7 +693,17 @@ MALFORMED = {
     "many, one level short": (multipolygon(SQUARE), "rings of at least four positions"),
     "two positions": (polygon([[0, 0], [1, 0]]), "rings of at least four positions"),
     "one number a position": (polygon([[0], [1], [1], [0]]), "rings of at least four positions"),
-    "four numbers a position": (polygon([[0, 0, 0, 0]] * 4), "rings of at least four positions"),
+    "a ring without its brackets": (polygon(*SQUARE), r"got a ring of shape \(2,\)"),
+    "one bracket too many": (polygon([SQUARE]), r"got a ring of shape \(1, 5, 2\)"),
+    "a masked position": (
+        {"type": "Polygon", "coordinates": [np.ma.masked_equal(np.array(SQUARE, "f8"), 1)]},
+        "finite coordinates",
+    ),
+    "a crs inside": (
+        feature({**polygon(SQUARE), "crs": {"type": "name", "properties": {"name": "EPSG:32633"}}}),
+        "must stand at the top",
+    ),
+    "a point": ({"type": "Point", "coordinates": [1, 2]}, "for points, take Store.sample"),
     "positions of two lengths": (
         polygon([[0, 0, 5], [1, 0], [1, 1], [0, 0, 5]]),
         "rings of at least four positions",
@@ -787,3 +797,60 @@ def test_ring_around_a_pole_that_might_as_well_be_drawn_is_refused():
 def test_ring_that_crosses_itself_by_shorter_ways_is_taken_as_drawn():
     ring = [[-180, 83], [-100, 85], [-20, 84.5], [72, 86], [-180, 89], [-180, 83]]
     assert same(footprint(polygon(ring)).geometry, shapely.Polygon(ring))
+
+
+@pytest.mark.parametrize("vertices", [3, 4, 5, 8, 20])
+def test_rings_that_jump_are_those_that_go_on_past_180(vertices):
+    """Coordinates as people have them, to four digits: a ring that closes but for its rounding was refused,
+    or taken the long way around the globe."""
+    rng, checked = np.random.default_rng(vertices), 0
+    while checked < 300:
+        angles = np.sort(rng.uniform(0, 2 * np.pi, vertices))
+        spread = rng.uniform(1, 10, vertices)
+        lons = np.round(180 + rng.uniform(-3, 3) + spread * np.cos(angles), 4)
+        lats = np.round(rng.uniform(-60, 60) + spread * np.sin(angles), 4)
+        onward = shapely.Polygon(np.column_stack([lons, lats]))
+        crosses = lons.min() < 180 < lons.max()
+        if not (crosses and onward.is_valid and onward.area and shapely.is_ccw(onward.exterior)):
+            continue
+        jumping = np.column_stack([np.where(lons > 180, np.round(lons - 360, 4), lons), lats])
+        found = footprint(polygon([*jumping.tolist(), jumping[0].tolist()])).geometry
+        assert shapely.symmetric_difference(found, onward).area < 1e-9, jumping.tolist()
+        checked += 1
+
+
+def area_of(geometry):
+    """Area in m² of a polygon in degrees, on a cylindrical map of equal areas that goes on past 180."""
+    cylinder = Transformer.from_crs("EPSG:4326", "+proj=cea +lat_ts=0 +ellps=WGS84", always_xy=True)
+
+    def flat(points):
+        ys = cylinder.transform(np.zeros(len(points)), points[:, 1])[1]
+        return np.column_stack([6_378_137 * np.radians(points[:, 0]), ys])
+
+    return shapely.transform(shapely.segmentize(geometry, 0.5), flat).area
+
+
+@pytest.mark.parametrize(
+    ("lat", "lon", "radius"),
+    [(0, 0, 10e6), (0, 0, 12e6), (45, 0, 12e6), (-30, 170, 10e6), (-30, 170, 11e6), (30, -170, 10e6)],
+)
+def test_equal_area_discs_around_poles(lat, lon, radius):
+    """PROJ's own equal-area map knows their areas: around none, one or both poles, and with a hole."""
+    crs = f"+proj=laea +lat_0={lat} +lon_0={lon} +datum=WGS84"
+    disc = shapely.Point(0, 0).buffer(radius, 90)
+    ring = disc.difference(shapely.Point(0, 0).buffer(radius - 2e6, 90))
+    for shape in (disc, ring):
+        found = footprint(shape, crs).geometry
+        assert area_of(found) == pytest.approx(shape.area, rel=3e-3), shape
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4267", "EPSG:4284", "EPSG:4200", "EPSG:4740"])
+def test_degrees_of_other_datums_go_on_past_180(crs):
+    found = footprint(polygon([[178, 50], [182, 50], [182, 52], [178, 52], [178, 50]]), crs)
+    np.testing.assert_allclose(found.bounds, (178, 50, 182, 52), atol=0.01)
+    np.testing.assert_allclose(BBox.from_crs((178, 50, 182, 52), crs=crs).bounds, found.bounds, atol=1e-6)
+
+
+def test_numbers_off_every_map():
+    with pytest.raises(RegionError, match="off the map"):
+        footprint(shapely.box(-1e300, -1e300, 1e300, 1e300), 3857)

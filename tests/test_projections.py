@@ -274,8 +274,8 @@ def test_points_off_the_map_are_refused():
         (object(), "crs=<object"),
         ("EPSG:4978", r"'EPSG:4978' \(Geocentric CRS\) has no x and y on the Earth"),
         ("EPSG:5773", r"'EPSG:5773' \(Vertical CRS\) has no x and y on the Earth"),
-        ("IAU_2015:30100", "same celestial body"),
-        ("+proj=longlat +a=1737400 +b=1737400", "same celestial body"),
+        ("IAU_2015:30100", "is not of the Earth"),
+        ("+proj=longlat +a=1737400 +b=1737400", "is not of the Earth"),
     ],
 )
 def test_what_is_no_crs_of_the_earth(crs, message):

@@ -728,3 +728,16 @@ def test_answers_are_the_caller_s_own(store):
         np.testing.assert_array_equal(again.weights, kept[2], strict=True)
         assert again.meta["roi"]["minlon"] == 120
         assert again.meta["year"] == 2021
+
+
+@pytest.mark.parametrize("subpixel", ["touch", "nearest", "bilinear"])
+def test_parts_on_either_side_of_a_partial_store_are_outside(odd, subpixel):
+    """Their centroid lies in it, and they do not."""
+    store, _ = odd
+    west, east = (
+        {"type": "Polygon", "coordinates": [shapely.box(*box).exterior.coords]}
+        for box in ((18, 38, 18.1, 38.1), (27, 38, 27.1, 38.1))
+    )
+    parts = {"type": "GeometryCollection", "geometries": [west, east]}
+    with pytest.raises(RegionError, match="outside the store"):
+        store.query(parts, subpixel=subpixel)

@@ -524,3 +524,9 @@ def test_a_masked_point_is_no_point(store):
     lons = np.ma.masked_array([10.0, 11.0, 12.0], mask=[False, True, False])
     with pytest.raises(RegionError, match="at position 1, the first of 1"):
         store.sample(lons, [40, 40, 40])
+
+
+@pytest.mark.parametrize("lon", [np.ma.masked_array([None, object()], mask=[False, True]), [None, 1.0]])
+def test_what_is_no_number_is_no_point(store, lon):
+    with pytest.raises(RegionError, match="lon must be numbers of degrees"):
+        store.sample(lon, [1, 1])

@@ -101,7 +101,7 @@ def _unrolled_ring(ring: np.ndarray, *, counterclockwise: bool) -> np.ndarray:
     if not jumps.any():
         return ring
     steps = np.abs(np.diff(ring[:, 0]))[jumps]
-    short = np.column_stack([np.unwrap(ring[:, 0], period=TURN_DEG), ring[:, 1]])
+    short = np.column_stack([curves.unrolled(ring[:, 0]), ring[:, 1]])
     around = curves.turns(short) != 0
     drawn_valid = shapely.Polygon(ring).is_valid
     if drawn_valid and (steps == TURN_DEG).all():

@@ -48,7 +48,7 @@ def trace(curve: Curve, ts: np.ndarray, point_poles: tuple[float, ...] = (90.0, 
         a pole and runs along it from one longitude to another.
     """
     lons, lats = curve(ts)
-    points = np.column_stack([ts, np.unwrap(lons, period=360), lats])
+    points = np.column_stack([ts, unrolled(lons), lats])
     rough = np.ones(len(ts) - 1, bool)
     for _ in range(ROUNDS):
         starts = np.flatnonzero(rough)
@@ -67,6 +67,15 @@ def trace(curve: Curve, ts: np.ndarray, point_poles: tuple[float, ...] = (90.0, 
     ring = points[:, 1:]
     ring[-1] = ring[0] + [360 * round((ring[-1, 0] - ring[0, 0]) / 360), 0]  # to the last bit
     return _along_poles(ring, point_poles)
+
+
+def unrolled(lons: np.ndarray) -> np.ndarray:
+    """Longitudes without jumps: each step takes the shorter way around.
+
+    By whole turns, so that what returns to a longitude has it to the last bit; ``np.unwrap`` adds up steps
+    instead, and leaves a ring open by their rounding.
+    """
+    return np.asarray(lons - 360 * np.concatenate([[0], np.cumsum(np.round(np.diff(lons) / 360))]))
 
 
 def turns(ring: np.ndarray) -> int:
@@ -102,7 +111,7 @@ def _along_poles(ring: np.ndarray, point_poles: tuple[float, ...]) -> np.ndarray
     departure = np.flatnonzero(away & ~np.roll(away, 1))[0]  # the first point after a pole
     open_ring, away = np.roll(open_ring, -departure, axis=0), np.roll(away, -departure)
     kept = open_ring[away]
-    lons = np.unwrap(kept[:, 0], period=360)
+    lons = unrolled(kept[:, 0])
     path = np.column_stack([lons, kept[:, 1]])
     arrivals = np.flatnonzero(away & ~np.roll(away, -1))  # the last points before a pole
     passages = [

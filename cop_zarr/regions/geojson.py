@@ -72,6 +72,9 @@ def _from_geojson(document: Mapping[str, Any]) -> Iterator[BaseGeometry]:
             raise RegionError(f"a feature's geometry must be a mapping; got {type(geometry).__name__}")
         nested = geometry.get("type") == "GeometryCollection"
         for member in _list(geometry.get("geometries"), "geometries") if nested else [geometry]:
+            for inner in (feature, geometry, member):
+                if inner is not document and isinstance(inner, Mapping) and inner.get("crs") is not None:
+                    raise RegionError("a crs member must stand at the top of the GeoJSON, not inside it")
             yield from _members(_shape(member))
 
 
@@ -86,11 +89,11 @@ def _shape(geometry: object) -> BaseGeometry:
     kind = geometry.get("type") if isinstance(geometry, Mapping) else None
     if not isinstance(geometry, Mapping) or kind not in ("Polygon", "MultiPolygon"):
         raise RegionError(f"{ACCEPTED}; got a GeoJSON type {kind!r}{_instead(kind)}")
-    coordinates: Any = geometry.get("coordinates")
+    coordinates: Any = geometry.get("coordinates", [])
     try:
         polygons = [
             _polygon([_positions(ring) for ring in rings])
-            for rings in ([coordinates] if kind == "Polygon" else coordinates or [])
+            for rings in ([coordinates] if kind == "Polygon" else coordinates)
         ]
     except RegionError:
         raise
@@ -102,11 +105,15 @@ def _shape(geometry: object) -> BaseGeometry:
 
 
 def _positions(ring: object) -> np.ndarray:
-    positions = np.asarray(ring)
+    """Longitudes and latitudes of a ring: float64, ``(n, 2)``; heights are left out."""
+    positions = np.ma.filled(ring, np.nan) if np.ma.isMA(ring) else np.asarray(ring)
     if positions.dtype.kind not in "fiu":
         raise TypeError(f"got {positions.dtype} values")
-    _refuse_infinite(positions)
-    return positions.astype("f8", copy=False)
+    if positions.ndim != 2 or positions.shape[1] < 2:
+        raise TypeError(f"got a ring of shape {positions.shape} instead of (positions, 2)")
+    positions = positions[:, :2].astype("f8", copy=False)
+    _refuse_infinite(positions)  # before shapely, which warns of it
+    return positions
 
 
 def _polygon(rings: list[np.ndarray]) -> shapely.Polygon:
@@ -129,8 +136,8 @@ def _instead(kind: object) -> str:
 
 
 def _refuse_infinite(coordinates: np.ndarray) -> None:
-    finite = np.isfinite(coordinates[..., :2]).reshape(len(coordinates), -1).all(axis=1)
+    finite = np.isfinite(coordinates).all(axis=1)
     if not finite.all():
         index = int(np.argmin(finite))
-        x, y = coordinates[index][:2]
+        x, y = coordinates[index]
         raise RegionError(f"vertex {index} of the geometry must have finite coordinates; got ({x}, {y})")

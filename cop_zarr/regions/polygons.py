@@ -57,6 +57,8 @@ def outline(given: object, crs: object | None = None, *, repair: bool = False) -
     source = _source(given, crs)
     found = shapes(given)
     parts = [part for shape in shapely.force_2d(found) for part in _parts(shape, source, repair)]
+    if not parts:
+        raise RegionError("nothing is left of the geometry in degrees: it is too small, or off the map")
     return Outline(
         geometry=framed(parts, overlaps=len(found) > 1),
         crs=source.name if source else product.CRS,

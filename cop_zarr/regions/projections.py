@@ -6,7 +6,9 @@ the map of a projection is refused: PROJ inverts some such points into places th
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+import math
+import reprlib
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -47,9 +49,12 @@ def projection(crs: object) -> Projection:
     except (ProjError, TypeError, ValueError) as error:
         if isinstance(error, RegionError):
             raise
+        given, reason = reprlib.repr(crs), str(error)[:300]
+        if "celestial" in reason.lower():
+            raise RegionError(f"crs={given} is not of the Earth") from error
         raise RegionError(
-            f"PROJ makes no coordinate reference system of crs={crs!r}; give an authority code such as "
-            f"'EPSG:3857', WKT or a PROJ string ({error})"
+            f"PROJ makes no coordinate reference system of crs={given}; give an authority code such as "
+            f"'EPSG:3857', WKT or a PROJ string ({reason})"
         ) from error
 
 
@@ -79,8 +84,9 @@ class Projection:
         self._crs = crs
         self.geographic = crs.equals(CRS.from_user_input(product.CRS), ignore_axis_order=True)
         self.degrees = crs.is_geographic and all(axis.unit_name == "degree" for axis in crs.axis_info[:2])
-        unit = crs.axis_info[0].unit_conversion_factor  # metres; radians for a rotated pole, in degrees
-        self._metre = 1 / unit if crs.is_projected and unit > 0.1 else 0.0
+        self._geographic = crs.is_geographic
+        self._unit = crs.axis_info[0].unit_conversion_factor  # in metres, or in radians
+        self._metre = 1 / self._unit if crs.is_projected and self._unit > 0.1 else 0.0  # no rotated pole
         self._transformer = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
 
     def same_as(self, other: Projection) -> bool:
@@ -103,7 +109,10 @@ class Projection:
         with np.errstate(invalid="ignore"):  # infinities; they fit nowhere
             gap_x, gap_y = np.abs(back_x - xs), np.abs(back_y - ys)
             if self._circumference:
-                gap_x = np.minimum(gap_x, np.abs(gap_x - self._circumference))
+                gap_x %= self._circumference
+                gap_x = np.minimum(gap_x, self._circumference - gap_x)
+        if self._geographic:
+            gap_x[np.abs(lats) > 90 - curves.AT_POLE_DEG] = 0
         on_map = (gap_x <= tolerance) & (gap_y <= tolerance)
         if not on_map.all():
             first = int(np.argmin(on_map))
@@ -123,6 +132,8 @@ class Projection:
         """Length of every parallel in x, for a map that goes on around the Earth; 0 for others."""
         lons = np.arange(-180.0, 180.0, 60.0)
         equator, north = self.xy(lons, np.zeros(6))[0], self.xy(lons, np.full(6, 45.0))[0]
+        if self._geographic:
+            return 2 * math.pi / self._unit
         if not np.isfinite(equator + north).all():
             return 0.0
         step = float(np.abs(np.median(np.diff(equator))))
@@ -130,12 +141,15 @@ class Projection:
 
     @cached_property
     def _poles(self) -> list[tuple[float, float, float]]:
-        """Latitude, x and y of each pole that is a single point of the map."""
+        """Latitude, x and y of each pole that is a single point of the map.
+
+        PROJ's ellipsoidal laea spreads its far pole over as much as a metre, by longitude.
+        """
         found = []
         for pole in (90.0, -90.0):
             xs, ys = self.xy(np.arange(-180.0, 180.0, 60.0), np.full(6, pole))
-            if np.isfinite(xs + ys).all() and np.ptp(xs) + np.ptp(ys) < 1e-3:
-                found.append((pole, float(xs[0]), float(ys[0])))
+            if np.isfinite(xs + ys).all() and np.ptp(xs) + np.ptp(ys) < max(1e-3, 10 * self._metre):
+                found.append((pole, float(np.median(xs)), float(np.median(ys))))
         return found
 
     def point(self, x: float, y: float) -> tuple[float, float]:
@@ -153,12 +167,16 @@ class Projection:
 
     def polygon(self, polygon: shapely.Polygon) -> BaseGeometry:
         """Bring a valid polygon over; straight edges of the map become as curved as they are on Earth."""
+        self.lonlat(
+            *shapely.get_coordinates(polygon).T
+        )  # refuses what is off the map, before it is densified
         for _, x, y in self._poles:  # an edge through the pole gets a vertex there
             polygon = shapely.snap(polygon, shapely.Point(x, y), 1e-6)
-        shell, *holes = [self._ring(ring) for ring in (polygon.exterior, *polygon.interiors)]
-        return subtract_holes(shell, holes)
+        shell, *holes = [self._inside(ring) for ring in (polygon.exterior, *polygon.interiors)]
+        return _without(shell, holes)
 
-    def _ring(self, ring: shapely.LinearRing) -> np.ndarray:
+    def _inside(self, ring: shapely.LinearRing) -> BaseGeometry:
+        """What a ring of the map encloses, in unrolled degrees."""
         west, south, east, north = ring.bounds
         piece = float(np.hypot(east - west, north - south)) / FIRST_PIECES
         xs, ys = shapely.get_coordinates(shapely.segmentize(ring, piece)).T
@@ -168,25 +186,29 @@ class Projection:
             return self.lonlat(np.interp(at, ts, xs), np.interp(at, ts, ys))
 
         traced = curves.trace(curve, ts, tuple(pole for pole, _, _ in self._poles))
-        if not curves.turns(traced):
-            return traced
-        inside = [pole for pole, x, y in self._poles if shapely.Polygon(ring).covers(shapely.Point(x, y))]
-        return curves.over_pole(traced, inside[0] if inside else np.copysign(90.0, traced[:, 1].mean()))
+        poles = [pole for pole, x, y in self._poles if shapely.Polygon(ring).covers(shapely.Point(x, y))]
+        if curves.turns(traced):
+            pole = poles[0] if poles else np.copysign(90.0, traced[:, 1].mean())
+            return _whole(curves.over_pole(traced, pole))
+        inside = _whole(traced)
+        if len(poles) < 2:
+            return inside
+        west, _, east, _ = inside.bounds  # around both poles: what looks like the inside is left out
+        middle = (west + east) / 2
+        return shapely.box(middle - 180, -90, middle + 180, 90).difference(inside)
 
 
-def subtract_holes(shell: np.ndarray, holes: list[np.ndarray]) -> BaseGeometry:
-    """Make a polygon of unrolled rings, each of which may lie any number of turns from the others."""
-    outline = _whole(shell)
-    west, _, east, _ = outline.bounds
+def _without(shell: BaseGeometry, holes: list[BaseGeometry]) -> BaseGeometry:
+    """A shell less its holes, each of which may lie any number of turns from it."""
+    west, _, east, _ = shell.bounds
     turned = [
-        _whole(curves.moved(hole, 360 * turn))
+        shapely.transform(hole, partial(curves.moved, east_deg=360.0 * turn))
         for hole in holes
         for turn in range(
-            int(np.ceil((west - hole[:, 0].max()) / 360)),
-            int(np.floor((east - hole[:, 0].min()) / 360)) + 1,
+            math.ceil((west - hole.bounds[2]) / 360), math.floor((east - hole.bounds[0]) / 360) + 1
         )
     ]
-    return outline.difference(shapely.union_all(turned)) if turned else outline
+    return shell.difference(shapely.union_all(turned)) if turned else shell
 
 
 def _whole(ring: np.ndarray) -> BaseGeometry:
