@@ -79,11 +79,8 @@ class Options:
                 f"{self.pooling!r} says nothing; take pooling='mean', or subpixel='touch'"
             )
         if self.output == "grid":
-            for name, word, idle in (
-                ("pooling", self.pooling, "mean"),
-                ("empty", self.empty, "include"),
-            ):
-                if word != idle:
+            for name, word in (("pooling", self.pooling), ("empty", self.empty)):
+                if word not in {"mean", "include"}:
                     raise InputError(
                         f"{name}={word!r} is a rule for pooling, and output='grid' gives every cell as it "
                         "is; leave it out, and take .valid and .weights of the answer"

@@ -148,12 +148,12 @@ def framed(parts: list[shapely.Polygon], *, overlaps: bool) -> BaseGeometry:
         return parts[0]
     spans = np.array([part.bounds for part in parts])[:, [0, 2]]
     start = _frame_start(spans)
-    shifts = np.floor((spans[:, 0] - start) / TURN_DEG + 1e-12) * -TURN_DEG
-    framed = [
+    shifts = np.floor((spans[:, 0] - start) / TURN_DEG + 1e-12) * -TURN_DEG  # start itself may be rounded
+    turned = [
         shapely.transform(part, partial(curves.moved, east_deg=shift)) if shift else part
         for part, shift in zip(parts, shifts, strict=True)
     ]
-    whole = shapely.union_all(framed) if overlaps or shifts.any() else shapely.MultiPolygon(framed)
+    whole = shapely.union_all(turned) if overlaps or shifts.any() else shapely.MultiPolygon(turned)
     if whole.bounds[2] - start > TURN_DEG + 1e-9:
         whole = _folded(whole, start)
     return whole

@@ -102,7 +102,7 @@ class BBox:
             for value, name in zip(four_numbers(bounds), ("minx", "miny", "maxx", "maxy"), strict=True)
         )
         given = Origin((minx, miny, maxx, maxy), source.name)
-        if source.geographic:
+        if source.native:
             return converted(cls(minx, miny, maxx, maxy), given)
         if not (minx < maxx and miny < maxy):
             hint = " (across the antimeridian, go on past 180)" if source.degrees else ""

@@ -97,7 +97,7 @@ class PointBuffer:
         source = projection(crs)
         x, y = finite(x, "the point's x"), finite(y, "the point's y")
         given = Origin((x, y), source.name)
-        lon, lat = (x, y) if source.geographic else source.point(x, y)
+        lon, lat = (x, y) if source.native else source.point(x, y)
         return converted(cls(lon, lat, buffer_m, shape), given)
 
     @property

@@ -75,7 +75,7 @@ def _source(given: object, crs: object | None) -> Projection | None:
             "out, or convert the geometry"
         )
     source = asked or own
-    return None if source is None or source.geographic else source
+    return None if source is None or source.native else source
 
 
 def _parts(shape: BaseGeometry, source: Projection | None, repair: bool) -> list[shapely.Polygon]:

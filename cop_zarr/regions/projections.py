@@ -70,7 +70,7 @@ class Projection:
     ----------
     name : str
         ``EPSG:3857``, or what else PROJ calls it.
-    geographic : bool
+    native : bool
         Whether it is the product's own CRS, so that coordinates need no conversion.
     degrees : bool
         Whether its coordinates are degrees, which may jump at the antimeridian.
@@ -82,9 +82,9 @@ class Projection:
         if not (crs.is_projected or crs.is_geographic):
             raise RegionError(f"crs={self.name!r} ({crs.type_name}) has no x and y on the Earth")
         self._crs = crs
-        self.geographic = crs.equals(CRS.from_user_input(product.CRS), ignore_axis_order=True)
+        self.native = crs.equals(CRS.from_user_input(product.CRS), ignore_axis_order=True)
         self.degrees = crs.is_geographic and all(axis.unit_name == "degree" for axis in crs.axis_info[:2])
-        self._geographic = crs.is_geographic
+        self._is_geographic = crs.is_geographic
         self._unit = crs.axis_info[0].unit_conversion_factor  # in metres, or in radians
         self._metre = 1 / self._unit if crs.is_projected and self._unit > 0.1 else 0.0  # no rotated pole
         self._transformer = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
@@ -111,7 +111,7 @@ class Projection:
             if self._circumference:
                 gap_x %= self._circumference
                 gap_x = np.minimum(gap_x, self._circumference - gap_x)
-        if self._geographic:
+        if self._is_geographic:  # a pole has any longitude
             gap_x[np.abs(lats) > 90 - curves.AT_POLE_DEG] = 0
         on_map = (gap_x <= tolerance) & (gap_y <= tolerance)
         if not on_map.all():
@@ -130,10 +130,10 @@ class Projection:
     @cached_property
     def _circumference(self) -> float:
         """Length of every parallel in x, for a map that goes on around the Earth; 0 for others."""
+        if self._is_geographic:
+            return 2 * math.pi / self._unit
         lons = np.arange(-180.0, 180.0, 60.0)
         equator, north = self.xy(lons, np.zeros(6))[0], self.xy(lons, np.full(6, 45.0))[0]
-        if self._geographic:
-            return 2 * math.pi / self._unit
         if not np.isfinite(equator + north).all():
             return 0.0
         step = float(np.abs(np.median(np.diff(equator))))
