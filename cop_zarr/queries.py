@@ -78,7 +78,10 @@ def pooled(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarra
             pool.add_empty(float(weight.sum()))
         else:
             counts = weight > 0  # a cell outside must not count even if it is NaN
-            pool.add(cells[counts], weight[counts])
+            if counts.all():
+                pool.add(cells.reshape(part.cells, -1), weight.reshape(-1))
+            else:
+                pool.add(cells[counts], weight[counts])
     return pool.result()
 
 

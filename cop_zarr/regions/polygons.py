@@ -28,7 +28,8 @@ class Outline:
     crs : str
         The CRS that it was given in.
     record : dict
-        What it was, JSON-ready: type, counts, and the SHA-256 of the WKB of what was given.
+        What it was, JSON-ready: type, counts, and the SHA-256 of the coordinates given: x and y of all
+        vertices in order, little-endian float64.
     """
 
     geometry: BaseGeometry
@@ -89,10 +90,10 @@ def _parts(shape: BaseGeometry, source: Projection | None, repair: bool) -> list
 
 
 def _record(found: list[BaseGeometry]) -> dict[str, Any]:
-    digest = hashlib.sha256(b"".join(shapely.to_wkb(shape, byte_order=1) for shape in found))
+    coordinates = shapely.get_coordinates(found).astype("<f8", copy=False)
     return {
         "type": found[0].geom_type if len(found) == 1 else "GeometryCollection",
         "polygons": int(sum(shapely.get_num_geometries(found))),
         "vertices": int(sum(shapely.get_num_coordinates(found))),
-        "wkb_sha256": digest.hexdigest(),
+        "coordinates_sha256": hashlib.sha256(coordinates).hexdigest(),
     }
