@@ -855,3 +855,14 @@ def test_degrees_of_other_datums_go_on_past_180(crs):
 def test_numbers_off_every_map():
     with pytest.raises(RegionError, match="off the map"):
         footprint(shapely.box(-1e300, -1e300, 1e300, 1e300), 3857)
+
+
+def test_crs_member_of_an_object_that_has_no_crs_is_refused():
+    class Speaking:
+        __geo_interface__ = {  # noqa: RUF012
+            **polygon(SQUARE),
+            "crs": {"type": "name", "properties": {"name": "EPSG:32633"}},
+        }
+
+    with pytest.raises(RegionError, match="hand that mapping over instead"):
+        footprint(Speaking())

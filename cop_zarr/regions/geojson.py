@@ -57,6 +57,8 @@ def _shapes(given: object) -> Iterator[BaseGeometry]:
     document = given if isinstance(given, Mapping) else getattr(given, "__geo_interface__", None)
     if not isinstance(document, Mapping):
         raise RegionError(f"{ACCEPTED}; got {type(given).__name__}")
+    if document is not given and document.get("crs") is not None and declared_crs(given) is None:
+        raise RegionError("the object's __geo_interface__ has a crs member; hand that mapping over instead")
     yield from _from_geojson(document)
 
 
