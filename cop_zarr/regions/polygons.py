@@ -95,5 +95,5 @@ def _record(found: list[BaseGeometry]) -> dict[str, Any]:
         "type": found[0].geom_type if len(found) == 1 else "GeometryCollection",
         "polygons": int(sum(shapely.get_num_geometries(found))),
         "vertices": int(sum(shapely.get_num_coordinates(found))),
-        "coordinates_sha256": hashlib.sha256(coordinates).hexdigest(),
+        "coordinates_sha256": hashlib.sha256(coordinates.tobytes()).hexdigest(),
     }
