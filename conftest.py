@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import cop_zarr
+from cop_zarr.storage import LocalFolder
 from tests import factory
+from tests.folders import WatchedFolder, open_in
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +37,15 @@ def store(store_path: Path) -> cop_zarr.Store:
 def globe() -> np.ndarray:
     """What the source holds: float32, (16, 721, 1440)."""
     return factory.truth()
+
+
+@pytest.fixture
+def watched(store_path: Path) -> tuple[cop_zarr.Store, list[str]]:
+    """The store, and the keys that are read from it from now on."""
+    folder = WatchedFolder(LocalFolder(store_path))
+    store = open_in(folder)
+    folder.read_keys.clear()
+    return store, folder.read_keys
 
 
 @pytest.fixture(autouse=True)

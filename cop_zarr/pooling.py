@@ -100,7 +100,7 @@ class Extreme:
         self._extreme: np.ndarray | None = None
         self._bands = bands
 
-    def add(self, cells: np.ndarray, weights: np.ndarray | None = None) -> None:  # noqa: ARG002
+    def add(self, cells: np.ndarray, weights: np.ndarray | None = None) -> None:  # noqa: ARG002  # a reducer's interface
         """Take cells; weights change no extreme."""
         self._take(self._ufunc.reduce(cells, axis=0))
 

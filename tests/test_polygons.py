@@ -859,7 +859,7 @@ def test_numbers_off_every_map():
 
 def test_crs_member_of_an_object_that_has_no_crs_is_refused():
     class Speaking:
-        __geo_interface__ = {  # noqa: RUF012
+        __geo_interface__ = {  # noqa: RUF012  # as some classes have it
             **polygon(SQUARE),
             "crs": {"type": "name", "properties": {"name": "EPSG:32633"}},
         }

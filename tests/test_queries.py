@@ -335,15 +335,6 @@ def test_file_from_0_to_360(tmp_path):
 # What is refused, and before anything is read
 
 
-@pytest.fixture
-def watched(store_path):
-    """The store, and the keys that are read from it from now on."""
-    folder = WatchedFolder(LocalFolder(store_path))
-    store = open_in(folder)
-    folder.read_keys.clear()
-    return store, folder.read_keys
-
-
 LAND = (10, 40, 12, 42)
 BOW_TIE = shapely.Polygon([(10, 40), (12, 42), (12, 40), (10, 42)])
 

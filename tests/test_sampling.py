@@ -10,9 +10,7 @@ import shapely
 import cop_zarr
 from cop_zarr import PointBuffer
 from cop_zarr.errors import CopZarrError, InputError, RegionError, SubcellError
-from cop_zarr.storage import LocalFolder
 from tests import factory
-from tests.folders import WatchedFolder, open_in
 
 STEP = factory.STEP
 BANDS = factory.BANDS
@@ -263,15 +261,6 @@ def test_nan_and_infinity_are_values_and_reach_no_farther_than_their_weight(part
 
 
 # What is read
-
-
-@pytest.fixture
-def watched(store_path):
-    """The store, and the keys that are read from it from now on."""
-    folder = WatchedFolder(LocalFolder(store_path))
-    store = open_in(folder)
-    folder.read_keys.clear()
-    return store, folder.read_keys
 
 
 @pytest.mark.parametrize("method", ORACLES)

@@ -41,7 +41,7 @@ class _Region(Feature):  # type: ignore[misc]  # exactextract has no types
         return list(self.found)
 
 
-class _OneRegion(FeatureSource):  # type: ignore[misc]
+class _OneRegion(FeatureSource):  # type: ignore[misc]  # the same
     def __init__(self, region: _Region) -> None:
         super().__init__()
         self._region = region

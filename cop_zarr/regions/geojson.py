@@ -45,14 +45,14 @@ def shapes(given: object) -> list[BaseGeometry]:
     found = list(_shapes(given))
     if not found:
         raise RegionError(f"the geometry is empty; {ACCEPTED}")
-    for shape in found:
-        _refuse_infinite(shapely.get_coordinates(shape))
     return found
 
 
 def _shapes(given: object) -> Iterator[BaseGeometry]:
     if isinstance(given, BaseGeometry):
-        yield from _members(given)
+        for shape in _members(given):
+            _refuse_infinite(shapely.get_coordinates(shape))
+            yield shape
         return
     document = given if isinstance(given, Mapping) else getattr(given, "__geo_interface__", None)
     if not isinstance(document, Mapping):

@@ -21,6 +21,7 @@ from shapely.geometry.base import BaseGeometry
 from cop_zarr import product
 from cop_zarr.errors import RegionError
 from cop_zarr.regions import curves
+from cop_zarr.regions.validity import mended
 
 ROUND_TRIP = 1e-3
 """Part of its size that a coordinate may change on its way to degrees and back: some km in a northing of
@@ -167,9 +168,8 @@ class Projection:
 
     def polygon(self, polygon: shapely.Polygon) -> BaseGeometry:
         """Bring a valid polygon over; straight edges of the map become as curved as they are on Earth."""
-        self.lonlat(
-            *shapely.get_coordinates(polygon).T
-        )  # refuses what is off the map, before it is densified
+        # refuse what is off the map before it is densified: absurd numbers make endless pieces
+        self.lonlat(*shapely.get_coordinates(polygon).T)
         for _, x, y in self._poles:  # an edge through the pole gets a vertex there
             polygon = shapely.snap(polygon, shapely.Point(x, y), 1e-6)
         shell, *holes = [self._inside(ring) for ring in (polygon.exterior, *polygon.interiors)]
@@ -214,8 +214,4 @@ def _without(shell: BaseGeometry, holes: list[BaseGeometry]) -> BaseGeometry:
 def _whole(ring: np.ndarray) -> BaseGeometry:
     """A ring's polygon, valid even where PROJ changes its datum shift and the ring jumps by metres."""
     polygon = shapely.Polygon(ring)
-    return (
-        polygon
-        if polygon.is_valid
-        else shapely.make_valid(polygon, method="structure", keep_collapsed=False)
-    )
+    return polygon if polygon.is_valid else mended(polygon)

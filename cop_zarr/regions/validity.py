@@ -12,7 +12,7 @@ SMALLEST_DEG2 = 1e-20
 
 
 def valid(shape: BaseGeometry, *, repair: bool) -> BaseGeometry:
-    """A shape as it is, or mended by shapely's ``make_valid`` (method "structure").
+    """A shape as it is, or :func:`mended`.
 
     Raises
     ------
@@ -26,11 +26,15 @@ def valid(shape: BaseGeometry, *, repair: bool) -> BaseGeometry:
         raise RegionError(
             f"the geometry is not valid: {reason}; mend it, or have it mended (repair=True, --repair)"
         )
-    mended = shapely.make_valid(shape, method="structure", keep_collapsed=False)
-    pieces = [part for part in polygons_of(mended) if part.area > SMALLEST_DEG2]
+    pieces = [part for part in polygons_of(mended(shape)) if part.area > SMALLEST_DEG2]
     if not pieces:
         raise RegionError(f"the geometry is not valid: {reason}; nothing of it is left after repair")
     return shapely.union_all(pieces)
+
+
+def mended(shape: BaseGeometry) -> BaseGeometry:
+    """A shape made valid ring by ring: what outer rings enclose, less what holes do."""
+    return shapely.make_valid(shape, method="structure", keep_collapsed=False)
 
 
 def polygons_of(shape: BaseGeometry) -> list[shapely.Polygon]:
