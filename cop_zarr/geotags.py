@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 import tifffile
 
+from cop_zarr.claims import check_directories
 from cop_zarr.errors import GridError, SourceError
 from cop_zarr.grid import Grid
 from cop_zarr.product import CRS, STEP_DEG
@@ -104,6 +105,7 @@ def inspect(file: BinaryIO, name: str) -> tuple[Any, GeoTiffInfo]:
         If the file cannot be ingested; the message says why.
     """
     try:
+        check_directories(file)
         with tifffile.TiffFile(file, name="source.tif") as tiff:
             page = _only_image(tiff)
             page.decode  # noqa: B018  # makes the decoder now, while errors are ours

@@ -19,9 +19,13 @@ from typing import NoReturn, Self
 import numpy as np
 import tifffile
 
+from cop_zarr.claims import check_lzw
 from cop_zarr.errors import MemoryLimitError, SourceError, SourceNotFoundError
 from cop_zarr.geotags import inspect
 from cop_zarr.grid import Window
+
+LZW = 5
+"""A value of the Compression tag (TIFF 6.0, section 13)."""
 
 BLOCK_BYTES = 256 << 20
 """Largest block that is put together from several segments, if the memory allowed is no less."""
@@ -213,6 +217,8 @@ class GeoTiff:
         if len(encoded) != self._lengths[index]:
             self._refuse(f"segment {index} was cut short while it was read; has the file changed?")
         try:
+            if self._page.compression == LZW and encoded:
+                check_lzw(encoded)
             data, (band, _, row, col, _), _ = self._page.decode(encoded or None, index)
             if data is not None:
                 with np.errstate(over="raise"):
