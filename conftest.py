@@ -13,6 +13,11 @@ from tests import factory
 from tests.folders import WatchedFolder, open_in
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How often tests with random moments, faults or damages draw: docs/reliability.md counts them."""
+    parser.addoption("--trials", type=int, default=8, help="Draws of each randomized test (default 8).")
+
+
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole globe, 16 bands, in the published file's container, written by GDAL."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cop_zarr.ingestion import IngestPlan, IngestReport, ingest, plan_ingest
     from cop_zarr.queries import Embedding
     from cop_zarr.regions import BBox, PointBuffer
+    from cop_zarr.restoration import RepairReport, repair
     from cop_zarr.store import Store, open, query
     from cop_zarr.synthetic import synthesize
     from cop_zarr.verification import Problem, VerificationReport, verify
@@ -36,12 +37,14 @@ _HOMES = {
     "IngestReport": "ingestion",
     "PointBuffer": "regions",
     "Problem": "verification",
+    "RepairReport": "restoration",
     "Store": "store",
     "VerificationReport": "verification",
     "ingest": "ingestion",
     "open": "store",
     "plan_ingest": "ingestion",
     "query": "store",
+    "repair": "restoration",
     "synthesize": "synthetic",
     "verify": "verification",
 }
@@ -54,6 +57,7 @@ __all__ = [
     "IngestReport",
     "PointBuffer",
     "Problem",
+    "RepairReport",
     "Store",
     "VerificationReport",
     "__version__",
@@ -61,6 +65,7 @@ __all__ = [
     "open",
     "plan_ingest",
     "query",
+    "repair",
     "synthesize",
     "verify",
 ]

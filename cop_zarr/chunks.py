@@ -7,10 +7,14 @@ that the store's integrity table records before it is decoded.
 
 from __future__ import annotations
 
+import shlex
 import struct
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
+from operator import attrgetter
 
 import google_crc32c
 import numpy as np
@@ -28,7 +32,7 @@ from cop_zarr.layout import (
     StoreDocument,
     parse,
 )
-from cop_zarr.storage import Folder
+from cop_zarr.storage import DiskCache, Folder
 
 blosc.use_threads = False
 """Blosc's own threads write blocks in the order they finish, so that the same chunk gets other bytes each
@@ -36,7 +40,15 @@ time; they speed up nothing at this chunk size, and they do not survive a fork. 
 instead."""
 
 PARALLEL_CHUNKS = 16
-"""From this many chunks on, reading is spread over threads (starting them costs as much as 4 chunks)."""
+"""From this many chunks on, reading from a disk is spread over threads (starting them costs as much as 4
+chunks). Over a network, two are enough."""
+
+SHORT_PAUSES = (0.1, 0.5)
+"""Seconds before a remote object that is shorter than recorded is read again: a server that announces no
+length may have been cut off, and nothing else tells. One that stays short is damaged."""
+
+MAX_OVERHEAD = 16
+"""Bytes by which Blosc data may be longer than what they hold: their header (BLOSC_MAX_OVERHEAD)."""
 
 _BLOSC_HEADER = struct.Struct("<4xI4xI")
 """A Blosc 1 header: flags, decoded size, block size, encoded size with the header; little endian."""
@@ -97,10 +109,15 @@ class ChunkReader:
         What the store's ``zarr.json`` says.
     workers : int
         Objects read at once, at most.
+    cache : DiskCache, optional
+        Where objects of this store are kept on a disk.
     """
 
-    def __init__(self, folder: Folder, document: StoreDocument, workers: int) -> None:
+    def __init__(
+        self, folder: Folder, document: StoreDocument, workers: int, cache: DiskCache | None = None
+    ) -> None:
         self.folder = folder
+        self._cache = cache
         self.layout: Layout = document.layout
         self._objects = document.objects
         self._identity = document.sha256
@@ -139,12 +156,16 @@ class ChunkReader:
         key = self.layout.chunk_key(row, col)
         record = ObjectRecord(int(self.lengths[row, col]), int(self.crcs[row, col]))
         try:
+            _refuse_absurd(record, self.layout)
             return decode(self.checked(key, record), self.layout.stored_shape, "<f4")
         except DamageError as damage:
             raise self._chunk_error(key, damage, self._place(row, col)) from damage
 
     def read_parts(self, parts: Iterable[ChunkPart]) -> Iterator[tuple[ChunkPart, np.ndarray | None]]:
-        """Read the chunks of many parts as :meth:`read_many` does, and give the parts in their order.
+        """Read the chunks of many parts as :meth:`read_many` does, each once, and give the parts.
+
+        A window all around the globe has two parts in the chunk that it begins and ends in; those come
+        one after the other.
 
         Yields
         ------
@@ -152,10 +173,12 @@ class ChunkReader:
         cells : ndarray or None
             The part's cells: float32, ``(longitude, latitude, band)``; None if the chunk is empty.
         """
-        parts = list(parts)
-        chunks = self.read_many([(part.row, part.col) for part in parts])
-        for part, chunk in zip(parts, chunks, strict=True):
-            yield part, _inside(chunk, part)
+        place = attrgetter("row", "col")
+        groups = [(key, list(group)) for key, group in groupby(sorted(parts, key=place), key=place)]
+        chunks = self.read_many([key for key, _ in groups])
+        for (_, group), chunk in zip(groups, chunks, strict=True):
+            for part in group:
+                yield part, _inside(chunk, part)
 
     def read_many(self, places: Sequence[tuple[int, int]]) -> Iterator[np.ndarray | None]:
         """Read chunks, several at a time, and give them in the order of their places.
@@ -168,7 +191,7 @@ class ChunkReader:
             As :meth:`read`.
         """
         full = sum(self.holds_data(*place) for place in places)
-        if self._workers == 1 or full < PARALLEL_CHUNKS:
+        if self._workers == 1 or full < (2 if self.folder.remote else PARALLEL_CHUNKS):
             yield from (self.read(*place) for place in places)
             return
         with ThreadPoolExecutor(self._workers, "cop-zarr-read") as pool:
@@ -184,7 +207,7 @@ class ChunkReader:
                 pool.shutdown(cancel_futures=True)
 
     def checked(self, key: str, record: ObjectRecord) -> bytes:
-        """Read an object and hold it against its record.
+        """Read an object, from the cache if it is there, and hold it against its record.
 
         Raises
         ------
@@ -193,15 +216,30 @@ class ChunkReader:
         StorageError
             If it could not be read.
         """
+        if self._cache is None:
+            return self._read(key, record)
+        kept = self._cache.get(key)
+        if kept is not None:
+            try:
+                return _matching(kept, record)
+            except DamageError:
+                self._cache.drop(key)
+        data = self._read(key, record)
+        self._cache.put(key, data)
+        return data
+
+    def _read(self, key: str, record: ObjectRecord) -> bytes:
+        """Read an object from the store; no more of it than it should have, and one byte to tell."""
         try:
-            data = self.folder.read(key)
+            data = self.folder.read(key, record.length + 1)
+            for pause in SHORT_PAUSES if self.folder.remote else ():
+                if len(data) >= record.length:
+                    break
+                time.sleep(pause)
+                data = self.folder.read(key, record.length + 1)
         except FileNotFoundError:
             raise DamageError("it is absent") from None
-        if len(data) != record.length:
-            raise DamageError(f"it has {len(data):,} bytes instead of {record.length:,}")
-        if crc32c(data) != record.crc32c:
-            raise DamageError("its CRC-32C is not the recorded one")
-        return data
+        return _matching(data, record)
 
     def small(self, key: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         """Read one of the small arrays that lie in a single object."""
@@ -217,8 +255,8 @@ class ChunkReader:
         if self._replaced():
             return StoreReplacedError(f"{url} was replaced since it was opened; open it again")
         return ChunkError(
-            f"{url}/{key}{place} is damaged: {damage}. See all damage with 'cop-zarr verify {url}'; "
-            f"write the store anew with 'cop-zarr ingest SOURCE {url} --overwrite'"
+            f"{url}/{key}{place} is damaged: {damage}. Mend it with: cop-zarr repair {shlex.quote(url)} "
+            "--source TIF"
         )
 
     def _replaced(self) -> bool:
@@ -235,6 +273,23 @@ class ChunkReader:
             self.layout.grid.window_longitudes(window),
         )
         return f" (lat {lats[-1]:g} … {lats[0]:g}, lon {lons[0]:g} … {lons[-1]:g})"
+
+
+def _refuse_absurd(record: ObjectRecord, layout: Layout) -> None:
+    """Refuse a record that would have more memory taken than any chunk needs."""
+    if record.length > layout.chunk_bytes + MAX_OVERHEAD:
+        raise DamageError(f"{record.length:,} bytes are recorded, more than a chunk can have")
+
+
+def _matching(data: bytes, record: ObjectRecord) -> bytes:
+    """An object's bytes, if they are as recorded."""
+    if len(data) > record.length:
+        raise DamageError(f"it has more than {record.length:,} bytes")
+    if len(data) < record.length:
+        raise DamageError(f"it has {len(data):,} bytes instead of {record.length:,}")
+    if crc32c(data) != record.crc32c:
+        raise DamageError("its CRC-32C is not the recorded one")
+    return data
 
 
 def _inside(chunk: np.ndarray | None, part: ChunkPart) -> np.ndarray | None:

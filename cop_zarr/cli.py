@@ -48,13 +48,33 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic only since cli
         return int(float(match[1]) * SIZE_UNITS[match[2].upper()])
 
 
+class Options(click.ParamType):  # type: ignore[type-arg]  # as above
+    """A JSON object of options for the filesystem of a URL."""
+
+    name = "json"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, Any]:
+        """Turn the text into a dict; what it says may be secret, and is not repeated."""
+        try:
+            options = json.loads(value)
+        except ValueError:
+            options = None
+        if not isinstance(options, dict):
+            self.fail('it is not a JSON object such as {"anon": true}', param, ctx)
+        return options
+
+
 class Commands(click.Group):
     """A group whose commands turn cop-zarr's own errors into messages and exit statuses."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; a request to stop (SIGTERM, SIGHUP) lets it clean up, as Ctrl-C does."""
-        for request in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(request, lambda number, _: sys.exit(128 + number))
+        before = {
+            request: signal.signal(request, lambda number, _: sys.exit(128 + number))
+            for request in (signal.SIGTERM, signal.SIGHUP)
+        }
         try:
             return super().invoke(ctx)
         except InputError as error:
@@ -65,12 +85,29 @@ class Commands(click.Group):
             if error.errno == errno.EPIPE:
                 raise  # the reader of our output has enough; click ends quietly
             raise click.ClickException(str(error)) from error
+        finally:
+            for request, handler in before.items():
+                signal.signal(request, handler)
 
 
 STORE = click.argument("store", required=False)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 WORKERS = click.option("--workers", type=int, help="Threads at once.  [COP_ZARR_WORKERS, or 4]")
 MEMORY = click.option("--memory", type=Size(), default="1GiB", show_default=True, help="Stay within.")
+STORAGE_OPTIONS = click.option(
+    "--storage-options", type=Options(), metavar="JSON", help="For the store's URL: '{\"anon\": true}'."
+)
+SOURCE_OPTIONS = click.option(
+    "--source-options", type=Options(), metavar="JSON", help="The same for the source's URL."
+)
+TIMEOUT = click.option(
+    "--timeout",
+    type=float,
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Over a network, for an object with all its tries.",
+)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -89,43 +126,34 @@ def main() -> None:
 @click.argument("source", required=False)
 @STORE
 @click.option("--overwrite", is_flag=True, help="Replace a cop-zarr store that is there.")
+@click.option("--resume", is_flag=True, help="Go on with what an interrupted ingest left.")
 @click.option("--strict", is_flag=True, help="Refuse a source that is not the published file.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @WORKERS
 @MEMORY
+@SOURCE_OPTIONS
+@STORAGE_OPTIONS
+@TIMEOUT
 @JSON
-def ingest(
-    source: str | None,
-    store: str | None,
-    overwrite: bool,
-    strict: bool,
-    dry_run: bool,
-    workers: int | None,
-    memory: int,
-    as_json: bool,
-) -> None:
+def ingest(source: str | None, store: str | None, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Convert the Copernicus-Embed GeoTIFF SOURCE into a STORE.
 
     SOURCE is a GeoTIFF, or a folder with one embed_map_*.tif. Without it, the folder that
     RS_EMBED_COP_DIR names is taken (default data/copernicus_embed), and if the file is not there, it is
     downloaded from its publisher (768 MB).
+
+    An ingest that was interrupted, even by a kill, is finished by the same command with --resume.
     """
     if dry_run:
-        plan = cop_zarr.plan_ingest(
-            source, store, overwrite=overwrite, strict=strict, workers=workers, memory=memory
-        )
+        plan = cop_zarr.plan_ingest(source, store, **options)
         _print(asdict(plan), as_json, reports.plan_text(plan))
         return
-    with _progress("ingest") as progress:
-        report = cop_zarr.ingest(
-            source,
-            store,
-            overwrite=overwrite,
-            strict=strict,
-            workers=workers,
-            memory=memory,
-            progress=progress,
-        )
+    try:
+        with _progress("ingest") as progress:
+            report = cop_zarr.ingest(source, store, **options, progress=progress)
+    except (KeyboardInterrupt, SystemExit):
+        click.echo("\nStopped. What is finished has been kept: go on with --resume.", err=True)
+        raise
     _print(asdict(report), as_json, reports.ingest_text(report))
 
 
@@ -134,21 +162,46 @@ def ingest(
 @click.option("--source", help="The GeoTIFF that it was made from: compare every value.")
 @WORKERS
 @MEMORY
+@SOURCE_OPTIONS
+@STORAGE_OPTIONS
+@TIMEOUT
 @JSON
-def verify(store: str | None, source: str | None, workers: int | None, memory: int, as_json: bool) -> None:
+def verify(store: str | None, as_json: bool, **options: Any) -> None:
     """Check all of a STORE: structure, checksums, and every value if given the source."""
     with _progress("verify") as progress:
-        report = cop_zarr.verify(store, source, workers=workers, memory=memory, progress=progress)
-    _print({"ok": report.ok, **asdict(report)}, as_json, reports.verify_text(report))
+        report = cop_zarr.verify(store, **options, progress=progress)
+    verdict = {"ok": report.ok, "damaged_chunks": report.damaged_chunks}
+    _print({**verdict, **asdict(report)}, as_json, reports.verify_text(report))
     sys.exit(0 if report.ok else 1)
 
 
 @main.command()
 @STORE
+@click.option(
+    "--source", help="The GeoTIFF that it was made from.  [the folder that RS_EMBED_COP_DIR names]"
+)
+@WORKERS
+@MEMORY
+@SOURCE_OPTIONS
+@STORAGE_OPTIONS
+@TIMEOUT
 @JSON
-def info(store: str | None, as_json: bool) -> None:
+def repair(store: str | None, as_json: bool, **options: Any) -> None:
+    """Rewrite what is damaged in a STORE from its source, and nothing else."""
+    with _progress("repair") as progress:
+        report = cop_zarr.repair(store, **options, progress=progress)
+    _print({"ok": report.ok, **asdict(report)}, as_json, reports.repair_text(report))
+    sys.exit(0 if report.ok else 1)
+
+
+@main.command()
+@STORE
+@STORAGE_OPTIONS
+@TIMEOUT
+@JSON
+def info(store: str | None, storage_options: dict[str, Any] | None, timeout: float, as_json: bool) -> None:
     """Say what a STORE holds, where it came from, and under which licence."""
-    found = cop_zarr.open(store).info()
+    found = cop_zarr.open(store, storage_options=storage_options, timeout=timeout).info()
     _print(found, as_json, reports.info_text(found))
 
 
@@ -194,6 +247,12 @@ def info(store: str | None, as_json: bool) -> None:
 @click.option("--max-bytes", type=Size(), default="1GiB", show_default=True, help="Largest grid.")
 @click.option("--to", type=click.Path(path_type=Path), help="A .json, .npy, .npz or .csv file.")
 @click.option("--overwrite", is_flag=True, help="Replace the file that --to names.")
+@STORAGE_OPTIONS
+@TIMEOUT
+@click.option(
+    "--cache-dir", type=click.Path(path_type=Path), help="Keep what is read of a remote store here."
+)
+@click.option("--cache-disk-bytes", type=Size(), default="4GiB", show_default=True, help="Size of that.")
 def query(
     store: str | None,
     max_bytes: int,
@@ -208,13 +267,16 @@ def query(
 
     region = {name: options.pop(name) for name in ("bbox", "point", "buffer", "shape", "geojson")}
     roi, crs = _roi(**region, crs=options.pop("crs"))
+    place = {
+        name: options.pop(name) for name in ("storage_options", "timeout", "cache_dir", "cache_disk_bytes")
+    }
     if options["repair"] and region["geojson"] is None:
         raise click.UsageError("--repair goes with --geojson FILE")
     if overwrite and to is None:
         raise click.UsageError("--overwrite goes with --to FILE")
     if to is not None:
         export.check_target(to, overwrite)
-    embedding = cop_zarr.open(store).query(
+    embedding = cop_zarr.open(store, **place).query(
         roi,
         crs=crs,
         year=year,

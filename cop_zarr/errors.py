@@ -54,6 +54,10 @@ class StorageError(CopZarrError, OSError):
     """A disk or an object store refused to read or write."""
 
 
+class AccessError(StorageError, PermissionError):
+    """An object store denies access to an object, or does not tell whether it exists."""
+
+
 class StoreError(CopZarrError, ValueError):
     """What lies at the place named is not a whole cop-zarr store."""
 
@@ -64,6 +68,10 @@ class StoreNotFoundError(CopZarrError, FileNotFoundError):
 
 class StoreExistsError(CopZarrError, FileExistsError):
     """The place where a store or a file should be written is taken."""
+
+
+class StoreBusyError(StoreExistsError):
+    """Another process is writing a store at the place named."""
 
 
 class FormatVersionError(StoreError):

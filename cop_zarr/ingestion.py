@@ -2,7 +2,8 @@
 
 The source is cut into blocks; each worker takes one, decodes it, cuts it into chunks, encodes and writes
 them. Memory is bounded by the blocks at work. What is written becomes a store only at the end: on a disk
-the folder gets its name then, on an object store ``zarr.json`` is written then.
+the folder gets its name then, on an object store ``zarr.json`` is written then. Until then a journal says
+what is finished, so that a run that was killed can be resumed.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from cop_zarr import product, settings
-from cop_zarr.errors import SourceError, StoreExistsError
+from cop_zarr.errors import SourceError, StorageError, StoreError, StoreExistsError, StoreNotFoundError
 from cop_zarr.geotags import GeoTiffInfo
 from cop_zarr.geotiff import Block, GeoTiff
-from cop_zarr.layout import ROOT, Layout, belongs, is_store
+from cop_zarr.journal import MADE_BY, Job, Journal
+from cop_zarr.layout import ROOT, Layout
+from cop_zarr.opening import read_document, reader_of
 from cop_zarr.source import located, sha256_of
-from cop_zarr.storage import Folder, Progress, StorageOptions, folder
+from cop_zarr.storage import TIMEOUT_SECONDS, Folder, Progress, StorageOptions, folder
 from cop_zarr.store import default_store
+from cop_zarr.targets import is_store_place, refuse_taken
 from cop_zarr.traversal import MEMORY_BYTES, cut, work_through
 from cop_zarr.writing import StoreWriter
 
@@ -100,11 +104,13 @@ def plan_ingest(
     store: str | os.PathLike[str] | None = None,
     *,
     overwrite: bool = False,
+    resume: bool = False,
     strict: bool = False,
     workers: int | None = None,
     memory: int = MEMORY_BYTES,
     source_options: StorageOptions | None = None,
     storage_options: StorageOptions | None = None,
+    timeout: float = TIMEOUT_SECONDS,
 ) -> IngestPlan:
     """Look at source and target, and say what an ingest would take; nothing is written.
 
@@ -112,9 +118,12 @@ def plan_ingest(
     temporary file, as an ingest does; one that would have to be downloaded from its publisher is not,
     and an InputError says so.
     """
-    target = folder(settings.store_url(store), storage_options)
-    _refuse_taken(target, overwrite)
-    with located(source, source_options, download=False) as (path, url), GeoTiff(path, url) as tiff:
+    target = folder(settings.store_url(store), storage_options, timeout)
+    refuse_taken(target, overwrite=overwrite, resume=resume)
+    with (
+        located(source, source_options, download=False, timeout=timeout) as (path, url),
+        GeoTiff(path, url) as tiff,
+    ):
         if strict:
             _refuse_unpublished(url, sha256_of(path))
         return _plan(tiff, path, url, target.url, workers=workers, memory=memory)[0]
@@ -125,11 +134,13 @@ def ingest(
     store: str | os.PathLike[str] | None = None,
     *,
     overwrite: bool = False,
+    resume: bool = False,
     strict: bool = False,
     workers: int | None = None,
     memory: int = MEMORY_BYTES,
     source_options: StorageOptions | None = None,
     storage_options: StorageOptions | None = None,
+    timeout: float = TIMEOUT_SECONDS,
     progress: Progress | None = None,
 ) -> IngestReport:
     """Convert the Copernicus-Embed GeoTIFF into a store.
@@ -144,7 +155,10 @@ def ingest(
         Where to: a path or an fsspec URL; by default what ``COP_ZARR_STORE`` names, or
         ``data/copernicus_embed.zarr``.
     overwrite : bool
-        Replace a cop-zarr store that is there. Anything else is never touched.
+        Replace a cop-zarr store that is there, finished or not. Anything else is never touched.
+    resume : bool
+        Go on with what an interrupted ingest of the same source has left; begin anew if there is
+        nothing to go on with. A store of the same source that is whole stays as it is.
     strict : bool
         Refuse a source that is not the published file, by its SHA-256.
     workers : int, optional
@@ -154,6 +168,8 @@ def ingest(
         Bytes of memory to stay within.
     source_options, storage_options : mapping, optional
         Passed to the fsspec filesystem of the source's and of the store's URL.
+    timeout : float
+        Seconds that one object may take over a network, with all its tries.
     progress : callable, optional
         Called with the bytes done and the bytes in all: first those of a copy or download, where the
         source is not on a disk, then those of the decoded array.
@@ -171,45 +187,143 @@ def ingest(
     MemoryLimitError
         If its layout needs more memory than allowed.
     StoreExistsError
-        If the place is taken.
+        If the place is taken, also by an unfinished ingest.
+    StoreBusyError
+        If another process is writing there.
+    InputError
+        If the place can only be read.
     StorageError
         If the store cannot be written.
 
-    Nothing of the store is left behind in any of these cases. On a disk, a store that is to be replaced
-    stays until the new one is whole; an object store cannot rename, and the old one is removed first.
+    Nothing that opens as a store is left behind in any of these cases. If the source is at fault, nothing
+    is left; after other failures, and if it is killed, what was finished stays for ``resume``. On a disk,
+    a store that is to be replaced stays until the new one is whole; an object store cannot rename, and the
+    old one is removed first.
     """
     created = settings.timestamp()
-    target = folder(settings.store_url(store), storage_options)
-    _refuse_taken(target, overwrite)
+    target = folder(settings.store_url(store), storage_options, timeout)
+    refuse_taken(target, overwrite=overwrite, resume=resume)
     with (
-        located(source, source_options, download=True, progress=progress) as (path, url),
+        located(source, source_options, download=True, progress=progress, timeout=timeout) as (path, url),
         GeoTiff(path, url) as tiff,
         _hashing(path) as sha256,
     ):
         plan, blocks = _plan(tiff, path, url, target.url, workers=workers, memory=memory)
         if strict:
             _refuse_unpublished(url, sha256.result())
-        with target.staged() as staging:
-            writer = StoreWriter(plan.layout, staging)
-            work_through(
-                blocks,
-                lambda block: writer.write(block, tiff.read(block)),
-                plan.layout,
-                threads=plan.workers,
-                progress=progress,
-            )
-            source_record = _provenance(plan, sha256.result())
-            written = writer.finish(source_record, created)
+        with target.claimed():
+            refuse_taken(target, overwrite=overwrite, resume=resume)  # nobody else can have come between
+            journal = _begun(target, Job(created, overwrite), sha256, resume=resume)
+            with _kept(journal):
+                if journal is not None:
+                    _write(
+                        tiff,
+                        target.staging,
+                        journal,
+                        plan=plan,
+                        blocks=blocks,
+                        sha256=sha256,
+                        progress=progress,
+                    )
+                    target.publish()
+                target.sweep()
     default_store.cache_clear()
-    rows, cols = plan.layout.chunk_grid
+    return _report(target)
+
+
+def _begun(target: Folder, job: Job, sha256: Future[str], *, resume: bool) -> Journal | None:
+    """The journal of a new or an interrupted job; None if the store is whole already."""
+    left = Job.read(target.staging) if resume else None
+    if left is None and resume and _holds(target, sha256, overwrite=job.overwrite):
+        return None
+    if left is not None and left.source_sha256 in {None, sha256.result()} and left.made_by == MADE_BY:
+        journal = Journal(target.staging, left)
+        if journal.is_finished():
+            target.publish()
+            return None
+        return journal
+    if left is not None and left.made_by == MADE_BY and not job.overwrite:
+        raise StoreExistsError(
+            f"{target.staging.url} holds an unfinished ingest of another source (SHA-256 "
+            f"{left.source_sha256}); go on with that one, or begin anew with --overwrite (overwrite=True)"
+        )
+    journal = Journal(target.staging, job)
+    journal.begin()
+    return journal
+
+
+def _holds(target: Folder, sha256: Future[str], *, overwrite: bool) -> bool:
+    """Whether a place holds a whole store of this source; any other store may only be overwritten."""
+    try:
+        if read_document(target).record["source"]["sha256"] == sha256.result():
+            return True
+        what = "a store of another source"
+    except StoreNotFoundError:
+        return False
+    except StoreError as error:
+        what = f"no whole store ({error})"
+    if not overwrite and is_store_place(target):
+        raise StoreExistsError(f"{target.url} holds {what}; replace it with --overwrite (overwrite=True)")
+    return False
+
+
+def _write(
+    tiff: GeoTiff,
+    staging: Folder,
+    journal: Journal,
+    *,
+    plan: IngestPlan,
+    blocks: list[Block],
+    sha256: Future[str],
+    progress: Progress | None,
+) -> None:
+    """Write what is missing of a store, ``zarr.json`` last."""
+    with StoreWriter(plan.layout, staging) as writer:
+        for piece in journal.resume(plan.layout):
+            writer.restore(piece)
+
+        def work(block: Block) -> None:
+            if not writer.has(block):
+                journal.record(writer.write(block, tiff.read(block)))
+            if sha256.done():
+                journal.identify(sha256.result())
+
+        work_through(blocks, work, plan.layout, threads=plan.workers, progress=progress)
+        journal.identify(sha256.result())
+        objects = writer.documents(_provenance(plan, sha256.result()), journal.job.created)
+        journal.finish(objects[ROOT])
+        writer.finish(objects)
+
+
+@contextmanager
+def _kept(journal: Journal | None) -> Iterator[None]:
+    """Keep what is finished for another run, unless the source is to blame."""
+    try:
+        yield
+    except SourceError:
+        if journal is not None:
+            journal.discard()
+        raise
+    except StorageError as error:
+        raise type(error)(
+            f"{error}. What is finished has been kept: go on with --resume (resume=True)"
+        ) from error
+
+
+def _report(target: Folder) -> IngestReport:
+    """What the store that is there now holds."""
+    document = read_document(target)
+    reader = reader_of(target, document, workers=1)
+    root = len(target.read(ROOT))
+    small = sum(record.length for record in document.objects.values())
     return IngestReport(
         store=target.url,
-        source=source_record,
-        valid_cells=written.valid_cells,
-        total_cells=plan.layout.grid.whole.cells,
-        chunks_stored=written.chunks_stored,
-        chunks_total=rows * cols,
-        store_bytes=written.store_bytes,
+        source=document.record["source"],
+        valid_cells=int(reader.valid().sum()),
+        total_cells=document.layout.grid.whole.cells,
+        chunks_stored=int((reader.lengths > 0).sum()),
+        chunks_total=reader.lengths.size,
+        store_bytes=int(reader.lengths.sum(dtype="i8")) + small + 2 * root,  # zarr.json and its copy
     )
 
 
@@ -231,30 +345,6 @@ def _plan(
         store_bytes=int(info.grid.whole.cells * LAND_SHARE * info.bands * 4 * STORED_RATIO),
     )
     return plan, pieces.blocks
-
-
-def _refuse_taken(target: Folder, overwrite: bool) -> None:
-    """Refuse a place that holds anything but a store that may be replaced."""
-    if not target.names():
-        return
-    try:
-        ours = is_store(target.read(ROOT))
-    except FileNotFoundError:
-        ours = False
-    if not ours:
-        raise StoreExistsError(
-            f"{target.url} exists and is not a cop-zarr store; name another place for the store"
-        )
-    foreign = sorted(key for key in target.listing() if not belongs(key))
-    if foreign:
-        raise StoreExistsError(
-            f"{target.url} holds {', '.join(foreign[:3])}, which no store has, and which would be lost; "
-            "move it elsewhere, or name another place for the store"
-        )
-    if not overwrite:
-        raise StoreExistsError(
-            f"{target.url} is a store already; replace it with --overwrite (overwrite=True)"
-        )
 
 
 def _refuse_unpublished(url: str, sha256: str) -> None:

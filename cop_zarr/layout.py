@@ -9,6 +9,7 @@ A store is one Zarr v3 group; ``docs/store-format.md`` is its specification::
     band/c/0                     int32   0 … bands - 1
     spatial_ref/c                int32   scalar that carries the CRS (CF grid mapping)
     integrity/embedding/c/0/0/0  uint32  (2, chunk rows, chunk cols): length and CRC-32C of each chunk
+    integrity/root.json          a copy of zarr.json, to repair it from
 
 A chunk of ``embedding`` without a single set bit is not written, and its length in the integrity table is
 0. Any other absent chunk is damage. A store is trusted from the root down: ``zarr.json`` holds its own
@@ -30,6 +31,7 @@ from typing import Any
 
 from cop_zarr.errors import CopZarrError, FormatVersionError, StoreError
 from cop_zarr.grid import Grid, Window, split_columns
+from cop_zarr.storage import PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, WORK
 
 FORMAT = "cop-zarr"
 FORMAT_VERSION = 1
@@ -37,6 +39,7 @@ ATTRIBUTE = "cop_zarr"
 """The root attribute that holds format, provenance and object table."""
 
 ROOT = "zarr.json"
+ROOT_COPY = "integrity/root.json"
 EMBEDDING = "embedding"
 VALID = "valid"
 LATITUDE = "latitude"
@@ -70,8 +73,13 @@ MAX_BANDS = 65_535
 _KEYS = re.compile(
     r"((embedding|valid|latitude|longitude|band|spatial_ref|integrity|integrity/embedding)/)?zarr\.json"
     r"|embedding/c/0/\d+/\d+|valid/c/0/0|(latitude|longitude|band)/c/0|spatial_ref/c"
-    r"|integrity/embedding/c/0/0/0"
+    r"|integrity/embedding/c/0/0/0|integrity/root\.json"
 )
+_JOURNAL = re.compile(rf"{WORK}(lock|job\.json|blocks/\d+-\d+\.json)")
+"""What an ingest keeps for itself."""
+
+_HALF = re.compile(rf"(.*)\.[0-9a-f]{{8}}\{PARTIAL_SUFFIX}", re.DOTALL)
+"""An object that was being replaced when its process was killed."""
 
 OBJECT_ATTRIBUTE = "objects"
 DIGEST_ATTRIBUTE = "sha256"
@@ -138,9 +146,22 @@ class Layout:
         """Shape of a decoded chunk as it is stored: (longitude, latitude, band)."""
         return self.chunk_cells, self.chunk_cells, self.bands
 
+    @property
+    def chunk_bytes(self) -> int:
+        """Size of a decoded chunk."""
+        return 4 * self.chunk_cells**2 * self.bands
+
     def chunk_key(self, row: int, col: int) -> str:
         """Key of a chunk object within the store."""
         return f"{EMBEDDING}/c/0/{row}/{col}"
+
+    def chunk_range(self, window: Window) -> tuple[slice, slice]:
+        """Rows and columns of the chunk grid that a window reaches into; the window does not wrap."""
+        size = self.chunk_cells
+        return (
+            slice(window.row // size, -(-window.row_stop // size)),
+            slice(window.col // size, -(-window.col_stop // size)),
+        )
 
     def chunk_window(self, row: int, col: int) -> Window:
         """Cells of the grid that a chunk holds; fewer than a full chunk at the south and east edge."""
@@ -198,7 +219,15 @@ def digest(document: dict[str, Any]) -> str:
 
 def belongs(key: str) -> bool:
     """Whether an object of this name may lie in a store; whatever else does is somebody else's."""
-    return _KEYS.fullmatch(key) is not None
+    return _KEYS.fullmatch(key) is not None or is_unfinished(key)
+
+
+def is_unfinished(key: str) -> bool:
+    """Whether a key is that of something that only an interrupted ingest or repair leaves."""
+    if key.startswith(REPLACED):
+        return belongs(key.removeprefix(REPLACED))
+    half = _HALF.fullmatch(key)
+    return bool(_JOURNAL.fullmatch(half[1] if half else key) or (half and _KEYS.fullmatch(half[1])))
 
 
 def is_store(data: bytes) -> bool:
@@ -245,10 +274,10 @@ def parse(data: bytes) -> StoreDocument:
         raise StoreError("its zarr.json is damaged, or was edited: it does not match its own SHA-256")
     try:
         layout = _layout(document)
-        objects = {key: _object_record(entry) for key, entry in record[OBJECT_ATTRIBUTE].items()}
+        objects = {key: _object_record(key, entry) for key, entry in record[OBJECT_ATTRIBUTE].items()}
         _check_types(record, _RECORD_TYPES)
         _check_types(record["source"], _SOURCE_TYPES)
-    except (LookupError, TypeError, ValueError, AttributeError, CopZarrError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, CopZarrError) as error:
         raise StoreError(f"its zarr.json is not as the format says: {error!r}") from error
     return StoreDocument(layout, objects, record, sha256)
 
@@ -275,8 +304,10 @@ def _layout(document: dict[str, Any]) -> Layout:
     return layout
 
 
-def _object_record(entry: Any) -> ObjectRecord:
+def _object_record(key: str, entry: Any) -> ObjectRecord:
     length, crc32c = _whole_numbers(entry)
+    if not _KEYS.fullmatch(key) or not 0 <= length <= SMALL_BYTES:
+        raise ValueError(f"an object {key!r} of {length} bytes")
     return ObjectRecord(length, crc32c)
 
 

@@ -79,7 +79,7 @@ def documents(
     -------
     dict of str to bytes
         Objects by key. ``zarr.json`` comes last: a place without it is not a store, so it must be the
-        last to be written.
+        last to be written. Before it comes its copy.
     """
     written: dict[str, Buffer] = {}
     store = MemoryStore(written)
@@ -97,8 +97,8 @@ def documents(
     record = document["attributes"][names.ATTRIBUTE]
     record[names.OBJECT_ATTRIBUTE] = {key: [len(data), crc32c(data)] for key, data in objects.items()}
     record[names.DIGEST_ATTRIBUTE] = names.digest(document)
-    objects[names.ROOT] = json.dumps(document, indent=2, allow_nan=False).encode()
-    return objects
+    root_json = json.dumps(document, indent=2, allow_nan=False).encode()
+    return {**objects, names.ROOT_COPY: root_json, names.ROOT: root_json}
 
 
 def _embedding(root: zarr.Group, layout: Layout) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cop_zarr.ingestion import IngestPlan, IngestReport
+    from cop_zarr.restoration import RepairReport
     from cop_zarr.verification import VerificationReport
 
 
@@ -50,8 +52,26 @@ def verify_text(report: VerificationReport) -> str:
         lines.append(f"{report.store} is good: {checked}{compared}")
     else:
         lines.append(
-            f"{report.store} is DAMAGED: {_count(len(report.problems), 'problem')} in {checked}. Write it "
-            f"anew with: cop-zarr ingest SOURCE {report.store} --overwrite"
+            f"{report.store} is DAMAGED: {_count(len(report.problems), 'problem')} in {checked}, "
+            f"{_count(report.damaged_chunks, 'chunk')} concerned. Mend it with: cop-zarr repair "
+            f"{shlex.quote(report.store)} --source TIF"
+        )
+    if not report.listed:
+        lines.append("(objects that do not belong there were not looked for: the place cannot be listed)")
+    return "\n".join(lines)
+
+
+def repair_text(report: RepairReport) -> str:
+    """What a repair did: a line an object, what is still wrong, then the verdict."""
+    lines = [f"{key}: written anew" for key in report.rewritten]
+    lines += [f"{key}: removed" for key in report.removed]
+    lines += [f"{problem.key}: {problem.message}{_place(problem.bbox)}" for problem in report.problems]
+    done = f"{_count(len(report.rewritten), 'object')} written anew, {len(report.removed)} removed"
+    if report.ok:
+        lines.append(f"{report.store} is good: {done}")
+    else:
+        lines.append(
+            f"{report.store} is not all good: {done}, {_count(len(report.problems), 'problem')} left"
         )
     return "\n".join(lines)
 

@@ -25,15 +25,15 @@ def source_folder() -> str:
     return os.environ.get(SOURCE_VARIABLE) or "data/copernicus_embed"
 
 
-def workers(given: int | None = None) -> int:
-    """Threads at work at once: the argument if given, else ``COP_ZARR_WORKERS``, else 4.
+def workers(given: int | None = None, usual: int = 4) -> int:
+    """Threads at work at once: the argument if given, else ``COP_ZARR_WORKERS``, else what is usual.
 
     Raises
     ------
     InputError
         If it is not a whole number of at least 1.
     """
-    value: object = given if given is not None else os.environ.get(WORKERS_VARIABLE) or 4
+    value: object = given if given is not None else os.environ.get(WORKERS_VARIABLE) or usual
     try:
         number = int(str(value))
     except ValueError:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
 from cop_zarr import product, settings
-from cop_zarr.errors import DownloadError, InputError, SourceError, SourceNotFoundError, StorageError
+from cop_zarr.errors import DownloadError, InputError, SourceError, SourceNotFoundError
 from cop_zarr.storage import (
     PARTIAL_SUFFIX,
+    TIMEOUT_SECONDS,
     Progress,
     StorageOptions,
     fetch,
@@ -30,10 +30,6 @@ HUB = "https://huggingface.co"
 DOWNLOAD_OPTIONS = {"client_kwargs": {"trust_env": True}}
 """Have the HTTP client heed the usual proxy variables."""
 
-FRUITLESS_TRIES = 3
-PAUSE_SECONDS = 1.0
-"""A download is given up after so many tries in a row that brought nothing, and pauses before them."""
-
 
 @contextmanager
 def located(
@@ -42,6 +38,7 @@ def located(
     *,
     download: bool,
     progress: Progress | None = None,
+    timeout: float = TIMEOUT_SECONDS,
 ) -> Iterator[tuple[Path, str]]:
     """Give a source's path on a disk, and its URL for people.
 
@@ -56,6 +53,8 @@ def located(
         Whether the published file may be downloaded into a default folder that has none.
     progress : callable, optional
         Called with the bytes copied or downloaded and the bytes in all.
+    timeout : float
+        A copy or download is given up when nothing has come for so many seconds.
 
     Raises
     ------
@@ -67,7 +66,7 @@ def located(
         If the download failed.
     """
     if source is None:
-        path = default_source(download=download, progress=progress)
+        path = default_source(download=download, progress=progress, timeout=timeout)
         yield path, str(path)
         return
     url = os.fspath(source)
@@ -78,11 +77,13 @@ def located(
             raise SourceNotFoundError(f"the folder {url} holds no file named {PATTERN}")
         yield found, str(found)
         return
-    with local_file(url, options, progress) as path:
+    with local_file(url, options, progress, timeout) as path:
         yield path, redact(url)
 
 
-def default_source(*, download: bool, progress: Progress | None = None) -> Path:
+def default_source(
+    *, download: bool, progress: Progress | None = None, timeout: float = TIMEOUT_SECONDS
+) -> Path:
     """Find the GeoTIFF in the default folder, or download it there.
 
     Raises
@@ -101,7 +102,7 @@ def default_source(*, download: bool, progress: Progress | None = None) -> Path:
             f"there is no {PATTERN} in {where} ({settings.SOURCE_VARIABLE}); the published file would be "
             f"downloaded from {product.URL}"
         )
-    return download_published(where, progress)
+    return download_published(where, progress, timeout)
 
 
 def find_default() -> Path | None:
@@ -140,7 +141,9 @@ def find(where: Path) -> Path | None:
     return found[0] if found else None
 
 
-def download_published(where: Path, progress: Progress | None = None) -> Path:
+def download_published(
+    where: Path, progress: Progress | None = None, timeout: float = TIMEOUT_SECONDS
+) -> Path:
     """Download the published file into a folder.
 
     What has arrived is kept in ``<name>.partial``; a broken connection is taken up again, and the next
@@ -162,7 +165,7 @@ def download_published(where: Path, progress: Progress | None = None) -> Path:
     ours = not where.exists()
     try:
         where.mkdir(parents=True, exist_ok=True)
-        _fetch_persistently(url, partial, progress)
+        fetch(url, partial, DOWNLOAD_OPTIONS, progress, timeout)
     except (SourceNotFoundError, OSError) as error:
         if ours:
             with suppress(OSError):
@@ -181,27 +184,6 @@ def download_published(where: Path, progress: Progress | None = None) -> Path:
         )
     partial.replace(final)
     return final
-
-
-def _fetch_persistently(url: str, partial: Path, progress: Progress | None) -> None:
-    """Fetch a file, again and again until several tries in a row bring no more of it."""
-    fruitless = 0
-    while True:
-        had = _bytes_of(partial)
-        try:
-            fetch(url, partial, DOWNLOAD_OPTIONS, progress)
-        except StorageError:
-            fruitless = 0 if _bytes_of(partial) > had else fruitless + 1
-            if fruitless == FRUITLESS_TRIES:
-                raise
-            time.sleep(PAUSE_SECONDS * fruitless)
-        else:
-            return
-
-
-def _bytes_of(path: Path) -> int:
-    """Size of a file; 0 if it is not there."""
-    return path.stat().st_size if path.exists() else 0
 
 
 def sha256_of(path: Path) -> str:

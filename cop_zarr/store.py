@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from functools import cached_property, lru_cache
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,20 @@ from numpy.typing import ArrayLike
 
 from cop_zarr import plans, product, queries, sampling, settings
 from cop_zarr.chunks import ChunkReader
-from cop_zarr.errors import StoreError, StoreNotFoundError, StoreReplacedError
-from cop_zarr.grid import Grid
-from cop_zarr.layout import ROOT, StoreDocument, parse
+from cop_zarr.errors import InputError, StoreReplacedError
+from cop_zarr.grid import Grid, Window
+from cop_zarr.layout import StoreDocument
+from cop_zarr.opening import read_document, reader_of
 from cop_zarr.plans import MAX_BYTES, Empty, Options, Output, Plan, Pooling, Subpixel, Weights
 from cop_zarr.queries import Embedding
 from cop_zarr.regions import Roi, footprint
-from cop_zarr.storage import StorageOptions, folder
+from cop_zarr.storage import (
+    CACHE_DISK_BYTES,
+    TIMEOUT_SECONDS,
+    DiskCache,
+    StorageOptions,
+    folder,
+)
 from cop_zarr.version import __version__
 
 
@@ -38,6 +46,7 @@ class Store:
     def __init__(self, reader: ChunkReader, document: StoreDocument) -> None:
         self._reader = reader
         self._document = document
+        self._valid: np.ndarray | None = None
         self.grid: Grid = document.layout.grid
         self.bands: int = document.layout.bands
 
@@ -56,12 +65,15 @@ class Store:
         """Where the values come from: url, bytes, sha256, published, synthetic, container."""
         return dict(self._document.record["source"])
 
-    @cached_property
+    @property
     def valid(self) -> np.ndarray:
         """The mask of cells with data: bool, shape ``(rows, cols)``, not writeable."""
-        mask = self._reader.valid()
-        mask.flags.writeable = False
-        return mask
+        # No cached_property: in Python 3.11 that holds a lock while it reads, and a fork would keep it.
+        if self._valid is None:
+            mask = self._reader.valid()
+            mask.flags.writeable = False
+            self._valid = mask
+        return self._valid
 
     def query(
         self,
@@ -180,12 +192,19 @@ class Store:
         """Read what a plan asks for: the data, and the window's mask."""
         if options.output == "grid":
             data = queries.grid(self._reader, plan.window, options.max_bytes)
-            return data, queries.window_of(self.valid, plan.window)
-        valid = queries.window_of(self.valid, plan.window)
+            return data, self._valid_in(plan.window)
+        valid = self._valid_in(plan.window)
         weights = plan.weights
         if options.empty == "skip":
             weights = valid.astype("f8") if weights is None else weights * valid
         return queries.pooled(self._reader, plan.window, options.pooling, weights), valid
+
+    def _valid_in(self, window: Window) -> np.ndarray:
+        """The mask of a window's cells; over open ocean, nothing is read to tell."""
+        parts = self._document.layout.parts(window)
+        if self._valid is not None or any(self._reader.holds_data(part.row, part.col) for part in parts):
+            return queries.window_of(self.valid, window)
+        return np.zeros(window.shape, bool)
 
     def sample(
         self,
@@ -270,6 +289,9 @@ def open(  # the verb of the contract; module-qualified it cannot be mistaken
     *,
     storage_options: StorageOptions | None = None,
     workers: int | None = None,
+    timeout: float = TIMEOUT_SECONDS,
+    cache_dir: str | os.PathLike[str] | None = None,
+    cache_disk_bytes: int = CACHE_DISK_BYTES,
 ) -> Store:
     """Open a store.
 
@@ -281,7 +303,14 @@ def open(  # the verb of the contract; module-qualified it cannot be mistaken
     storage_options : mapping, optional
         Passed to the fsspec filesystem of a URL.
     workers : int, optional
-        Chunks read at once, at most; by default ``COP_ZARR_WORKERS``, or 4.
+        Chunks read at once, at most; by default ``COP_ZARR_WORKERS``, or 4 from a disk, 64 over a network.
+    timeout : float
+        Seconds that one object may take over a network: transient faults (timeouts, resets, status 429 and
+        5xx, bodies cut short) are tried again, with growing pauses, until then.
+    cache_dir : str or path, optional
+        A folder in which the objects that were read are kept; it may be shared by processes and stores.
+    cache_disk_bytes : int
+        What that folder may take; the objects that were not used for the longest time go first.
 
     Returns
     -------
@@ -289,6 +318,8 @@ def open(  # the verb of the contract; module-qualified it cannot be mistaken
 
     Raises
     ------
+    InputError
+        If an argument is not one of those above.
     StoreNotFoundError
         If nothing is there.
     StoreError
@@ -296,33 +327,14 @@ def open(  # the verb of the contract; module-qualified it cannot be mistaken
     StorageError
         If it cannot be read.
     """
-    return Store(*connect(url, storage_options=storage_options, workers=workers))
-
-
-def connect(
-    url: str | os.PathLike[str] | None,
-    *,
-    storage_options: StorageOptions | None,
-    workers: int | None,
-) -> tuple[ChunkReader, StoreDocument]:
-    """Read what an open store is made of; parameters and errors are those of :func:`open`."""
-    where = folder(settings.store_url(url), storage_options)
-    count = settings.workers(workers)
-    try:
-        root = where.read(ROOT)
-    except FileNotFoundError:
-        if where.names():
-            raise StoreError(
-                f"{where.url} is not a cop-zarr store: it has no {ROOT}, or an ingest into it has not ended"
-            ) from None
-        raise StoreNotFoundError(
-            f"there is no store at {where.url}; make one with: cop-zarr ingest SOURCE {where.url}"
-        ) from None
-    try:
-        document = parse(root)
-    except StoreError as error:
-        raise type(error)(f"cannot open {where.url}: {error}") from error
-    return ChunkReader(where, document, count), document
+    where = folder(settings.store_url(url), storage_options, timeout)
+    document = read_document(where)
+    cache = None
+    if cache_dir is not None:
+        cache = DiskCache(Path(cache_dir), cache_disk_bytes, document.sha256)
+    elif cache_disk_bytes != CACHE_DISK_BYTES:
+        raise InputError("cache_disk_bytes goes with cache_dir")
+    return Store(reader_of(where, document, workers, cache), document)
 
 
 def query(roi: Roi, **options: Any) -> Embedding:

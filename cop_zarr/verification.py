@@ -5,19 +5,39 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from cop_zarr.chunks import ChunkReader, DamageError
+from cop_zarr import settings
+from cop_zarr.chunks import ChunkReader, DamageError, decode
 from cop_zarr.errors import ChunkError, InputError
 from cop_zarr.geotiff import GeoTiff
 from cop_zarr.grid import Bounds, Window
-from cop_zarr.layout import BAND, LATITUDE, LONGITUDE, ROOT, ChunkPart, StoreDocument
+from cop_zarr.layout import (
+    BAND,
+    INTEGRITY_CHUNK,
+    LATITUDE,
+    LONGITUDE,
+    ROOT,
+    ROOT_COPY,
+    VALID_CHUNK,
+    ChunkPart,
+    StoreDocument,
+    is_unfinished,
+)
+from cop_zarr.opening import read_document, reader_of
 from cop_zarr.source import located
-from cop_zarr.storage import Progress, StorageOptions
-from cop_zarr.store import connect
+from cop_zarr.storage import (
+    LOCK,
+    REQUESTS_AT_ONCE,
+    TIMEOUT_SECONDS,
+    Folder,
+    Progress,
+    StorageOptions,
+    folder,
+)
 from cop_zarr.traversal import MEMORY_BYTES, AnyWindow, cut, processors, work_through
 
 
@@ -58,6 +78,9 @@ class VerificationReport:
         Numbers compared with the source, bit for bit.
     valid_cells : int
         Cells with data.
+    listed : bool
+        Whether objects that do not belong to the store would have been noticed. A web server cannot be
+        asked what it holds.
     problems : list of Problem
         What is wrong; empty if nothing is.
     """
@@ -68,12 +91,18 @@ class VerificationReport:
     chunks_checked: int
     values_compared: int
     valid_cells: int
+    listed: bool
     problems: list[Problem] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return not self.problems
+
+    @property
+    def damaged_chunks(self) -> int:
+        """Number of chunks of the embedding that something is wrong with."""
+        return len({problem.key for problem in self.problems if problem.bbox is not None})
 
 
 def verify(
@@ -84,6 +113,7 @@ def verify(
     memory: int = MEMORY_BYTES,
     storage_options: StorageOptions | None = None,
     source_options: StorageOptions | None = None,
+    timeout: float = TIMEOUT_SECONDS,
     progress: Progress | None = None,
 ) -> VerificationReport:
     """Check a store, all of it.
@@ -98,7 +128,7 @@ def verify(
         A path or an fsspec URL; by default what ``COP_ZARR_STORE`` names.
     source : str or path, optional
         The GeoTIFF that the store was made from.
-    workers, memory, storage_options, source_options, progress
+    workers, memory, storage_options, source_options, timeout, progress
         As for :func:`cop_zarr.ingest`.
 
     Returns
@@ -108,82 +138,152 @@ def verify(
     Raises
     ------
     StoreNotFoundError, StoreError, StorageError
-        If the store cannot be opened at all. Damage inside an open store is reported, not raised.
+        If the store's ``zarr.json`` is absent or damaged, or cannot be read. All other damage is
+        reported, not raised.
+    StoreReplacedError
+        If another store takes the place of this one meanwhile.
     SourceError
         If the source cannot be read.
     InputError
         If the source is of another grid or number of bands than the store.
     """
-    reader, document = connect(store, storage_options=storage_options, workers=workers)
-    check = _Check(reader, document, progress)
-    check.small_objects()
-    check.listing()
+    where = folder(settings.store_url(store), storage_options, timeout)
+    document = read_document(where)
     if source is None:
+        return verify_folder(where, document, workers=workers, progress=progress)
+    with (
+        located(source, source_options, download=False, timeout=timeout) as (path, url),
+        GeoTiff(path, url) as tiff,
+    ):
+        refuse_other(tiff, url, where, document)
+        pieces = cut(tiff, document.layout, workers=workers, memory=memory)
+
+        def compare(check: _Check) -> None:
+            check.run(pieces.blocks, lambda block: check.window(block, tiff.read(block)), pieces.threads)
+
+        return _verified(where, document, compare, url, workers=workers, progress=progress)
+
+
+def verify_folder(
+    where: Folder, document: StoreDocument, *, workers: int | None, progress: Progress | None
+) -> VerificationReport:
+    """Check a store without a source; as :func:`verify`."""
+
+    def check_rows(check: _Check) -> None:
         check.run(check.chunk_rows(), check.window, processors(workers))
-        return check.report(None)
-    with located(source, source_options, download=False) as (path, url), GeoTiff(path, url) as tiff:
-        check.refuse_other(tiff, url)
-        pieces = cut(tiff, check.layout, workers=workers, memory=memory)
-        check.run(pieces.blocks, lambda block: check.window(block, tiff.read(block)), pieces.threads)
-        return check.report(url)
+
+    return _verified(where, document, check_rows, None, workers=workers, progress=progress)
+
+
+def refuse_other(tiff: GeoTiff, url: str, where: Folder, document: StoreDocument) -> None:
+    """Refuse a source that cannot be a store's.
+
+    Raises
+    ------
+    InputError
+        If its grid or its bands are others.
+    """
+    info, layout = tiff.info, document.layout
+    if (info.grid, info.bands) != (layout.grid, layout.bands):
+        raise InputError(
+            f"{url} is not this store's source: it has {info.bands} bands ({info.grid}), "
+            f"{where.url} has {layout.bands} ({layout.grid})"
+        )
+
+
+def _verified(
+    where: Folder,
+    document: StoreDocument,
+    check_chunks: Callable[[_Check], None],
+    source: str | None,
+    *,
+    workers: int | None,
+    progress: Progress | None,
+) -> VerificationReport:
+    try:
+        reader = reader_of(where, document, workers)
+    except ChunkError as error:  # without the integrity table, nothing can be said of the chunks
+        problem = Problem(INTEGRITY_CHUNK, f"{error.__cause__}; no chunk can be checked without it")
+        return VerificationReport(where.url, source, 1, 0, 0, 0, listed=False, problems=[problem])
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE, "cop-zarr-verify") as readers:
+        check = _Check(reader, document, progress, readers if where.remote else None)
+        check.small_objects()
+        check.listing()
+        check_chunks(check)
+        return check.report(source)
 
 
 class _Check:
     """One verification under way. Thread-safe."""
 
-    def __init__(self, reader: ChunkReader, document: StoreDocument, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        reader: ChunkReader,
+        document: StoreDocument,
+        progress: Progress | None,
+        readers: ThreadPoolExecutor | None,
+    ) -> None:
         self.layout = reader.layout
+        self._readers = readers
         self._reader = reader
         self._document = document
         self._progress = progress
         self._lock = threading.Lock()
         self._problems: list[Problem] = []
         self._valid: np.ndarray | None = None
+        self._listed = False
         self._objects = self._chunks = self._values = 0
 
     def small_objects(self) -> None:
         """Every object but the chunks against its record, and what is in them against the grid."""
+        grid = self.layout.grid
+        coordinates = {
+            f"{LATITUDE}/c/0": grid.latitudes,
+            f"{LONGITUDE}/c/0": grid.longitudes,
+            f"{BAND}/c/0": np.arange(self.layout.bands, dtype="<i4"),
+        }
         for key, record in self._document.objects.items():
+            self._objects += 1
             try:
-                self._reader.checked(key, record)
+                data = self._reader.checked(key, record)
+                if key == VALID_CHUNK:
+                    self._valid = decode(data, grid.shape, "?")
+                elif key in coordinates:
+                    self._coordinate(key, data, coordinates[key])
             except DamageError as damage:
                 self._problem(key, str(damage))
-            self._objects += 1
-        with suppress(ChunkError):  # already among the problems
-            self._valid = self._reader.valid()
-        self._coordinates()
+        self._root_copy()
 
-    def _coordinates(self) -> None:
-        grid = self.layout.grid
-        expected = {
-            LATITUDE: grid.latitudes,
-            LONGITUDE: grid.longitudes,
-            BAND: np.arange(self.layout.bands, dtype="<i4"),
-        }
-        for name, values in expected.items():
-            key = f"{name}/c/0"
-            try:
-                found = self._reader.small(key, values.shape, values.dtype.str)
-            except ChunkError:
-                continue  # already among the problems
-            if not np.array_equal(found, values):
-                self._problem(
-                    key, f"its values are not the grid's: {found[:2]} … instead of {values[:2]} …"
-                )
+    def _coordinate(self, key: str, data: bytes, values: np.ndarray) -> None:
+        found = decode(data, values.shape, values.dtype.str)
+        if not np.array_equal(found, values):
+            self._problem(key, f"its values are not the grid's: {found[:2]} … instead of {values[:2]} …")
+
+    def _root_copy(self) -> None:
+        self._objects += 1
+        where = self._reader.folder
+        try:
+            if where.read(ROOT_COPY) != where.read(ROOT):
+                self._problem(ROOT_COPY, f"it is not equal to {ROOT}")
+        except FileNotFoundError:
+            self._problem(ROOT_COPY, "it is absent")
 
     def listing(self) -> None:
         """No object too many: other readers would take an unrecorded chunk for data."""
         rows, cols = self.layout.chunk_grid
-        known = {ROOT, *self._document.objects}
+        known = {ROOT, ROOT_COPY, *self._document.objects}
         known |= {
             self.layout.chunk_key(row, col)
             for row in range(rows)
             for col in range(cols)
             if self._reader.holds_data(row, col)
         }
-        for key in self._reader.folder.listing():
-            if key not in known:
-                self._problem(key, "it does not belong to the store: nothing records it")
+        found = self._reader.folder.listing()
+        self._listed = found is not None
+        for key in sorted(set(found or ()) - known - {LOCK}):  # that of whoever repairs it just now
+            interrupted = "it is left from an interrupted ingest or repair"
+            strange = "it does not belong to the store: nothing records it"
+            self._problem(key, interrupted if is_unfinished(key) else strange)
 
     def run(self, windows: Iterable[AnyWindow], work: Callable[[AnyWindow], None], threads: int) -> None:
         """Do the work on every window, several at once; the first exception is raised."""
@@ -200,8 +300,15 @@ class _Check:
 
         ``expected`` are the window's cells in the source: float32, ``(rows, cols, bands)``.
         """
-        for part in self.layout.parts(window):
-            self._chunk(part, None if expected is None else expected[part.target])
+        pairs = [
+            (part, None if expected is None else expected[part.target])
+            for part in self.layout.parts(window)
+        ]
+        if self._readers is None:
+            for part, cells in pairs:
+                self._chunk(part, cells)
+        else:
+            list(self._readers.map(self._chunk, *zip(*pairs, strict=True)))
 
     def _chunk(self, part: ChunkPart, expected: np.ndarray | None) -> None:
         """Check a chunk against its record, against ``valid``, and against the source's cells."""
@@ -246,24 +353,16 @@ class _Check:
                 window,
             )
 
-    def refuse_other(self, tiff: GeoTiff, url: str) -> None:
-        """Refuse a source that cannot be this store's."""
-        info = tiff.info
-        if (info.grid, info.bands) != (self.layout.grid, self.layout.bands):
-            raise InputError(
-                f"{url} is not this store's source: it has {info.bands} bands ({info.grid}), "
-                f"{self._reader.folder.url} has {self.layout.bands} ({self.layout.grid})"
-            )
-
     def report(self, source: str | None) -> VerificationReport:
         """What has been found."""
         return VerificationReport(
             store=self._reader.folder.url,
             source=source,
-            objects_checked=self._objects + 1,  # and zarr.json, which open() checked
+            objects_checked=self._objects + 1,  # and zarr.json, which was checked when it was read
             chunks_checked=self._chunks,
             values_compared=self._values,
             valid_cells=0 if self._valid is None else int(self._valid.sum()),
+            listed=self._listed,
             problems=sorted(self._problems, key=lambda problem: problem.key),
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from cop_zarr import layout
 from cop_zarr.chunks import ChunkReader
-from cop_zarr.storage import Folder
+from cop_zarr.storage import SMALL_BYTES, Folder
 from cop_zarr.store import Store
 
 Answer = Callable[[str, bytes], bytes]
@@ -18,12 +18,12 @@ class WatchedFolder:
     def __init__(self, folder: Folder, answer: Answer = lambda _, data: data) -> None:
         self._folder = folder
         self._answer = answer
-        self.url = folder.url
+        self.url, self.remote = folder.url, folder.remote
         self.read_keys: list[str] = []
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, limit: int = SMALL_BYTES) -> bytes:
         self.read_keys.append(key)
-        return self._answer(key, self._folder.read(key))
+        return self._answer(key, self._folder.read(key, limit))
 
 
 def open_in(folder: Folder, workers: int = 4, root: bytes | None = None) -> Store:

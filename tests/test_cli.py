@@ -22,7 +22,7 @@ import cop_zarr
 from cop_zarr import plans, synthetic, tour
 from cop_zarr.cli import SIZE_UNITS, Size, main
 from cop_zarr.grid import Grid
-from tests import factory
+from tests import factory, proxy, servers
 
 BOX = ("20", "38", "22", "40")
 PROGRAM = [sys.executable, "-c", "from cop_zarr.cli import main; main(prog_name='cop-zarr')"]
@@ -49,9 +49,9 @@ def run(place, tmp_path, monkeypatch):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("RS_EMBED_COP_DIR", str(tmp_path))
 
-    def invoke(*arguments, stdin=None):
+    def invoke(*arguments, stdin=None, catch=False):
         result = CliRunner().invoke(main, list(map(str, arguments)), input=stdin)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
+        if not catch and result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result
 
@@ -274,7 +274,7 @@ def test_query_of_a_file_that_is_absent_or_one_too_many(run):
     assert failed(run("query", "no.zarr", "--geojson", "a.json"), 1, "there is no store at no.zarr")
     assert failed(run(*command, "--crs", "x"), 2, "crs='x'")
     damage()
-    assert failed(run(*command), 1, "is damaged: it has .*cop-zarr verify")
+    assert failed(run(*command), 1, "is damaged: it has .*cop-zarr repair")
 
 
 def test_negative_numbers_are_no_options(run, store_path):
@@ -403,7 +403,7 @@ def test_what_is_no_store(run, command, store, status, message):
 
 def test_damage_is_status_1(run):
     damage()
-    assert failed(run("query", "a.zarr", "--bbox", *BOX), 1, "is damaged: it has .*cop-zarr verify")
+    assert failed(run("query", "a.zarr", "--bbox", *BOX), 1, "is damaged: it has .*cop-zarr repair")
     result = run("verify", "a.zarr")
     assert result.exit_code == 1
     assert result.stdout.startswith("embedding/c/0/0/0: it has ")
@@ -728,3 +728,227 @@ def test_the_words_are_those_of_python(option):
     }
     assert tuple(found.type.choices) == words[option]
     assert set(get_args(plans.Pooling)) == set(plans.REDUCERS)
+
+
+# By URL, and over a network
+
+
+@pytest.fixture
+def web(run):
+    """The URL of the working directory. The server follows no links out of it."""
+    data = Path("a.tif").read_bytes()
+    Path("a.tif").unlink()
+    Path("a.tif").write_bytes(data)
+    with servers.static_server(Path.cwd()) as url:
+        yield url
+
+
+def test_commands_by_url(run, web, data):
+    """Options may be given for the filesystem, the timeout and a cache."""
+    result = run("query", f"{web}/a.zarr", "--bbox", *BOX)
+    assert (result.exit_code, result.stderr) == (0, "")
+    answer = json.loads(result.stdout)
+    assert answer["data"] == pytest.approx(data.mean(axis=(1, 2), dtype="f8"), rel=1e-6)
+    assert answer["meta"]["store"] == f"{web}/a.zarr"
+    options = ("--timeout", 30, "--storage-options", '{"headers": {"X-Key": "secret"}}')
+    assert f"store    {web}/a.zarr (" in run("info", f"{web}/a.zarr", *options).stdout
+    result = run("verify", f"{web}/a.zarr", "--source", f"{web}/a.tif", *options, "--source-options", "{}")
+    assert result.exit_code == 0
+    assert (
+        f"1,920 values equal to those of {web}/a.tif\n(objects that do not belong there " in result.stdout
+    )
+    assert failed(run("ingest", "a.tif", f"{web}/b.zarr"), 2, "http:// places can only be read")
+    assert failed(run("repair", f"{web}/a.zarr", "--source", "a.tif"), 2, "http:// places can only be read")
+    assert failed(run("info", f"{web}/no.zarr"), 1, f"there is no store at {web}/no.zarr")
+
+
+def test_storage_options_reach_the_filesystem(run, web):
+    """A server that wants a key lets nobody in without."""
+    with proxy.fault_proxy(web, lambda *_: proxy.Status(401)) as door:
+        url = f"{door.url}/a.zarr"
+        assert failed(run("info", url), 1, "access denied .*status 401")
+    bad = '{"client_kwargs": {"nonsense": 1}}'
+    for command in (
+        ("info", f"{web}/a.zarr", "--storage-options", bad),
+        ("ingest", f"{web}/a.tif", "b.zarr", "--source-options", bad),
+        ("verify", "a.zarr", "--source", f"{web}/a.tif", "--source-options", bad),
+    ):
+        result = run(*command, catch=True)
+        assert result.exit_code != 0
+        assert "nonsense" in f"{result.stderr}{result.exception}"
+    assert not Path("b.zarr").exists()
+
+
+def test_options_that_a_filesystem_does_not_know(run, web):
+    bad = ("--storage-options", '{"client_kwargs": {"nonsense": 1}}')
+    assert failed(run("info", f"{web}/a.zarr", *bad), 2, "nonsense")
+
+
+def test_a_cache_is_kept(run, web):
+    with proxy.fault_proxy(web) as watched:
+        command = ("query", f"{watched.url}/a.zarr", "--bbox", *BOX, "--cache-dir", "kept")
+        first = run(*command)
+        assert (first.exit_code, len(watched.requests)) == (0, 7)
+        watched.reset_counts()
+        assert run(*command, "--cache-disk-bytes", "1MB").stdout == first.stdout
+        assert [got.path for got in watched.requests] == ["/a.zarr/zarr.json"]
+    assert len(list(Path("kept").glob("*/*"))) == 6
+    result = run(*command[:4], "--bbox", *BOX, "--cache-dir", "a.tif")
+    assert result.exit_code in {1, 2}
+
+
+def test_a_timeout_is_a_message(run, web):
+    with proxy.fault_proxy(web, lambda *_: proxy.Stall()) as stalling:
+        result = run("info", f"{stalling.url}/a.zarr", "--timeout", 0.3)
+        assert failed(result, 1, f"cannot read {stalling.url}/a.zarr/zarr.json: .*Timeout")
+
+
+WRONG = [
+    ("--timeout", "0", "timeout must be a positive number of seconds; got 0"),
+    ("--timeout", "-1", "timeout must be a positive number"),
+    ("--timeout", "nan", "timeout must be a positive number"),
+    ("--timeout", "soon", "'soon' is not a valid float"),
+    *(
+        (option, text, "it is not a JSON object such as")
+        for option in ("--storage-options", "--source-options")
+        for text in ('{"secret": "hunter2"', '["hunter2"]', '"hunter2"', "hunter2", "", "null")
+    ),
+]
+
+
+@pytest.mark.parametrize(("option", "text", "message"), WRONG)
+def test_wrong_options(run, option, text, message):
+    """What might be a secret is not repeated."""
+    for command in (("ingest", "a.tif", "b.zarr"), ("verify", "a.zarr"), ("repair", "a.zarr")):
+        result = run(*command, option, text)
+        assert failed(result, 2, message)
+        assert "hunter2" not in result.output
+    if option != "--source-options":
+        assert failed(run("info", "a.zarr", option, text), 2, message)
+        assert failed(run("query", "a.zarr", "--bbox", *BOX, option, text), 2, message)
+    assert not Path("b.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--cache-disk-bytes", "1MB"), "cache_disk_bytes goes with cache_dir"),
+        (("--cache-dir", "kept", "--cache-disk-bytes", "0"), "cache_disk_bytes must be at least 1"),
+        (("--cache-dir", "kept", "--cache-disk-bytes", "much"), "'much' is not a size"),
+    ],
+)
+def test_wrong_caches(run, options, message):
+    assert failed(run("query", "a.zarr", "--bbox", *BOX, *options), 2, message)
+
+
+# Resume and repair
+
+
+def test_resume(run, place):
+    """What Ctrl-C has left is finished; another command says how."""
+    layout = Path("b.zarr.partial/ingest")
+    layout.mkdir(parents=True)
+    job = {"created": "2021-01-01T00:00:00+00:00", "overwrite": False}
+    (layout / "job.json").write_text(json.dumps(job))
+    assert failed(run("ingest", "a.tif", "b.zarr"), 1, "holds an unfinished ingest: go on with --resume")
+    assert failed(run("info", "b.zarr"), 1, "there is no store at b.zarr")
+    result = run("ingest", "a.tif", "b.zarr", "--resume")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert run("verify", "b.zarr", "--source", "a.tif").exit_code == 0
+    assert not layout.exists()
+    before = Path("b.zarr/zarr.json").stat()
+    assert run("ingest", "a.tif", "b.zarr", "--resume").exit_code == 0  # it is whole, and stays
+    assert Path("b.zarr/zarr.json").stat().st_mtime_ns == before.st_mtime_ns
+    result = run("ingest", "elsewhere.tif", "b.zarr", "--resume")
+    assert failed(result, 1, "holds a store of another source; replace it with --overwrite")
+
+
+def test_ctrl_c_keeps_what_is_finished(run, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cop_zarr, "ingest", stopped)
+    result = run("ingest", "a.tif", "b.zarr")
+    assert result.exit_code == 1
+    assert "Stopped. What is finished has been kept: go on with --resume." in result.stderr
+
+
+def test_repair(run):
+    """A line for each object, then the verdict; and only what was damaged is written."""
+    result = run("repair", "a.zarr", "--source", "a.tif")
+    assert (result.exit_code, result.stdout) == (0, "a.zarr is good: 0 objects written anew, 0 removed\n")
+    damage()
+    Path("a.zarr/valid/c/0/0").unlink()
+    Path("a.zarr/embedding/c/0/9").mkdir()
+    Path("a.zarr/embedding/c/0/9/9").write_bytes(b"nobody's")
+    verified = run("verify", "a.zarr")
+    assert verified.exit_code == 1
+    assert re.search(
+        r"is DAMAGED: 3 problems in \d+ objects checked, 1 chunk concerned\. Mend it with: "
+        r"cop-zarr repair a\.zarr --source TIF",
+        verified.stdout,
+    )
+    untouched = Path("a.zarr/embedding/c/0/1/1").stat().st_mtime_ns
+    result = run("repair", "a.zarr", "--source", "a.tif")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "embedding/c/0/0/0: written anew",
+        "valid/c/0/0: written anew",
+        "embedding/c/0/9/9: removed",
+        "a.zarr is good: 2 objects written anew, 1 removed",
+    ]
+    assert run("verify", "a.zarr", "--source", "a.tif").exit_code == 0
+    assert Path("a.zarr/embedding/c/0/1/1").stat().st_mtime_ns == untouched
+
+
+def test_repair_as_json(run):
+    damage()
+    Path("a.zarr/notes.txt").write_text("precious")
+    result = run("repair", "a.zarr", "--source", "a.tif", "--json")
+    report = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert (report["ok"], report["rewritten"], report["removed"]) == (False, ["embedding/c/0/0/0"], [])
+    assert [problem["key"] for problem in report["problems"]] == ["notes.txt"]
+    assert Path("a.zarr/notes.txt").read_text() == "precious"
+    result = run("repair", "a.zarr", "--source", "a.tif")
+    assert result.exit_code == 1
+    assert result.stdout.endswith(
+        "a.zarr is not all good: 0 objects written anew, 0 removed, 1 problem left\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("no.zarr", "--source", "a.tif"), 1, "there is no store at no.zarr"),
+        (("a.zarr", "--source", "no.tif"), 1, "there is no file no.tif"),
+        (("a.zarr", "--source", "elsewhere.tif"), 2, "elsewhere.tif is not"),
+        (("a.zarr", "b.zarr"), 2, "unexpected extra argument"),
+        (("a.zarr", "--workers", "0", "--source", "a.tif"), 2, "workers must be a whole number"),
+    ],
+)
+def test_repair_refuses(run, arguments, status, message):
+    assert failed(run("repair", *arguments), status, message)
+
+
+def test_repair_finds_the_default_source(run):
+    Path("embed_map_x.tif").symlink_to("a.tif")
+    damage()
+    assert run("repair", "a.zarr").exit_code == 0
+    assert run("verify", "a.zarr").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("ingest", ["--resume", "--overwrite", "--source-options", "--storage-options", "--timeout"]),
+        ("verify", ["--source", "--source-options", "--storage-options", "--timeout", "--json"]),
+        ("repair", ["--source", "--source-options", "--storage-options", "--timeout", "--json"]),
+        ("info", ["--storage-options", "--timeout", "--json"]),
+        ("query", ["--storage-options", "--timeout", "--cache-dir", "--cache-disk-bytes"]),
+    ],
+)
+def test_help_names_the_options(run, command, options):
+    page = run(command, "--help").stdout
+    assert [option for option in options if not re.search(rf"^ +{option}\b", page, re.MULTILINE)] == []
+    assert "Usage: main " + command in page

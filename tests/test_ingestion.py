@@ -185,7 +185,8 @@ def test_the_container_makes_no_difference(
     cop_zarr.ingest(small, tmp_path / "a.zarr")
     cop_zarr.ingest(other, tmp_path / "b.zarr")
     one, two = digests(tmp_path / "a.zarr"), digests(tmp_path / "b.zarr")
-    del one["zarr.json"], two["zarr.json"]  # names the source
+    for each in (one, two):
+        del each["zarr.json"], each["integrity/root.json"]  # they name the source
     assert one == two
 
 
@@ -495,21 +496,35 @@ def test_the_old_store_survives_a_failed_ingest(small: Path, broken: Path, out: 
     assert not out.with_name("out.zarr.old").exists()
 
 
-@pytest.mark.parametrize("key", ["embedding/c/0/2/3", "valid/c/0/0", "zarr.json"])
-def test_a_disk_that_fails_leaves_nothing(
+@pytest.mark.parametrize("key", ["embedding/c/0/2/3", "ingest/blocks/0-0.json", "valid/c/0/0", "zarr.json"])
+def test_a_disk_that_fails_leaves_what_can_be_gone_on_with(
     small: Path, out: Path, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = storage.LocalFolder.write
+    with monkeypatch.context() as patch:
+        for name in ("write", "replace"):
+            method = getattr(storage.LocalFolder, name)
 
-    def full(self: storage.LocalFolder, name: str, data: bytes) -> None:
-        if name == key:
-            raise StorageError("No space left on device")
-        write(self, name, data)
+            def full(
+                self: storage.LocalFolder,
+                to: str,
+                data: bytes,
+                method: Callable[[storage.LocalFolder, str, bytes], None] = method,
+            ) -> None:
+                if to == key:
+                    raise StorageError("No space left on device")
+                method(self, to, data)
 
-    monkeypatch.setattr(storage.LocalFolder, "write", full)
-    with pytest.raises(StorageError, match="No space left"):
-        cop_zarr.ingest(small, out)
-    assert sorted(path.name for path in out.parent.iterdir()) == ["small.tif"]
+            patch.setattr(storage.LocalFolder, name, full)
+        with pytest.raises(StorageError, match=r"No space left.*kept: go on with --resume \(resume=True\)"):
+            cop_zarr.ingest(small, out)
+    assert sorted(path.name for path in out.parent.iterdir()) == ["out.zarr.partial", "small.tif"]
+    with pytest.raises(StoreNotFoundError):
+        cop_zarr.open(out)
+    with pytest.raises((StoreError, StoreNotFoundError)):
+        cop_zarr.open(out.with_name("out.zarr.partial"))
+    cop_zarr.ingest(small, out, resume=True)
+    assert sorted(path.name for path in out.parent.iterdir()) == ["out.zarr", "small.tif"]
+    assert cop_zarr.verify(out, small).ok
 
 
 def test_a_folder_that_cannot_be_written(small: Path, tmp_path: Path) -> None:
@@ -518,13 +533,21 @@ def test_a_folder_that_cannot_be_written(small: Path, tmp_path: Path) -> None:
         cop_zarr.ingest(small, tmp_path / "file" / "out.zarr")
 
 
-def test_an_interrupt_leaves_nothing(small: Path, out: Path) -> None:
+def test_an_interrupt_leaves_what_can_be_gone_on_with(small: Path, out: Path) -> None:
     def interrupt(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         cop_zarr.ingest(small, out, progress=interrupt)
-    assert sorted(path.name for path in out.parent.iterdir()) == ["small.tif"]
+    assert sorted(path.name for path in out.parent.iterdir()) == ["out.zarr.partial", "small.tif"]
+    for flags in ({}, {"strict": True}):
+        with pytest.raises(
+            StoreExistsError, match=r"unfinished ingest: go on with --resume .* --overwrite"
+        ):
+            cop_zarr.ingest(small, out, **flags)
+    cop_zarr.ingest(small, out, resume=True)
+    assert sorted(path.name for path in out.parent.iterdir()) == ["out.zarr", "small.tif"]
+    assert cop_zarr.verify(out, small).ok
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -549,28 +572,34 @@ def test_a_killed_ingest_leaves_no_store_that_opens(small: Path, out: Path, old:
     else:
         with pytest.raises(StoreNotFoundError):
             cop_zarr.open(out)
-    with pytest.raises(StoreExistsError, match="rm -r"):
-        cop_zarr.ingest(small, out, overwrite=True)
+    with pytest.raises(StoreExistsError, match="unfinished ingest"):
+        cop_zarr.ingest(small, out)
+    cop_zarr.ingest(small, out, overwrite=True)
+    assert not partial.exists()
+    assert cop_zarr.verify(out, small).ok
 
 
-def test_an_ingest_killed_on_an_object_store_leaves_no_store_that_opens(
+def test_an_object_store_holds_no_store_that_opens_while_it_is_written(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"memory://{tmp_path.name}/out.zarr"
     cop_zarr.ingest(small, url)
-    write, opened = storage.RemoteFolder.write, []
+    write, written = storage.RemoteFolder.write, []
 
     def watch(self: storage.RemoteFolder, key: str, data: bytes) -> None:
-        with pytest.raises((StoreError, StoreNotFoundError)):
-            cop_zarr.open(url)
-        opened.append(key)
+        if key != "ingest/lock" and (key != "ingest/job.json" or written):
+            with pytest.raises((StoreError, StoreNotFoundError)):
+                cop_zarr.open(url)
+        written.append(key)
         write(self, key, data)
 
     monkeypatch.setattr(storage.RemoteFolder, "write", watch)
+    monkeypatch.setattr(storage.RemoteFolder, "replace", watch)
     cop_zarr.ingest(small, url, overwrite=True)
-    assert opened[-1] == "zarr.json"
-    assert len(opened) > 10
+    assert [key for key in written if key != "ingest/lock"][-1] == "zarr.json"
+    assert len(written) > 10
     cop_zarr.open(url)
+    assert not any("ingest/" in key for key in fsspec.filesystem("memory").find(f"/{tmp_path.name}"))
 
 
 # Memory
@@ -655,14 +684,3 @@ def test_a_fixed_time_that_is_none(
     with pytest.raises(InputError, match=f"SOURCE_DATE_EPOCH must be .*{epoch}"):
         cop_zarr.ingest(small, out)
     assert not out.exists()
-
-
-def test_a_terminated_command_leaves_nothing(source: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from cop_zarr.cli import main; main()", "ingest", str(source)]
-    process = subprocess.Popen([*command, str(tmp_path / "out.zarr")], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and not (tmp_path / "out.zarr.partial" / "embedding").exists():
-        time.sleep(0.005)
-    process.terminate()
-    assert process.wait(30) == 128 + signal.SIGTERM
-    assert list(tmp_path.iterdir()) == []

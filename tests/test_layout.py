@@ -1,6 +1,7 @@
 """The tree of a store, and the distrust of its root document."""
 
 import copy
+import itertools
 import json
 
 import numpy as np
@@ -221,12 +222,14 @@ def test_forged_document_opens_rightly_or_not_at_all(root, small_folder):
     box = (-5, 60.5, 2, 65)
     truth = open_in(small_folder).query(box, output="grid").data
     refused = 0
+    turns = itertools.cycle(ODD_VALUES)
     for path in leaves(document):
         if path[-1] in ("sha256", "version", "format") and path[1] == ATTRIBUTE:
             continue  # other tests
         if path[0] == "consolidated_metadata" and "attributes" in path[1:-1]:
             continue  # for other readers
-        for value in ODD_VALUES:
+        others = path[0] == "consolidated_metadata" and path[2:3] not in ((), ("embedding",))
+        for value in [next(turns)] if others else ODD_VALUES:  # those are for other readers, too
             forged = planted(document, path, value)
             try:
                 data = resealed(forged)

@@ -191,7 +191,7 @@ def test_every_object_is_recorded_with_its_length_and_checksum(pair: tuple[Path,
     found = {}
     for path in store.rglob("*"):
         key = path.relative_to(store).as_posix()
-        if path.is_dir() or key == "zarr.json":
+        if path.is_dir() or key in {"zarr.json", "integrity/root.json"}:
             continue
         record = [path.stat().st_size, crc32c(path.read_bytes())]
         if key.startswith("embedding/c/"):
@@ -202,6 +202,7 @@ def test_every_object_is_recorded_with_its_length_and_checksum(pair: tuple[Path,
             found[key] = record
     assert found == objects
     assert not table.any()
+    assert (store / "integrity/root.json").read_bytes() == (store / "zarr.json").read_bytes()
 
 
 def test_the_root_holds_its_own_digest(pair: tuple[Path, Path]) -> None:
@@ -218,7 +219,8 @@ def test_a_stand_in_says_so_in_its_title() -> None:
     source = {**factory.PROVENANCE, "synthetic": True}
     nothing = np.zeros((8, 8), bool), np.zeros((2, 1, 1), "<u4")
     objects = metadata.documents(layout, source, "2024-01-01T00:00:00+00:00", *nothing)
-    assert list(objects)[-1] == "zarr.json"
+    assert list(objects)[-2:] == ["integrity/root.json", "zarr.json"]
+    assert objects["integrity/root.json"] == objects["zarr.json"]
     attributes = json.loads(objects["zarr.json"])["attributes"]
     assert attributes["title"].startswith("SYNTHETIC")
     assert attributes["cop_zarr"]["source"]["synthetic"] is True

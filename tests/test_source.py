@@ -41,8 +41,7 @@ def small(tmp_path: Path) -> Path:
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Serve some bytes as the published file; gives a function that starts the hub."""
-    monkeypatch.setattr(storage.remote, "COPY_BYTES", BLOCK)
-    monkeypatch.setattr(source, "PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(storage.copies, "COPY_BYTES", BLOCK)
     monkeypatch.setattr(product, "SHA256", hashlib.sha256(CONTENT).hexdigest())
     monkeypatch.setenv("RS_EMBED_COP_DIR", str(tmp_path / "deep" / "cop"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -144,7 +143,7 @@ def test_a_copy_that_ends_early_is_an_error(
     fs.pipe_file(f"/{tmp_path.name}/copy.tif", small.read_bytes())
     monkeypatch.setattr(type(fs), "size", lambda *_: small.stat().st_size + 1)
     with pytest.raises(StorageError, match="it ended after"):
-        cop_zarr.ingest(f"memory://{tmp_path.name}/copy.tif", tmp_path / "out.zarr")
+        cop_zarr.ingest(f"memory://{tmp_path.name}/copy.tif", tmp_path / "out.zarr", timeout=0.5)
     assert not (tmp_path / "out.zarr").exists()
 
 
@@ -200,9 +199,9 @@ def test_a_cut_download_is_taken_up_where_it_stopped(published: hub.Hub) -> None
 
 def test_the_next_call_goes_on_where_an_earlier_one_gave_up(published: hub.Hub, tmp_path: Path) -> None:
     where = tmp_path / "deep" / "cop"
-    published.cuts = [len(CONTENT), *[0] * 20]
+    published.cuts = [len(CONTENT), *[0] * 100]
     with pytest.raises(DownloadError, match="Start again to go on"):
-        source.default_source(download=True)
+        source.default_source(download=True, timeout=0.5)
     kept = (where / (product.FILENAME + ".partial")).stat().st_size
     assert kept >= BLOCK
     assert names(where) == [product.FILENAME + ".partial"]
@@ -218,7 +217,7 @@ def test_the_next_process_goes_on_where_a_killed_one_was(published: hub.Hub, tmp
     partial = where / (product.FILENAME + ".partial")
     published.stall = 2 * BLOCK - 1  # the first answer but for its last byte
     command = (
-        "from cop_zarr import source, storage; storage.remote.COPY_BYTES = 10_000;"
+        "from cop_zarr import source, storage; storage.copies.COPY_BYTES = 10_000;"
         "source.default_source(download=True)"
     )
     published.cuts = [len(CONTENT)]
@@ -293,7 +292,7 @@ def test_a_partial_file_that_is_too_long_is_not_gone_on_with(published: hub.Hub,
 def test_a_hub_that_refuses(published: hub.Hub, tmp_path: Path, status: int) -> None:
     published.statuses = [status] * 100
     with pytest.raises(DownloadError, match="cannot download the published file") as caught:
-        source.default_source(download=True)
+        source.default_source(download=True, timeout=0.5)
     assert isinstance(caught.value, OSError)
     assert not (tmp_path / "deep" / "cop" / product.FILENAME).exists()
 

@@ -1,8 +1,11 @@
 """Opening: from where, what is refused, and which store the default is."""
 
 import json
+import multiprocessing
 import os
 import shutil
+import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -23,7 +26,9 @@ from cop_zarr.errors import (
     StoreReplacedError,
 )
 from cop_zarr.layout import digest
+from cop_zarr.storage import LocalFolder
 from tests import factory
+from tests.folders import WatchedFolder, open_in
 
 BOX = (20, 39, 22, 40)
 
@@ -144,17 +149,130 @@ def test_info(store, store_path, source, globe):
     assert not info["source"]["published"]
 
 
-def test_one_store_serves_many_threads(store_path, globe):
+# What is read, and by whom
+
+
+TABLE = "integrity/embedding/c/0/0/0"
+OCEAN = (-102, -10, -34, 10)
+"""Lattice columns 300 to 599 are empty: longitudes -105 to -30.25."""
+
+
+def test_opening_costs_two_reads(store_path, monkeypatch):
+    read, keys = cop_zarr.storage.LocalFolder.read, []
+
+    def watched(self, key, *limit):
+        keys.append(key)
+        return read(self, key, *limit)
+
+    monkeypatch.setattr(cop_zarr.storage.LocalFolder, "read", watched)
+    store = cop_zarr.open(store_path)
+    assert keys == ["zarr.json", TABLE]
+    repr(store), store.source, store.grid
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize(
+    "options", [{"output": "grid"}, {"pooling": "mean"}, {"empty": "skip"}, {"weights": "area"}]
+)
+def test_over_open_ocean_the_first_query_reads_nothing(watched, options):
+    store, keys = watched
+    answer = store.query(OCEAN, **options)
+    assert keys == []
+    assert answer.meta["valid_cells"] == 0
+    assert not answer.valid.any()
+    nothing = np.nan if options.get("empty") == "skip" else 0
+    np.testing.assert_array_equal(answer.data, np.full_like(answer.data, nothing))
+
+
+@pytest.mark.parametrize("seam", [764, 1436, 1])
+@pytest.mark.parametrize("workers", [1, 4])
+def test_all_around_the_globe_no_chunk_is_read_twice(store_path, globe, seam, workers):
+    """The window begins and ends inside the same chunk."""
+    folder = WatchedFolder(LocalFolder(store_path))
+    store = open_in(folder, workers)
+    folder.read_keys.clear()
+    west = -180 + 0.25 * seam
+    box = (west, 30, (west - 0.25 + 180) % 360 - 180, 33)
+    around = np.roll(globe[:, 228:241], -seam, axis=2)
+    answer = store.query(box, output="grid")
+    assert answer.data.shape == (16, 13, 1440)
+    np.testing.assert_array_equal(answer.data, around)
+    np.testing.assert_array_equal(answer.valid, around.any(axis=0))
+    chunks = [key for key in folder.read_keys if key.startswith("embedding/c/")]
+    assert len(chunks) == len(set(chunks)) > 200
+    assert len(folder.read_keys) == len(chunks) + 1  # and the mask
+    folder.read_keys.clear()
+    brute = {"mean": np.mean, "max": np.max, "min": np.min, "std": np.std, "sum": np.sum}
+    for pooling, reduce in brute.items():
+        expected = reduce(around.astype("f8"), axis=(1, 2))
+        np.testing.assert_allclose(store.query(box, pooling=pooling).data, expected, rtol=2e-6)
+    assert sorted(folder.read_keys) == sorted(chunks * 5)
+    folder.read_keys.clear()
+    skipped = store.query(box, empty="skip").data
+    np.testing.assert_allclose(skipped, around[:, answer.valid].mean(axis=1, dtype="f8"), rtol=1e-6)
+    assert sorted(folder.read_keys) == sorted(chunks)
+
+
+def box_of(row, col):
+    """A box of 10 x 30 cells, by its first cell."""
+    lon, lat = -180 + 0.25 * col, 90 - 0.25 * row
+    return (lon, lat - 2.25, lon + 7.25, lat)
+
+
+def test_sixteen_threads_at_once_get_their_own_answers(store_path, globe):
     store = cop_zarr.open(store_path, workers=2)
+    together = threading.Barrier(16)
 
-    def ask(west):
-        return store.query((west, 30, west + 20, 50), output="grid").data
+    def ask(number):
+        row, col = 100 + 30 * number, 640 + 48 * number
+        together.wait()
+        answers = []
+        for turn in range(5):
+            box = box_of(row + turn, col)
+            part = np.s_[row + turn : row + turn + 10, col : col + 30]
+            answers.append((part, store.query(box, output="grid"), store.query(box, empty="skip").data))
+        return answers
 
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(ask, range(60, 160, 5)))
-    for west, found in zip(range(60, 160, 5), answers, strict=True):
-        first = (west + 180) * 4
-        np.testing.assert_array_equal(found, globe[:, 160:241, first : first + 81])
+    with ThreadPoolExecutor(16) as pool:
+        found = [answer for answers in pool.map(ask, range(16)) for answer in answers]
+    for part, grid, mean in found:
+        truth = globe[:, *part]
+        np.testing.assert_array_equal(grid.data, truth)
+        np.testing.assert_array_equal(grid.valid, truth.any(axis=0))
+        np.testing.assert_allclose(mean, truth[:, truth.any(axis=0)].mean(axis=1, dtype="f8"), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["path", "file"])
+def test_an_open_store_can_be_sent_to_another_process(small, kind):
+    url = small if kind == "path" else f"file://{small}"
+    store = cop_zarr.open(url, workers=3)
+    store.query(BOX)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        answer = pool.apply(store.query, (BOX,), {"output": "grid"})
+        assert pool.apply(store.info) == store.info()
+    np.testing.assert_array_equal(answer.data, expected())
+    assert answer.meta == store.query(BOX, output="grid").meta
+
+
+def test_an_open_store_works_on_after_a_fork(store_path, globe):
+    """In the child and in the parent, although its threads have been at work before."""
+    store = cop_zarr.open(store_path, workers=4)
+    box, part = (100, 30, 140, 60), np.s_[:, 120:241, 1120:1281]
+
+    def right():
+        return np.array_equal(store.query(box, output="grid").data, globe[part])
+
+    assert right()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of what is tested here
+        child = os.fork()
+    if child == 0:
+        try:
+            os._exit(0 if right() and np.array_equal(store.valid, globe.any(axis=0)) else 1)
+        finally:
+            os._exit(2)
+    assert right()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 # What is no store
@@ -200,15 +318,18 @@ def test_foreign_zarr(tmp_path):
 def test_interrupted_or_damaged_store(copied):
     root = copied / "zarr.json"
     kept = root.read_bytes()
+    mending = f"Mend it with: cop-zarr repair {copied} --source TIF"
     root.unlink()
-    with pytest.raises(StoreError, match=r"no zarr\.json, or an ingest into it has not ended"):
+    with pytest.raises(StoreError, match=rf"no zarr\.json, or an ingest into it has not ended\. {mending}"):
         cop_zarr.open(copied)
-    root.write_bytes(kept[: len(kept) // 2])
-    with pytest.raises(StoreError):
+    for data in (kept[: len(kept) // 2], b""):
+        root.write_bytes(data)
+        with pytest.raises(StoreError, match=mending):
+            cop_zarr.open(copied)
+    (copied / "integrity/root.json").write_bytes(b"")
+    with pytest.raises(StoreError) as error:
         cop_zarr.open(copied)
-    root.write_bytes(b"")
-    with pytest.raises(StoreError):
-        cop_zarr.open(copied)
+    assert "Mend it" not in str(error.value)
     root.write_bytes(kept)
     assert cop_zarr.open(copied).bands == 4
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import threading
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +15,8 @@ import numpy as np
 import pytest
 
 import cop_zarr
-from cop_zarr import grid, ingestion, storage, writing
+from cop_zarr import grid, ingestion, reports, storage, writing
 from cop_zarr.errors import (
-    ChunkError,
     InputError,
     MemoryLimitError,
     SourceError,
@@ -21,12 +24,15 @@ from cop_zarr.errors import (
     StorageError,
     StoreError,
     StoreNotFoundError,
+    StoreReplacedError,
 )
 from cop_zarr.verification import Problem
 from tests import factory
+from tests.servers import s3_server, static_server
 
 ROWS, COLS, BANDS = (300, 337), (580, 633), 3
 CHUNK = "embedding/c/0/2/4"
+TABLE = "integrity/embedding/c/0/0/0"
 CHUNK_BBOX = (-27.125, 9.125, -25.125, 11.125)
 """Rows 316 to 323 and columns 612 to 619 of the lattice, by hand."""
 
@@ -153,7 +159,7 @@ def delete(path: Path) -> None:
 DAMAGES = {
     flip_a_bit: r"CRC-32C is not the recorded one",
     truncate: r"bytes instead of",
-    extend: r"bytes instead of",
+    extend: r"it has more than",
     empty: r"it has 0 bytes instead of",
     delete: r"it is absent",
 }
@@ -192,24 +198,45 @@ def test_a_damaged_small_object_is_found(copied: Path, key: str, damage: Callabl
 
 
 def test_the_small_objects_above_are_all_there_are(good: Path) -> None:
-    rest = {"zarr.json", "integrity/embedding/c/0/0/0"}
+    rest = {"zarr.json", "integrity/root.json", TABLE}
     assert {key for key in files(good) if not key.startswith("embedding/c/")} == {*SMALL_OBJECTS, *rest}
 
 
+@pytest.mark.parametrize("compared", [False, True])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_integrity_table_makes_the_store_unusable(
+def test_a_damaged_integrity_table_is_reported(
+    copied: Path, small: Path, damage: Callable[[Path], None], compared: bool
+) -> None:
+    damage(copied / TABLE)
+    report = cop_zarr.verify(copied, small if compared else None)
+    assert not report.ok
+    [problem] = report.problems
+    assert (problem.key, problem.bbox) == (TABLE, None)
+    assert DAMAGES[damage] in problem.message
+    assert problem.message.endswith("no chunk can be checked without it")
+    assert (report.chunks_checked, report.values_compared, report.damaged_chunks) == (0, 0, 0)
+    assert report.source == (str(small) if compared else None)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_root_is_refused_with_the_way_to_mend_it(
     copied: Path, damage: Callable[[Path], None]
 ) -> None:
-    damage(copied / "integrity/embedding/c/0/0/0")
-    with pytest.raises(ChunkError, match="integrity/embedding/c/0/0/0 is damaged"):
-        cop_zarr.verify(copied)
-
-
-@pytest.mark.parametrize("damage", [flip_a_bit, truncate, empty, delete])
-def test_a_damaged_root_makes_the_store_unusable(copied: Path, damage: Callable[[Path], None]) -> None:
     damage(copied / "zarr.json")
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError, match=f"cop-zarr repair {copied} --source TIF"):
         cop_zarr.verify(copied)
+    (copied / "integrity/root.json").unlink()
+    with pytest.raises(StoreError) as error:
+        cop_zarr.verify(copied)
+    assert "repair" not in str(error.value)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_copy_of_the_root_is_found(copied: Path, damage: Callable[[Path], None]) -> None:
+    damage(copied / "integrity/root.json")
+    [problem] = cop_zarr.verify(copied).problems
+    assert problem.key == "integrity/root.json"
+    assert problem.message == ("it is absent" if damage is delete else "it is not equal to zarr.json")
 
 
 def test_swapped_chunks_are_both_found(copied: Path) -> None:
@@ -237,7 +264,8 @@ def test_every_damage_is_found_at_once(copied: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["notes.txt", "embedding/c/0/0/99", "embedding/c/0/2/4.tmp", "other/zarr.json"]
+    "key",
+    ["notes.txt", "embedding/c/0/0/99", "embedding/c/0/2/4.tmp", "other/zarr.json", "embedding/c/0/02/4"],
 )
 def test_an_object_too_many_is_found(copied: Path, key: str) -> None:
     (copied / key).parent.mkdir(exist_ok=True)
@@ -245,6 +273,24 @@ def test_an_object_too_many_is_found(copied: Path, key: str) -> None:
     assert cop_zarr.verify(copied).problems == [
         Problem(key, "it does not belong to the store: nothing records it")
     ]
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["ingest/job.json", "ingest/blocks/0-0.json", f"{CHUNK}.0123abcd.partial", "ingest/replaced/zarr.json"],
+)
+def test_what_an_interrupted_ingest_left_is_named_as_such(copied: Path, key: str) -> None:
+    (copied / key).parent.mkdir(parents=True, exist_ok=True)
+    (copied / key).write_bytes(b"?")
+    assert cop_zarr.verify(copied).problems == [
+        Problem(key, "it is left from an interrupted ingest or repair")
+    ]
+
+
+def test_the_mark_of_a_repair_under_way_is_no_problem(copied: Path) -> None:
+    (copied / "ingest").mkdir()
+    (copied / "ingest/lock").touch()
+    assert cop_zarr.verify(copied).ok
 
 
 def test_a_chunk_where_the_store_has_none_is_found(tmp_path: Path) -> None:
@@ -264,10 +310,10 @@ def write_store(path: Path, tamper: Callable[[writing.StoreWriter], None]) -> Pa
     """Write a store whose checksums are right, whatever else ``tamper`` has done."""
     values = factory.truth(ROWS, COLS, BANDS)
     layout = ingestion.Layout(grid.Grid(300, 580, 37, 53), BANDS)
-    writer = writing.StoreWriter(layout, storage.folder(str(path)))
-    writer.write(layout.grid.whole, np.moveaxis(values, 0, -1).copy())
-    tamper(writer)
-    writer.finish(factory.PROVENANCE, "2026-01-01T00:00:00+00:00")
+    with writing.StoreWriter(layout, storage.folder(str(path))) as writer:
+        writer.write(layout.grid.whole, np.moveaxis(values, 0, -1).copy())
+        tamper(writer)
+        writer.finish(writer.documents(factory.PROVENANCE, "2026-01-01T00:00:00+00:00"))
     return path
 
 
@@ -277,8 +323,8 @@ def test_write_store_writes_good_ones(tmp_path: Path, small: Path) -> None:
 
 def test_a_wrong_mask_is_found(tmp_path: Path) -> None:
     def tamper(writer: writing.StoreWriter) -> None:
-        writer._valid[17, 33] ^= True
-        writer._valid[18, 34] ^= True
+        writer.valid[17, 33] ^= True
+        writer.valid[18, 34] ^= True
 
     [problem] = cop_zarr.verify(write_store(tmp_path / "a.zarr", tamper)).problems
     assert (problem.key, problem.bbox) == (CHUNK, CHUNK_BBOX)
@@ -287,7 +333,7 @@ def test_a_wrong_mask_is_found(tmp_path: Path) -> None:
 
 def test_a_mask_that_claims_data_where_no_chunk_is_is_found(tmp_path: Path) -> None:
     def tamper(writer: writing.StoreWriter) -> None:
-        writer._valid[0, 1] = True  # the first chunks are empty: lattice columns below 600
+        writer.valid[0, 1] = True  # the first chunks are empty: lattice columns below 600
 
     [problem] = cop_zarr.verify(write_store(tmp_path / "a.zarr", tamper)).problems
     assert problem.key == "embedding/c/0/0/0"
@@ -396,6 +442,142 @@ def test_too_little_memory_to_compare(good: Path, small: Path) -> None:
         cop_zarr.verify(good, small, memory=1 << 20)
 
 
+# Places
+
+
+def see_damage_found(url: str, small: Path, options: dict | None = None) -> None:
+    """The good store with a damaged chunk and an object too many, which a web server does not tell of."""
+    report = cop_zarr.verify(url, storage_options=options)
+    assert not report.ok
+    listed = not url.startswith("http")
+    assert report.listed == listed
+    assert [problem.key for problem in report.problems] == [CHUNK, *(["more"] if listed else [])]
+    assert report.problems[0].bbox == CHUNK_BBOX
+    assert f"{url}/{CHUNK}: its CRC-32C" in f"{url}/{reports.verify_text(report)}"
+    assert ("were not looked for: the place cannot be listed" in reports.verify_text(report)) != listed
+    compared = cop_zarr.verify(url, small, storage_options=options)
+    assert compared.values_compared == 37 * 53 * BANDS - 8 * 8 * BANDS
+    assert [problem.key for problem in compared.problems] == [problem.key for problem in report.problems]
+
+
+def spoil(store: Path) -> None:
+    flip_a_bit(store / CHUNK)
+    (store / "more").write_bytes(b"?")
+
+
+def test_over_http(copied: Path, good: Path, small: Path) -> None:
+    spoil(copied)
+    with static_server(copied.parent) as url:
+        see_damage_found(f"{url}/{copied.name}", small)
+    with static_server(good.parent, ranges=False) as url:
+        report = cop_zarr.verify(f"{url}/{good.name}", small)
+        assert report.ok
+        assert not report.listed
+        assert report.objects_checked == len(files(good))
+
+
+def test_on_s3(copied: Path, small: Path) -> None:
+    with s3_server() as server:
+        url = server.place()
+        for key in files(copied):
+            server.put(f"{url}/{key}", (copied / key).read_bytes())
+        report = cop_zarr.verify(url, small, storage_options=server.options)
+        assert report.ok
+        assert report.listed
+        assert report.objects_checked == len(files(copied))
+        spoil(copied)
+        for key in (CHUNK, "more"):
+            server.put(f"{url}/{key}", (copied / key).read_bytes())
+        see_damage_found(url, small, server.options)
+
+
+def test_in_a_zip_file(copied: Path, small: Path) -> None:
+    assert cop_zarr.verify(f"zip://::file://{zipped(copied, 'good')}", small).ok
+    spoil(copied)
+    see_damage_found(f"zip://::file://{zipped(copied, 'bad')}", small)
+
+
+def zipped(store: Path, name: str) -> str:
+    with zipfile.ZipFile(store.with_name(f"{name}.zip"), "w") as file:
+        for key in files(store):
+            file.write(store / key, key)
+    return str(store.with_name(f"{name}.zip"))
+
+
+# How it goes through a store
+
+
+def test_memory_does_not_depend_on_the_size_of_the_array(store_path: Path) -> None:
+    decoded = 721 * 1440 * 16 * 4
+    tracemalloc.start()
+    assert cop_zarr.verify(store_path, workers=2).ok
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < decoded / 5
+
+
+@pytest.mark.parametrize(
+    ("remote", "compared", "workers", "at_once"),
+    [(False, False, 1, 1), (False, False, 3, 3), (True, False, 1, 5), (True, True, 1, 25)],
+)
+def test_chunks_are_read_at_once(
+    *,
+    good: Path,
+    small: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    remote: bool,
+    compared: bool,
+    workers: int,
+    at_once: int,
+) -> None:
+    """From a disk as many as there are workers; over a network those of a row, or of a block of the source.
+
+    There are 5 rows of 5 chunks with data.
+    """
+    begun = at_work = most = 0
+    lock, together, read = threading.Lock(), threading.Barrier(at_once), storage.LocalFolder.read
+
+    def slow(self: storage.LocalFolder, key: str, limit: int = storage.SMALL_BYTES) -> bytes:
+        nonlocal begun, at_work, most
+        if not key.startswith("embedding/c/"):
+            return read(self, key, limit)
+        with lock:
+            begun += 1
+            first = begun <= at_once
+            at_work += 1
+            most = max(most, at_work)
+        if first:
+            together.wait(timeout=20)
+        data = read(self, key, limit)
+        with lock:
+            at_work -= 1
+        return data
+
+    monkeypatch.setattr(storage.LocalFolder, "read", slow)
+    monkeypatch.setattr(storage.LocalFolder, "remote", remote)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert cop_zarr.verify(good, small if compared else None, workers=workers).ok
+    assert (begun, most) == (25, at_once)
+
+
+def test_a_store_that_is_replaced_meanwhile(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = factory.write_geotiff(tmp_path / "b.tif", rows=ROWS, cols=(581, 634), bands=BANDS)
+    cop_zarr.ingest(other, tmp_path / "b.zarr")
+    read = storage.LocalFolder.read
+
+    def late(self: storage.LocalFolder, key: str, limit: int = storage.SMALL_BYTES) -> bytes:
+        if key == CHUNK and (tmp_path / "b.zarr").exists():
+            shutil.rmtree(copied)
+            (tmp_path / "b.zarr").rename(copied)
+        return read(self, key, limit)
+
+    monkeypatch.setattr(storage.LocalFolder, "read", late)
+    with pytest.raises(StoreReplacedError, match="was replaced"):
+        cop_zarr.verify(copied)
+
+
 # What cannot be opened
 
 
@@ -410,10 +592,10 @@ def test_no_store(tmp_path: Path) -> None:
 def test_an_object_that_cannot_be_read_is_no_damage(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = storage.LocalFolder.read
 
-    def fail(self: storage.LocalFolder, key: str) -> bytes:
+    def fail(self: storage.LocalFolder, key: str, limit: int = storage.SMALL_BYTES) -> bytes:
         if key == CHUNK:
             raise StorageError("Input/output error")
-        return read(self, key)
+        return read(self, key, limit)
 
     monkeypatch.setattr(storage.LocalFolder, "read", fail)
     with pytest.raises(StorageError, match="Input/output error"):

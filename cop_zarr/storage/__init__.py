@@ -12,17 +12,30 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 from cop_zarr.errors import InputError
-from cop_zarr.storage.local import PARTIAL_SUFFIX, LocalFolder, refuse_existing, replacing
-from cop_zarr.storage.remote import Progress, RemoteFolder, StorageOptions, fetch, filesystem
+from cop_zarr.storage.cache import CACHE_DISK_BYTES, DiskCache
+from cop_zarr.storage.copies import Progress, fetch
+from cop_zarr.storage.faults import TIMEOUT_SECONDS, checked_timeout
+from cop_zarr.storage.filesystems import REQUESTS_AT_ONCE, StorageOptions
+from cop_zarr.storage.keys import LOCK, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, WORK
+from cop_zarr.storage.local import LocalFolder, refuse_existing, replacing
+from cop_zarr.storage.remote import RemoteFolder
 from cop_zarr.storage.urls import local_path, redact
 
 __all__ = [
+    "CACHE_DISK_BYTES",
+    "LOCK",
     "PARTIAL_SUFFIX",
+    "REPLACED",
+    "REQUESTS_AT_ONCE",
+    "SMALL_BYTES",
+    "TIMEOUT_SECONDS",
+    "WORK",
+    "DiskCache",
     "Folder",
     "LocalFolder",
     "Progress",
@@ -39,39 +52,79 @@ __all__ = [
 
 
 class Folder(Protocol):
-    """A place that holds objects under keys such as ``embedding/c/0/3/7``."""
+    """A place that holds objects under keys such as ``embedding/c/0/3/7``.
+
+    A store is written in :attr:`staging` while the place is :meth:`claimed`, then :meth:`publish` ed.
+    """
+
+    @property
+    def remote(self) -> bool:
+        """Whether reading is waiting for a network, so that many requests at once pay."""
 
     @property
     def url(self) -> str:
         """The place, for people: credentials and query string cut out."""
 
-    def read(self, key: str) -> bytes:
-        """Read a whole object; raises FileNotFoundError if absent, StorageError if unreadable."""
+    def read(self, key: str, limit: int = SMALL_BYTES) -> bytes:
+        """Read an object, or its first ``limit`` bytes if it has more: no more memory is taken.
+
+        Raises FileNotFoundError if it is absent, AccessError if it may not be read, StorageError if it
+        cannot be.
+        """
 
     def write(self, key: str, data: bytes) -> None:
         """Write a whole object; raises StorageError."""
 
-    def listing(self) -> Iterator[str]:
-        """List every object's key, in no particular order."""
+    def replace(self, key: str, data: bytes) -> None:
+        """Write an object that others may be reading, and have it reach the disk."""
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Remove objects; those that are not there are gone already."""
+
+    def listing(self) -> dict[str, int] | None:
+        """Every object's key and size in bytes; None if the place cannot be listed."""
 
     def names(self) -> list[str]:
         """List the names directly inside, sorted; empty if the place does not exist."""
 
-    def staged(self) -> contextlib.AbstractContextManager[Folder]:
-        """Write a new content as a whole.
+    def flush(self, keys: Iterable[str]) -> None:
+        """Have objects that were written reach the disk."""
 
-        What is written to the folder that the context gives appears here when the context is left,
-        in place of what was here before; if it is left by an exception, nothing has happened.
-        """
+    @property
+    def staging(self) -> Folder:
+        """Where a new content of this place is written."""
+
+    def claimed(self) -> contextlib.AbstractContextManager[None]:
+        """Have the place to oneself while a new content is written; raises StoreBusyError."""
+
+    def publish(self) -> None:
+        """Have what is staged appear here, in place of what was here before."""
+
+    def sweep(self) -> None:
+        """Remove what an ingest needed for itself."""
+
+    def refuse_unwritable(self) -> None:
+        """Raise InputError or StorageError if a store cannot be written here."""
 
 
-def folder(url: str, storage_options: StorageOptions | None = None) -> Folder:
+def folder(
+    url: str, storage_options: StorageOptions | None = None, timeout: float = TIMEOUT_SECONDS
+) -> Folder:
     """Open the place that a path or an fsspec URL names. Nothing is read, and it need not exist.
+
+    Parameters
+    ----------
+    url : str
+        The place.
+    storage_options : mapping, optional
+        Passed to the URL's filesystem.
+    timeout : float
+        Seconds that one object may take, tries and pauses together, over a network.
 
     Raises
     ------
     InputError
-        If the URL's protocol is unknown, or the URL has a query string.
+        If the URL's protocol is unknown, the URL has a query string, or the timeout is none.
     MissingDependencyError
         If the protocol needs a package that is not installed.
     StorageError
@@ -79,6 +132,7 @@ def folder(url: str, storage_options: StorageOptions | None = None) -> Folder:
     """
     if not url:
         raise InputError("the place of a store is an empty text; name a path or a URL")
+    seconds = checked_timeout(timeout)
     path = local_path(url)
     if path is not None:
         return LocalFolder(path)
@@ -87,13 +141,15 @@ def folder(url: str, storage_options: StorageOptions | None = None) -> Folder:
             "a store has many objects, and one signature or token in its URL cannot be that of each: leave "
             f"out what follows {redact(url)}, and pass storage_options={{'headers': …}} instead"
         )
-    fs, root = filesystem(url, storage_options)
-    return RemoteFolder(fs, root, redact(url))
+    return RemoteFolder(url, storage_options, seconds)
 
 
 @contextlib.contextmanager
 def local_file(
-    url: str, storage_options: StorageOptions | None = None, progress: Progress | None = None
+    url: str,
+    storage_options: StorageOptions | None = None,
+    progress: Progress | None = None,
+    timeout: float = TIMEOUT_SECONDS,
 ) -> Iterator[Path]:
     """Give the path of a file; one that is not on a disk is copied to a temporary file first.
 
@@ -111,5 +167,5 @@ def local_file(
         return
     with tempfile.TemporaryDirectory(prefix="cop-zarr-") as scratch:
         copy = Path(scratch, "source.tif")
-        fetch(url, copy, storage_options, progress)
+        fetch(url, copy, storage_options, progress, timeout)
         yield copy

@@ -1,202 +1,249 @@
-"""A folder wherever fsspec reaches, and copies of remote files."""
+"""A folder wherever fsspec reaches."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import sys
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from cop_zarr.errors import InputError, MissingDependencyError, SourceNotFoundError, StorageError
+from cop_zarr.errors import InputError, StorageError
+from cop_zarr.storage.faults import failure, persistently, status_of, transport_errors
+from cop_zarr.storage.filesystems import (
+    READ_ONLY,
+    REQUESTS_AT_ONCE,
+    StorageOptions,
+    filesystem,
+    protocol_of,
+)
+from cop_zarr.storage.keys import LOCK, SMALL_BYTES, WORK
+from cop_zarr.storage.leases import Lease
 from cop_zarr.storage.urls import redact
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-StorageOptions = Mapping[str, Any]
-Progress = Callable[[int, int], None]
-"""Called with the bytes done and the bytes in all."""
-
-COPY_BYTES = 8 << 20
-"""How much of a remote file is copied at a time."""
-
-_CLIENT_ERRORS = (
-    ("aiohttp", "ClientError"),
-    ("botocore.exceptions", "BotoCoreError"),
-    ("gcsfs.retry", "HttpError"),
-    ("google.auth.exceptions", "GoogleAuthError"),
-    ("httpx", "HTTPError"),
-    ("httpx2", "HTTPError"),
-)
-"""Errors that filesystems for HTTP, S3, Google and Hugging Face let through, and that are no OSError."""
-
-EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
-"""The extra of this package that installs what a URL's protocol needs."""
+T = TypeVar("T")
 
 
 class RemoteFolder:
-    """A folder on an object store, in memory, or wherever else fsspec reaches."""
+    """A folder on an object store, in memory, or wherever else fsspec reaches.
 
-    def __init__(self, fs: AbstractFileSystem, root: str, url: str) -> None:
-        self._fs = fs
-        self._root = root.rstrip("/")
-        self._url = url
-        self._written: list[str] = []
+    Safe to use from several threads at once, after a fork, and in other processes that it is pickled to.
+    """
+
+    remote = True
+    _set_up: bool
+
+    def __init__(self, url: str, storage_options: StorageOptions | None, timeout: float) -> None:
+        self._address, self._options, self._timeout = url, storage_options, timeout
+        self._lease: Lease | None = None
+        self._connect()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_fs": None, "_process": None, "_lease": None}
 
     @property
     def url(self) -> str:
         """The URL without credentials and query string."""
-        return self._url
+        return redact(self._address)
 
-    def read(self, key: str) -> bytes:
-        """Read a whole object."""
-        try:
-            return bytes(self._fs.cat_file(f"{self._root}/{key}"))
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{self._url}/{key}") from None
-        except _transport_errors() as error:
-            raise StorageError(f"cannot read {self._url}/{key}: {_kind(error)}") from error
+    def read(self, key: str, limit: int = SMALL_BYTES) -> bytes:
+        """Read an object, or its first ``limit`` bytes."""
+
+        def get(fs: AbstractFileSystem, path: str, seconds: float) -> bytes:
+            if "http" in fs.protocol:
+                return bytes(_await(fs, _body, seconds, fs, path, limit))
+            try:
+                return bytes(_call(fs, "cat_file", seconds, path, start=0, end=limit))
+            except transport_errors() as error:
+                if status_of(error) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                    return b""  # an object without any bytes has no first one
+                raise
+
+        return self._ask("cannot read", key, get)
 
     def write(self, key: str, data: bytes) -> None:
-        """Write a whole object."""
-        self._written.append(key)
-        try:
-            self._fs.pipe_file(f"{self._root}/{key}", data)
-        except _transport_errors() as error:
-            raise StorageError(f"cannot write {self._url}/{key}: {_kind(error)}") from error
+        """Write a whole object, or nothing of it."""
+        self._check_lease()
+        self._put(key, data)
 
-    def listing(self) -> Iterator[str]:
-        """List every object's key."""
-        prefix = f"{self._root}/"
+    replace = write
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write an object unless there is one, as far as the object store can tell."""
+        self._put(key, data, mode="create")
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Remove objects; those that are not there are gone already."""
+        self._check_lease()
+
+        def delete(key: str) -> None:
+            with contextlib.suppress(FileNotFoundError):
+                self._ask("cannot remove", key, lambda fs, path, left: _call(fs, "rm_file", left, path))
+
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE, "cop-zarr-remove") as pool:
+            list(pool.map(delete, keys))
+
+    def listing(self) -> dict[str, int] | None:
+        """Every object's key and size; None if the place cannot be listed, as over HTTP."""
+        if "http" in self._here().protocol:
+            return None
+
+        def find(fs: AbstractFileSystem, path: str, seconds: float) -> dict[str, dict[str, Any]]:
+            fs.invalidate_cache()
+            return dict(_call(fs, "find", seconds * _LISTING_PATIENCE, path.rstrip("/"), detail=True))
+
         try:
-            found = self._fs.find(self._root)
+            found = self._ask("cannot list", "", find)
         except FileNotFoundError:
-            return
-        except _transport_errors() as error:
-            raise StorageError(f"cannot list {self._url}: {_kind(error)}") from error
-        yield from (path.removeprefix(prefix) for path in found)
+            return {}
+        prefix = f"{self._root}/"
+        return {path.removeprefix(prefix): int(each["size"] or 0) for path, each in found.items()}
 
     def names(self) -> list[str]:
-        """List the names directly inside."""
-        return sorted({key.partition("/")[0] for key in self.listing()})
+        """List the names directly inside; none if the place cannot be listed."""
+        if "http" in self._here().protocol:
+            return []
+
+        def ls(fs: AbstractFileSystem, path: str, seconds: float) -> list[str]:
+            fs.invalidate_cache()
+            return list(_call(fs, "ls", seconds, path.rstrip("/"), detail=False))
+
+        try:
+            found = self._ask("cannot list", "", ls)
+        except FileNotFoundError:
+            return []
+        names = {path.rstrip("/").removeprefix(self._root).strip("/") for path in found}
+        return sorted(names - {""})
+
+    def flush(self, keys: Iterable[str]) -> None:
+        """Nothing is left to do: an object store has what it said it has."""
+
+    @property
+    def staging(self) -> RemoteFolder:
+        """The place itself: object stores cannot rename a folder."""
+        return self
 
     @contextlib.contextmanager
-    def staged(self) -> Iterator[RemoteFolder]:
-        """Write in place: object stores cannot rename a folder.
+    def claimed(self) -> Iterator[None]:
+        """Have the place to oneself."""
+        self.refuse_unwritable()
+        self._lease = Lease(self, LOCK)
+        try:
+            yield
+        finally:
+            lease, self._lease = self._lease, None
+            with contextlib.suppress(StorageError):  # it is gone, or goes stale
+                lease.release()
 
-        What was here is removed first, its ``zarr.json`` before anything else. Until the writer adds a
-        new one, which it does last, nothing here opens as a store. After an exception, what was written
-        is removed, and nothing else is touched.
+    def publish(self) -> None:
+        """Nothing is left to do: what is staged is in its place."""
+
+    def sweep(self) -> None:
+        """Remove what an ingest needed for itself."""
+        self.remove(key for key in self.listing() or () if key.startswith(WORK) and key != LOCK)
+
+    def refuse_unwritable(self) -> None:
+        """Refuse a place that nobody can write to.
+
+        Raises
+        ------
+        InputError
+            If it is one.
         """
-        for key in sorted(self.listing(), key=lambda key: key != "zarr.json"):
-            self._remove(key)
-        self._written.clear()
-        try:
-            yield self
-        except BaseException:
-            for key in self._written:
-                with contextlib.suppress(FileNotFoundError, StorageError, NotImplementedError):
-                    self._remove(key)
-            raise
+        protocol = protocol_of(self._address)
+        if protocol in READ_ONLY:
+            raise InputError(f"{self.url} cannot be written: {protocol}:// places can only be read")
 
-    def _remove(self, key: str) -> None:
+    def _check_lease(self) -> None:
+        """Refuse to go on where somebody else is at work now."""
+        if self._lease:
+            self._lease.check()
+
+    def _put(self, key: str, data: bytes, **options: str) -> None:
+        def put(fs: AbstractFileSystem, path: str, seconds: float) -> None:
+            with contextlib.suppress(FileExistsError):  # "create" is content with that
+                _call(fs, "pipe_file", seconds, path, data, **options)
+
         try:
-            self._fs.rm_file(f"{self._root}/{key}")
+            self._ask("cannot write", key, put)
         except FileNotFoundError:
-            raise
-        except _transport_errors() as error:
-            raise StorageError(f"cannot remove {self._url}/{key}: {_kind(error)}") from error
+            raise StorageError(f"cannot write {self.url}/{key}: there is no such bucket") from None
+
+    def _ask(self, what: str, key: str, request: Callable[[AbstractFileSystem, str, float], T]) -> T:
+        """Make a request of the filesystem, as often as it takes."""
+        place = f"{self.url}/{key}" if key else self.url
+        try:
+            fs = self._ready()
+            return persistently(
+                lambda seconds: request(fs, f"{self._root}/{key}", seconds),
+                f"{what} {place}",
+                self._timeout,
+            )
+        except FileNotFoundError:
+            raise FileNotFoundError(place) from None
+        except TypeError as error:  # its text names an option, not a value
+            raise InputError(f"{what} {place} with these storage_options: {error}") from None
+        except FileExistsError:  # gcsfs's word for status 412
+            raise StorageError(f"{what} {place}: status 412") from None
+        except NotImplementedError:
+            raise StorageError(f"{what} {place}: its filesystem does not know how") from None
+
+    def _here(self) -> AbstractFileSystem:
+        """The filesystem of this process: after a fork, the parent's would wait for a thread for ever."""
+        if self._process != os.getpid():
+            self._connect()
+        return self._fs
+
+    def _ready(self) -> AbstractFileSystem:
+        """The filesystem, its client set up: that takes time of its own, and not from that of a request."""
+        fs = self._here()
+        if not self._set_up:
+            self._set_up = True
+            if hasattr(fs, "set_session"):
+                try:
+                    _await(fs, fs.set_session, self._timeout)
+                except transport_errors() as error:
+                    raise failure(f"cannot open {self.url}", error) from None
+        return fs
+
+    def _connect(self) -> None:
+        self._fs, root = filesystem(self._address, self._options, self._timeout)
+        self._root = root.rstrip("/")
+        self._process: int | None = os.getpid()
+        self._set_up = False
 
 
-def fetch(
-    url: str,
-    path: Path,
-    storage_options: StorageOptions | None = None,
-    progress: Progress | None = None,
-) -> None:
-    """Copy a remote file to a path; if a part of it is there already, only the rest is asked for.
-
-    What has arrived stays when the copy fails, so that the next call goes on there.
-
-    Raises
-    ------
-    SourceNotFoundError
-        If there is no such file.
-    StorageError
-        If it cannot be read, ends early, or the disk cannot take it.
-    """
-    fs, remote = filesystem(url, storage_options)
-    try:
-        size = fs.size(remote) or 0
-        with fs.open(remote, "rb", block_size=COPY_BYTES) as source, path.open("ab") as target:
-            _claim(target)
-            try:
-                source.seek(target.tell())
-                usable = target.tell() <= size
-            except ValueError:  # the server knows no ranges, and sends all of it again
-                usable = False
-            if not usable:
-                target.truncate(0)
-                target.seek(0)
-            while piece := source.read(COPY_BYTES):
-                target.write(piece)
-                if progress:
-                    progress(target.tell(), size)
-            if target.tell() < size:
-                raise StorageError(f"it ended after {target.tell():,} of {size:,} bytes")
-    except FileNotFoundError as error:
-        cause = error.__cause__  # fsspec says "not found" of any failure to learn a file's size over HTTP
-        if (
-            isinstance(cause, _transport_errors())
-            and getattr(cause, "status", None) != HTTPStatus.NOT_FOUND
-        ):
-            raise StorageError(f"cannot copy {redact(url)} to {path}: {_kind(cause)}") from error
-        raise SourceNotFoundError(f"there is no file {redact(url)}") from None
-    except _transport_errors() as error:
-        known = str(error) if isinstance(error, StorageError) else getattr(error, "strerror", None)
-        raise StorageError(f"cannot copy {redact(url)} to {path}: {known or _kind(error)}") from error
+_LISTING_PATIENCE = 1.5
+"""A listing is many requests: a try may take half of the timeout."""
 
 
-def _claim(file: BinaryIO) -> None:
-    """Have a file to oneself until it is closed; two processes must not both append to it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise StorageError("another process is copying into it; wait for that to end") from None
+def _call(fs: AbstractFileSystem, method: str, seconds: float, *args: Any, **options: Any) -> Any:
+    """Call a filesystem's method; one that waits for a network gets so many seconds."""
+    if getattr(fs, "async_impl", False):
+        return _await(fs, getattr(fs, f"_{method}"), seconds, *args, **options)
+    return getattr(fs, method)(*args, **options)
 
 
-def filesystem(url: str, storage_options: StorageOptions | None) -> tuple[AbstractFileSystem, str]:
-    """Open the filesystem of a URL, and find the path in it."""
-    from fsspec.core import url_to_fs  # 0.05 s to import, and local stores do not need it
+def _await(fs: AbstractFileSystem, coroutine: Any, seconds: float, *args: Any, **options: Any) -> Any:
+    from fsspec.asyn import sync
 
-    protocol = url.partition("::")[0].partition("://")[0]
-    try:
-        urlsplit(url.rpartition("::")[2])  # refuses an address that is none, such as https://[x
-        fs, path = url_to_fs(url, **(storage_options or {}))
-    except ImportError as error:
-        extra = EXTRAS.get(protocol)
-        advice = f'pip install "cop-zarr[{extra}]"' if extra else str(error)
-        raise MissingDependencyError(
-            f"{protocol}:// URLs need a package that is not installed: {advice}"
-        ) from error
-    except ValueError as error:
-        raise InputError(f"cannot open {redact(url)}: {error}") from error
-    except OSError as error:  # a chained URL, such as that of a ZIP file, is read to open it
-        raise StorageError(f"cannot open {redact(url)}: {_kind(error)}") from error
-    return fs, path
+    return sync(fs.loop, coroutine, *args, timeout=seconds, **options)
 
 
-def _transport_errors() -> tuple[type[Exception], ...]:
-    """What a failing connection raises: OSError, and what the clients that fsspec has imported raise."""
-    loaded = [(sys.modules.get(module), name) for module, name in _CLIENT_ERRORS]
-    return OSError, *(getattr(module, name) for module, name in loaded if module)
-
-
-def _kind(error: Exception) -> str:
-    """An error's type and HTTP status; its text may hold a signed URL or a key."""
-    status = getattr(error, "status", None)
-    return type(error).__name__ if status is None else f"{type(error).__name__}, status {status}"
+async def _body(fs: Any, url: str, limit: int) -> bytes:
+    """The first ``limit`` bytes of what a web server answers, however much more it sends."""
+    session = await fs.set_session()
+    async with session.get(fs.encode_url(url), **fs.kwargs) as response:
+        if response.status == HTTPStatus.NOT_FOUND:
+            raise FileNotFoundError
+        response.raise_for_status()
+        data = bytearray()
+        async for piece in response.content.iter_any():
+            data += piece
+            if len(data) > limit:
+                break
+        return bytes(data[:limit])
