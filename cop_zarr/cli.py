@@ -110,6 +110,13 @@ TIMEOUT = click.option(
 )
 
 
+def going_through(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of going through all of a source or a store."""
+    for option in (JSON, TIMEOUT, SOURCE_OPTIONS, STORAGE_OPTIONS, MEMORY, WORKERS):
+        command = option(command)
+    return command
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(cop_zarr.__version__, prog_name="cop-zarr")
 def main() -> None:
@@ -129,12 +136,7 @@ def main() -> None:
 @click.option("--resume", is_flag=True, help="Go on with what an interrupted ingest left.")
 @click.option("--strict", is_flag=True, help="Refuse a source that is not the published file.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@WORKERS
-@MEMORY
-@SOURCE_OPTIONS
-@STORAGE_OPTIONS
-@TIMEOUT
-@JSON
+@going_through
 def ingest(source: str | None, store: str | None, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Convert the Copernicus-Embed GeoTIFF SOURCE into a STORE.
 
@@ -160,12 +162,7 @@ def ingest(source: str | None, store: str | None, dry_run: bool, as_json: bool, 
 @main.command()
 @STORE
 @click.option("--source", help="The GeoTIFF that it was made from: compare every value.")
-@WORKERS
-@MEMORY
-@SOURCE_OPTIONS
-@STORAGE_OPTIONS
-@TIMEOUT
-@JSON
+@going_through
 def verify(store: str | None, as_json: bool, **options: Any) -> None:
     """Check all of a STORE: structure, checksums, and every value if given the source."""
     with _progress("verify") as progress:
@@ -180,12 +177,7 @@ def verify(store: str | None, as_json: bool, **options: Any) -> None:
 @click.option(
     "--source", help="The GeoTIFF that it was made from.  [the folder that RS_EMBED_COP_DIR names]"
 )
-@WORKERS
-@MEMORY
-@SOURCE_OPTIONS
-@STORAGE_OPTIONS
-@TIMEOUT
-@JSON
+@going_through
 def repair(store: str | None, as_json: bool, **options: Any) -> None:
     """Rewrite what is damaged in a STORE from its source, and nothing else."""
     with _progress("repair") as progress:
