@@ -32,7 +32,7 @@ from cop_zarr.layout import (
     StoreDocument,
     parse,
 )
-from cop_zarr.storage import DiskCache, Folder
+from cop_zarr.storage import WORK, DiskCache, Folder
 
 blosc.use_threads = False
 """Blosc's own threads write blocks in the order they finish, so that the same chunk gets other bytes each
@@ -218,7 +218,7 @@ class ChunkReader:
         """
         if self._cache is None:
             return self._read(key, record)
-        kept = self._cache.get(key)
+        kept = self._cache.get(key, record.length + 1)
         if kept is not None:
             try:
                 return _matching(kept, record)
@@ -253,7 +253,9 @@ class ChunkReader:
     def _chunk_error(self, key: str, damage: DamageError, place: str = "") -> StoreError:
         url = self.folder.url
         if self._replaced():
-            return StoreReplacedError(f"{url} was replaced since it was opened; open it again")
+            return StoreReplacedError(
+                f"{url} was replaced, or is being replaced, since it was opened; open it again"
+            )
         return ChunkError(
             f"{url}/{key}{place} is damaged: {damage}. Mend it with: cop-zarr repair {shlex.quote(url)} "
             "--source TIF"
@@ -263,7 +265,16 @@ class ChunkReader:
         """Whether what lies at this place now is another whole store."""
         try:
             return parse(self.folder.read(ROOT)).sha256 != self._identity
-        except (StoreError, StorageError, FileNotFoundError):
+        except FileNotFoundError:
+            return self._is_begun_anew()
+        except (StoreError, StorageError):
+            return False
+
+    def _is_begun_anew(self) -> bool:
+        """Whether an ingest is writing another store into this place, as on an object store."""
+        try:
+            return bool(self.folder.read(f"{WORK}job.json"))
+        except (StorageError, FileNotFoundError):
             return False
 
     def _place(self, row: int, col: int) -> str:

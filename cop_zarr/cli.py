@@ -74,6 +74,7 @@ class Commands(click.Group):
         before = {
             request: signal.signal(request, lambda number, _: sys.exit(128 + number))
             for request in (signal.SIGTERM, signal.SIGHUP)
+            if signal.getsignal(request) is not signal.SIG_IGN  # as nohup asks
         }
         try:
             return super().invoke(ctx)
@@ -154,7 +155,9 @@ def ingest(source: str | None, store: str | None, dry_run: bool, as_json: bool, 
         with _progress("ingest") as progress:
             report = cop_zarr.ingest(source, store, **options, progress=progress)
     except (KeyboardInterrupt, SystemExit):
-        click.echo("\nStopped. What is finished has been kept: go on with --resume.", err=True)
+        click.echo(
+            "\nStopped. What is finished, if anything, has been kept: go on with --resume.", err=True
+        )
         raise
     _print(asdict(report), as_json, reports.ingest_text(report))
 

@@ -61,12 +61,14 @@ class GeoTiff:
 
     def __init__(self, path: Path, name: str | None = None) -> None:
         self._name = name or str(path)
+        self._path = path
         try:
             self._file = path.open("rb")
         except FileNotFoundError:
             raise SourceNotFoundError(f"there is no file {self._name}") from None
         except OSError as error:
             raise SourceError(f"cannot read {self._name}: {error.strerror}") from error
+        self._stamp = _stamp(os.fstat(self._file.fileno()))
         try:
             self._page, self.info = inspect(self._file, self._name)
         except BaseException:
@@ -85,6 +87,21 @@ class GeoTiff:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
+
+    def refuse_changed(self) -> None:
+        """Refuse a file that is not the one any more that was opened: its digest would not be its values'.
+
+        Raises
+        ------
+        SourceError
+            If it has been written to, or replaced.
+        """
+        try:
+            now = _stamp(self._path.stat())
+        except OSError:
+            now = None
+        if not self._stamp == now == _stamp(os.fstat(self._file.fileno())):
+            self._refuse("it was changed while it was read")
 
     def blocks(self, chunk_cells: int, memory: int, *, reserve: int = 0) -> list[Block]:
         """Cut the image into blocks whose edges are chunk edges, largest encoded size first.
@@ -248,6 +265,11 @@ class GeoTiff:
             f"layout needs {-(-needed // 2**20):,} MiB at once. Allow as much (--memory, memory=), or "
             "rewrite it in smaller tiles (gdal_translate -co TILED=YES -co BLOCKXSIZE=64 -co BLOCKYSIZE=64)"
         )
+
+
+def _stamp(found: os.stat_result) -> tuple[int, ...]:
+    """What changes with a file."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _spans(size: int, step: int) -> Iterator[tuple[int, int]]:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from cop_zarr.opening import read_document, reader_of
 from cop_zarr.source import located, sha256_of
 from cop_zarr.storage import TIMEOUT_SECONDS, Folder, Progress, StorageOptions, folder
 from cop_zarr.store import default_store
-from cop_zarr.targets import is_store_place, refuse_taken
+from cop_zarr.targets import is_store_place, refuse_foreign, refuse_taken
 from cop_zarr.traversal import MEMORY_BYTES, cut, work_through
 from cop_zarr.writing import StoreWriter
 
@@ -225,7 +225,9 @@ def ingest(
                         sha256=sha256,
                         progress=progress,
                     )
-                    target.publish()
+                    if journal.job.overwrite:
+                        refuse_foreign(target)  # what has come meanwhile must not be lost
+                    target.publish(replace=journal.job.overwrite)
                 target.sweep()
     default_store.cache_clear()
     return _report(target)
@@ -234,19 +236,23 @@ def ingest(
 def _begun(target: Folder, job: Job, sha256: Future[str], *, resume: bool) -> Journal | None:
     """The journal of a new or an interrupted job; None if the store is whole already."""
     left = Job.read(target.staging) if resume else None
+    if left is not None and Journal(target.staging, left).is_finished():
+        if left.source_sha256 == sha256.result():
+            target.publish(replace=job.overwrite or left.overwrite)
+            return None
+        if target.staging is target:
+            left = None  # a whole store, of another source; only its journal was left over
     if left is None and resume and _holds(target, sha256, overwrite=job.overwrite):
         return None
-    if left is not None and left.source_sha256 in {None, sha256.result()} and left.made_by == MADE_BY:
-        journal = Journal(target.staging, left)
-        if journal.is_finished():
-            target.publish()
-            return None
-        return journal
-    if left is not None and left.made_by == MADE_BY and not job.overwrite:
+    if left is not None and left.source_sha256 not in {None, sha256.result()} and not job.overwrite:
         raise StoreExistsError(
             f"{target.staging.url} holds an unfinished ingest of another source (SHA-256 "
             f"{left.source_sha256}); go on with that one, or begin anew with --overwrite (overwrite=True)"
         )
+    if left is not None and left.source_sha256 in {None, sha256.result()}:
+        if left.made_by == MADE_BY:
+            return Journal(target.staging, replace(left, overwrite=job.overwrite or left.overwrite))
+        job = replace(job, overwrite=job.overwrite or left.overwrite)
     journal = Journal(target.staging, job)
     journal.begin()
     return journal
@@ -290,6 +296,7 @@ def _write(
 
         work_through(blocks, work, plan.layout, threads=plan.workers, progress=progress)
         journal.identify(sha256.result())
+        tiff.refuse_changed()
         objects = writer.documents(_provenance(plan, sha256.result()), journal.job.created)
         journal.finish(objects[ROOT])
         writer.finish(objects)

@@ -197,6 +197,8 @@ class StoreDocument:
         Every object apart from ``zarr.json`` itself and the chunks of ``embedding``.
     record : dict
         The ``cop_zarr`` attribute: format, provenance, product.
+    consolidated : dict
+        The documents of the arrays and groups below, by name.
     sha256 : str
         Digest of the document without this digest: the identity of the store.
     """
@@ -204,6 +206,7 @@ class StoreDocument:
     layout: Layout
     objects: dict[str, ObjectRecord]
     record: dict[str, Any]
+    consolidated: dict[str, Any]
     sha256: str
 
 
@@ -279,7 +282,8 @@ def parse(data: bytes) -> StoreDocument:
         _check_types(record["source"], _SOURCE_TYPES)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, CopZarrError) as error:
         raise StoreError(f"its zarr.json is not as the format says: {error!r}") from error
-    return StoreDocument(layout, objects, record, sha256)
+    consolidated = document["consolidated_metadata"]["metadata"]
+    return StoreDocument(layout, objects, record, consolidated, sha256)
 
 
 def _layout(document: dict[str, Any]) -> Layout:
@@ -299,6 +303,12 @@ def _layout(document: dict[str, Any]) -> Layout:
         raise ValueError(f"{bands} bands")
     if array["data_type"] != "float32" or codecs != expected:
         raise ValueError(f"{array['data_type']} with codecs {list(codecs)}")
+    if [codec["name"] for codec in array["codecs"]] != list(expected) or array["fill_value"] != 0:
+        raise ValueError(f"codecs {list(codecs)} and fill value {array['fill_value']}")
+    if array["chunk_key_encoding"] != {"name": "default", "configuration": {"separator": "/"}}:
+        raise ValueError(f"chunk keys {array['chunk_key_encoding']}")
+    if list(transform) != list(layout.grid.transform()):
+        raise ValueError(f"transform {transform}")
     if chunk_shape != [bands, layout.chunk_cells, layout.chunk_cells]:
         raise ValueError(f"chunks of {chunk_shape}")
     return layout

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cop_zarr.ingestion import IngestPlan, IngestReport
     from cop_zarr.restoration import RepairReport
-    from cop_zarr.verification import VerificationReport
+    from cop_zarr.verification import Problem, VerificationReport
+
+MOST_PROBLEMS = 20
+"""So many problems are printed for people; a folder that is gone would be thousands."""
 
 
 def plan_text(plan: IngestPlan) -> str:
@@ -43,7 +46,7 @@ def ingest_text(report: IngestReport) -> str:
 
 def verify_text(report: VerificationReport) -> str:
     """What a verification found: a line a problem, then the verdict."""
-    lines = [f"{problem.key}: {problem.message}{_place(problem.bbox)}" for problem in report.problems]
+    lines = _problems(report.problems)
     compared = ""
     if report.source:
         compared = f", {report.values_compared:,} values equal to those of {report.source}"
@@ -57,15 +60,22 @@ def verify_text(report: VerificationReport) -> str:
             f"{shlex.quote(report.store)} --source TIF"
         )
     if not report.listed:
-        lines.append("(objects that do not belong there were not looked for: the place cannot be listed)")
+        lines.append("(objects that do not belong there were not looked for)")
     return "\n".join(lines)
+
+
+def _problems(problems: list[Problem]) -> list[str]:
+    """A line a problem, the first of them."""
+    lines = [f"{each.key}: {each.message}{_place(each.bbox)}" for each in problems[:MOST_PROBLEMS]]
+    more = len(problems) - len(lines)
+    return [*lines, f"… and {more:,} more (--json lists all)"] if more else lines
 
 
 def repair_text(report: RepairReport) -> str:
     """What a repair did: a line an object, what is still wrong, then the verdict."""
     lines = [f"{key}: written anew" for key in report.rewritten]
     lines += [f"{key}: removed" for key in report.removed]
-    lines += [f"{problem.key}: {problem.message}{_place(problem.bbox)}" for problem in report.problems]
+    lines += _problems(report.problems)
     done = f"{_count(len(report.rewritten), 'object')} written anew, {len(report.removed)} removed"
     if report.ok:
         lines.append(f"{report.store} is good: {done}")

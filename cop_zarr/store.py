@@ -345,13 +345,13 @@ def query(roi: Roi, **options: Any) -> Embedding:
     The store is opened anew when the variable changes, or when another store has taken its place.
     """
     try:
-        return default_store(settings.store_url()).query(roi, **options)
+        return default_store(settings.store_url(), Path.cwd()).query(roi, **options)
     except StoreReplacedError:
         default_store.cache_clear()
-        return default_store(settings.store_url()).query(roi, **options)
+        return default_store(settings.store_url(), Path.cwd()).query(roi, **options)
 
 
 @lru_cache(maxsize=1)
-def default_store(url: str) -> Store:
-    """Open the default store, once."""
+def default_store(url: str, folder: Path) -> Store:  # noqa: ARG001  # what a relative path is relative to
+    """Open the default store, once for each folder that it is asked from."""
     return open(url)

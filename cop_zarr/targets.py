@@ -37,10 +37,15 @@ def refuse_taken(target: Folder, *, overwrite: bool, resume: bool) -> None:
         raise StoreExistsError(
             f"{target.url} exists and is not a cop-zarr store; name another place for the store"
         )
-    _refuse_foreign(target)
+    refuse_foreign(target)
     unfinished = left is not None
     if staging is not target and staging.names():
-        _refuse_foreign(staging)
+        if left is None and is_store_place(staging):
+            raise StoreExistsError(
+                f"{staging.url} is a store itself, and the place where {target.url} would be written; name "
+                "another place"
+            )
+        refuse_foreign(staging)
         unfinished = unfinished or set(staging.names()) != {WORK.rstrip("/")}
     if overwrite:
         return
@@ -67,7 +72,14 @@ def is_store_place(target: Folder) -> bool:
     return False
 
 
-def _refuse_foreign(place: Folder) -> None:
+def refuse_foreign(place: Folder) -> None:
+    """Refuse a place that holds anything which is no part of a store.
+
+    Raises
+    ------
+    StoreExistsError
+        If it does: it would be lost.
+    """
     foreign = sorted(key for key in place.listing() or () if not belongs(key))
     if foreign:
         raise StoreExistsError(

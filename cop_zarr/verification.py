@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -160,6 +161,7 @@ def verify(
 
         def compare(check: _Check) -> None:
             check.run(pieces.blocks, lambda block: check.window(block, tiff.read(block)), pieces.threads)
+            tiff.refuse_changed()
 
         return _verified(where, document, compare, url, workers=workers, progress=progress)
 
@@ -250,9 +252,23 @@ class _Check:
                     self._valid = decode(data, grid.shape, "?")
                 elif key in coordinates:
                     self._coordinate(key, data, coordinates[key])
+                elif key.endswith(f"/{ROOT}"):
+                    self._metadata(key, data)
             except DamageError as damage:
                 self._problem(key, str(damage))
         self._root_copy()
+
+    def _metadata(self, key: str, data: bytes) -> None:
+        """An array's or group's own document must be what the root says of it: readers believe either."""
+        document, consolidated = (
+            json.loads(data),
+            self._document.consolidated.get(key.removesuffix(f"/{ROOT}")),
+        )
+        if {**document, "consolidated_metadata": None} != {
+            **(consolidated or {}),
+            "consolidated_metadata": None,
+        }:
+            self._problem(key, f"it is not what {ROOT} says of it")
 
     def _coordinate(self, key: str, data: bytes, values: np.ndarray) -> None:
         found = decode(data, values.shape, values.dtype.str)

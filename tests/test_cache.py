@@ -52,7 +52,7 @@ def test_what_was_put_is_got(where):
     kept.drop("a/b")
     kept.drop("nothing")
     assert kept.get("a/b") is None
-    assert objects(where) == {"store/empty": 0}
+    assert objects(where) == {f"store{cache.OURS}/empty": 0}
 
 
 def test_another_store_s_objects_are_not_got(where):
@@ -72,7 +72,7 @@ def test_the_least_recently_used_go_first(where):
     time.sleep(0.002)
     kept.put("k", bytes(100))
     left = set(objects(where))
-    assert {"store/a", "store/k", "store/j"} <= left
+    assert {f"store{cache.OURS}/{key}" for key in "akj"} <= left
     assert not left & {"store/b"}
     assert sum(objects(where).values()) <= 1000
 
@@ -108,7 +108,7 @@ def test_what_is_larger_than_the_cache_is_not_kept(where):
     kept = DiskCache(where, 10, "store")
     kept.put("a", bytes(10))
     kept.put("b", bytes(11))
-    assert objects(where) == {"store/a": 10}
+    assert objects(where) == {f"store{cache.OURS}/a": 10}
 
 
 @pytest.mark.parametrize("size", [b"", b"nonsense", b"-9999999999999999999", b"\xff\xfe"])
@@ -126,7 +126,7 @@ def test_a_record_of_the_size_that_is_none_is_made_anew(where, size):
 def test_files_removed_by_hand_are_no_trouble(where):
     kept = DiskCache(where, 1000, "store")
     kept.put("a", bytes(900))
-    shutil.rmtree(where / "store")
+    shutil.rmtree(where / f"store{cache.OURS}")
     assert kept.get("a") is None
     kept.put("b", bytes(900))
     assert kept.get("b") == bytes(900)
@@ -136,11 +136,11 @@ def test_files_removed_by_hand_are_no_trouble(where):
 def test_abandoned_partial_files_are_removed(where):
     kept = DiskCache(where, 1000, "store")
     for name, age in (("old", 2 * cache.ABANDONED_SECONDS), ("young", 10)):
-        (where / f"{name}.partial").write_bytes(b"1")
-        os.utime(where / f"{name}.partial", (time.time() - age,) * 2)
+        (where / f"{name}{cache.OURS}.partial").write_bytes(b"1")
+        os.utime(where / f"{name}{cache.OURS}.partial", (time.time() - age,) * 2)
     for number in range(3):
         kept.put(str(number), bytes(500))
-    assert [path.name for path in where.glob("*.partial")] == ["young.partial"]
+    assert [path.name for path in where.glob("*.partial")] == [f"young{cache.OURS}.partial"]
 
 
 @pytest.mark.parametrize("limit", [0, -1])
@@ -254,7 +254,9 @@ def test_killed_processes_leave_nothing_damaged(where):
     assert sum(objects(where).values()) <= 30_000
     for path, size in objects(where).items():
         name, key = path.split("/")
-        assert (where / path).read_bytes() == f"{name}/{key}/".encode() * (50 * (1 + int(key))), size
+        assert (where / path).read_bytes() == f"{name.removesuffix(cache.OURS)}/{key}/".encode() * (
+            50 * (1 + int(key))
+        ), size
     kept = DiskCache(where, 30_000, "one")
     for number in range(40):
         kept.put(f"new{number}", bytes(3_000))
@@ -441,3 +443,16 @@ def test_the_home_folder_is_known(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     DiskCache(Path("~/kept"), 10, "store")
     assert (tmp_path / "kept").is_dir()
+
+
+def test_what_is_not_ours_in_a_cache_folder_is_never_touched(tmp_path):
+    """Somebody may name a folder that is full of other things."""
+    (tmp_path / "thesis").mkdir()
+    theirs = [tmp_path / "thesis" / "a.doc", tmp_path / "film.partial"]
+    for path in theirs:
+        path.write_bytes(bytes(5000))
+        os.utime(path, (0, 0))
+    kept = DiskCache(tmp_path, 1000, "store")
+    for number in range(20):
+        kept.put(str(number), bytes(200))
+    assert [path.stat().st_size for path in theirs] == [5000, 5000]

@@ -332,7 +332,7 @@ def test_wrong_address_is_told_at_once(kind, host):
     options = {"key": "k", "secret": "s", "endpoint_url": address}
     place = folder(address, None, 30) if kind == "http" else folder("s3://bucket/a.zarr", options, 30)
     start = time.monotonic()
-    with pytest.raises(StorageError, match=r"cannot read .*: \w+$"):
+    with pytest.raises(StorageError, match=r"cannot read .*: \w+ \((nothing answers|there is no host)"):
         place.read("a")
     assert time.monotonic() - start < 2
 

@@ -276,7 +276,7 @@ def test_a_plan_takes_as_many_workers_as_memory_allows(
 
 
 def test_plan_and_ingest_do_not_show_credentials(small: Path, tmp_path: Path) -> None:
-    plan = cop_zarr.plan_ingest(small, "memory://key:secret@bucket/a.zarr?token=secret")
+    plan = cop_zarr.plan_ingest(small, "memory://key:secret@bucket/a.zarr")
     assert plan.store == "memory://bucket/a.zarr"
     with fsspec.open(f"memory://{tmp_path.name}/copy.tif", "wb") as copy:
         copy.write(small.read_bytes())
@@ -683,4 +683,17 @@ def test_a_fixed_time_that_is_none(
     monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
     with pytest.raises(InputError, match=f"SOURCE_DATE_EPOCH must be .*{epoch}"):
         cop_zarr.ingest(small, out)
+    assert not out.exists()
+
+
+def test_a_source_that_changes_meanwhile_is_refused(small: Path, out: Path, tmp_path: Path) -> None:
+    """Its digest would not be that of the values."""
+    copy = tmp_path / "copy.tif"
+    copy.write_bytes(small.read_bytes())
+
+    def change(done: int, total: int) -> None:
+        os.utime(copy, (1, 1))
+
+    with pytest.raises(SourceError, match="it was changed while it was read"):
+        cop_zarr.ingest(copy, out, progress=change)
     assert not out.exists()

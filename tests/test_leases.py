@@ -130,7 +130,7 @@ def dead_pid():
 @pytest.mark.parametrize("whose", ["dead", "an earlier one of ours"])
 def test_a_dead_owner_on_this_machine_is_nobody_at_once(place, whose):
     pid = dead_pid() if whose == "dead" else os.getpid()
-    place.write(LOCK, json.dumps({**OTHER, "host": socket.gethostname(), "pid": pid}).encode())
+    place.write(LOCK, json.dumps({**OTHER, "machine": leases._machine(), "pid": pid}).encode())
     start = time.monotonic()
     Lease(place, LOCK).release()
     assert time.monotonic() - start < leases.STALE_BEATS * BEAT

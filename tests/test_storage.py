@@ -130,6 +130,8 @@ def inside(where):
             "zip://a.zarr::simplecache::https://h/a.zip",
         ),
         ("memory://a", "memory://a"),
+        ("https://me:sec/secret@example.org/a", "https://…"),
+        ("s3://AKIA:abc/secret@bucket/a.zarr", "s3://…"),
     ],
 )
 def test_redact(url, shown):
@@ -234,7 +236,7 @@ def publish(place, objects):
             place.remove(key for key in place.listing() if not key.startswith(WORK))
         for key, data in objects.items():
             place.staging.write(key, data)
-        place.publish()
+        place.publish(replace=True)
     place.sweep()
 
 
@@ -413,7 +415,7 @@ def test_staged_on_a_disk_is_not_visible_before_its_end(tmp_path):
     with place.claimed():
         place.staging.write("zarr.json", b"new")
         assert place.names() == []
-        place.publish()
+        place.publish(replace=True)
         assert place.read("zarr.json") == b"new"
     place.sweep()
     assert inside(tmp_path) == ["deep", "deep/er", "deep/er/a.zarr", "deep/er/a.zarr/zarr.json"]
@@ -424,7 +426,7 @@ def test_the_claim_of_who_comes_next_is_left_alone(disk):
     with contextlib.ExitStack() as first:
         first.enter_context(disk.claimed())
         disk.staging.write("zarr.json", b"1")
-        disk.publish()
+        disk.publish(replace=True)
         with disk.claimed():
             first.close()
             refused(disk)

@@ -484,7 +484,7 @@ def replace_by_another_process(place):
 def test_a_store_that_was_replaced_is_not_called_damaged(tmp_path):
     store = cop_zarr.open(small_store(tmp_path))
     replace_by_another_process(tmp_path)
-    with pytest.raises(StoreReplacedError, match="was replaced since it was opened; open it again"):
+    with pytest.raises(StoreReplacedError, match=r"was replaced, .*since it was opened; open it again"):
         store.query(BOX)
 
 

@@ -366,3 +366,26 @@ def test_a_store_is_known_by_its_root_or_the_copy(
 def test_a_mount_point_is_refused(sources: dict[str, Path]) -> None:
     with pytest.raises(StorageError, match="is a mount point"):
         refuse_taken(folder("/"), overwrite=True, resume=False)
+
+
+def test_what_appears_at_the_place_meanwhile_is_not_lost(sources: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out.zarr"
+
+    def interfere(done: int, total: int) -> None:
+        out.mkdir(exist_ok=True)
+        (out / "thesis.txt").write_text("mine")
+
+    for overwrite in (False, True):
+        with pytest.raises(StoreExistsError):
+            cop_zarr.ingest(sources["this"], out, overwrite=overwrite, resume=overwrite, progress=interfere)
+        assert (out / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_a_store_by_the_name_of_what_is_not_whole_is_left_alone(
+    sources: dict[str, Path], tmp_path: Path, flags: tuple[bool, bool]
+) -> None:
+    cop_zarr.ingest(sources["other"], tmp_path / "out.zarr.partial")
+    with pytest.raises(StoreExistsError, match="is a store itself"):
+        cop_zarr.ingest(sources["this"], tmp_path / "out.zarr", overwrite=flags[0], resume=flags[1])
+    assert cop_zarr.verify(tmp_path / "out.zarr.partial", sources["other"]).ok

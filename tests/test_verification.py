@@ -454,7 +454,7 @@ def see_damage_found(url: str, small: Path, options: dict | None = None) -> None
     assert [problem.key for problem in report.problems] == [CHUNK, *(["more"] if listed else [])]
     assert report.problems[0].bbox == CHUNK_BBOX
     assert f"{url}/{CHUNK}: its CRC-32C" in f"{url}/{reports.verify_text(report)}"
-    assert ("were not looked for: the place cannot be listed" in reports.verify_text(report)) != listed
+    assert ("were not looked for" in reports.verify_text(report)) != listed
     compared = cop_zarr.verify(url, small, storage_options=options)
     assert compared.values_compared == 37 * 53 * BANDS - 8 * 8 * BANDS
     assert [problem.key for problem in compared.problems] == [problem.key for problem in report.problems]

@@ -97,8 +97,8 @@ class Folder(Protocol):
     def claimed(self) -> contextlib.AbstractContextManager[None]:
         """Have the place to oneself while a new content is written; raises StoreBusyError."""
 
-    def publish(self) -> None:
-        """Have what is staged appear here, in place of what was here before."""
+    def publish(self, *, replace: bool) -> None:
+        """Have what is staged appear here; raises StoreExistsError if something else has, meanwhile."""
 
     def sweep(self) -> None:
         """Remove what an ingest needed for itself."""
@@ -136,7 +136,9 @@ def folder(
     path = local_path(url)
     if path is not None:
         return LocalFolder(path)
-    if "?" in url and url.startswith(("http://", "https://")):
+    if set("?#") & set(url) and not url.startswith(("http://", "https://")):
+        raise InputError(f"the URL of a store has no ? and no #, which begin a query; got {redact(url)} …")
+    if "?" in url:
         raise InputError(
             "a store has many objects, and one signature or token in its URL cannot be that of each: leave "
             f"out what follows {redact(url)}, and pass storage_options={{'headers': …}} instead"

@@ -2,7 +2,7 @@
 
 A cache folder may serve many processes and many stores at once::
 
-    <cache_dir>/<identity of the store>/embedding.c.0.3.7
+    <cache_dir>/<identity of the store>.cop-zarr-cache/embedding.c.0.3.7
     <cache_dir>/size        bytes in all, locked while it changes
 
 An object lies under the identity of its store (the SHA-256 of its ``zarr.json``), so that a store that
@@ -13,6 +13,7 @@ a crash or a disk has damaged counts as absent.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -22,6 +23,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cop_zarr.errors import InputError, StorageError
+from cop_zarr.storage.keys import PARTIAL_SUFFIX, SMALL_BYTES
+from cop_zarr.storage.local import LocalFolder
 
 CACHE_DISK_BYTES = 4 << 30
 """Size of a cache unless told otherwise: four stores of the whole globe."""
@@ -30,6 +33,12 @@ EVICT_TO = 0.9
 """What is left of a full cache, so that it is not full again at once."""
 
 SIZE = "size"
+
+LOCK_TRIES = 200
+"""How often the lock of a cache is tried for, every 10 ms; without it, an object is just not kept."""
+
+OURS = ".cop-zarr-cache"
+"""What the names of our folders and half-written files end in; nothing else there is ever touched."""
 
 logger = logging.getLogger(__name__)
 
@@ -58,19 +67,18 @@ class DiskCache:
         if limit < 1:
             raise InputError(f"cache_disk_bytes must be at least 1; got {limit}")
         self._folder, self._limit = folder.expanduser().absolute(), limit
-        self._own = self._folder / identity
+        self._own = self._folder / f"{identity}{OURS}"
         try:
             self._own.mkdir(parents=True, exist_ok=True)
-            with self._locked():
-                pass
+            (self._folder / SIZE).touch()
         except OSError as error:
             raise StorageError(f"cannot keep a cache in {folder}: {error.strerror}") from error
 
-    def get(self, key: str) -> bytes | None:
-        """An object, or None. It may be damaged."""
+    def get(self, key: str, limit: int = SMALL_BYTES) -> bytes | None:
+        """An object, or its first ``limit`` bytes, or None. It may be damaged."""
         path = self._path(key)
         try:
-            data = path.read_bytes()
+            data = LocalFolder(self._own).read(path.name, limit)
             os.utime(path)  # the least recently used go first
         except OSError:
             return None
@@ -80,7 +88,7 @@ class DiskCache:
         """Keep an object; the oldest make room for it. A disk that cannot take it is no failure."""
         if len(data) > self._limit:
             return
-        partial = self._folder / f"{uuid.uuid4().hex}.partial"
+        partial = self._folder / f"{uuid.uuid4().hex}{OURS}{PARTIAL_SUFFIX}"
         try:
             partial.write_bytes(data)
             with self._locked() as size:
@@ -112,7 +120,13 @@ class DiskCache:
         """The open size file, for one process and thread at a time."""
         size = os.open(self._folder / SIZE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(size, fcntl.LOCK_EX)
+            for _ in range(LOCK_TRIES):  # whoever holds it may have been stopped
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(size, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                time.sleep(0.01)
+            else:
+                raise OSError(errno.EAGAIN, "another process keeps it locked")
             yield size
         finally:
             os.close(size)
@@ -128,9 +142,10 @@ class DiskCache:
     def _evict(self, room: int) -> int:
         """Remove the objects not used for the longest time, down to ``room`` bytes; gives what is left."""
         kept = []
-        for path in self._folder.glob("*/*"):
+        stores = [own for own in self._folder.iterdir() if own.name.endswith(OURS)]
+        for path in (path for own in stores if not own.is_symlink() for path in own.iterdir()):
             with contextlib.suppress(OSError):
-                found = path.stat()
+                found = path.lstat()
                 kept.append((found.st_mtime_ns, found.st_size, path))
         total = sum(size for _, size, _ in kept)
         for _, size, path in sorted(kept):
@@ -138,9 +153,12 @@ class DiskCache:
                 break
             path.unlink(missing_ok=True)
             total -= size
-        for left in self._folder.glob("*.partial"):
+        for left in self._folder.iterdir():
             with contextlib.suppress(OSError):
-                if left.stat().st_mtime < time.time() - ABANDONED_SECONDS:
+                if (
+                    left.name.endswith(f"{OURS}{PARTIAL_SUFFIX}")
+                    and left.lstat().st_mtime < time.time() - ABANDONED_SECONDS
+                ):
                     left.unlink()
         return total
 

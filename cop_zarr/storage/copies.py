@@ -67,9 +67,8 @@ def fetch(
     what = f"cannot copy {redact(url)} to {path}"
     if not path.parent.is_dir():
         raise StorageError(f"{what}: there is no folder {path.parent}")
-    end, waits = time.monotonic() + timeout, pauses()
+    end, waits, most = time.monotonic() + timeout, pauses(), _bytes_of(path)
     while True:
-        had = _bytes_of(path)
         try:
             return _copy(url, path, storage_options, progress, timeout)
         except InputError:
@@ -81,8 +80,8 @@ def fetch(
             fault = error.__cause__ if isinstance(error, FileNotFoundError) else error
             if not isinstance(fault, transport_errors()) or status_of(fault) == HTTPStatus.NOT_FOUND:
                 raise SourceNotFoundError(f"there is no file {redact(url)}") from None
-            if _bytes_of(path) > had:
-                end, waits = time.monotonic() + timeout, pauses()
+            if _bytes_of(path) > most:
+                end, waits, most = time.monotonic() + timeout, pauses(), _bytes_of(path)
             wait = max(next(waits), asked_pause(fault))
             passing = is_transient(fault) or isinstance(fault, _CutShortError)
             if not passing or time.monotonic() + wait >= end:

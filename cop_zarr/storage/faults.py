@@ -8,6 +8,7 @@ import random
 import socket
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import TypeVar
@@ -78,7 +79,7 @@ def transport_errors() -> tuple[type[Exception], ...]:
 
     ValueError is what gcsfs makes of a damaged answer, EOFError and BadZipFile come of a damaged archive.
     """
-    return OSError, ValueError, EOFError, BadZipFile, *_loaded(_CLIENT_ERRORS)
+    return OSError, ValueError, EOFError, BadZipFile, zlib.error, *_loaded(_CLIENT_ERRORS)
 
 
 def status_of(error: BaseException) -> int | None:
@@ -133,11 +134,32 @@ def failure(what: str, error: BaseException, tries: str = "") -> StorageError:
         How often it was tried.
     """
     if status_of(error) in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return AccessError(
-            f"{what}: access denied ({kind(error)}). Are the credentials right? S3 also says this of an "
-            "object that is not there, to those who may not list its bucket"
-        )
-    return StorageError(f"{what}: {kind(error)}{tries}")
+        hint = ""
+        if "s3://" in what:
+            hint = (
+                "; S3 also says this of an object that is not there, to those who may not list its bucket"
+            )
+        return AccessError(f"{what}: access denied ({kind(error)}). Are the credentials right?{hint}")
+    return StorageError(f"{what}: {kind(error)}{_hint(error)}{tries}")
+
+
+_HINTS = {
+    "NoCredentialsError": "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or pass the "
+    'storage options {"anon": true} for a public bucket',
+    "ConnectionRefusedError": "nothing answers there; is the address right, is the server up?",
+    "gaierror": "there is no host of that name",
+    "SSLError": "no secure connection; is the server's certificate good, does it speak https?",
+    "SSLCertVerificationError": "the server's certificate is not good",
+    "BadZipFile": "it is not a ZIP file, or a damaged one",
+    "ParamValidationError": "it names no bucket",
+    "FileNotFoundError": "there is no such file",
+}
+"""What an error means, by the name of its type or of what caused it, in words that no client has chosen."""
+
+
+def _hint(error: BaseException) -> str:
+    names = [kind.__name__ for each in _causes(error) for kind in type(each).__mro__]
+    return next((f" ({_HINTS[name]})" for name in names if name in _HINTS), "")
 
 
 def persistently(request: Callable[[float], T], what: str, timeout: float) -> T:
@@ -175,7 +197,7 @@ def persistently(request: Callable[[float], T], what: str, timeout: float) -> T:
                 raise failure(what, error) from None
             wait = max(pause, asked_pause(error))
             if time.monotonic() + wait >= end:
-                told = f", {tries} times within {timeout:g} s. If the connection is slow, raise timeout="
+                told = f", {tries} times within {timeout:g} s (--timeout, timeout=)"
                 raise failure(what, error, told if tries > 1 else "") from None
             logger.info("%s: %s; trying again in %.1f s", what, kind(error), wait)
         time.sleep(wait)

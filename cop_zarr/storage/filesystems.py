@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -53,8 +54,10 @@ def filesystem(
     protocol = protocol_of(url)
     options = dict(storage_options or {})
     try:
-        for name, usual in _settings(protocol, timeout / TRIES_WITHIN).items():
-            options[name] = {**usual, **options.get(name, {})}
+        _set_up(options, protocol, timeout / TRIES_WITHIN)
+        for link in url.split("::")[1:]:  # what an archive lies on
+            options[protocol_of(link)] = dict(options.get(protocol_of(link), {}))
+            _set_up(options[protocol_of(link)], protocol_of(link), timeout / TRIES_WITHIN)
         urlsplit(url.rpartition("::")[2])  # refuses an address that is none, such as https://[x
         # an instance of our own: fsspec's shared ones belong to whoever else asks for them
         fs, path = url_to_fs(url, skip_instance_cache=True, **options)
@@ -66,8 +69,8 @@ def filesystem(
         ) from error
     except ValueError as error:
         raise InputError(f"cannot open {redact(url)}: {error}") from None
-    except TypeError as error:  # its text names an option, not a value
-        raise InputError(f"cannot open {redact(url)} with these options: {error}") from None
+    except (TypeError, LookupError, AttributeError) as error:
+        raise InputError(f"cannot open {redact(url)} with these options{what_option(error)}") from None
     except transport_errors() as error:  # a chained URL, such as that of a ZIP file, is read to open it
         raise failure(f"cannot open {redact(url)}", error) from None
     if EXTRAS.get(protocol) == "s3":
@@ -75,9 +78,20 @@ def filesystem(
     return fs, path
 
 
+def what_option(error: BaseException) -> str:
+    """The option that a client does not know; the rest of its text may hold what is secret."""
+    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    return f": it knows no {found[1]}" if found else f" ({type(error).__name__})"
+
+
 def protocol_of(url: str) -> str:
     """The protocol that a URL begins with: ``zip`` of ``zip://a::s3://b/c.zip``."""
     return url.partition("::")[0].partition("://")[0]
+
+
+def _set_up(options: dict[str, Any], protocol: str, silence: float) -> None:
+    for name, usual in _settings(protocol, silence).items():
+        options[name] = {**usual, **options.get(name, {})}
 
 
 def _settings(protocol: str, silence: float) -> dict[str, dict[str, Any]]:
@@ -87,6 +101,8 @@ def _settings(protocol: str, silence: float) -> dict[str, dict[str, Any]]:
         return {
             "config_kwargs": {
                 "max_pool_connections": REQUESTS_AT_ONCE,
+                "connect_timeout": silence,
+                "read_timeout": silence,
                 "retries": {"total_max_attempts": 1},
             }
         }

@@ -6,6 +6,7 @@ every few seconds; one that is no longer rewritten is nobody's, and may be taken
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Protocol
 
 from cop_zarr.errors import StorageError, StoreBusyError
@@ -70,7 +72,7 @@ class Lease:
         self._folder, self._key = folder, key
         self._token = uuid.uuid4().hex
         self._lost = False
-        self._seen = time.monotonic()
+        self._seen = _clock()
         self._over = threading.Event()
         _mine.add(self._token)
         try:
@@ -83,7 +85,7 @@ class Lease:
 
     def check(self) -> None:
         """Refuse to go on if somebody else has taken the place meanwhile."""
-        if not self._lost and time.monotonic() - self._seen > STALE_BEATS / 2 * BEAT_SECONDS:
+        if not self._lost and _clock() - self._seen > STALE_BEATS / 2 * BEAT_SECONDS:
             self._look()  # this process may have been asleep
         if self._lost:
             raise StorageError(
@@ -93,6 +95,8 @@ class Lease:
     def release(self) -> None:
         """Give the place back."""
         self._over.set()
+        with contextlib.suppress(StorageError):
+            self._look()
         self._beating.join(BEAT_SECONDS)  # a network that is away must not hold up the end
         _mine.discard(self._token)
         if not self._lost:
@@ -114,7 +118,8 @@ class Lease:
                     f"another ingest or repair is writing to {self._folder.url} (process "
                     f"{owner.get('pid')} on {owner.get('host')}); wait for it to end"
                 )
-            self._folder.remove([self._key])
+            if self._read() == owner:  # nobody was quicker
+                self._folder.remove([self._key])
 
     def _falls_silent(self, mark: dict[str, Any]) -> bool:
         """Watch another owner for as long as it may be silent."""
@@ -141,7 +146,7 @@ class Lease:
         """See whether the place is still held."""
         mark = self._read()
         self._lost = mark is None or mark.get("token") != self._token
-        self._seen = time.monotonic()
+        self._seen = _clock()
 
     def _read(self) -> dict[str, Any] | None:
         try:
@@ -156,15 +161,30 @@ class Lease:
         mark = {
             "token": self._token,
             "host": socket.gethostname(),
+            "machine": _machine(),
             "pid": os.getpid(),
             "beat": time.time(),
         }
         return json.dumps(mark).encode()
 
 
+def _machine() -> str:
+    """Where process numbers mean the same as here: the boot and the PID namespace, or the host's name."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}:{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return f"{socket.gethostname()}:{uuid.getnode()}"
+
+
+def _clock() -> float:
+    """Seconds that go on while the machine is suspended, where it can tell."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 def _alive(mark: dict[str, Any]) -> bool:
     """Whether an owner may be alive; on this machine that can be told."""
-    if mark.get("host") != socket.gethostname() or not isinstance(mark.get("pid"), int):
+    if mark.get("machine") != _machine() or not isinstance(mark.get("pid"), int):
         return True
     if mark["pid"] == os.getpid():
         return mark.get("token") in _mine

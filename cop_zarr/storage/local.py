@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -11,7 +12,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cop_zarr.errors import AccessError, StorageError, StoreBusyError, StoreExistsError
+from cop_zarr.errors import AccessError, CopZarrError, StorageError, StoreBusyError, StoreExistsError
 from cop_zarr.storage.keys import LOCK, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, WORK
 
 
@@ -40,7 +41,7 @@ class LocalFolder:
                 found = os.fstat(descriptor)
                 if not stat.S_ISREG(found.st_mode):  # a folder, or a pipe that would never end
                     raise FileNotFoundError(path)
-                return os.read(descriptor, min(found.st_size, limit))
+                return _bytes(descriptor, min(found.st_size, limit))
             finally:
                 os.close(descriptor)
         except (FileNotFoundError, NotADirectoryError):
@@ -123,7 +124,9 @@ class LocalFolder:
             lock.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
-            if not _locked(descriptor, lock):
+            with _telling(f"cannot lock {lock}"):
+                locked = _locked(descriptor, lock)
+            if not locked:
                 raise StoreBusyError(
                     f"another ingest or repair is writing to {partial}; wait for it to end"
                 )
@@ -131,27 +134,33 @@ class LocalFolder:
             try:
                 yield
             finally:
-                with contextlib.suppress(OSError):
-                    if _is(descriptor, lock):  # and not that of another ingest, if this one was published
-                        lock.unlink()
-                        lock.parent.rmdir()
-                        partial.rmdir()  # unless there is something in it to go on with
+                for held in (lock, self._root.resolve() / LOCK):  # it has moved if this was published
+                    with contextlib.suppress(OSError):
+                        if _is(descriptor, held):
+                            held.unlink()
         finally:
             os.close(descriptor)
+            for empty in (lock.parent, partial, self._root.resolve() / WORK):
+                with contextlib.suppress(OSError):
+                    empty.rmdir()  # unless there is something in it to go on with
 
-    def publish(self) -> None:
+    def publish(self, *, replace: bool) -> None:
         """Rename :attr:`staging` to this folder's name; a store that is there goes into it for a while."""
         final, partial = self._root.resolve(), self.staging._root  # noqa: SLF001  # of this class
         aside = partial / REPLACED
         with _telling(f"cannot move {partial} to {final}"):
             for parent, _, _ in os.walk(partial):
                 _sync(Path(parent))
-            if final.exists():
+            if replace and final.exists():
                 shutil.rmtree(aside, ignore_errors=True)
                 final.rename(aside)
             try:
-                partial.rename(final)
-            except OSError:
+                partial.rename(final)  # which an empty folder does not hinder, and anything else does
+            except OSError as error:
+                if not replace and final.exists():
+                    raise StoreExistsError(
+                        f"{final} has come into being meanwhile: {error.strerror}"
+                    ) from error
                 if aside.exists():
                     aside.rename(final)
                 raise
@@ -166,8 +175,15 @@ class LocalFolder:
 
     def sweep(self) -> None:
         """Remove what an ingest needed for itself, and the store that was replaced."""
-        with _telling(f"cannot remove {self._root / WORK}"), contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self._root / WORK)
+        lock = self._root / LOCK  # it is open, and goes last: network disks keep open files
+        with _telling(f"cannot remove {lock.parent}"), contextlib.suppress(FileNotFoundError):
+            for path in lock.parent.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path != lock:
+                    path.unlink()
+            with contextlib.suppress(OSError):
+                lock.parent.rmdir()
 
     def refuse_unwritable(self) -> None:
         """Refuse a place that cannot be replaced as a whole.
@@ -197,6 +213,14 @@ class LocalFolder:
         self._made.add(parent)
 
 
+def _bytes(descriptor: int, count: int) -> bytes:
+    """Read so many bytes, in as many goes as it takes, or up to the end."""
+    data = os.read(descriptor, count)
+    while len(data) < count and (more := os.read(descriptor, count - len(data))):
+        data += more
+    return data
+
+
 def _locked(descriptor: int, lock: Path) -> bool:
     """Lock an open file; False if somebody else has, or has just removed it."""
     try:
@@ -220,7 +244,7 @@ def _telling(what: str) -> Iterator[None]:
     """Turn what the operating system says into an error that says what could not be done."""
     try:
         yield
-    except StorageError:
+    except CopZarrError:  # told already; some are OSErrors, too
         raise
     except OSError as error:
         raise _failure(what, error) from error
@@ -232,6 +256,9 @@ def _sync(path: Path) -> None:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if not (path.is_dir() and error.errno in {errno.EINVAL, errno.ENOTSUP}):
+                raise  # some network disks know no sync of folders, and need none
         finally:
             os.close(descriptor)
 

@@ -17,6 +17,7 @@ from cop_zarr.storage.filesystems import (
     StorageOptions,
     filesystem,
     protocol_of,
+    what_option,
 )
 from cop_zarr.storage.keys import LOCK, SMALL_BYTES, WORK
 from cop_zarr.storage.leases import Lease
@@ -101,7 +102,11 @@ class RemoteFolder:
         except FileNotFoundError:
             return {}
         prefix = f"{self._root}/"
-        return {path.removeprefix(prefix): int(each["size"] or 0) for path, each in found.items()}
+        return {
+            path.removeprefix(prefix): int(each["size"] or 0)
+            for path, each in found.items()
+            if each["size"] or not path.endswith("/")  # the mark of a folder, as consoles make it
+        }
 
     def names(self) -> list[str]:
         """List the names directly inside; none if the place cannot be listed."""
@@ -139,7 +144,7 @@ class RemoteFolder:
             with contextlib.suppress(StorageError):  # it is gone, or goes stale
                 lease.release()
 
-    def publish(self) -> None:
+    def publish(self, *, replace: bool) -> None:
         """Nothing is left to do: what is staged is in its place."""
 
     def sweep(self) -> None:
@@ -185,8 +190,8 @@ class RemoteFolder:
             )
         except FileNotFoundError:
             raise FileNotFoundError(place) from None
-        except TypeError as error:  # its text names an option, not a value
-            raise InputError(f"{what} {place} with these storage_options: {error}") from None
+        except (TypeError, LookupError, AttributeError) as error:
+            raise InputError(f"{what} {place} with these storage_options{what_option(error)}") from None
         except FileExistsError:  # gcsfs's word for status 412
             raise StorageError(f"{what} {place}: status 412") from None
         except NotImplementedError:

@@ -21,6 +21,13 @@ def redact(url: str) -> str:
         parts = urlsplit(last)
     except ValueError:  # an address that is none, such as https://[x
         return f"{url.partition('://')[0]}://…"
+    if (
+        "@" not in parts.netloc
+        and "@" in last
+        and not parts.netloc.rpartition(":")[2].isdigit()
+        and ":" in parts.netloc
+    ):
+        return f"{url.partition('://')[0]}://…"  # a password that holds a / ends the host there
     host = parts.netloc.rpartition("@")[2]
     return "::".join([*chain, urlunsplit((parts.scheme, host, parts.path, "", ""))])
 
