@@ -175,15 +175,15 @@ class LocalFolder:
 
     def sweep(self) -> None:
         """Remove what an ingest needed for itself, and the store that was replaced."""
-        lock = self._root / LOCK  # it is open, and goes last: network disks keep open files
-        with _telling(f"cannot remove {lock.parent}"), contextlib.suppress(FileNotFoundError):
-            for path in lock.parent.iterdir():
+        work = self._root / WORK
+        with _telling(f"cannot remove {work}"), contextlib.suppress(FileNotFoundError):
+            for path in work.iterdir():
                 if path.is_dir():
                     shutil.rmtree(path)
-                elif path != lock:
+                else:
                     path.unlink()
-            with contextlib.suppress(OSError):
-                lock.parent.rmdir()
+            with contextlib.suppress(OSError):  # a network disk keeps the lock until it is closed
+                work.rmdir()
 
     def refuse_unwritable(self) -> None:
         """Refuse a place that cannot be replaced as a whole.

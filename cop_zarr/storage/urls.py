@@ -28,8 +28,9 @@ def redact(url: str) -> str:
         and ":" in parts.netloc
     ):
         return f"{url.partition('://')[0]}://…"  # a password that holds a / ends the host there
+    fragment = parts.fragment if parts.scheme not in {"http", "https"} and not parts.query else ""
     host = parts.netloc.rpartition("@")[2]
-    return "::".join([*chain, urlunsplit((parts.scheme, host, parts.path, "", ""))])
+    return "::".join([*chain, urlunsplit((parts.scheme, host, parts.path, "", fragment))])
 
 
 def local_path(url: str) -> Path | None:
