@@ -32,7 +32,7 @@ from cop_zarr.layout import (
     StoreDocument,
     parse,
 )
-from cop_zarr.storage import WORK, DiskCache, Folder
+from cop_zarr.storage import JOB, DiskCache, Folder
 
 blosc.use_threads = False
 """Blosc's own threads write blocks in the order they finish, so that the same chunk gets other bytes each
@@ -273,7 +273,7 @@ class ChunkReader:
     def _is_begun_anew(self) -> bool:
         """Whether an ingest is writing another store into this place, as on an object store."""
         try:
-            return bool(self.folder.read(f"{WORK}job.json"))
+            return bool(self.folder.read(JOB))
         except (StorageError, FileNotFoundError):
             return False
 

@@ -25,11 +25,10 @@ from numcodecs import blosc
 from cop_zarr.chunks import crc32c
 from cop_zarr.grid import Window
 from cop_zarr.layout import FORMAT_VERSION, ROOT, Layout, belongs
-from cop_zarr.storage import WORK, Folder
+from cop_zarr.storage import JOB, WORK, Folder
 from cop_zarr.version import __version__
 from cop_zarr.writing import Piece
 
-JOB = f"{WORK}job.json"
 BLOCKS = f"{WORK}blocks/"
 
 MADE_BY = f"cop-zarr {__version__}, format {FORMAT_VERSION}, {blosc.VERSION_STRING}"

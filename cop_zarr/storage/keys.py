@@ -9,6 +9,9 @@ WORK = "ingest/"
 LOCK = f"{WORK}lock"
 """The object that marks a place as being written to."""
 
+JOB = f"{WORK}job.json"
+"""The object that says what an unfinished ingest makes."""
+
 REPLACED = f"{WORK}replaced/"
 """Where an old store on a disk goes while the new one takes its place."""
 

@@ -111,14 +111,18 @@ class LocalFolder:
     @property
     def staging(self) -> LocalFolder:
         """``NAME.partial`` beside this folder, which is renamed when it is whole."""
+        return LocalFolder(self._partial)
+
+    @property
+    def _partial(self) -> Path:
         final = self._root.resolve()
-        return LocalFolder(final.with_name(final.name + PARTIAL_SUFFIX))
+        return final.with_name(final.name + PARTIAL_SUFFIX)
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
         """Have :attr:`staging` to oneself; a process that is killed gives it back."""
         self.refuse_unwritable()
-        partial = self.staging._root  # noqa: SLF001  # of this class
+        partial = self._partial
         lock = partial / LOCK
         with _telling(f"cannot create {partial}"):
             lock.parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +150,7 @@ class LocalFolder:
 
     def publish(self, *, replace: bool) -> None:
         """Rename :attr:`staging` to this folder's name; a store that is there goes into it for a while."""
-        final, partial = self._root.resolve(), self.staging._root  # noqa: SLF001  # of this class
+        final, partial = self._root.resolve(), self._partial
         aside = partial / REPLACED
         with _telling(f"cannot move {partial} to {final}"):
             for parent, _, _ in os.walk(partial):
@@ -168,7 +172,7 @@ class LocalFolder:
 
     def _undo_publishing(self) -> None:
         """Bring back the old store, if a process was killed when it had just moved that out of the way."""
-        final, partial = self._root.resolve(), self.staging._root  # noqa: SLF001  # of this class
+        final, partial = self._root.resolve(), self._partial
         if not final.exists() and (partial / REPLACED).exists():
             with _telling(f"cannot move {partial / REPLACED} to {final}"):
                 (partial / REPLACED).rename(final)
@@ -198,7 +202,7 @@ class LocalFolder:
         final = self._root.resolve()
         if final.is_mount():
             raise StorageError(f"{final} is a mount point and cannot be replaced: name a folder inside it")
-        partial = self.staging._root  # noqa: SLF001  # of this class
+        partial = self._partial
         for needed in (partial, partial / WORK.rstrip("/")):
             if needed.is_symlink() or (needed.exists() and not needed.is_dir()):
                 raise StoreExistsError(f"{needed} is in the way: it is not a folder")
