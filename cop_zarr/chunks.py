@@ -8,92 +8,44 @@ that the store's integrity table records before it is decoded.
 from __future__ import annotations
 
 import shlex
-import struct
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import groupby
-from operator import attrgetter
+from typing import TypeVar
 
-import google_crc32c
 import numpy as np
-from numcodecs import blosc
 
+from cop_zarr.codec import MAX_OVERHEAD, DamageError, crc32c, decode
 from cop_zarr.errors import ChunkError, StorageError, StoreError, StoreReplacedError
 from cop_zarr.layout import (
-    BLOSC,
     INTEGRITY_CHUNK,
     ROOT,
     VALID_CHUNK,
-    ChunkPart,
     Layout,
     ObjectRecord,
     StoreDocument,
     parse,
 )
+from cop_zarr.memory import MemoryCache
 from cop_zarr.storage import JOB, DiskCache, Folder
 
-blosc.use_threads = False
-"""Blosc's own threads write blocks in the order they finish, so that the same chunk gets other bytes each
-time; they speed up nothing at this chunk size, and they do not survive a fork. Work is spread over chunks
-instead."""
+T = TypeVar("T")
+
+Place = tuple[int, int]
+"""Row and column of a chunk in the chunk grid."""
 
 PARALLEL_CHUNKS = 16
 """From this many chunks on, reading from a disk is spread over threads (starting them costs as much as 4
 chunks). Over a network, two are enough."""
 
+RUN = 16
+"""Chunks that a thread takes at a time from a disk, at most: handing over each by itself costs a fifth of
+decoding it."""
+
 SHORT_PAUSES = (0.1, 0.5)
 """Seconds before a remote object that is shorter than recorded is read again: a server that announces no
 length may have been cut off, and nothing else tells. One that stays short is damaged."""
-
-MAX_OVERHEAD = 16
-"""Bytes by which Blosc data may be longer than what they hold: their header (BLOSC_MAX_OVERHEAD)."""
-
-_BLOSC_HEADER = struct.Struct("<4xI4xI")
-"""A Blosc 1 header: flags, decoded size, block size, encoded size with the header; little endian."""
-
-
-class DamageError(Exception):
-    """An object is not what its record says; becomes a ChunkError that names it."""
-
-
-def crc32c(data: bytes) -> int:
-    """CRC-32C (Castagnoli) of bytes."""
-    return int(google_crc32c.value(data))
-
-
-def encode(cells: np.ndarray) -> bytes:
-    """Compress an array as this format's chunks are: the same bytes every time."""
-    shuffle = blosc.BITSHUFFLE
-    encoded = blosc.compress(
-        cells, BLOSC["cname"].encode(), BLOSC["clevel"], shuffle, BLOSC["blocksize"], cells.itemsize
-    )
-    return bytes(encoded)
-
-
-def decode(data: bytes, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """Undo :func:`encode`.
-
-    Raises
-    ------
-    DamageError
-        If the data claim another size than the shape needs or than they have (Blosc would read past
-        their end), or do not decode. No more memory is taken than the shape needs.
-    """
-    out = np.empty(shape, dtype)
-    if len(data) < _BLOSC_HEADER.size:
-        raise DamageError(f"it has {len(data)} bytes, less than a Blosc header")
-    claimed, encoded = _BLOSC_HEADER.unpack_from(data)
-    if claimed != out.nbytes:
-        raise DamageError(f"it claims to hold {claimed:,} bytes; {out.nbytes:,} are expected")
-    if encoded != len(data):
-        raise DamageError(f"it claims to have {encoded:,} bytes; it has {len(data):,}")
-    try:
-        blosc.decompress(data, out)
-    except (RuntimeError, ValueError) as error:
-        raise DamageError(f"it does not decode: {error}") from error
-    return out
 
 
 class ChunkReader:
@@ -111,13 +63,21 @@ class ChunkReader:
         Objects read at once, at most.
     cache : DiskCache, optional
         Where objects of this store are kept on a disk.
+    memory : MemoryCache, optional
+        Where decoded chunks are kept, and what others compute of them; by default, none is.
     """
 
     def __init__(
-        self, folder: Folder, document: StoreDocument, workers: int, cache: DiskCache | None = None
+        self,
+        folder: Folder,
+        document: StoreDocument,
+        workers: int,
+        cache: DiskCache | None = None,
+        memory: MemoryCache | None = None,
     ) -> None:
         self.folder = folder
         self._cache = cache
+        self.memory = MemoryCache(0) if memory is None else memory
         self.layout: Layout = document.layout
         self._objects = document.objects
         self._identity = document.sha256
@@ -127,20 +87,25 @@ class ChunkReader:
 
     def holds_data(self, row: int, col: int) -> bool:
         """Whether a chunk has an object of its own; the cells of others are 0 in every band."""
-        return bool(self.lengths[row, col])
+        return bool(self.lengths.item(row, col))
 
     def valid(self) -> np.ndarray:
         """The mask of cells with data: bool, shape ``(rows, cols)``."""
         return self.small(VALID_CHUNK, self.layout.grid.shape, "?")
 
-    def read(self, row: int, col: int) -> np.ndarray | None:
-        """Read one chunk.
+    def read(self, row: int, col: int, out: np.ndarray | None = None) -> np.ndarray | None:
+        """Read one chunk, from memory if it is there.
+
+        Parameters
+        ----------
+        out : ndarray, optional
+            Where to decode it to, for a chunk that need not be kept.
 
         Returns
         -------
         ndarray or None
-            float32, shape ``(longitude, latitude, band)`` of full chunk size, as it is stored; None if
-            no cell of the chunk has data.
+            float32, shape ``(longitude, latitude, band)`` of full chunk size, as it is stored, not
+            writeable if it is kept; None if no cell of the chunk has data.
 
         Raises
         ------
@@ -153,58 +118,84 @@ class ChunkReader:
         """
         if not self.holds_data(row, col):
             return None
-        key = self.layout.chunk_key(row, col)
-        record = ObjectRecord(int(self.lengths[row, col]), int(self.crcs[row, col]))
-        try:
-            _refuse_absurd(record, self.layout)
-            return decode(self.checked(key, record), self.layout.stored_shape, "<f4")
-        except DamageError as damage:
-            raise self._chunk_error(key, damage, self._place(row, col)) from damage
+        chunk: np.ndarray | None = self.memory.get((row, col))
+        if chunk is not None:
+            return chunk
+        chunk = self._decoded(row, col, np.empty(self.layout.stored_shape, "<f4") if out is None else out)
+        if out is None and self.memory.capacity:
+            chunk.flags.writeable = False
+            self.memory.put((row, col), chunk, chunk.nbytes)
+        return chunk
 
-    def read_parts(self, parts: Iterable[ChunkPart]) -> Iterator[tuple[ChunkPart, np.ndarray | None]]:
-        """Read the chunks of many parts as :meth:`read_many` does, each once, and give the parts.
+    def each(
+        self, places: Sequence[Place], work: Callable[[int, np.ndarray | None], T], *, lend: bool = True
+    ) -> Iterator[T]:
+        """Read chunks, several at a time, and have something done with each in the thread that read it.
 
-        A window all around the globe has two parts in the chunk that it begins and ends in; those come
-        one after the other.
+        Chunks that memory has room for are kept there, unless these are more than fit: then those that are
+        there stay, and each chunk is decoded to where another was before.
 
-        Yields
-        ------
-        part : ChunkPart
-        cells : ndarray or None
-            The part's cells: float32, ``(longitude, latitude, band)``; None if the chunk is empty.
-        """
-        place = attrgetter("row", "col")
-        groups = [(key, list(group)) for key, group in groupby(sorted(parts, key=place), key=place)]
-        chunks = self.read_many([key for key, _ in groups])
-        for (_, group), chunk in zip(groups, chunks, strict=True):
-            for part in group:
-                yield part, _inside(chunk, part)
-
-    def read_many(self, places: Sequence[tuple[int, int]]) -> Iterator[np.ndarray | None]:
-        """Read chunks, several at a time, and give them in the order of their places.
-
-        At most ``2 * workers`` decoded chunks wait, however many there are.
+        Parameters
+        ----------
+        places : sequence of tuple of int
+            The chunks, each once.
+        work : callable
+            Given a place's number and its chunk, as :meth:`read` gives it.
+        lend : bool
+            Whether the chunk is ``work``'s until that returns, and not to keep: its memory may then serve
+            for the next.
 
         Yields
         ------
-        ndarray or None
+        T
+            What ``work`` returned, in the order of the places, whatever the order of the work.
+
+        Raises
+        ------
+        ChunkError, StoreReplacedError, StorageError
             As :meth:`read`.
         """
-        full = sum(self.holds_data(*place) for place in places)
-        if self._workers == 1 or full < (2 if self.folder.remote else PARALLEL_CHUNKS):
-            yield from (self.read(*place) for place in places)
+        absent = sum(self.holds_data(*place) and place not in self.memory for place in places)
+        keep = absent * self.layout.chunk_bytes <= self.memory.capacity
+
+        def run(numbers: range) -> list[T]:
+            found, out = [], None
+            for number in numbers:
+                if not keep and (out is None or not lend):
+                    out = np.empty(self.layout.stored_shape, "<f4")
+                found.append(work(number, self.read(*places[number], out)))
+            return found
+
+        if self._workers == 1 or absent < (2 if self.folder.remote else PARALLEL_CHUNKS):
+            for number in range(len(places)):
+                yield from run(range(number, number + 1))
             return
+        size = 1 if self.folder.remote else max(1, min(RUN, len(places) // (4 * self._workers)))
         with ThreadPoolExecutor(self._workers, "cop-zarr-read") as pool:
-            waiting: deque[Future[np.ndarray | None]] = deque()
+            waiting: deque[Future[list[T]]] = deque()
             try:
-                for place in places:
-                    waiting.append(pool.submit(self.read, *place))
+                for first in range(0, len(places), size):
+                    waiting.append(pool.submit(run, range(first, min(first + size, len(places)))))
                     if len(waiting) >= 2 * self._workers:
-                        yield waiting.popleft().result()
+                        yield from waiting.popleft().result()
                 while waiting:
-                    yield waiting.popleft().result()
+                    yield from waiting.popleft().result()
             finally:
                 pool.shutdown(cancel_futures=True)
+
+    def read_many(self, places: Sequence[Place]) -> Iterator[np.ndarray | None]:
+        """Read chunks as :meth:`each` does, and give them to keep, in the order of their places."""
+        return self.each(places, lambda _, chunk: chunk, lend=False)
+
+    def _decoded(self, row: int, col: int, out: np.ndarray) -> np.ndarray:
+        """Read a chunk's object and decode it."""
+        key = self.layout.chunk_key(row, col)
+        record = ObjectRecord(self.lengths.item(row, col), self.crcs.item(row, col))
+        try:
+            _refuse_absurd(record, self.layout)
+            return decode(self.checked(key, record), out)
+        except DamageError as damage:
+            raise self._chunk_error(key, damage, self._place(row, col)) from damage
 
     def checked(self, key: str, record: ObjectRecord) -> bytes:
         """Read an object, from the cache if it is there, and hold it against its record.
@@ -246,7 +237,8 @@ class ChunkReader:
         if key not in self._objects:
             raise self._chunk_error(key, DamageError("zarr.json does not list it"))
         try:
-            return decode(self.checked(key, self._objects[key]), shape, dtype)
+            data = self.checked(key, self._objects[key])
+            return decode(data, np.empty(shape, dtype))
         except DamageError as damage:
             raise self._chunk_error(key, damage) from damage
 
@@ -301,9 +293,3 @@ def _matching(data: bytes, record: ObjectRecord) -> bytes:
     if crc32c(data) != record.crc32c:
         raise DamageError("its CRC-32C is not the recorded one")
     return data
-
-
-def _inside(chunk: np.ndarray | None, part: ChunkPart) -> np.ndarray | None:
-    """The cells of a part, out of its whole chunk."""
-    rows, cols = part.inside
-    return None if chunk is None else chunk[cols, rows]

@@ -299,18 +299,17 @@ class Grid:
         return first, tail
 
 
-def split_columns(window: Window, cols: int) -> Iterator[tuple[slice, slice]]:
+def split_columns(window: Window, cols: int) -> Iterator[tuple[int, int, int]]:
     """Cut a window's columns where it wraps.
 
-    Yields, for each unbroken run of columns, its slice in the grid of ``cols`` columns and its slice
-    in the window.
+    Yields, for each unbroken run of columns, its first column in the grid of ``cols`` columns, the one past
+    its last, and its first in the window.
     """
     col = window.col
     while col < window.col_stop:
         first = col % cols
         width = min(cols - first, window.col_stop - col)
-        offset = col - window.col
-        yield slice(first, first + width), slice(offset, offset + width)
+        yield first, first + width, col - window.col
         col += width
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numcodecs import blosc
 
-from cop_zarr.chunks import crc32c
+from cop_zarr.codec import crc32c
 from cop_zarr.grid import Window
 from cop_zarr.layout import FORMAT_VERSION, ROOT, Layout, belongs
 from cop_zarr.storage import JOB, WORK, Folder

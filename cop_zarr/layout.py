@@ -27,7 +27,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from cop_zarr.errors import CopZarrError, FormatVersionError, StoreError
 from cop_zarr.grid import Grid, Window, split_columns
@@ -96,8 +100,7 @@ _SOURCE_TYPES = {
 """What readers take from the ``cop_zarr`` attribute and from its ``source``, and of which types."""
 
 
-@dataclass(frozen=True)
-class ChunkPart:
+class ChunkPart(NamedTuple):
     """The part of one chunk that falls into a window.
 
     Attributes
@@ -120,6 +123,11 @@ class ChunkPart:
         """Number of cells in this part."""
         rows, cols = self.inside
         return int((rows.stop - rows.start) * (cols.stop - cols.start))
+
+    def of(self, chunk: np.ndarray) -> np.ndarray:
+        """The cells of a whole chunk that are this part: both ``(longitude, latitude, band)``."""
+        rows, cols = self.inside
+        return chunk[cols, rows]
 
 
 @dataclass(frozen=True)
@@ -168,13 +176,70 @@ class Layout:
         size, (rows, cols) = self.chunk_cells, self.grid.shape
         return Window(row * size, min((row + 1) * size, rows), col * size, min((col + 1) * size, cols))
 
-    def parts(self, window: Window) -> Iterator[ChunkPart]:
+    def chunks(self, window: Window) -> list[tuple[tuple[int, int], list[ChunkPart]]]:
+        """The chunks under a window, each once, by row and column, and their parts.
+
+        A window all around the globe has two parts in the chunk that it begins and ends in.
+        """
+        parts = self.parts(window)
+        if window.col_stop <= self.grid.cols:
+            return [((part.row, part.col), [part]) for part in parts]
+        place = attrgetter("row", "col")
+        return [(key, list(group)) for key, group in groupby(sorted(parts, key=place), place)]
+
+    def parts_in(self, window: Window, place: tuple[int, int]) -> Iterator[ChunkPart]:
+        """The parts of a window in one chunk: one, or two if it goes all around the globe."""
+        (chunk_row, chunk_col), size = place, self.chunk_cells
+        row, col = chunk_row * size, chunk_col * size
+        top, bottom = max(window.row, row), min(window.row_stop, row + size)
+        for first, stop, offset in split_columns(window, self.grid.cols):
+            left, right, shift = max(first, col), min(stop, col + size), offset - first
+            if left < right:
+                inside = slice(top - row, bottom - row), slice(left - col, right - col)
+                target = slice(top - window.row, bottom - window.row), slice(left + shift, right + shift)
+                yield ChunkPart(chunk_row, chunk_col, inside, target)
+
+    def under(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The chunks under many windows at once.
+
+        Parameters
+        ----------
+        windows : ndarray
+            int64, ``(n, 4)``: the numbers of a :class:`Window` each.
+
+        Returns
+        -------
+        chunks, owners : ndarray
+            int64: numbers of chunks, counted row by row, and which window each lies under. A window around
+            the globe may meet a chunk twice.
+        """
+        size, cols, chunk_cols = self.chunk_cells, self.grid.cols, self.chunk_grid[1]
+        wraps = np.flatnonzero(windows[:, 3] > cols)
+        beyond = windows[wraps] * [1, 1, 0, 1] - [0, 0, 0, cols]
+        pieces = np.concatenate([windows, beyond])
+        owners = np.concatenate([np.arange(len(windows)), wraps])
+        row, row_stop, col, col_stop = pieces.T
+        col_stop = np.minimum(col_stop, cols)
+        heights, widths = -(-row_stop // size) - row // size, -(-col_stop // size) - col // size
+        counts = heights * widths
+        piece = np.repeat(np.arange(len(pieces)), counts)
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        down, across = np.divmod(within, widths[piece])
+        return (row[piece] // size + down) * chunk_cols + col[piece] // size + across, owners[piece]
+
+    def parts(self, window: Window) -> list[ChunkPart]:
         """Cut a window along the chunk edges, chunk row by chunk row; a wrapped one is followed around."""
         size = self.chunk_cells
-        for chunk_row, rows, target_rows in _cut(slice(window.row, window.row_stop), 0, size):
-            for run, offset in split_columns(window, self.grid.cols):
-                for chunk_col, cols, target_cols in _cut(run, offset.start, size):
-                    yield ChunkPart(chunk_row, chunk_col, (rows, cols), (target_rows, target_cols))
+        columns = [
+            cut
+            for first, stop, offset in split_columns(window, self.grid.cols)
+            for cut in _cut(first, stop, offset, size)
+        ]
+        return [
+            ChunkPart(chunk_row, chunk_col, (rows, cols), (target_rows, target_cols))
+            for chunk_row, rows, target_rows in _cut(window.row, window.row_stop, 0, size)
+            for chunk_col, cols, target_cols in columns
+        ]
 
 
 @dataclass(frozen=True)
@@ -334,10 +399,11 @@ def _check_types(record: dict[str, Any], types: Mapping[str, type]) -> None:
             raise TypeError(f"{name} is {record[name]!r}")
 
 
-def _cut(run: slice, offset: int, size: int) -> Iterator[tuple[int, slice, slice]]:
+def _cut(start: int, stop: int, offset: int, size: int) -> Iterator[tuple[int, slice, slice]]:
     """Cut a run of cells at chunk edges: chunk index, slice in the chunk, slice from ``offset`` on."""
-    for index in range(run.start // size, -(-run.stop // size)):
-        first, stop = max(run.start, index * size), min(run.stop, (index + 1) * size)
-        shift = offset - run.start
-        inside = slice(first - index * size, stop - index * size)
-        yield index, inside, slice(first + shift, stop + shift)
+    shift = offset - start
+    while start < stop:
+        index, first = divmod(start, size)
+        last = min(stop - start + first, size)
+        yield index, slice(first, last), slice(start + shift, start + shift + last - first)
+        start += last - first

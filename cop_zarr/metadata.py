@@ -20,7 +20,7 @@ from zarr.storage import MemoryStore
 
 from cop_zarr import layout as names
 from cop_zarr import product
-from cop_zarr.chunks import crc32c
+from cop_zarr.codec import crc32c
 from cop_zarr.grid import Affine
 from cop_zarr.layout import Layout
 from cop_zarr.version import __version__

@@ -8,15 +8,20 @@ from cop_zarr import settings
 from cop_zarr.chunks import ChunkReader
 from cop_zarr.errors import AccessError, FormatVersionError, StorageError, StoreError, StoreNotFoundError
 from cop_zarr.layout import ROOT, ROOT_COPY, StoreDocument, is_store, parse
+from cop_zarr.memory import MemoryCache
 from cop_zarr.storage import REQUESTS_AT_ONCE, DiskCache, Folder
 
 
 def reader_of(
-    where: Folder, document: StoreDocument, workers: int | None, cache: DiskCache | None = None
+    where: Folder,
+    document: StoreDocument,
+    workers: int | None,
+    cache: DiskCache | None = None,
+    memory: MemoryCache | None = None,
 ) -> ChunkReader:
     """Read the integrity table of a store, and be ready to read its chunks."""
     usual = REQUESTS_AT_ONCE if where.remote else 4
-    return ChunkReader(where, document, settings.workers(workers, usual), cache)
+    return ChunkReader(where, document, settings.workers(workers, usual), cache, memory)
 
 
 def read_document(where: Folder) -> StoreDocument:

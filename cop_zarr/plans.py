@@ -21,6 +21,7 @@ Output = Literal["pooled", "grid"]
 Pooling = Literal["mean", "max", "min", "std", "sum"]
 Weights = Literal["auto", "coverage", "area"] | None
 Empty = Literal["include", "skip"]
+OnError = Literal["raise", "nan"]
 Subpixel = Literal["raise", "touch", "nearest", "bilinear"]
 
 Weighing = Literal["coverage", "area", "bilinear"] | None

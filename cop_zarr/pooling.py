@@ -1,51 +1,88 @@
-"""Reducers that take one block of cells at a time and end in one vector.
+"""Reducers that pool blocks of cells, each by itself, and merge what came of them into one vector.
 
-Memory does not grow with the region: a reducer holds a vector or two. Sums run in float64, so a mean over
-the whole globe is as good as one over four cells. A reducer that was given no cell at all ends in NaN.
+Memory does not grow with the region: of a block, a vector or two remain (:data:`Partial`). Partials of
+different blocks may be made in different threads; they are merged in one order, so that the same cells
+always give the same bits. Sums run in float64, so a mean over the whole globe is as good as one over four
+cells. A reducer that was given no cell at all ends in NaN.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+
+Partial = tuple[Any, ...]
+"""What is left of a block: numbers and vectors of one value a band. Only who made it knows which."""
+
+_FLOAT64 = np.dtype("f8")
+_quiet = np.errstate(invalid="ignore", over="ignore")
+"""Infinities are values: opposite ones make NaN, and what is too large for float32 is one."""
 
 
 class Reducer(Protocol):
     """Pools cells into one vector."""
 
-    def add(self, cells: np.ndarray, weights: np.ndarray | None = None) -> None:
-        """Take cells: float32, ``(n, bands)``; weights: float64, ``(n,)``, each above 0, or 1 if None."""
+    kind: str
+    """Of which kind its partials are: reducers of one kind make the same."""
 
-    def add_empty(self, weight: float) -> None:
-        """Take cells that are 0 in every band, of this weight together."""
+    def pool(self, cells: np.ndarray, weights: np.ndarray | None = None) -> Partial:
+        """Pool a block; nothing is merged yet.
+
+        Parameters
+        ----------
+        cells : ndarray
+            float32, ``(..., bands)``, at least one cell.
+        weights : ndarray, optional
+            float64, of the shape of ``cells`` without its last axis, each above 0; by default each is 1.
+        """
+
+    def pool_empty(self, weight: float) -> Partial:
+        """Pool cells that are 0 in every band, of this weight together."""
+
+    def merge(self, part: Partial) -> None:
+        """Take what a block was pooled to."""
 
     def result(self) -> np.ndarray:
         """The pooled vector: float32, shape ``(bands,)``."""
 
 
 class Sum:
-    """Sum of weight times value."""
+    """Sum of weight times value; a partial is weight and sum."""
+
+    kind = "sum"
 
     def __init__(self, bands: int) -> None:
-        self._sum = np.zeros(bands, "f8")
+        self._bands = bands
+        self._sum: np.ndarray | None = None
         self._weight = 0.0
 
-    @np.errstate(invalid="ignore", over="ignore")  # infinities are values: opposite ones make NaN
-    def add(self, cells: np.ndarray, weights: np.ndarray | None = None) -> None:
-        """Take cells."""
-        self._sum += _total(cells, weights)
-        self._weight += _weight(cells, weights)
+    @_quiet
+    def pool(self, cells: np.ndarray, weights: np.ndarray | None = None) -> Partial:
+        """Sum a block."""
+        return _weight(cells, weights), _total(cells, weights)
 
-    def add_empty(self, weight: float) -> None:
-        """Take cells that are 0."""
+    def pool_empty(self, weight: float) -> Partial:
+        """Zeros, which change no sum."""
+        return weight, None
+
+    @_quiet
+    def merge(self, part: Partial) -> None:
+        """Add a block's sum."""
+        weight, total = part
         self._weight += weight
+        if total is not None:
+            self._sum = total if self._sum is None else self._sum + total
 
     def result(self) -> np.ndarray:
         """The sum."""
-        return _float32(self._sum, self._weight)
+        return _float32(self._total, self._weight)
+
+    @property
+    def _total(self) -> np.ndarray:
+        return np.zeros(self._bands) if self._sum is None else self._sum
 
 
 class Mean(Sum):
@@ -53,35 +90,40 @@ class Mean(Sum):
 
     def result(self) -> np.ndarray:
         """The mean."""
-        return _float32(self._sum / (self._weight or 1), self._weight)
+        return _float32(self._total / (self._weight or 1.0), self._weight)
 
 
 class Deviation:
     """Weighted standard deviation of the population (NumPy's ``ddof=0``).
 
     Blocks are merged by their means and squared deviations (Chan, Golub and LeVeque 1983), because the
-    difference of two large sums would lose a small deviation.
+    difference of two large sums would lose a small deviation. A partial is weight, mean and squares.
     """
+
+    kind = "deviation"
 
     def __init__(self, bands: int) -> None:
         self._weight = 0.0
-        self._mean = np.zeros(bands, "f8")
-        self._squares = np.zeros(bands, "f8")
+        self._mean = np.zeros(bands)
+        self._squares = np.zeros(bands)
 
-    @np.errstate(invalid="ignore", over="ignore")
-    def add(self, cells: np.ndarray, weights: np.ndarray | None = None) -> None:
-        """Take cells."""
+    @_quiet
+    def pool(self, cells: np.ndarray, weights: np.ndarray | None = None) -> Partial:
+        """Mean and squared deviations of a block."""
         weight = _weight(cells, weights)
         mean = _total(cells, weights) / weight
-        self._merge(weight, mean, _total((cells - mean) ** 2, weights))
+        return weight, mean, _total((cells - mean) ** 2, weights)
 
-    @np.errstate(invalid="ignore", over="ignore")
-    def add_empty(self, weight: float) -> None:
-        """Take cells that are 0."""
-        if weight:
-            self._merge(weight, np.zeros(1), np.zeros(1))
+    def pool_empty(self, weight: float) -> Partial:
+        """Zeros, which have the mean 0 and do not deviate."""
+        return weight, 0.0, 0.0
 
-    def _merge(self, weight: float, mean: np.ndarray, squares: np.ndarray) -> None:
+    @_quiet
+    def merge(self, part: Partial) -> None:
+        """Merge a block."""
+        weight, mean, squares = part
+        if not weight:
+            return
         total, gap = self._weight + weight, mean - self._mean
         self._squares += squares + gap**2 * (self._weight * weight / total)
         self._mean += gap * (weight / total)
@@ -89,32 +131,35 @@ class Deviation:
 
     def result(self) -> np.ndarray:
         """The standard deviation."""
-        return _float32(np.sqrt(self._squares / (self._weight or 1)), self._weight)
+        return _float32(np.sqrt(self._squares / (self._weight or 1.0)), self._weight)
 
 
 class Extreme:
-    """Largest or smallest value of each band; NaN if any cell is NaN in that band."""
+    """Largest or smallest value of each band; NaN if any cell is NaN in it. A partial is the extreme."""
 
     def __init__(self, ufunc: np.ufunc, bands: int) -> None:
+        self.kind: str = ufunc.__name__
         self._ufunc = ufunc
         self._extreme: np.ndarray | None = None
         self._bands = bands
 
-    def add(self, cells: np.ndarray, weights: np.ndarray | None = None) -> None:  # noqa: ARG002  # a reducer's interface
-        """Take cells; weights change no extreme."""
-        self._take(self._ufunc.reduce(cells, axis=0))
+    def pool(self, cells: np.ndarray, weights: np.ndarray | None = None) -> Partial:  # noqa: ARG002  # a reducer's interface
+        """Extremes of a block; weights change none."""
+        return (self._ufunc.reduce(cells, axis=_cell_axes(cells)),)
 
-    def add_empty(self, weight: float) -> None:
-        """Take cells that are 0."""
-        if weight:
-            self._take(np.zeros(self._bands, "f4"))
+    def pool_empty(self, weight: float) -> Partial:
+        """Zeros, if there are any."""
+        return (np.zeros(self._bands, "f4") if weight else None,)
 
-    def _take(self, values: np.ndarray) -> None:
-        self._extreme = values if self._extreme is None else self._ufunc(self._extreme, values)
+    def merge(self, part: Partial) -> None:
+        """Compare with a block's extremes."""
+        (values,) = part
+        if values is not None:
+            self._extreme = values if self._extreme is None else self._ufunc(self._extreme, values)
 
     def result(self) -> np.ndarray:
         """The extreme."""
-        return np.full(self._bands, np.nan, "f4") if self._extreme is None else self._extreme
+        return np.full(self._bands, np.nan, "f4") if self._extreme is None else self._extreme.copy()
 
 
 REDUCERS: dict[str, Callable[[int], Reducer]] = {
@@ -130,19 +175,28 @@ UNWEIGHTED = frozenset({"max", "min"})
 """Those that know only which cells belong to a region, not how much of them."""
 
 
+def nbytes(part: Partial) -> int:
+    """What a partial's vectors take."""
+    return sum(values.nbytes for values in part if isinstance(values, np.ndarray))
+
+
+def _cell_axes(cells: np.ndarray) -> tuple[int, ...]:
+    return (0, 1) if cells.ndim == 3 else tuple(range(cells.ndim - 1))
+
+
 def _total(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     """Weighted sum over the cells, float64."""
-    total: np.ndarray = values.sum(axis=0, dtype="f8") if weights is None else weights @ values.astype("f8")
-    return total
+    if weights is None:
+        return np.asarray(np.add.reduce(values, _cell_axes(values), _FLOAT64))
+    flat: np.ndarray = values.reshape(-1, values.shape[-1])
+    return np.asarray(weights.reshape(-1) @ flat.astype("f8"))
 
 
 def _weight(cells: np.ndarray, weights: np.ndarray | None) -> float:
-    return float(len(cells) if weights is None else weights.sum())
+    return float(cells.size // cells.shape[-1] if weights is None else weights.sum())
 
 
+@_quiet
 def _float32(values: np.ndarray, weight: float) -> np.ndarray:
     """Round; what is too large becomes infinite, and without any weight there is no number."""
-    if weight == 0:
-        return np.full(values.shape, np.nan, "f4")
-    with np.errstate(over="ignore"):
-        return values.astype("f4")
+    return values.astype("f4") if weight else np.full(values.shape, np.nan, "f4")

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
 
-from cop_zarr.chunks import ChunkReader
+from cop_zarr import product
+from cop_zarr.chunks import ChunkReader, Place
 from cop_zarr.errors import ResultTooLargeError
-from cop_zarr.grid import Affine, Window
-from cop_zarr.plans import Plan
-from cop_zarr.pooling import REDUCERS
+from cop_zarr.grid import Grid, Window
+from cop_zarr.layout import ChunkPart
+from cop_zarr.plans import Options, Plan
+from cop_zarr.pooling import REDUCERS, Partial, Reducer, nbytes
+from cop_zarr.version import __version__
 
 
-@dataclass(frozen=True, repr=False, eq=False)
 class Embedding:
-    """The answer to a query.
+    """The answer to a query. What tells about the data is put together when it is first asked for.
 
     Attributes
     ----------
@@ -34,10 +35,79 @@ class Embedding:
         What was asked and answered, JSON-ready: model, year, region, window, CRS, source, store.
     """
 
-    data: np.ndarray
-    valid: np.ndarray
-    weights: np.ndarray
-    meta: dict[str, Any]
+    __slots__ = ("_facts", "_grid", "_mask", "_meta", "_options", "_plan", "_valid", "_weights", "data")
+
+    def __init__(
+        self,
+        data: np.ndarray,
+        *,
+        plan: Plan,
+        options: Options,
+        grid: Grid,
+        mask: np.ndarray | None,
+        facts: Mapping[str, Any],
+    ) -> None:
+        self.data = data
+        self._plan, self._options, self._grid, self._mask, self._facts = plan, options, grid, mask, facts
+        self._valid: np.ndarray | None = None
+        self._weights: np.ndarray | None = None
+        self._meta: dict[str, Any] | None = None
+
+    @property
+    def valid(self) -> np.ndarray:
+        """Which cells of the window have data."""
+        if self._valid is None:
+            window = self._plan.window
+            self._valid = np.zeros(window.shape, "?") if self._mask is None else _cut(self._mask, window)
+        return self._valid
+
+    @property
+    def weights(self) -> np.ndarray:
+        """How much each cell of the window belongs to the region."""
+        if self._weights is None:
+            weights = self._plan.weights
+            self._weights = (self._plan.members if weights is None else weights).astype("f4")
+        return self._weights
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What was asked and answered."""
+        if self._meta is None:
+            self._meta = self._described()
+        return self._meta
+
+    def _described(self) -> dict[str, Any]:
+        plan, options = self._plan, self._options
+        window, members, pools = plan.window, plan.members, options.output == "pooled"
+        return {
+            "model": product.MODEL,
+            "year": product.YEAR,
+            "roi": plan.footprint.roi,
+            "bbox_4326": list(plan.footprint.bounds),
+            "rows": [window.row, window.row_stop],
+            "cols": [window.col, window.col_stop],
+            "shape": list(self.data.shape),
+            "valid_cells": int((self.valid & members).sum()),
+            "total_cells": int(members.sum()),
+            "weights": plan.weighing,
+            "subpixel": plan.subpixel,
+            "clipped": plan.clipped,
+            "input_crs": plan.footprint.input_crs,
+            "transform": list(self._grid.transform(window)),
+            "output": options.output,
+            "pooling": options.pooling if pools else None,
+            "empty": options.empty,
+            "output_crs": product.CRS,
+            "product_resolution_deg": [product.STEP_DEG, product.STEP_DEG],
+            **self._facts,
+            "cop_zarr_version": __version__,
+        }
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.data, self.valid, self.weights, self.meta
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.data, self._valid, self._weights, self._meta = state
 
     def __repr__(self) -> str:
         kind = self.meta["pooling"] or "grid"
@@ -50,8 +120,37 @@ class Embedding:
         return np.array(self.data, dtype=dtype, copy=copy)
 
 
+def data(reader: ChunkReader, plan: Plan, options: Options, mask: np.ndarray | None) -> np.ndarray:
+    """Read what a plan asks for.
+
+    Parameters
+    ----------
+    mask : ndarray or None
+        The store's mask of cells with data, for ``empty="skip"``; None where none has.
+
+    Returns
+    -------
+    ndarray
+        As :attr:`Embedding.data`.
+    """
+    if options.output == "grid":
+        return grid(reader, plan.window)
+    return pooled(reader, plan.window, options.pooling, weighed(plan, options, mask))
+
+
+def weighed(plan: Plan, options: Options, mask: np.ndarray | None) -> np.ndarray | None:
+    """What a plan's cells weigh, once it is known which have data; None if each counts once."""
+    if options.empty == "include":
+        return plan.weights
+    counts = np.zeros(plan.window.shape) if mask is None else _cut(mask, plan.window).astype("f8")
+    return counts if plan.weights is None else plan.weights * counts
+
+
 def pooled(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarray | None) -> np.ndarray:
     """Pool a window's cells, chunk by chunk, in memory that does not depend on the window's size.
+
+    What a whole chunk is pooled to is kept in the reader's memory, so that the next large window needs the
+    chunks at its edges only.
 
     Parameters
     ----------
@@ -63,42 +162,52 @@ def pooled(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarra
     ndarray
         float32, shape ``(bands,)``; NaN if no cell has any weight.
     """
-    pool = REDUCERS[pooling](reader.layout.bands)
-    parts = reader.layout.parts(window)
+    reducer = REDUCERS[pooling](reader.layout.bands)
+    chunks = reader.layout.chunks(window)
+    if weights is not None:
+        chunks = [(place, parts) for place, parts in chunks if any(weights[p.target].any() for p in parts)]
+    keys = [_key(reducer, place, parts, reader) if weights is None else None for place, parts in chunks]
+    known: list[list[Partial] | None] = [None if key is None else reader.memory.get(key) for key in keys]
+    unknown = [number for number, found in enumerate(known) if found is None]
+
+    def work(number: int, chunk: np.ndarray | None) -> list[Partial]:
+        _, parts = chunks[unknown[number]]
+        found = [pool_part(reducer, part, chunk, weights) for part in parts]
+        if (key := keys[unknown[number]]) is not None:
+            reader.memory.put(key, found, sum(map(nbytes, found)))
+        return found
+
+    read = reader.each([chunks[number][0] for number in unknown], work)
+    for found in known:
+        for partial in next(read) if found is None else found:
+            reducer.merge(partial)
+    return reducer.result()
+
+
+def pool_part(
+    reducer: Reducer, part: ChunkPart, chunk: np.ndarray | None, weights: np.ndarray | None
+) -> Partial:
+    """Pool the part of a window that lies in one chunk; ``weights`` are the window's."""
     if weights is None:
-        for part, cells in reader.read_parts(parts):
-            if cells is None:
-                pool.add_empty(part.cells)
-            else:
-                pool.add(cells.reshape(part.cells, -1))
-        return pool.result()
-    for part, cells in reader.read_parts(part for part in parts if weights[part.target].any()):
-        weight = weights[part.target].T  # cells are (longitude, latitude, band)
-        if cells is None:
-            pool.add_empty(float(weight.sum()))
-        else:
-            counts = weight > 0  # a cell outside must not count even if it is NaN
-            if counts.all():
-                pool.add(cells.reshape(part.cells, -1), weight.reshape(-1))
-            else:
-                pool.add(cells[counts], weight[counts])
-    return pool.result()
+        return reducer.pool_empty(part.cells) if chunk is None else reducer.pool(part.of(chunk))
+    weight = weights[part.target].T  # cells are (longitude, latitude, band)
+    if chunk is None:
+        return reducer.pool_empty(float(weight.sum()))
+    cells, counts = part.of(chunk), weight > 0
+    if counts.all():
+        return reducer.pool(cells, weight)
+    return reducer.pool(cells[counts], weight[counts])  # a cell outside must not count even if it is NaN
 
 
-def grid(reader: ChunkReader, window: Window, max_bytes: int) -> np.ndarray:
-    """Read a window's cells.
+def _key(reducer: Reducer, place: Place, parts: list[ChunkPart], reader: ChunkReader) -> Hashable | None:
+    """By what name to keep what a chunk is pooled to; None for one that is not pooled whole."""
+    whole = len(parts) == 1 and parts[0].cells == reader.layout.chunk_cells**2
+    return (*place, reducer.kind) if whole and reader.memory.capacity else None
 
-    Returns
-    -------
-    ndarray
-        float32, shape ``(bands, rows, cols)``, north up.
 
-    Raises
-    ------
-    ResultTooLargeError
-        If it would take more than ``max_bytes``; nothing has been read.
-    """
-    (rows, cols), bands = window.shape, reader.layout.bands
+def refuse_too_large(window: Window, bands: int, max_bytes: int) -> None:
+    """Refuse a grid of more than so many bytes."""
+    rows, cols = window.shape
     size = rows * cols * bands * 4
     if size > max_bytes:
         raise ResultTooLargeError(
@@ -106,35 +215,26 @@ def grid(reader: ChunkReader, window: Window, max_bytes: int) -> np.ndarray:
             f"max_bytes={max_bytes:,}; ask for a smaller region, for output='pooled', which is never "
             "limited, or allow more"
         )
-    out = np.zeros((rows, cols, bands), "f4")
-    for part, cells in reader.read_parts(reader.layout.parts(window)):
-        if cells is not None:
-            out[part.target] = cells.transpose(1, 0, 2)
+
+
+def grid(reader: ChunkReader, window: Window) -> np.ndarray:
+    """Read a window's cells: float32, shape ``(bands, rows, cols)``, north up."""
+    out = np.zeros((*window.shape, reader.layout.bands), "f4")
+    chunks = [each for each in reader.layout.chunks(window) if reader.holds_data(*each[0])]
+
+    def work(number: int, chunk: np.ndarray | None) -> None:
+        if chunk is not None:
+            for part in chunks[number][1]:
+                out[part.target] = part.of(chunk).transpose(1, 0, 2)
+
+    for _ in reader.each([place for place, _ in chunks], work):
+        pass
     return np.moveaxis(out, -1, 0)
 
 
-def window_of(mask: np.ndarray, window: Window) -> np.ndarray:
+def _cut(mask: np.ndarray, window: Window) -> np.ndarray:
     """Cut a window out of a whole-grid mask: ``(rows, cols)`` of either, around the seam where it wraps."""
     rows = mask[window.row : window.row_stop]
     if window.col_stop <= mask.shape[1]:
         return rows[:, window.col : window.col_stop].copy()
     return rows.take(range(window.col, window.col_stop), axis=1, mode="wrap")
-
-
-def describe(plan: Plan, transform: Affine, shape: Sequence[int], valid: np.ndarray) -> dict[str, Any]:
-    """The part of an answer's metadata that the region decides, JSON-ready."""
-    window, members = plan.window, plan.members
-    return {
-        "roi": plan.footprint.roi,
-        "bbox_4326": list(plan.footprint.bounds),
-        "rows": [window.row, window.row_stop],
-        "cols": [window.col, window.col_stop],
-        "shape": list(shape),
-        "valid_cells": int((valid & members).sum()),
-        "total_cells": int(members.sum()),
-        "weights": plan.weighing,
-        "subpixel": plan.subpixel,
-        "clipped": plan.clipped,
-        "input_crs": plan.footprint.input_crs,
-        "transform": list(transform),
-    }

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from cop_zarr import settings
-from cop_zarr.chunks import ChunkReader, crc32c
+from cop_zarr.chunks import ChunkReader
+from cop_zarr.codec import crc32c
 from cop_zarr.errors import (
     FormatVersionError,
     InputError,

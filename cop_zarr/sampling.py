@@ -12,10 +12,41 @@ from numpy.typing import ArrayLike
 from cop_zarr.chunks import ChunkReader
 from cop_zarr.errors import RegionError
 from cop_zarr.grid import Grid, range_hint
-from cop_zarr.plans import Empty, one_of
-from cop_zarr.product import LATTICE_NORTH, LATTICE_ROWS, LATTICE_WEST, STEP_DEG
+from cop_zarr.plans import Empty, OnError, one_of
+from cop_zarr.product import LATTICE_COLS, LATTICE_NORTH, LATTICE_ROWS, LATTICE_WEST, STEP_DEG
 
 Method = Literal["nearest", "bilinear"]
+
+LATTICE = LATTICE_ROWS, LATTICE_COLS
+
+AT_ONCE = 1 << 20
+"""Points that are sorted by chunk together: their cells and weights take 100 MB, or 400 MB if bilinear."""
+
+COPIED_AT_ONCE = 1024
+"""Points whose vectors are copied together: 3 MB of 768 bands, which a processor's cache holds."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """Checked points.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        How the caller gave them.
+    lons, lats : ndarray
+        float64, ``(n,)``.
+    method : {"nearest", "bilinear"}
+        What they are to be made of.
+    refused : ndarray or None
+        bool, ``(n,)``: those that have no answer; None if each has one.
+    """
+
+    shape: tuple[int, ...]
+    lons: np.ndarray
+    lats: np.ndarray
+    method: Method
+    refused: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -35,64 +66,85 @@ class Cells:
     weights: np.ndarray
 
 
-def check_words(method: object, empty: object) -> None:
+def check_words(method: object, empty: object, on_error: object) -> None:
     """Refuse words that :meth:`cop_zarr.Store.sample` does not take."""
     one_of("method", method, get_args(Method))
     one_of("empty", empty, get_args(Empty))
+    one_of("on_error", on_error, get_args(OnError))
 
 
-def check_points(lon: ArrayLike, lat: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Longitudes and latitudes of one shape, float64.
+def checked(grid: Grid, lon: ArrayLike, lat: ArrayLike, method: Method, on_error: OnError) -> Points:
+    """Check that each point is one, and lies in the store; nothing has been read when one is refused.
 
     Raises
     ------
     RegionError
-        If they are no numbers, do not go together, or one is not finite or out of range.
+        If they are no numbers, or do not go together; and, unless ``on_error`` is "nan", if one is not
+        finite, out of range, or has a cell that the grid lacks.
     """
     lons, lats = _numbers(lon, "lon"), _numbers(lat, "lat")
     try:
         lons, lats = np.broadcast_arrays(lons, lats)
     except ValueError:
         raise RegionError(f"lon and lat must have one shape; got {lons.shape} and {lats.shape}") from None
-    good = (lons >= -180) & (lons <= 360) & (np.abs(lats) <= 90)  # NaN is not
-    if not good.all():
-        place = np.unravel_index(int(np.argmin(good)), good.shape)
-        hint = range_hint(lons[place], lats[place])
-        raise RegionError(
-            f"lon must lie within -180 … 360 and lat within -90 … 90; got lon={lons[place]}, "
-            f"lat={lats[place]} at {_position(place)}, the first of {int((~good).sum()):,}{hint}"
-        )
-    return lons, lats
+    points = Points(lons.shape, lons.ravel(), lats.ravel(), method)
+    lons, lats = points.lons, points.lats
+    bad = ~((lons >= -180) & (lons <= 360) & (np.abs(lats) <= 90))  # NaN is
+    if bad.any():
+        if on_error == "raise":
+            raise _out_of_range(points, bad)
+        lons, lats = np.where(bad, 0, lons), np.where(bad, 0, lats)
+    missing = np.zeros(lons.shape, "?")
+    for first in range(0, len(lons) if grid.shape != LATTICE else 0, AT_ONCE):  # the globe lacks no cell
+        part = slice(first, first + AT_ONCE)
+        cells = cells_of(grid, lons[part], lats[part], method)
+        missing[part] = ((cells.rows < 0) & (cells.weights > 0)).any(axis=0)
+    if on_error == "raise" and missing.any():
+        raise _outside(grid, points, missing)
+    bad |= missing
+    return Points(points.shape, lons, lats, method, bad if bad.any() else None)
 
 
 def cells_of(grid: Grid, lons: np.ndarray, lats: np.ndarray, method: Method) -> Cells:
-    """Find the cells of points.
+    """Find the cells of points; rows and columns are -1 where the grid lacks one."""
+    if method == "nearest":
+        rows, cols = grid.cells_at(lons[None], lats[None])
+        return Cells(rows, cols, np.ones(rows.shape))
+    return Cells(*_around(grid, lons, lats))
+
+
+def answer(
+    reader: ChunkReader,
+    points: Points,
+    span: slice,
+    mask: np.ndarray | None,
+    out: np.ndarray,
+) -> Iterator[int]:
+    """Look up the vectors of some of the points.
 
     Parameters
     ----------
-    lons, lats : ndarray
-        Checked points, of one shape.
+    span : slice
+        Which points.
+    mask : ndarray or None
+        The cells with data, if others do not count.
+    out : ndarray
+        float32, ``(n, bands)``; NaN for a point without any weight.
 
-    Raises
+    Yields
     ------
-    RegionError
-        If one of them has a cell that the grid lacks.
+    int
+        How many more points are done.
     """
-    lon, lat = lons.ravel(), lats.ravel()
-    if method == "nearest":
-        rows, cols = grid.cells_at(lon[None], lat[None])
-        weights = np.ones(rows.shape)
-    else:
-        rows, cols, weights = _around(grid, lon, lat)
-    missing = ((rows < 0) & (weights > 0)).any(axis=0)
-    if missing.any():
-        place = np.unravel_index(int(np.argmax(missing)), lons.shape)
-        what = "its cell is not" if method == "nearest" else "the four cell centres around it are not all"
-        raise RegionError(
-            f"the point lon={lons[place]}, lat={lats[place]} at {_position(place)} is outside the store, "
-            f"the first of {int(missing.sum()):,}: {what} in {grid}"
-        )
-    return Cells(rows, cols, weights)
+    for first in range(span.start, span.stop, AT_ONCE):
+        part = slice(first, min(first + AT_ONCE, span.stop))
+        cells = cells_of(reader.layout.grid, points.lons[part], points.lats[part], points.method)
+        if mask is not None:
+            cells = skip_empty(cells, mask)
+        if points.refused is not None:
+            cells.weights[:, points.refused[part]] = 0
+        gather(reader, cells, out[part.start - span.start : part.stop - span.start])
+        yield part.stop - part.start
 
 
 def skip_empty(cells: Cells, valid: np.ndarray) -> Cells:
@@ -102,27 +154,25 @@ def skip_empty(cells: Cells, valid: np.ndarray) -> Cells:
     return Cells(cells.rows, cells.cols, weights / np.where(total > 0, total, 1))
 
 
-def gather(reader: ChunkReader, cells: Cells) -> np.ndarray:
-    """Read the points' vectors; each chunk is read once, whatever the order of the points.
-
-    Returns
-    -------
-    ndarray
-        float32, ``(n, bands)``; NaN for a point without any weight.
-    """
-    corners, count = cells.weights.shape
-    out = np.zeros((count, reader.layout.bands), "f4")
+def gather(reader: ChunkReader, cells: Cells, out: np.ndarray) -> None:
+    """Read points' vectors into ``(n, bands)``; each chunk is read once, in whatever order they come."""
+    corners = len(cells.weights)
+    if corners > 1:
+        out[:] = 0
     size = reader.layout.chunk_cells
     for chunk, corner, points in _by_chunk(reader, cells):
         if chunk is None:
+            if corners == 1:
+                out[points] = 0
             continue
-        values = chunk[cells.cols[corner, points] % size, cells.rows[corner, points] % size]
-        if corners == 1:
-            out[points] = values
-        else:
-            out[points] += cells.weights[corner, points, None] * values
+        for first in range(0, len(points), COPIED_AT_ONCE):
+            some = points[first : first + COPIED_AT_ONCE]
+            values = chunk[cells.cols[corner, some] % size, cells.rows[corner, some] % size]
+            if corners == 1:
+                out[some] = values
+            else:
+                out[some] += cells.weights[corner, some, None] * values
     out[~(cells.weights > 0).any(axis=0)] = np.nan
-    return out
 
 
 def _by_chunk(reader: ChunkReader, cells: Cells) -> Iterator[tuple[np.ndarray | None, int, np.ndarray]]:
@@ -169,7 +219,28 @@ def _numbers(values: ArrayLike, name: str) -> np.ndarray:
     return np.ma.filled(array, np.nan) if np.ma.isMA(array) else array
 
 
-def _position(place: tuple[np.intp, ...]) -> str:
-    if not place:
+def _out_of_range(points: Points, bad: np.ndarray) -> RegionError:
+    first = int(np.argmax(bad))
+    lon, lat = points.lons[first], points.lats[first]
+    return RegionError(
+        f"lon must lie within -180 … 360 and lat within -90 … 90; got lon={lon}, lat={lat} at "
+        f"{_position(first, points.shape)}, the first of {int(bad.sum()):,}{range_hint(lon, lat)}"
+    )
+
+
+def _outside(grid: Grid, points: Points, bad: np.ndarray) -> RegionError:
+    first = int(np.argmax(bad))
+    nearest = points.method == "nearest"
+    what = "its cell is not" if nearest else "the four cell centres around it are not all"
+    lon, lat = points.lons[first], points.lats[first]
+    return RegionError(
+        f"the point lon={lon}, lat={lat} at {_position(first, points.shape)} is outside the store, the "
+        f"first of {int(bad.sum()):,}: {what} in {grid}"
+    )
+
+
+def _position(number: int, shape: tuple[int, ...]) -> str:
+    """Where a point stands in the caller's array."""
+    if not shape:
         return "the only position"
-    return "position " + ", ".join(str(int(index)) for index in place)
+    return "position " + ", ".join(str(int(index)) for index in np.unravel_index(number, shape))

@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cop_zarr import plans, product, queries, sampling, settings
+from cop_zarr import batches, plans, product, queries, sampling, settings
 from cop_zarr.chunks import ChunkReader
 from cop_zarr.errors import InputError, StoreReplacedError
-from cop_zarr.grid import Grid, Window
+from cop_zarr.grid import Grid
 from cop_zarr.layout import StoreDocument
+from cop_zarr.memory import CACHE_BYTES, MemoryCache
 from cop_zarr.opening import read_document, reader_of
-from cop_zarr.plans import MAX_BYTES, Empty, Options, Output, Plan, Pooling, Subpixel, Weights
+from cop_zarr.plans import (
+    MAX_BYTES,
+    Empty,
+    OnError,
+    Options,
+    Output,
+    Plan,
+    Pooling,
+    Subpixel,
+    Weights,
+    one_of,
+)
 from cop_zarr.queries import Embedding
 from cop_zarr.regions import Roi, footprint
 from cop_zarr.storage import (
     CACHE_DISK_BYTES,
     TIMEOUT_SECONDS,
     DiskCache,
+    Progress,
     StorageOptions,
     folder,
 )
-from cop_zarr.version import __version__
+from cop_zarr.tables import ArrayLike2D, fill, table
 
 
 class Store:
@@ -49,6 +64,13 @@ class Store:
         self._valid: np.ndarray | None = None
         self.grid: Grid = document.layout.grid
         self.bands: int = document.layout.bands
+        source = document.record["source"]
+        self._facts = {
+            "source": source["url"],
+            "source_sha256": source["sha256"],
+            "synthetic": source["synthetic"],
+            "store": self.url,
+        }
 
     def __repr__(self) -> str:
         rows, cols = self.grid.shape
@@ -159,7 +181,7 @@ class Store:
         >>> store.query(triangle, empty="skip")
         <Embedding mean (16,): 34 of 49 cells with data>
         """
-        options = Options(
+        options = _options(
             year=year,
             output=output,
             pooling=pooling,
@@ -169,42 +191,30 @@ class Store:
             max_bytes=max_bytes,
         )
         plan = plans.plan(self.grid, footprint(roi, crs, repair=repair), options)
-        data, valid = self._answer(plan, options)
-        meta = {
-            "model": product.MODEL,
-            "year": product.YEAR,
-            **queries.describe(plan, self.grid.transform(plan.window), data.shape, valid),
-            "output": output,
-            "pooling": pooling if output == "pooled" else None,
-            "empty": empty,
-            "output_crs": product.CRS,
-            "product_resolution_deg": [product.STEP_DEG, product.STEP_DEG],
-            "source": self.source["url"],
-            "source_sha256": self.source["sha256"],
-            "synthetic": self.source["synthetic"],
-            "store": self.url,
-            "cop_zarr_version": __version__,
-        }
-        belonging = plan.members if plan.weights is None else plan.weights
-        return Embedding(data=data, valid=valid, weights=belonging.astype("f4"), meta=meta)
+        if output == "grid":
+            queries.refuse_too_large(plan.window, self.bands, max_bytes)
+        data, mask = self._answer(plan, options)
+        return Embedding(data, plan=plan, options=options, grid=self.grid, mask=mask, facts=self._facts)
 
-    def _answer(self, plan: Plan, options: Options) -> tuple[np.ndarray, np.ndarray]:
-        """Read what a plan asks for: the data, and the window's mask."""
-        if options.output == "grid":
-            data = queries.grid(self._reader, plan.window, options.max_bytes)
-            return data, self._valid_in(plan.window)
-        valid = self._valid_in(plan.window)
-        weights = plan.weights
-        if options.empty == "skip":
-            weights = valid.astype("f8") if weights is None else weights * valid
-        return queries.pooled(self._reader, plan.window, options.pooling, weights), valid
+    def _answer(self, plan: Plan, options: Options) -> tuple[np.ndarray, np.ndarray | None]:
+        """Read what a plan asks for: the data, and the mask of cells with data.
 
-    def _valid_in(self, window: Window) -> np.ndarray:
-        """The mask of a window's cells; over open ocean, nothing is read to tell."""
-        parts = self._document.layout.parts(window)
-        if self._valid is not None or any(self._reader.holds_data(part.row, part.col) for part in parts):
-            return queries.window_of(self.valid, window)
-        return np.zeros(window.shape, bool)
+        Over a network, a first query asks for the mask and for its chunks at the same time.
+        """
+        if self._valid is None and self._reader.folder.remote and options.empty == "include":
+            with ThreadPoolExecutor(1, "cop-zarr-mask") as pool:
+                mask = pool.submit(self._mask, plan)
+                return queries.data(self._reader, plan, options, None), mask.result()
+        found = self._mask(plan)
+        return queries.data(self._reader, plan, options, found), found
+
+    def _mask(self, plan: Plan) -> np.ndarray | None:
+        """The mask of cells with data; None over open ocean, where nothing is read to tell."""
+        if self._valid is None and not any(
+            self._reader.holds_data(*place) for place, _ in self._document.layout.chunks(plan.window)
+        ):
+            return None
+        return self.valid
 
     def sample(
         self,
@@ -213,8 +223,14 @@ class Store:
         *,
         method: sampling.Method = "nearest",
         empty: Empty = "include",
-    ) -> np.ndarray:
-        """Look up the vectors of points.
+        out: ArrayLike2D | None = None,
+        on_error: OnError = "raise",
+        progress: Progress | None = None,
+    ) -> Any:
+        """Look up the vectors of points, millions of them if need be.
+
+        Points are ordered by chunk, so that each chunk is read and decoded once for each million of them,
+        in whatever order they come.
 
         Parameters
         ----------
@@ -226,18 +242,28 @@ class Store:
         empty : {"include", "skip"}
             Whether cells without data count, as the zeros they hold. If they do not, a point in such a cell
             gets NaN; between centres, those with data make up the mean, and NaN is for none.
+        out : array_like, optional
+            Where to write the vectors: ``(n, bands)``, a NumPy array, a memory map, a Zarr array. If an
+            error is raised, what it then holds is undefined.
+        on_error : {"raise", "nan"}
+            What to do with a point that is not finite, out of range or outside the store: refuse all, or
+            give it a row of NaN.
+        progress : callable, optional
+            Called with the points done and the points in all.
 
         Returns
         -------
         ndarray
-            float32, the points' shape and ``(bands,)``: ``(n, bands)`` for ``n`` points.
+            float32, the points' shape and ``(bands,)``: ``(n, bands)`` for ``n`` points; or ``out``.
 
         Raises
         ------
         RegionError
             If a point is not finite, out of range or outside the store: its position is named.
         InputError
-            If a word is not one of those above.
+            If a word is not one of those above, or ``out`` has another shape.
+        ResultTooLargeError
+            If memory has no room for the vectors, and there is no ``out``.
         ChunkError, StoreReplacedError, StorageError
             As :meth:`query`.
 
@@ -248,12 +274,93 @@ class Store:
         >>> store.sample([11.5, 121.5], [48.1, 31.2]).shape
         (2, 16)
         """
-        sampling.check_words(method, empty)
-        lons, lats = sampling.check_points(lon, lat)
-        cells = sampling.cells_of(self.grid, lons, lats, method)
-        if empty == "skip":
-            cells = sampling.skip_empty(cells, self.valid)
-        return sampling.gather(self._reader, cells).reshape(*lons.shape, self.bands)
+        sampling.check_words(method, empty, on_error)
+        points = sampling.checked(self.grid, lon, lat, method, on_error)
+        count, whole = points.lons.size, len(points.shape) == 1
+        if out is not None and not whole:
+            raise InputError(f"out goes with points in one row; got points of the shape {points.shape}")
+        mask = self.valid if empty == "skip" else None
+        rows, tell = table(count, self.bands, out), _teller(count, progress)
+
+        def answer(first: int, stop: int, block: np.ndarray) -> None:
+            for done in sampling.answer(self._reader, points, slice(first, stop), mask, block):
+                tell(done)
+
+        fill(rows, count, self.bands, answer)
+        return rows if whole else rows.reshape(*points.shape, self.bands)
+
+    def query_many(
+        self,
+        rois: Iterable[Roi],
+        *,
+        crs: object | None = None,
+        repair: bool = False,
+        year: int = product.YEAR,
+        pooling: Pooling = "mean",
+        weights: Weights = "auto",
+        empty: Empty = "include",
+        subpixel: Subpixel = "raise",
+        out: ArrayLike2D | None = None,
+        on_error: OnError = "raise",
+        progress: Progress | None = None,
+    ) -> Any:
+        """Pool many regions, each into one vector: those that :meth:`query` gives, to the last bit.
+
+        Regions are ordered by chunk, so that each chunk is read and decoded once for each million of small
+        regions, in whatever order they come. Memory is bounded, apart from that of the regions and the
+        vectors themselves.
+
+        Parameters
+        ----------
+        rois : iterable
+            Regions, each as :meth:`query` takes it; an array of ``(n, 4)`` is that many boxes.
+        crs, repair, year, pooling, weights, empty, subpixel
+            As :meth:`query`, for all regions.
+        out : array_like, optional
+            Where to write the vectors: ``(n, bands)``, a NumPy array, a memory map, a Zarr array. One
+            not in memory is written in blocks of whole chunks, of 256 MiB at most. If an error is raised,
+            what it then holds is undefined.
+        on_error : {"raise", "nan"}
+            What to do with a region that :meth:`query` would refuse with a RegionError: refuse all, or give
+            it a row of NaN. A store that is damaged or cannot be read raises, always.
+        progress : callable, optional
+            Called with the regions done and the regions in all.
+
+        Returns
+        -------
+        ndarray
+            float32, ``(n, bands)``, in the order given; or ``out``.
+
+        Raises
+        ------
+        RegionError, SubcellError
+            If a region is refused: its number, counted from 0, is named.
+        InputError, YearError, ResultTooLargeError, MissingDependencyError
+            As :meth:`query` and :meth:`sample`.
+        ChunkError, StoreReplacedError, StorageError
+            As :meth:`query`.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store.query_many([(120, 30, 122, 32), cop_zarr.PointBuffer(11.5, 48.1, 50_000)]).shape
+        (2, 16)
+        """
+        options = _options(year=year, pooling=pooling, weights=weights, empty=empty, subpixel=subpixel)
+        one_of("on_error", on_error, get_args(OnError))
+        regions = batches.many(rois)
+        mask = self.valid if empty == "skip" else None
+        rows = table(len(regions), self.bands, out)
+        batch = batches.Batch(
+            self._reader, options, crs, repair, on_error, mask, _teller(len(regions), progress)
+        )
+
+        def answer(first: int, stop: int, block: np.ndarray) -> None:
+            batch.answer(regions[first:stop], first, block)
+
+        fill(rows, len(regions), self.bands, answer)
+        return rows
 
     def info(self) -> dict[str, Any]:
         """What the store says about itself, JSON-ready: grid, chunks, sizes, source, licence."""
@@ -290,6 +397,7 @@ def open(  # the verb of the contract; module-qualified it cannot be mistaken
     storage_options: StorageOptions | None = None,
     workers: int | None = None,
     timeout: float = TIMEOUT_SECONDS,
+    cache_bytes: int = CACHE_BYTES,
     cache_dir: str | os.PathLike[str] | None = None,
     cache_disk_bytes: int = CACHE_DISK_BYTES,
 ) -> Store:
@@ -307,6 +415,9 @@ def open(  # the verb of the contract; module-qualified it cannot be mistaken
     timeout : float
         Seconds that one object may take over a network: transient faults (timeouts, resets, status 429 and
         5xx, bodies cut short) are tried again, with growing pauses, until then.
+    cache_bytes : int
+        What decoded chunks, and what whole chunks were pooled to, may take in memory; those that were not
+        used for the longest time go first. 0 keeps none.
     cache_dir : str or path, optional
         A folder in which the objects that were read are kept; it may be shared by processes and stores.
     cache_disk_bytes : int
@@ -327,6 +438,7 @@ def open(  # the verb of the contract; module-qualified it cannot be mistaken
     StorageError
         If it cannot be read.
     """
+    memory = MemoryCache(cache_bytes)
     where = folder(settings.store_url(url), storage_options, timeout)
     document = read_document(where)
     cache = None
@@ -334,7 +446,7 @@ def open(  # the verb of the contract; module-qualified it cannot be mistaken
         cache = DiskCache(Path(cache_dir), cache_disk_bytes, document.sha256)
     elif cache_disk_bytes != CACHE_DISK_BYTES:
         raise InputError("cache_disk_bytes goes with cache_dir")
-    return Store(reader_of(where, document, workers, cache), document)
+    return Store(reader_of(where, document, workers, cache, memory), document)
 
 
 def query(roi: Roi, **options: Any) -> Embedding:
@@ -349,6 +461,30 @@ def query(roi: Roi, **options: Any) -> Embedding:
     except StoreReplacedError:
         default_store.cache_clear()
         return default_store(settings.store_url(), Path.cwd()).query(roi, **options)
+
+
+def _teller(total: int, progress: Progress | None) -> Callable[[int], None]:
+    """Count what is done, and tell."""
+    done = 0
+
+    def tell(more: int) -> None:
+        nonlocal done
+        done += more
+        if progress is not None and more:
+            progress(done, total)
+
+    return tell
+
+
+def _options(**words: Any) -> Options:
+    """Options, checked once for each combination of words that is asked for."""
+    try:
+        return _checked(**words)
+    except TypeError:  # a word that is not hashable, and therefore none
+        return Options(**words)
+
+
+_checked = lru_cache(maxsize=64)(Options)
 
 
 @lru_cache(maxsize=1)

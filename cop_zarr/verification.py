@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cop_zarr import settings
-from cop_zarr.chunks import ChunkReader, DamageError, decode
+from cop_zarr.chunks import ChunkReader
+from cop_zarr.codec import DamageError, decode
 from cop_zarr.errors import ChunkError, InputError
 from cop_zarr.geotiff import GeoTiff
 from cop_zarr.grid import Bounds, Window
@@ -249,7 +250,7 @@ class _Check:
             try:
                 data = self._reader.checked(key, record)
                 if key == VALID_CHUNK:
-                    self._valid = decode(data, grid.shape, "?")
+                    self._valid = decode(data, np.empty(grid.shape, "?"))
                 elif key in coordinates:
                     self._coordinate(key, data, coordinates[key])
                 elif key.endswith(f"/{ROOT}"):
@@ -271,7 +272,7 @@ class _Check:
             self._problem(key, f"it is not what {ROOT} says of it")
 
     def _coordinate(self, key: str, data: bytes, values: np.ndarray) -> None:
-        found = decode(data, values.shape, values.dtype.str)
+        found = decode(data, np.empty_like(values))
         if not np.array_equal(found, values):
             self._problem(key, f"its values are not the grid's: {found[:2]} … instead of {values[:2]} …")
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from cop_zarr.chunks import crc32c, encode
+from cop_zarr.codec import crc32c, encode
 from cop_zarr.grid import Window
 from cop_zarr.layout import ROOT, ChunkPart, Layout
 from cop_zarr.metadata import documents

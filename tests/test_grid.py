@@ -348,9 +348,9 @@ def test_columns_split_where_they_wrap(cols, data):
     window = Window(0, 1, first, first + data.draw(st.integers(1, cols)))
     target = np.full(window.shape[1], -1)
     pieces = list(split_columns(window, cols))
-    for here, there in pieces:
-        assert 0 <= here.start < here.stop <= cols
-        target[there] = np.arange(cols)[here]
+    for start, stop, offset in pieces:
+        assert 0 <= start < stop <= cols
+        target[offset : offset + stop - start] = np.arange(start, stop)
     np.testing.assert_array_equal(target, np.arange(window.col, window.col_stop) % cols)
     assert len(pieces) == 1 + (window.col_stop > cols)
 

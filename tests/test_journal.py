@@ -17,7 +17,7 @@ import pytest
 from numcodecs import blosc
 
 from cop_zarr import journal, storage
-from cop_zarr.chunks import crc32c
+from cop_zarr.codec import crc32c
 from cop_zarr.errors import StorageError
 from cop_zarr.grid import Grid, Window
 from cop_zarr.journal import MADE_BY, Job, Journal

@@ -27,9 +27,9 @@ def independent(word, cells, weights=None):
 def pooled(word, blocks, weights=None, empty=0.0):
     pool = REDUCERS[word](blocks[0].shape[1] if blocks else BANDS)
     for number, block in enumerate(blocks):
-        pool.add(block, None if weights is None else weights[number])
+        pool.merge(pool.pool(block, None if weights is None else weights[number]))
     if empty:
-        pool.add_empty(empty)
+        pool.merge(pool.pool_empty(empty))
     return pool.result()
 
 
@@ -145,7 +145,7 @@ def test_of_nothing_there_is_no_number(word):
     found = pooled(word, [])
     np.testing.assert_array_equal(found, np.full(BANDS, np.nan, "f4"), strict=True)
     pool = REDUCERS[word](BANDS)
-    pool.add_empty(0.0)
+    pool.merge(pool.pool_empty(0.0))
     assert np.isnan(pool.result()).all()
 
 
@@ -170,7 +170,7 @@ def test_mean_of_a_million_cells_is_as_good_as_of_four():
     pool = REDUCERS["mean"](BANDS)
     block = np.full((64_000, BANDS), 1.1, "f4")
     for _ in range(20):
-        pool.add(block)
+        pool.merge(pool.pool(block))
     np.testing.assert_array_equal(pool.result(), np.full(BANDS, 1.1, "f4"))
 
 

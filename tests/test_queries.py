@@ -480,7 +480,7 @@ def test_default_limit_stops_the_published_globe():
 
 def test_pooling_the_globe_takes_little_memory(store_path):
     """The globe of this store decodes to 66 MB, 16,380 chunks of 4 KB."""
-    store = cop_zarr.open(store_path)
+    store = cop_zarr.open(store_path, cache_bytes=0)
     store.query(LAND)
     tracemalloc.start()
     store.query((-180, -90, 180, 90))
