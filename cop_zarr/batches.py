@@ -20,8 +20,8 @@ from cop_zarr.errors import InputError, RegionError
 from cop_zarr.grid import Window
 from cop_zarr.layout import Layout
 from cop_zarr.plans import OnError, Options
-from cop_zarr.pooling import REDUCERS, Reducer
-from cop_zarr.queries import pool_part, weighed
+from cop_zarr.pooling import REDUCERS, Reducer, quiet
+from cop_zarr.queries import empty_weight, pool_part, weighed, with_weight
 from cop_zarr.regions import BBox, PointBuffer, footprint
 
 PLAN_BYTES = 512 << 20
@@ -154,16 +154,17 @@ class Batch:
 
     def _pool(self, planned: _Planned, out: np.ndarray) -> None:
         """Pool planned regions, in as many passes over the chunks as half-done ones make needed."""
-        chunks, regions = _touched(self.reader.layout, planned)
+        chunks, regions = _touched(self.reader, planned)
         left = np.bincount(regions, minlength=len(planned.rows))
-        for region in np.flatnonzero(left == 0).tolist():  # none of its cells has any weight
-            out[planned.rows[region]] = self._reducer().result()
+        for region in np.flatnonzero(left == 0).tolist():  # open ocean, or no cell of any weight
+            out[planned.rows[region]] = self._finished(self._reducer(), planned, region, 0)
         self.done(int((left == 0).sum()))
         passes = -(-_most_open(chunks, regions, left) // OPEN_REGIONS)
         for turn in range(passes):
             chosen = regions % passes == turn
             self._sweep(planned, chunks[chosen], regions[chosen], left.tolist(), out)
 
+    @quiet
     def _sweep(
         self, planned: _Planned, chunks: np.ndarray, regions: np.ndarray, left: list[int], out: np.ndarray
     ) -> None:
@@ -176,30 +177,42 @@ class Batch:
         left : list of int
             How many chunks each region still waits for.
         """
-        layout, opened = self.reader.layout, dict[int, Reducer]()
+        layout, opened = self.reader.layout, dict[int, tuple[Reducer, int]]()
         numbers, starts = np.unique(chunks, return_index=True)
         places = [divmod(number, layout.chunk_grid[1]) for number in numbers.tolist()]
         groups = np.split(regions, starts[1:])
         for place, group, chunk in zip(places, groups, self.reader.read_many(places), strict=True):
+            if chunk is None:  # all are of those that hold data
+                continue
             finished = 0
             for region in group.tolist():
-                reducer = opened.pop(region, None) or self._reducer()
-                for part in layout.parts_in(planned.windows[region], place):
-                    reducer.merge(pool_part(reducer, part, chunk, planned.weights[region]))
+                reducer, cells = opened.pop(region) if region in opened else (self._reducer(), 0)
+                weights = planned.weights[region]
+                for part in with_weight(layout.parts_in(planned.windows[region], place), weights):
+                    reducer.merge(pool_part(reducer, part, chunk, weights))
+                    cells += part.cells
                 left[region] -= 1
                 if left[region]:
-                    opened[region] = reducer
+                    opened[region] = reducer, cells
                 else:
-                    out[planned.rows[region]] = reducer.result()
+                    out[planned.rows[region]] = self._finished(reducer, planned, region, cells)
                     finished += 1
             self.done(finished)
+
+    def _finished(self, reducer: Reducer, planned: _Planned, region: int, cells: int) -> np.ndarray:
+        """A region's vector, when all chunks with data are in, and so many cells with them."""
+        window, weights = planned.windows[region], planned.weights[region]
+        empty = window.cells - cells if weights is None else empty_weight(self.reader, window, weights)
+        reducer.add_empty(empty)
+        return reducer.result()
 
     def _reducer(self) -> Reducer:
         return REDUCERS[self.options.pooling](self.reader.layout.bands)
 
 
-def _touched(layout: Layout, planned: _Planned) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of a chunk's number and a region with some weight in it, sorted by chunk, then by region."""
+def _touched(reader: ChunkReader, planned: _Planned) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of a chunk with data, by its number, and a region with some weight in it, sorted by both."""
+    layout = reader.layout
     plain = [region for region, weights in enumerate(planned.weights) if weights is None]
     windows = (planned.windows[region] for region in plain)
     numbers = [(window.row, window.row_stop, window.col, window.col_stop) for window in windows]
@@ -207,10 +220,12 @@ def _touched(layout: Layout, planned: _Planned) -> tuple[np.ndarray, np.ndarray]
     pairs = [(chunks, np.array(plain, "i8")[owners])]
     for region, weights in enumerate(planned.weights):
         if weights is not None:
-            parts = [part for part in layout.parts(planned.windows[region]) if weights[part.target].any()]
+            parts = with_weight(layout.parts(planned.windows[region]), weights)
             chunks = np.array([part.row * layout.chunk_grid[1] + part.col for part in parts], "i8")
             pairs.append((chunks, np.full(len(parts), region)))
     chunks, regions = (np.concatenate(each) for each in zip(*pairs, strict=True))
+    held = reader.lengths.ravel()[chunks] > 0
+    chunks, regions = chunks[held], regions[held]
     count = max(1, len(planned.rows))
     found = np.unique(chunks * count + regions)  # a window around the globe may meet a chunk twice
     return found // count, found % count

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 import numpy as np
@@ -28,7 +29,7 @@ from cop_zarr.layout import (
     parse,
 )
 from cop_zarr.memory import MemoryCache
-from cop_zarr.storage import JOB, DiskCache, Folder
+from cop_zarr.storage import JOB, SMALL_BYTES, DiskCache, Folder
 
 T = TypeVar("T")
 
@@ -82,6 +83,7 @@ class ChunkReader:
         self._objects = document.objects
         self._identity = document.sha256
         self._workers = workers
+        self._most = self.layout.chunk_bytes + MAX_OVERHEAD
         shape = (2, *self.layout.chunk_grid)
         self.lengths, self.crcs = self.small(INTEGRITY_CHUNK, shape, "<u4")
 
@@ -116,10 +118,8 @@ class ChunkReader:
         StorageError
             If it could not be read.
         """
-        if not self.holds_data(row, col):
-            return None
         chunk: np.ndarray | None = self.memory.get((row, col))
-        if chunk is not None:
+        if chunk is not None or not self.holds_data(row, col):
             return chunk
         chunk = self._decoded(row, col, np.empty(self.layout.stored_shape, "<f4") if out is None else out)
         if out is None and self.memory.capacity:
@@ -155,7 +155,12 @@ class ChunkReader:
         ChunkError, StoreReplacedError, StorageError
             As :meth:`read`.
         """
-        absent = sum(self.holds_data(*place) and place not in self.memory for place in places)
+        few = 2 if self.folder.remote else PARALLEL_CHUNKS
+        if len(places) < few:  # and one after the other: there is nothing to weigh up
+            for number, place in enumerate(places):
+                yield work(number, self.read(*place))
+            return
+        absent = sum(place not in self.memory and self.holds_data(*place) for place in places)
         keep = absent * self.layout.chunk_bytes <= self.memory.capacity
 
         def run(numbers: range) -> list[T]:
@@ -166,16 +171,21 @@ class ChunkReader:
                 found.append(work(number, self.read(*places[number], out)))
             return found
 
-        if self._workers == 1 or absent < (2 if self.folder.remote else PARALLEL_CHUNKS):
-            for number in range(len(places)):
-                yield from run(range(number, number + 1))
-            return
         size = 1 if self.folder.remote else max(1, min(RUN, len(places) // (4 * self._workers)))
+        runs = [range(first, min(first + size, len(places))) for first in range(0, len(places), size)]
+        if self._workers == 1 or absent < few:
+            for numbers in runs:
+                yield from run(numbers)
+        else:
+            yield from self._in_threads(run, runs)
+
+    def _in_threads(self, run: Callable[[range], list[T]], runs: list[range]) -> Iterator[T]:
+        """Do runs of work in threads, at most two a thread ahead, and give their results in order."""
         with ThreadPoolExecutor(self._workers, "cop-zarr-read") as pool:
             waiting: deque[Future[list[T]]] = deque()
             try:
-                for first in range(0, len(places), size):
-                    waiting.append(pool.submit(run, range(first, min(first + size, len(places)))))
+                for numbers in runs:  # in this thread's context: np.errstate is a part of it
+                    waiting.append(pool.submit(copy_context().run, run, numbers))
                     if len(waiting) >= 2 * self._workers:
                         yield from waiting.popleft().result()
                 while waiting:
@@ -192,13 +202,14 @@ class ChunkReader:
         key = self.layout.chunk_key(row, col)
         record = ObjectRecord(self.lengths.item(row, col), self.crcs.item(row, col))
         try:
-            _refuse_absurd(record, self.layout)
-            return decode(self.checked(key, record), out)
+            return decode(self.checked(key, record, self._most), out)
         except DamageError as damage:
             raise self._chunk_error(key, damage, self._place(row, col)) from damage
 
-    def checked(self, key: str, record: ObjectRecord) -> bytes:
+    def checked(self, key: str, record: ObjectRecord, most: int = SMALL_BYTES) -> bytes:
         """Read an object, from the cache if it is there, and hold it against its record.
+
+        A record of more bytes than the object can have is damage: no more memory is taken than that.
 
         Raises
         ------
@@ -207,6 +218,8 @@ class ChunkReader:
         StorageError
             If it could not be read.
         """
+        if record.length > most:
+            raise DamageError(f"{record.length:,} bytes are recorded, more than it can have")
         if self._cache is None:
             return self._read(key, record)
         kept = self._cache.get(key, record.length + 1)
@@ -276,12 +289,6 @@ class ChunkReader:
             self.layout.grid.window_longitudes(window),
         )
         return f" (lat {lats[-1]:g} … {lats[0]:g}, lon {lons[0]:g} … {lons[-1]:g})"
-
-
-def _refuse_absurd(record: ObjectRecord, layout: Layout) -> None:
-    """Refuse a record that would have more memory taken than any chunk needs."""
-    if record.length > layout.chunk_bytes + MAX_OVERHEAD:
-        raise DamageError(f"{record.length:,} bytes are recorded, more than a chunk can have")
 
 
 def _matching(data: bytes, record: ObjectRecord) -> bytes:

@@ -265,8 +265,9 @@ class Grid:
         >>> globe.touched(Bounds(179.5, -0.25, 180.5, 0.25))  # over the antimeridian
         (Window(row=359, row_stop=362, col=1438, col_stop=1443), False)
         """
-        row, row_stop = _touched_span(LATTICE_NORTH - bounds.north, LATTICE_NORTH - bounds.south)
-        col, col_stop = _touched_span(bounds.west - LATTICE_WEST, bounds.east - LATTICE_WEST)
+        west, south, east, north = bounds
+        row, row_stop = _touched_span(LATTICE_NORTH - north, LATTICE_NORTH - south)
+        col, col_stop = _touched_span(west - LATTICE_WEST, east - LATTICE_WEST)
         width = min(col_stop - col, LATTICE_COLS)
         rows = (max(row - self.row_offset, 0), min(row_stop - self.row_offset, self.rows))
         cols = (0, 0)

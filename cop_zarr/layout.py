@@ -176,12 +176,22 @@ class Layout:
         size, (rows, cols) = self.chunk_cells, self.grid.shape
         return Window(row * size, min((row + 1) * size, rows), col * size, min((col + 1) * size, cols))
 
-    def chunks(self, window: Window) -> list[tuple[tuple[int, int], list[ChunkPart]]]:
+    def chunks(
+        self, window: Window, where: np.ndarray | None = None
+    ) -> list[tuple[tuple[int, int], list[ChunkPart]]]:
         """The chunks under a window, each once, by row and column, and their parts.
 
         A window all around the globe has two parts in the chunk that it begins and ends in.
+
+        Parameters
+        ----------
+        where : ndarray, optional
+            Of the chunk grid's shape: those that are 0 there are left out.
         """
         parts = self.parts(window)
+        if where is not None:
+            held = where.tolist() if len(parts) > 64 else where
+            parts = [part for part in parts if held[part.row][part.col]]
         if window.col_stop <= self.grid.cols:
             return [((part.row, part.col), [part]) for part in parts]
         place = attrgetter("row", "col")
@@ -242,8 +252,7 @@ class Layout:
         ]
 
 
-@dataclass(frozen=True)
-class ObjectRecord:
+class ObjectRecord(NamedTuple):
     """What an object of the store must be: its length in bytes and its CRC-32C."""
 
     length: int

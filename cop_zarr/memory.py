@@ -60,6 +60,8 @@ class MemoryCache:
 
     def get(self, key: Hashable) -> Any | None:
         """A value, which thereby is the most recently used; None if it is not here."""
+        if key not in self._values:
+            return None
         with _LOCK:
             found = self._values.get(key)
             if found is None:

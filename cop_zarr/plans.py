@@ -6,7 +6,7 @@ import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -31,7 +31,7 @@ MAX_BYTES = 1 << 30
 """Largest grid that a query returns unless told otherwise: 1 GiB, a third of the globe."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Options:
     """What is asked of a region, checked; the words are those of :meth:`cop_zarr.Store.query`.
 
@@ -99,8 +99,7 @@ def one_of(name: str, word: object, words: Sequence[object]) -> None:
         raise InputError(f"{name} must be one of {', '.join(map(repr, words))}; got {reprlib.repr(word)}")
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """The cells that answer a query.
 
     Attributes
@@ -146,8 +145,9 @@ def plan(grid: Grid, footprint: Footprint, options: Options) -> Plan:
     MissingDependencyError
         If it is a polygon or a circle, and exactextract is not installed.
     """
-    rule = _subpixel(footprint.bounds, options.subpixel)
-    window, clipped = grid.touched(footprint.bounds)
+    bounds = footprint.bounds
+    rule = _subpixel(bounds, options.subpixel)
+    window, clipped = grid.touched(bounds)
     weights, weighing = None, _weighing(footprint, options)
     if weighing or footprint.geometry is not None:
         weights = _weights(grid, window, footprint, weighing)  # refuses what is outside, for every rule
@@ -155,14 +155,7 @@ def plan(grid: Grid, footprint: Footprint, options: Options) -> Plan:
         window, weights, weighing = _nearest(grid, footprint), None, None
     elif rule == "bilinear":
         (window, weights), weighing = _bilinear(grid, footprint), "bilinear"
-    return Plan(
-        footprint=footprint,
-        window=window,
-        weights=weights,
-        clipped=clipped,
-        weighing=weighing,
-        subpixel=rule,
-    )
+    return Plan(footprint, window, weights, clipped, weighing, rule)
 
 
 def _weighing(footprint: Footprint, options: Options) -> Weighing:

@@ -18,8 +18,9 @@ Partial = tuple[Any, ...]
 """What is left of a block: numbers and vectors of one value a band. Only who made it knows which."""
 
 _FLOAT64 = np.dtype("f8")
-_quiet = np.errstate(invalid="ignore", over="ignore")
-"""Infinities are values: opposite ones make NaN, and what is too large for float32 is one."""
+
+quiet = np.errstate(invalid="ignore", over="ignore")
+"""For whoever pools. Infinities are values: opposite ones make NaN, and what is too large is one."""
 
 
 class Reducer(Protocol):
@@ -39,8 +40,8 @@ class Reducer(Protocol):
             float64, of the shape of ``cells`` without its last axis, each above 0; by default each is 1.
         """
 
-    def pool_empty(self, weight: float) -> Partial:
-        """Pool cells that are 0 in every band, of this weight together."""
+    def add_empty(self, weight: float) -> None:
+        """Take cells that are 0 in every band, of this weight together; when does not matter."""
 
     def merge(self, part: Partial) -> None:
         """Take what a block was pooled to."""
@@ -59,22 +60,19 @@ class Sum:
         self._sum: np.ndarray | None = None
         self._weight = 0.0
 
-    @_quiet
     def pool(self, cells: np.ndarray, weights: np.ndarray | None = None) -> Partial:
         """Sum a block."""
         return _weight(cells, weights), _total(cells, weights)
 
-    def pool_empty(self, weight: float) -> Partial:
-        """Zeros, which change no sum."""
-        return weight, None
+    def add_empty(self, weight: float) -> None:
+        """Take zeros, which change no sum."""
+        self._weight += weight
 
-    @_quiet
     def merge(self, part: Partial) -> None:
         """Add a block's sum."""
         weight, total = part
         self._weight += weight
-        if total is not None:
-            self._sum = total if self._sum is None else self._sum + total
+        self._sum = total if self._sum is None else self._sum + total
 
     def result(self) -> np.ndarray:
         """The sum."""
@@ -103,27 +101,23 @@ class Deviation:
     kind = "deviation"
 
     def __init__(self, bands: int) -> None:
-        self._weight = 0.0
+        self._weight, self._empty = 0.0, 0.0
         self._mean = np.zeros(bands)
         self._squares = np.zeros(bands)
 
-    @_quiet
     def pool(self, cells: np.ndarray, weights: np.ndarray | None = None) -> Partial:
         """Mean and squared deviations of a block."""
         weight = _weight(cells, weights)
         mean = _total(cells, weights) / weight
         return weight, mean, _total((cells - mean) ** 2, weights)
 
-    def pool_empty(self, weight: float) -> Partial:
-        """Zeros, which have the mean 0 and do not deviate."""
-        return weight, 0.0, 0.0
+    def add_empty(self, weight: float) -> None:
+        """Take zeros, which have the mean 0 and do not deviate."""
+        self._empty += weight
 
-    @_quiet
     def merge(self, part: Partial) -> None:
         """Merge a block."""
         weight, mean, squares = part
-        if not weight:
-            return
         total, gap = self._weight + weight, mean - self._mean
         self._squares += squares + gap**2 * (self._weight * weight / total)
         self._mean += gap * (weight / total)
@@ -131,6 +125,9 @@ class Deviation:
 
     def result(self) -> np.ndarray:
         """The standard deviation."""
+        if self._empty:
+            self.merge((self._empty, 0.0, 0.0))
+            self._empty = 0.0
         return _float32(np.sqrt(self._squares / (self._weight or 1.0)), self._weight)
 
 
@@ -147,15 +144,15 @@ class Extreme:
         """Extremes of a block; weights change none."""
         return (self._ufunc.reduce(cells, axis=_cell_axes(cells)),)
 
-    def pool_empty(self, weight: float) -> Partial:
-        """Zeros, if there are any."""
-        return (np.zeros(self._bands, "f4") if weight else None,)
+    def add_empty(self, weight: float) -> None:
+        """Take zeros, if there are any."""
+        if weight:
+            self.merge((np.zeros(self._bands, "f4"),))
 
     def merge(self, part: Partial) -> None:
         """Compare with a block's extremes."""
         (values,) = part
-        if values is not None:
-            self._extreme = values if self._extreme is None else self._ufunc(self._extreme, values)
+        self._extreme = values if self._extreme is None else self._ufunc(self._extreme, values)
 
     def result(self) -> np.ndarray:
         """The extreme."""
@@ -196,7 +193,6 @@ def _weight(cells: np.ndarray, weights: np.ndarray | None) -> float:
     return float(cells.size // cells.shape[-1] if weights is None else weights.sum())
 
 
-@_quiet
 def _float32(values: np.ndarray, weight: float) -> np.ndarray:
     """Round; what is too large becomes infinite, and without any weight there is no number."""
     return values.astype("f4") if weight else np.full(values.shape, np.nan, "f4")

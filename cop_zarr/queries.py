@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from cop_zarr.errors import ResultTooLargeError
 from cop_zarr.grid import Grid, Window
 from cop_zarr.layout import ChunkPart
 from cop_zarr.plans import Options, Plan
-from cop_zarr.pooling import REDUCERS, Partial, Reducer, nbytes
+from cop_zarr.pooling import REDUCERS, Partial, Reducer, nbytes, quiet
 from cop_zarr.version import __version__
 
 
@@ -146,11 +146,12 @@ def weighed(plan: Plan, options: Options, mask: np.ndarray | None) -> np.ndarray
     return counts if plan.weights is None else plan.weights * counts
 
 
+@quiet
 def pooled(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarray | None) -> np.ndarray:
     """Pool a window's cells, chunk by chunk, in memory that does not depend on the window's size.
 
-    What a whole chunk is pooled to is kept in the reader's memory, so that the next large window needs the
-    chunks at its edges only.
+    Without weights, the vector is kept in the reader's memory for the next time, and so is what each whole
+    chunk was pooled to: another large window then needs the chunks at its edges only.
 
     Parameters
     ----------
@@ -162,47 +163,78 @@ def pooled(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarra
     ndarray
         float32, shape ``(bands,)``; NaN if no cell has any weight.
     """
+    memory = reader.memory
+    if weights is not None or not memory.capacity:
+        return _pooled(reader, window, pooling, weights)
+    key = pooling, window.row, window.row_stop, window.col, window.col_stop
+    vector: np.ndarray | None = memory.get(key)
+    if vector is None:
+        vector = _pooled(reader, window, pooling, None)
+        memory.put(key, vector, vector.nbytes)
+    return vector.copy()
+
+
+def _pooled(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarray | None) -> np.ndarray:
     reducer = REDUCERS[pooling](reader.layout.bands)
-    chunks = reader.layout.chunks(window)
-    if weights is not None:
-        chunks = [(place, parts) for place, parts in chunks if any(weights[p.target].any() for p in parts)]
-    keys = [_key(reducer, place, parts, reader) if weights is None else None for place, parts in chunks]
-    known: list[list[Partial] | None] = [None if key is None else reader.memory.get(key) for key in keys]
-    unknown = [number for number, found in enumerate(known) if found is None]
+    chunks = reader.layout.chunks(window, reader.lengths)
+    if weights is None:
+        keys = _keys(reader, reducer, window, chunks)
+        reducer.add_empty(window.cells - sum(part.cells for _, parts in chunks for part in parts))
+    else:
+        keys = {}
+        counted = ((place, with_weight(parts, weights)) for place, parts in chunks)
+        chunks = [(place, parts) for place, parts in counted if parts]
+        reducer.add_empty(empty_weight(reader, window, weights))
+    known: dict[Place, list[Partial]] = {
+        place: found for place, key in keys.items() if (found := reader.memory.get(key)) is not None
+    }
+    unknown = [(place, parts) for place, parts in chunks if place not in known] if known else chunks
 
     def work(number: int, chunk: np.ndarray | None) -> list[Partial]:
-        _, parts = chunks[unknown[number]]
-        found = [pool_part(reducer, part, chunk, weights) for part in parts]
-        if (key := keys[unknown[number]]) is not None:
+        place, parts = unknown[number]
+        found = [pool_part(reducer, part, chunk, weights) for part in parts if chunk is not None]
+        if (key := keys.get(place)) is not None:
             reader.memory.put(key, found, sum(map(nbytes, found)))
         return found
 
-    read = reader.each([chunks[number][0] for number in unknown], work)
-    for found in known:
-        for partial in next(read) if found is None else found:
+    read = reader.each([place for place, _ in unknown], work)
+    for place, _ in chunks:
+        for partial in known.get(place) or next(read):
             reducer.merge(partial)
     return reducer.result()
 
 
-def pool_part(
-    reducer: Reducer, part: ChunkPart, chunk: np.ndarray | None, weights: np.ndarray | None
-) -> Partial:
-    """Pool the part of a window that lies in one chunk; ``weights`` are the window's."""
+def _keys(
+    reader: ChunkReader, reducer: Reducer, window: Window, chunks: list[tuple[Place, list[ChunkPart]]]
+) -> dict[Place, Hashable]:
+    """By what names to keep what those chunks are pooled to that are pooled whole."""
+    size = reader.layout.chunk_cells
+    if min(window.shape) < size or not reader.memory.capacity:
+        return {}
+    whole = [place for place, parts in chunks if len(parts) == 1 and parts[0].cells == size**2]
+    return {place: (reducer.kind, *place) for place in whole}
+
+
+def with_weight(parts: Iterable[ChunkPart], weights: np.ndarray | None) -> list[ChunkPart]:
+    """Those parts of a window in which a cell has any weight."""
+    return [part for part in parts if weights is None or weights[part.target].any()]
+
+
+def empty_weight(reader: ChunkReader, window: Window, weights: np.ndarray) -> float:
+    """What the cells of those chunks weigh that hold no data."""
+    empty = reader.layout.chunks(window, reader.lengths == 0)
+    return sum(float(weights[part.target].sum()) for _, parts in empty for part in parts)
+
+
+def pool_part(reducer: Reducer, part: ChunkPart, chunk: np.ndarray, weights: np.ndarray | None) -> Partial:
+    """Pool the part of a window that lies in one chunk; ``weights`` are the window's, not all 0 there."""
     if weights is None:
-        return reducer.pool_empty(part.cells) if chunk is None else reducer.pool(part.of(chunk))
-    weight = weights[part.target].T  # cells are (longitude, latitude, band)
-    if chunk is None:
-        return reducer.pool_empty(float(weight.sum()))
-    cells, counts = part.of(chunk), weight > 0
+        return reducer.pool(part.of(chunk))
+    cells, weight = part.of(chunk), weights[part.target].T  # cells are (longitude, latitude, band)
+    counts = weight > 0
     if counts.all():
         return reducer.pool(cells, weight)
     return reducer.pool(cells[counts], weight[counts])  # a cell outside must not count even if it is NaN
-
-
-def _key(reducer: Reducer, place: Place, parts: list[ChunkPart], reader: ChunkReader) -> Hashable | None:
-    """By what name to keep what a chunk is pooled to; None for one that is not pooled whole."""
-    whole = len(parts) == 1 and parts[0].cells == reader.layout.chunk_cells**2
-    return (*place, reducer.kind) if whole and reader.memory.capacity else None
 
 
 def refuse_too_large(window: Window, bands: int, max_bytes: int) -> None:
@@ -220,7 +252,7 @@ def refuse_too_large(window: Window, bands: int, max_bytes: int) -> None:
 def grid(reader: ChunkReader, window: Window) -> np.ndarray:
     """Read a window's cells: float32, shape ``(bands, rows, cols)``, north up."""
     out = np.zeros((*window.shape, reader.layout.bands), "f4")
-    chunks = [each for each in reader.layout.chunks(window) if reader.holds_data(*each[0])]
+    chunks = reader.layout.chunks(window, reader.lengths)
 
     def work(number: int, chunk: np.ndarray | None) -> None:
         if chunk is not None:

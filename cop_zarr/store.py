@@ -181,15 +181,7 @@ class Store:
         >>> store.query(triangle, empty="skip")
         <Embedding mean (16,): 34 of 49 cells with data>
         """
-        options = _options(
-            year=year,
-            output=output,
-            pooling=pooling,
-            weights=weights,
-            empty=empty,
-            subpixel=subpixel,
-            max_bytes=max_bytes,
-        )
+        options = _options(year, output, pooling, weights, empty, subpixel, max_bytes)
         plan = plans.plan(self.grid, footprint(roi, crs, repair=repair), options)
         if output == "grid":
             queries.refuse_too_large(plan.window, self.bands, max_bytes)
@@ -205,14 +197,12 @@ class Store:
             with ThreadPoolExecutor(1, "cop-zarr-mask") as pool:
                 mask = pool.submit(self._mask, plan)
                 return queries.data(self._reader, plan, options, None), mask.result()
-        found = self._mask(plan)
+        found = self._mask(plan) if self._valid is None else self._valid
         return queries.data(self._reader, plan, options, found), found
 
     def _mask(self, plan: Plan) -> np.ndarray | None:
         """The mask of cells with data; None over open ocean, where nothing is read to tell."""
-        if self._valid is None and not any(
-            self._reader.holds_data(*place) for place, _ in self._document.layout.chunks(plan.window)
-        ):
+        if not self._document.layout.chunks(plan.window, self._reader.lengths):
             return None
         return self.valid
 
@@ -347,7 +337,7 @@ class Store:
         >>> store.query_many([(120, 30, 122, 32), cop_zarr.PointBuffer(11.5, 48.1, 50_000)]).shape
         (2, 16)
         """
-        options = _options(year=year, pooling=pooling, weights=weights, empty=empty, subpixel=subpixel)
+        options = _options(year, "pooled", pooling, weights, empty, subpixel, MAX_BYTES)
         one_of("on_error", on_error, get_args(OnError))
         regions = batches.many(rois)
         mask = self.valid if empty == "skip" else None
@@ -476,12 +466,12 @@ def _teller(total: int, progress: Progress | None) -> Callable[[int], None]:
     return tell
 
 
-def _options(**words: Any) -> Options:
+def _options(*words: Any) -> Options:
     """Options, checked once for each combination of words that is asked for."""
     try:
-        return _checked(**words)
+        return _checked(*words)
     except TypeError:  # a word that is not hashable, and therefore none
-        return Options(**words)
+        return Options(*words)
 
 
 _checked = lru_cache(maxsize=64)(Options)

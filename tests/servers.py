@@ -52,6 +52,16 @@ while server._api._httpd is None:
 print("Running on http://127.0.0.1:%d" % server._api._httpd.server_port, flush=True)
 """
 
+STATIC_SERVER = """
+import socket
+import sys
+from aiohttp import web
+
+app = web.Application()
+app.router.add_static("/", sys.argv[1])
+web.run_app(app, sock=socket.create_server(("127.0.0.1", 0), backlog=256))
+"""
+
 
 @dataclass
 class ObjectStore(ABC):
@@ -268,6 +278,13 @@ def static_server(folder: Path, *, ranges: bool = True) -> Iterator[str]:
     """
     with (_aiohttp_server if ranges else _standard_server)(folder) as port:
         yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def static_process(folder: Path) -> Iterator[str]:
+    """Serve a folder's files in a process of its own, whose answers no busy thread of this one holds up."""
+    with _process("-c", STATIC_SERVER, str(folder)) as base:
+        yield base
 
 
 @contextmanager

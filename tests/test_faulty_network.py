@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
@@ -13,7 +14,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -48,7 +49,7 @@ from tests.questions import Part, Question
 from tests.servers import s3_server, static_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PART = Part((200, 264), (580, 660))
 """8 x 10 chunks; the western 2 x 8 hold no data."""
@@ -91,7 +92,11 @@ class Site:
 
     def open(self, timeout: float = 60, **options: Any) -> cop_zarr.Store:
         return cop_zarr.open(
-            self.url, storage_options=self.options, timeout=self.patience * timeout, **options
+            self.url,
+            storage_options=self.options,
+            timeout=self.patience * timeout,
+            cache_bytes=0,  # what is in memory is not asked for
+            **options,
         )
 
 
@@ -166,6 +171,24 @@ def interrogate(site: Site, name: str, count: int, timeout: float) -> Counter[st
         return Counter(each for found in pool.map(some, range(0, count, few)) for each in found)
 
 
+def until(what) -> None:
+    deadline = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+T = TypeVar("T")
+
+
+def calmly(what: Callable[[], T]) -> T:
+    """Do again what a machine that stood still for a second has kept beyond its short timeout."""
+    for _ in range(4):
+        with contextlib.suppress(StorageError):
+            return what()
+    return what()
+
+
 def print_counts(request, counts: Counter[str]) -> None:
     print(f"\n{request.node.name}: {counts.total()} outcomes: {dict(counts.most_common())}")  # noqa: T201
 
@@ -213,6 +236,13 @@ SINGLE: list[tuple[Fault, type[Exception] | None]] = [
 """Faults, and the errors that they are to lead to; None where the answer is right all the same."""
 
 
+def patience(number: int) -> float:
+    """The timeout for a fault: short only where nothing else ends the trying, whatever the machine does."""
+    fault, _ = SINGLE[number]
+    at_once = fault in [Status(code) for code in (400, 401, 403, 404, 410, 501)]
+    return 60 if at_once or isinstance(fault, Slow | Flip | CutSilently) else 1.5
+
+
 def expected(number: int, key: str) -> type[Exception] | None:
     """The error that a fault on this object is to lead to."""
     error = SINGLE[number][1]
@@ -237,7 +267,7 @@ def test_each_fault_on_each_object(place, tmp_path):
 
         def ask(number: int) -> type[Exception] | None:
             try:
-                store = cop_zarr.open(f"{proxy.url}/{number}.zarr", timeout=1.5)
+                store = cop_zarr.open(f"{proxy.url}/{number}.zarr", timeout=patience(cases[number][0]))
                 assert CHUNK.all().answered_by(CHUNK.all().ask(store))
             except CopZarrError as error:
                 return type(error)
@@ -262,22 +292,32 @@ def link_tree(source: Path, target: Path) -> None:
             os.link(path, there)
 
 
+def used(site: Site, timeout: float) -> cop_zarr.Store:
+    """A store of which everything but its chunks has been read."""
+    store = site.open(timeout)
+    assert store.valid.any()
+    return store
+
+
 def test_each_fault_on_a_chunk(site):
     """Of a store's chunks, each always has another fault; what one has is no harm to the others."""
     places = [(number % 8, 2 + number // 8) for number in range(len(SINGLE))]  # columns 0 and 1 are empty
     keys = [f"embedding/c/0/{row}/{col}" for row, col in places]
-    store = site.open(timeout=1.5)
-    assert store.valid.any()
+    stores = {timeout: calmly(functools.partial(used, site, timeout)) for timeout in (1.5, 60)}
+    site.proxy.reset_counts()
     site.proxy.schedule = lambda _, __, path: next(
         (fault for (fault, _), key in zip(SINGLE, keys, strict=True) if path.endswith(key)), None
     )
 
-    def ask(place: tuple[int, int]) -> str:
-        row, col = 200 + 8 * place[0], 580 + 8 * place[1]
-        return outcome(store, Question("grid", PART.bands, (row, row + 8), (col, col + 8)))
+    def ask(number: int) -> str:
+        row, col = 200 + 8 * places[number][0], 580 + 8 * places[number][1]
+        asked = Question("grid", PART.bands, (row, row + 8), (col, col + 8))
+        # S3's client finds damage by itself, and it is tried again
+        again = site.options and isinstance(SINGLE[number][0], Flip | CutSilently)
+        return outcome(stores[1.5 if again else patience(number)], asked)
 
     with ThreadPoolExecutor(len(places)) as pool:
-        found = list(pool.map(ask, places))
+        found = list(pool.map(ask, range(len(places))))
     errors = [expected(number, key) for number, key in enumerate(keys)]
     names = ["right" if error is None else error.__name__ for error in errors]
     if site.options:  # S3 sends checksums of its own, and its client looks at them
@@ -301,7 +341,7 @@ def test_an_absent_chunk_is_named_at_once(site):
     began = time.monotonic()
     with pytest.raises(ChunkError, match=rf"{key} \(lat .*\) is damaged: it is absent\. Mend it with"):
         PART.all().ask(store)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15  # a try may take 20 s, and all of them 60
     assert len(site.proxy.asked("GET", key)) == 1
 
 
@@ -322,16 +362,15 @@ def test_denied_access_is_said_at_once(site):
 @pytest.mark.parametrize("fault", [StallBody(0.5), Status(503)], ids=["stall", "503"])
 def test_the_timeout_holds(site, fault):
     """Neither opening nor a query of many chunks takes much longer than one object may."""
-    store = site.open(timeout=1)
-    assert store.valid.any()
+    store = calmly(functools.partial(used, site, 1))
     site.proxy.schedule = hitting(fault)
     for attempt in (functools.partial(site.open, 1), functools.partial(PART.all().ask, store)):
         began = time.monotonic()
         with pytest.raises(StorageError):
             attempt()
-        assert time.monotonic() - began < 4 * site.patience
+        assert time.monotonic() - began < 8 * site.patience  # one after the other, 64 chunks take 64
     site.proxy.schedule = None
-    assert PART.all().answered_by(PART.all().ask(store))
+    assert PART.all().answered_by(calmly(functools.partial(PART.all().ask, store)))
     assert [thread.name for thread in threading.enumerate() if "cop-zarr" in thread.name] == []
 
 
@@ -346,23 +385,29 @@ def test_the_network_goes_away_and_comes_back(site):
     """Threads that ask while the network is away for a while get their answers all the same."""
     store = site.open(timeout=20)
     stop = threading.Event()
+    each = [Counter[str]() for _ in range(4)]
 
-    def ask(number: int) -> Counter[str]:
-        found: Counter[str] = Counter()
+    def ask(number: int) -> None:
         while not stop.is_set():
-            found[outcome(store, PART.draw(f"away/{number}/{found.total()}"))] += 1
-        return found
+            each[number][outcome(store, PART.draw(f"away/{number}/{each[number].total()}"))] += 1
+
+    def answered(before: list[int]) -> bool:
+        return all(found["right"] > count for found, count in zip(each, before, strict=True))
 
     with ThreadPoolExecutor(4) as pool:
         asking = [pool.submit(ask, number) for number in range(4)]
-        time.sleep(0.2)
-        site.proxy.cut()
-        time.sleep(0.5)
-        site.proxy.restore()
-        time.sleep(0.3)
-        stop.set()
-        counts = sum((each.result() for each in asking), Counter())
-    assert counts["right"] > 4
+        try:
+            until(lambda: answered([0] * 4))
+            site.proxy.cut()
+            time.sleep(0.5)
+            before = [found["right"] for found in each]
+            site.proxy.restore()
+            until(lambda: answered(before))
+        finally:
+            stop.set()
+        for thread in asking:
+            thread.result()
+    counts = sum(each, Counter())
     assert not [each for each in counts if each.startswith("wrong")]
     assert set(counts) <= {"right", "StorageError"}  # "connection refused" is not tried again
 
@@ -383,9 +428,11 @@ def test_faults_are_not_kept_in_the_cache(site, tmp_path):
     for fault in (Flip(40), CutSilently(0.5), Status(404)):
         site.proxy.schedule = None
         cache = tmp_path / type(fault).__name__
-        store = site.open(timeout=1, cache_dir=cache)
+        # S3's client finds damage by itself, and it is tried again until the time is over
+        timeout = 1 if site.options else 60
+        store = calmly(functools.partial(site.open, timeout, cache_dir=cache))
         site.proxy.schedule = hitting(fault, path="embedding/c/")
         with pytest.raises(CopZarrError):
             PART.all().ask(store)
         site.proxy.schedule = None
-        assert PART.all().answered_by(PART.all().ask(store))
+        assert PART.all().answered_by(calmly(functools.partial(PART.all().ask, store)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import pickle
@@ -20,7 +21,7 @@ import cop_zarr
 from cop_zarr.errors import CopZarrError
 from tests.proxy import fault_proxy, seeded
 from tests.questions import Part, ask_and_compare
-from tests.servers import s3_server, static_server
+from tests.servers import s3_server, static_process, static_server
 
 PART = Part((200, 232), (580, 640))
 """4 x 8 chunks; the western 4 x 2 hold no data."""
@@ -46,8 +47,11 @@ def site(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def urls(site):
-    """The same store in many places, each with the options to open it."""
-    with static_server(site) as web, s3_server() as s3:
+    """The same store in many places, each with the options to open it.
+
+    The servers are processes of their own: a child must not wait for the turn of its busy parent's threads.
+    """
+    with static_process(site) as web, s3_server() as s3:
         url = s3.place()
         cop_zarr.ingest(site / "a.tif", url, storage_options=s3.options)
         yield {
@@ -62,6 +66,7 @@ def urls(site):
 def opened(urls, kind, **options) -> cop_zarr.Store:
     """A store that has been used, so that there are connections, loops and threads to be in the way."""
     url, storage_options = urls[kind]
+    options = {"cache_bytes": 0, **options}  # what is in memory is not asked for
     store = cop_zarr.open(url, storage_options=storage_options, **options)
     assert ask_and_compare(store, PART, ["before"]) == []
     assert store.valid.any()
@@ -180,6 +185,21 @@ def test_a_fork_while_threads_ask(inherited):
         assert [each.result(SECONDS) for each in asking] == [[]] * 16
 
 
+def ask_and_collect(name: str) -> list[str]:
+    wrong = ask_inherited(name)
+    gc.collect()
+    return wrong
+
+
+def test_what_a_forked_worker_collects_is_not_closed_in_its_parent(inherited):
+    """Loops share their epoll across a fork: whoever closes a connection there has it closed for both."""
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply_async(ask_and_collect, ("worker",)).get(SECONDS) == []
+    began = time.monotonic()
+    assert ask_inherited("parent") == []
+    assert time.monotonic() - began < 15  # an answer that is not heard is waited for 20 s
+
+
 def test_a_fork_while_a_thread_waits_for_the_mask(site):
     """What one thread reads from a slow store is nothing that a forked worker must wait for."""
     with static_server(site) as web, fault_proxy(web) as proxy:
@@ -191,7 +211,7 @@ def test_a_fork_while_a_thread_waits_for_the_mask(site):
             while not proxy.asked("GET", "/valid/"):
                 time.sleep(0.01)
             with multiprocessing.get_context("fork").Pool(1) as pool:
-                assert pool.apply_async(ask_inherited, ("worker",)).get(6) == []
+                assert pool.apply_async(ask_inherited, ("worker",)).get(SECONDS) == []
             assert reading.result(SECONDS).any()
 
 

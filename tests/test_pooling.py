@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cop_zarr.pooling import REDUCERS
+from cop_zarr.pooling import REDUCERS, quiet
 
 BANDS = 5
 INDEPENDENT = {
@@ -24,12 +24,13 @@ def independent(word, cells, weights=None):
     return INDEPENDENT[word](cells.astype("f8"), weights)
 
 
+@quiet
 def pooled(word, blocks, weights=None, empty=0.0):
     pool = REDUCERS[word](blocks[0].shape[1] if blocks else BANDS)
     for number, block in enumerate(blocks):
         pool.merge(pool.pool(block, None if weights is None else weights[number]))
     if empty:
-        pool.merge(pool.pool_empty(empty))
+        pool.add_empty(empty)
     return pool.result()
 
 
@@ -145,7 +146,7 @@ def test_of_nothing_there_is_no_number(word):
     found = pooled(word, [])
     np.testing.assert_array_equal(found, np.full(BANDS, np.nan, "f4"), strict=True)
     pool = REDUCERS[word](BANDS)
-    pool.merge(pool.pool_empty(0.0))
+    pool.add_empty(0.0)
     assert np.isnan(pool.result()).all()
 
 

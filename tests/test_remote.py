@@ -659,20 +659,27 @@ def test_all_around_the_globe_each_chunk_once(web):
 
 def test_64_chunks_take_a_round_trip_or_two(asked):
     url, options, proxy = asked
-    store = cop_zarr.open(url, storage_options=options)
+    store = cop_zarr.open(url, storage_options=options, cache_bytes=0)
     square = Question("grid", WIDE.bands, (200, 264), (600, 664))
     assert store.valid.any()
     square.ask(store)  # connections are made
-    took = []
-    for latency in (0.0, 0.4):
+
+    def time_with(latency: float) -> float:
         proxy.reset_counts()
         proxy.latency = latency
         began = time.monotonic()
         assert square.answered_by(square.ask(store))
-        took.append(time.monotonic() - began)
+        took = time.monotonic() - began
         assert len(proxy.requests) == 64
-    assert took[1] - took[0] < 2 * 0.4
-    assert took[1] > 0.4
+        assert took > latency
+        return took
+
+    usual = time_with(0.0)
+    for left in range(4, -1, -1):  # a machine that is busy now may not be so in a second
+        late = time_with(0.4) - usual
+        if (late < 2 * 0.4 and proxy.most_at_once == 64) or not left:
+            break
+    assert late < 2 * 0.4
     assert proxy.most_at_once == 64
 
 

@@ -200,7 +200,7 @@ def test_chunked_bodies_and_expectations(s3):
 def test_faults(proxy, fault, error):
     proxy.schedule = hitting(fault, times=1)
     with pytest.raises((error, urllib.error.URLError)) as caught:
-        get(f"{proxy.url}/plain", timeout=0.2)
+        get(f"{proxy.url}/plain", timeout=0.2 if isinstance(fault, Stall | StallBody) else 30)
     got = caught.value
     assert isinstance(getattr(got, "reason", got) if error is not urllib.error.HTTPError else got, error)
     if isinstance(fault, Status):
@@ -241,7 +241,7 @@ def test_latency_is_not_serial(proxy):
     started = time.monotonic()
     with ThreadPoolExecutor(20) as pool:
         assert set(pool.map(get, [f"{proxy.url}/plain"] * 20)) == {CONTENT}
-    assert 0.2 <= time.monotonic() - started < 2
+    assert 0.2 <= time.monotonic() - started < 20 * 0.2
     assert 2 <= proxy.most_at_once <= 20
 
 

@@ -18,7 +18,7 @@ import cop_zarr
 from cop_zarr import journal
 from cop_zarr.errors import StorageError, StoreExistsError
 from cop_zarr.journal import Job
-from cop_zarr.storage import Folder, folder
+from cop_zarr.storage import Folder, folder, leases
 from cop_zarr.targets import is_store_place, refuse_taken
 from tests import factory
 
@@ -40,6 +40,12 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(autouse=True)
 def fixed_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+
+
+@pytest.fixture(autouse=True)
+def fast_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock of nobody's is watched for six beats."""
+    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.2)
 
 
 @pytest.fixture(params=["disk", "memory"])

@@ -152,7 +152,7 @@ def test_over_a_network_many_objects_are_sent_at_once() -> None:
 
     class Waiting(Recorder):
         def write(self, key: str, data: bytes) -> None:
-            together.wait(timeout=10)  # for all six chunks
+            together.wait(timeout=30)  # for all six chunks
             super().write(key, data)
 
     target = Waiting(remote=True)

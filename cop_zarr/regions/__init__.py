@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 from cop_zarr.errors import RegionError
 from cop_zarr.grid import Bounds
-from cop_zarr.regions.boxes import BBox, four_numbers, speaks_geojson
+from cop_zarr.regions.boxes import BBox, four_numbers, is_plain, speaks_geojson
 from cop_zarr.regions.buffers import PointBuffer
-from cop_zarr.regions.footprints import Footprint
+from cop_zarr.regions.footprints import Footprint, Outlined
 
 __all__ = ["BBox", "Footprint", "GeoInterface", "PointBuffer", "Roi", "footprint"]
 
@@ -48,6 +48,8 @@ def footprint(roi: Roi, crs: object | None = None, *, repair: bool = False) -> F
     RegionError
         If ``roi`` is none of the accepted kinds, or its numbers make no region.
     """
+    if crs is None and is_plain(roi):
+        return BBox(*roi)  # type: ignore[misc]  # four numbers
     if isinstance(roi, BBox | PointBuffer):
         if crs is not None:
             kind = type(roi).__name__
@@ -67,7 +69,7 @@ def _of_polygons(roi: object, crs: object | None, repair: bool) -> Footprint:
 
     found = outline(roi, crs, repair=repair)
     middle = found.geometry.centroid
-    return Footprint(
+    return Outlined(
         bounds=Bounds(*found.geometry.bounds),
         centre=(middle.x, middle.y),
         input_crs=found.crs,

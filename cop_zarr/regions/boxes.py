@@ -15,6 +15,8 @@ from cop_zarr.errors import RegionError
 from cop_zarr.grid import Bounds, range_hint
 from cop_zarr.regions.footprints import Footprint, Origin, converted, finite, provenance
 
+NUMBERS = frozenset({int, float})
+
 
 @dataclass(frozen=True)
 class BBox:
@@ -27,6 +29,11 @@ class BBox:
     ----------
     minlon, minlat, maxlon, maxlat : float
         West, south, east and north edge: longitudes -180 to 360, latitudes -90 to 90.
+
+    Attributes
+    ----------
+    bounds : Bounds
+        The box unrolled: ``west < east``.
 
     Raises
     ------
@@ -45,29 +52,21 @@ class BBox:
     minlat: float
     maxlon: float
     maxlat: float
+    bounds: Bounds = field(init=False, repr=False, compare=False)
     _origin: Origin | None = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("minlon", "minlat", "maxlon", "maxlat"):
-            object.__setattr__(self, name, finite(getattr(self, name), f"the box's {name}"))
-        edges = (self.minlon, self.minlat, self.maxlon, self.maxlat)
-        if max(abs(self.minlat), abs(self.maxlat)) > 90:
-            hint = range_hint(
-                max(abs(self.minlon), abs(self.maxlon)), max(abs(self.minlat), abs(self.maxlat))
-            )
-            raise RegionError(
-                f"latitudes must lie within -90 … 90, in the order (minlon, minlat, maxlon, maxlat); "
-                f"got {edges}{hint}"
-            )
-        if self.minlat >= self.maxlat:
-            raise RegionError(f"minlat must be less than maxlat; got {edges}")
-        if not (-180 <= self.minlon <= 360 and -180 <= self.maxlon <= 360):
-            raise RegionError(f"longitudes must lie within -180 … 360; got {edges}")
-        if self.bounds.east == self.minlon or self.maxlon - self.minlon > 360:
-            raise RegionError(
-                "a box must be wider than 0° and no wider than the 360° of the globe (minlon > maxlon "
-                f"means across the antimeridian); got {edges}"
-            )
+        west, south = finite(self.minlon, "the box's minlon"), finite(self.minlat, "the box's minlat")
+        east, north = finite(self.maxlon, "the box's maxlon"), finite(self.maxlat, "the box's maxlat")
+        unrolled = east
+        while unrolled < west:  # twice where the edges are of both conventions: 350 to -170
+            unrolled += 360
+        good = -90 <= south < north <= 90 and -180 <= west <= 360 and -180 <= east <= 360
+        if not good or not west < unrolled <= west + 360:
+            raise _refusal(west, south, east, north)
+        bounds = Bounds(west, south, unrolled, north)
+        # at once, and past the dataclass's own setters: boxes are made by the million
+        self.__dict__.update(minlon=west, minlat=south, maxlon=east, maxlat=north, bounds=bounds)
 
     @classmethod
     def from_crs(cls, bounds: Sequence[float], *, crs: object) -> BBox:
@@ -114,23 +113,59 @@ class BBox:
         return converted(cls(west, south, east, north), given)
 
     @property
-    def bounds(self) -> Bounds:
-        """The box unrolled: ``west < east``."""
-        east = self.maxlon
-        while east < self.minlon:  # twice where the edges are of both conventions: 350 to -170
-            east += 360
-        return Bounds(self.minlon, self.minlat, east, self.maxlat)
+    def footprint(self) -> Footprint:
+        """The box as queries see it: itself."""
+        return self
 
     @property
-    def footprint(self) -> Footprint:
-        """The box as queries see it."""
-        west, south, east, north = bounds = self.bounds
+    def centre(self) -> tuple[float, float]:
+        """Longitude and latitude of its middle."""
+        west, south, east, north = self.bounds
+        return (west + east) / 2, (south + north) / 2
+
+    @property
+    def geometry(self) -> None:
+        """None: the box is its bounds."""
+        return
+
+    @property
+    def input_crs(self) -> str:
+        """The CRS in which it was given."""
+        return str(self._provenance["input_crs"])
+
+    @property
+    def roi(self) -> dict[str, Any]:
+        """The box as it was given, JSON-ready."""
+        return dict(self._provenance["roi"])
+
+    @property
+    def _provenance(self) -> dict[str, Any]:
         edges = {name: getattr(self, name) for name in ("minlon", "minlat", "maxlon", "maxlat")}
-        return Footprint(
-            bounds=bounds,
-            centre=((west + east) / 2, (south + north) / 2),
-            **provenance("BBox", edges, self._origin),
+        return provenance("BBox", edges, self._origin)
+
+
+def is_plain(roi: object) -> bool:
+    """Whether it is four numbers and cannot be anything else; telling is quick."""
+    return type(roi) in {tuple, list} and len(roi) == 4 and NUMBERS.issuperset(map(type, roi))  # type: ignore[arg-type, call-overload]
+
+
+def _refusal(west: float, south: float, east: float, north: float) -> RegionError:
+    """What is wrong with a box's edges."""
+    edges = (west, south, east, north)
+    if max(abs(south), abs(north)) > 90:
+        hint = range_hint(max(abs(west), abs(east)), max(abs(south), abs(north)))
+        return RegionError(
+            f"latitudes must lie within -90 … 90, in the order (minlon, minlat, maxlon, maxlat); "
+            f"got {edges}{hint}"
         )
+    if south >= north:
+        return RegionError(f"minlat must be less than maxlat; got {edges}")
+    if not (-180 <= west <= 360 and -180 <= east <= 360):
+        return RegionError(f"longitudes must lie within -180 … 360; got {edges}")
+    return RegionError(
+        "a box must be wider than 0° and no wider than the 360° of the globe (minlon > maxlon "
+        f"means across the antimeridian); got {edges}"
+    )
 
 
 def four_numbers(roi: object) -> list[Any]:

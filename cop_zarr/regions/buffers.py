@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from cop_zarr.errors import RegionError
 from cop_zarr.grid import Bounds, range_hint
-from cop_zarr.regions.footprints import Footprint, Origin, converted, finite, provenance
+from cop_zarr.regions.footprints import Footprint, Origin, Outlined, converted, finite, provenance
 
 MIN_BUFFER_M = 1e-3
 """Smaller circles cannot be drawn well in degrees: a float64 longitude is good for 3 nm."""
@@ -116,8 +116,8 @@ class PointBuffer:
         recorded = provenance("PointBuffer", numbers, self._origin)
         centre = (self.lon, self.lat)
         if self.shape == "box":
-            return Footprint(bounds=self.bounds, centre=centre, **recorded)
+            return Outlined(bounds=self.bounds, centre=centre, **recorded)
         from cop_zarr.regions import circles
 
         disc = circles.disc(self.lon, self.lat, self.buffer_m)
-        return Footprint(bounds=Bounds(*disc.bounds), centre=centre, geometry=disc, **recorded)
+        return Outlined(bounds=Bounds(*disc.bounds), centre=centre, geometry=disc, **recorded)

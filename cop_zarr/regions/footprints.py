@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from cop_zarr.errors import RegionError
 from cop_zarr.grid import Bounds
@@ -16,23 +16,33 @@ if TYPE_CHECKING:
 Region = TypeVar("Region")
 
 
-@dataclass(frozen=True)
-class Footprint:
-    """A region, checked: what a query needs to know of it.
+class Footprint(Protocol):
+    """A region, checked: what a query needs to know of it. Nothing of it changes."""
 
-    Attributes
-    ----------
-    bounds : Bounds
-        The box around it in degrees, unrolled.
-    centre : tuple of float
-        Longitude and latitude of its middle.
-    input_crs : str
-        The CRS in which the caller gave it.
-    roi : dict
-        The region as the caller gave it, JSON-ready.
-    geometry : shapely.Polygon or shapely.MultiPolygon, optional
-        The region itself in degrees, unrolled; without it, the region is its bounds.
-    """
+    @property
+    def bounds(self) -> Bounds:
+        """The box around it in degrees, unrolled."""
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Longitude and latitude of its middle."""
+
+    @property
+    def input_crs(self) -> str:
+        """The CRS in which the caller gave it."""
+
+    @property
+    def roi(self) -> dict[str, Any]:
+        """The region as the caller gave it, JSON-ready."""
+
+    @property
+    def geometry(self) -> BaseGeometry | None:
+        """The region itself in degrees, unrolled; without it, the region is its bounds."""
+
+
+@dataclass(frozen=True)
+class Outlined:
+    """A footprint of which everything is known beforehand; its attributes are those of the protocol."""
 
     bounds: Bounds
     centre: tuple[float, float]
@@ -66,6 +76,8 @@ def provenance(kind: str, numbers: dict[str, Any], origin: Origin | None) -> dic
 
 def finite(value: object, what: str) -> float:
     """Take a number as a float; refuse what is none, and what is not finite."""
+    if type(value) is float and math.isfinite(value):
+        return value
     refusal = f"{what} must be a number of degrees or metres; got {value!r}"
     if isinstance(value, str | bytes):  # float("120") would do, and so would float("1_2_0")
         raise RegionError(refusal)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -75,7 +77,28 @@ def filesystem(
         raise failure(f"cannot open {redact(url)}", error) from None
     if EXTRAS.get(protocol) == "s3":
         fs.retries = 1  # as for botocore above: faults.persistently decides what is tried again
+    _opened[id(fs)] = fs
     return fs, path
+
+
+_opened: weakref.WeakValueDictionary[int, AbstractFileSystem] = weakref.WeakValueDictionary()
+"""The filesystems of this process, by identity: they are equal if they were opened alike."""
+
+_inherited: list[AbstractFileSystem] = []
+"""A forked process's: the filesystems of its parent, for ever."""
+
+
+def _keep_inherited() -> None:
+    """Keep what a parent has opened from being collected in its child.
+
+    Its connections would be closed, and a loop's epoll is shared across a fork: the parent would not hear
+    any more of connections that it still has, and wait for an answer until a try is over.
+    """
+    _inherited.extend(_opened.values())
+    _opened.clear()
+
+
+os.register_at_fork(after_in_child=_keep_inherited)
 
 
 def what_option(error: BaseException) -> str:

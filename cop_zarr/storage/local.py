@@ -24,6 +24,7 @@ class LocalFolder:
     def __init__(self, path: Path) -> None:
         self._url = str(path)
         self._root = path.absolute()  # it stays this place when the working directory changes
+        self._prefix = f"{self._root}/"
         self._made: set[Path] = set()  # folders known to exist, so that each is made once
 
     @property
@@ -34,7 +35,7 @@ class LocalFolder:
     def read(self, key: str, limit: int = SMALL_BYTES) -> bytes:
         """Read an object, or its first ``limit`` bytes."""
         # A text and a descriptor, not a Path and a file object: those take a third of the time of a read.
-        path = f"{self._root}/{key}"
+        path = self._prefix + key
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
