@@ -44,6 +44,8 @@ class Case:
         Whether its failure is a result (a peer that cannot run here) and not an error.
     missing : str
         Why it cannot even be tried here; empty if it can.
+    once : bool
+        Whether it has a turn in the first round only, because it takes so long.
     """
 
     title: str
@@ -51,6 +53,7 @@ class Case:
     before: Callable[[], None] | None = None
     optional: bool = False
     missing: str = ""
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,11 @@ class Series:
         return [run.seconds for runs in self.rounds for run in runs]
 
     @property
+    def medians(self) -> list[float | None]:
+        """Median of the wall seconds of each round; None if it had no turn."""
+        return [statistics.median(run.seconds for run in runs) if runs else None for runs in self.rounds]
+
+    @property
     def median(self) -> float:
         """Median of the wall seconds."""
         return statistics.median(self.seconds)
@@ -91,10 +99,6 @@ class Series:
     def peak_bytes(self) -> int:
         """Largest peak of all runs."""
         return max(run.peak_bytes for runs in self.rounds for run in runs)
-
-    def round_medians(self) -> list[float]:
-        """Median of the wall seconds of each round."""
-        return [statistics.median(run.seconds for run in runs) for runs in self.rounds]
 
 
 def ratio(one: Series, other: Series) -> float | None:
@@ -105,8 +109,8 @@ def ratio(one: Series, other: Series) -> float | None:
     """
     if one.failure or other.failure:
         return None
-    pairs = zip(one.round_medians(), other.round_medians(), strict=True)
-    return statistics.median(mine / theirs for mine, theirs in pairs)
+    pairs = zip(one.medians, other.medians, strict=True)
+    return statistics.median(mine / theirs for mine, theirs in pairs if mine and theirs)
 
 
 def take_turns(
@@ -144,7 +148,7 @@ def take_turns(
             of_case.rounds.append([])
         for case in turns:
             found = series[case.title]
-            if found.failure:
+            if found.failure or (case.once and number > 1):
                 continue
             try:
                 result = _turn(case, environment)

@@ -29,7 +29,7 @@ LZW = 5
 """A value of the Compression tag (TIFF 6.0, section 13)."""
 
 INTO_BUFFER = frozenset({8, 32946, 50000})
-"""Deflate, under both its numbers, and Zstandard: their tiles are decoded to where another was before. Fresh
+"""Deflate, under both its numbers, and Zstandard: their tiles are decoded to where another was. Fresh
 memory of 200 MB, which the kernel hands out page by page, takes half as long as decoding into it."""
 
 BLOCK_BYTES = 256 << 20
