@@ -19,6 +19,7 @@ import numpy as np
 
 from cop_zarr.codec import MAX_OVERHEAD, DamageError, crc32c, decode
 from cop_zarr.errors import ChunkError, StorageError, StoreError, StoreReplacedError
+from cop_zarr.helpers import share
 from cop_zarr.layout import (
     INTEGRITY_CHUNK,
     ROOT,
@@ -36,13 +37,16 @@ T = TypeVar("T")
 Place = tuple[int, int]
 """Row and column of a chunk in the chunk grid."""
 
-PARALLEL_CHUNKS = 16
-"""From this many chunks on, reading from a disk is spread over threads (starting them costs as much as 4
-chunks). Over a network, two are enough."""
+PARALLEL_CHUNKS = 2
+"""From this many chunks on, reading them is spread over threads."""
+
+SHARED_CHUNKS = 128
+"""Up to this many chunks, reading them from a disk is shared with threads that wait; more are streamed, so
+that memory does not grow with their number."""
 
 RUN = 16
-"""Chunks that a thread takes at a time from a disk, at most: handing over each by itself costs a fifth of
-decoding it."""
+"""Chunks that a thread takes at a time when they are streamed from a disk: handing over each by itself costs
+a fifth of decoding it."""
 
 SHORT_PAUSES = (0.1, 0.5)
 """Seconds before a remote object that is shorter than recorded is read again: a server that announces no
@@ -155,13 +159,17 @@ class ChunkReader:
         ChunkError, StoreReplacedError, StorageError
             As :meth:`read`.
         """
-        few = 2 if self.folder.remote else PARALLEL_CHUNKS
-        if len(places) < few:  # and one after the other: there is nothing to weigh up
+        lacking = sum(place not in self.memory and self.holds_data(*place) for place in places)
+        if lacking < PARALLEL_CHUNKS or self._workers == 1:
             for number, place in enumerate(places):
                 yield work(number, self.read(*place))
             return
-        absent = sum(place not in self.memory and self.holds_data(*place) for place in places)
-        keep = absent * self.layout.chunk_bytes <= self.memory.capacity
+        if not self.folder.remote and len(places) <= SHARED_CHUNKS:
+            yield from share(
+                len(places), lambda number: work(number, self.read(*places[number])), self._workers
+            )
+            return
+        keep = lacking * self.layout.chunk_bytes <= self.memory.capacity
 
         def run(numbers: range) -> list[T]:
             found, out = [], None
@@ -171,13 +179,9 @@ class ChunkReader:
                 found.append(work(number, self.read(*places[number], out)))
             return found
 
-        size = 1 if self.folder.remote else max(1, min(RUN, len(places) // (4 * self._workers)))
-        runs = [range(first, min(first + size, len(places))) for first in range(0, len(places), size)]
-        if self._workers == 1 or absent < few:
-            for numbers in runs:
-                yield from run(numbers)
-        else:
-            yield from self._in_threads(run, runs)
+        size = 1 if self.folder.remote else RUN
+        starts = range(0, len(places), size)
+        yield from self._in_threads(run, [range(first, min(first + size, len(places))) for first in starts])
 
     def _in_threads(self, run: Callable[[range], list[T]], runs: list[range]) -> Iterator[T]:
         """Do runs of work in threads, at most two a thread ahead, and give their results in order."""

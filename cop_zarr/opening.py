@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 
 from cop_zarr import settings
@@ -20,7 +21,7 @@ def reader_of(
     memory: MemoryCache | None = None,
 ) -> ChunkReader:
     """Read the integrity table of a store, and be ready to read its chunks."""
-    usual = REQUESTS_AT_ONCE if where.remote else 4
+    usual = REQUESTS_AT_ONCE if where.remote else min(4, os.cpu_count() or 1)
     return ChunkReader(where, document, settings.workers(workers, usual), cache, memory)
 
 

@@ -371,7 +371,7 @@ def test_the_timeout_holds(site, fault):
         assert time.monotonic() - began < 8 * site.patience  # one after the other, 64 chunks take 64
     site.proxy.schedule = None
     assert PART.all().answered_by(calmly(functools.partial(PART.all().ask, store)))
-    assert [thread.name for thread in threading.enumerate() if "cop-zarr" in thread.name] == []
+    assert [thread.name for thread in threading.enumerate() if "cop-zarr-read" in thread.name] == []
 
 
 def test_a_server_is_left_alone_for_as_long_as_it_asks(site):
