@@ -45,7 +45,7 @@ SHARED_CHUNKS = 128
 that memory does not grow with their number."""
 
 RUN = 16
-"""Chunks that a thread takes at a time when they are streamed from a disk: handing over each by itself costs
+"""Chunks that a thread takes at a time when they are streamed from a disk: handing each over alone costs
 a fifth of decoding it."""
 
 SHORT_PAUSES = (0.1, 0.5)

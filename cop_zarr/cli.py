@@ -93,7 +93,7 @@ class Commands(click.Group):
 
 STORE = click.argument("store", required=False)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-WORKERS = click.option("--workers", type=int, help="Threads at once.  [COP_ZARR_WORKERS, or 4]")
+WORKERS = click.option("--workers", type=int, help="Threads at once.  [COP_ZARR_WORKERS, or up to 4]")
 MEMORY = click.option("--memory", type=Size(), default="1GiB", show_default=True, help="Stay within.")
 STORAGE_OPTIONS = click.option(
     "--storage-options", type=Options(), metavar="JSON", help="For the store's URL: '{\"anon\": true}'."

@@ -401,7 +401,8 @@ def open(  # the verb of the contract; module-qualified it cannot be mistaken
     storage_options : mapping, optional
         Passed to the fsspec filesystem of a URL.
     workers : int, optional
-        Chunks read at once, at most; by default ``COP_ZARR_WORKERS``, or 4 from a disk, 64 over a network.
+        Chunks read at once, at most; by default ``COP_ZARR_WORKERS``, or from a disk as many as there are
+        processors, up to 4, and over a network 64.
     timeout : float
         Seconds that one object may take over a network: transient faults (timeouts, resets, status 429 and
         5xx, bodies cut short) are tried again, with growing pauses, until then.
