@@ -21,7 +21,7 @@ from cop_zarr.grid import Window
 from cop_zarr.layout import Layout
 from cop_zarr.plans import OnError, Options
 from cop_zarr.pooling import REDUCERS, Reducer, quiet
-from cop_zarr.queries import empty_weight, pool_part, weighed, with_weight
+from cop_zarr.queries import empty_weight, pool_part, weighed, weight_of, with_weight
 from cop_zarr.regions import BBox, PointBuffer, footprint
 
 PLAN_BYTES = 512 << 20
@@ -182,15 +182,16 @@ class Batch:
         places = [divmod(number, layout.chunk_grid[1]) for number in numbers.tolist()]
         groups = np.split(regions, starts[1:])
         for place, group, chunk in zip(places, groups, self.reader.read_many(places), strict=True):
-            if chunk is None:  # all are of those that hold data
-                continue
             finished = 0
             for region in group.tolist():
                 reducer, cells = opened.pop(region) if region in opened else (self._reducer(), 0)
                 weights = planned.weights[region]
                 for part in with_weight(layout.parts_in(planned.windows[region], place), weights):
-                    reducer.merge(pool_part(reducer, part, chunk, weights))
                     cells += part.cells
+                    if chunk is None:  # of another layout
+                        reducer.add_empty(weight_of([part], weights))
+                    else:
+                        reducer.merge(pool_part(reducer, part, chunk, weights))
                 left[region] -= 1
                 if left[region]:
                     opened[region] = reducer, cells

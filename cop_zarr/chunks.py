@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -98,6 +98,15 @@ class ChunkReader:
     def valid(self) -> np.ndarray:
         """The mask of cells with data: bool, shape ``(rows, cols)``."""
         return self.small(VALID_CHUNK, self.layout.grid.shape, "?")
+
+    def described(self) -> dict[str, Any]:
+        """What ``info`` says of the chunks."""
+        return {
+            "chunk_cells": [self.layout.chunk_cells, self.layout.chunk_cells],
+            "chunks_stored": int((self.lengths > 0).sum()),
+            "chunks_total": self.lengths.size,
+            "stored_bytes": int(self.lengths.sum(dtype=np.int64)),
+        }
 
     def read(self, row: int, col: int, out: np.ndarray | None = None) -> np.ndarray | None:
         """Read one chunk, from memory if it is there.

@@ -315,6 +315,15 @@ def is_store(data: bytes) -> bool:
         return False
 
 
+def is_record(record: Any) -> bool:
+    """Whether something is a ``cop_zarr`` attribute from which provenance can be taken."""
+    try:
+        _check_record(record)
+    except (LookupError, TypeError):
+        return False
+    return True
+
+
 def parse(data: bytes) -> StoreDocument:
     """Read a store's ``zarr.json``.
 
@@ -352,8 +361,7 @@ def parse(data: bytes) -> StoreDocument:
     try:
         layout = _layout(document)
         objects = {key: _object_record(key, entry) for key, entry in record[OBJECT_ATTRIBUTE].items()}
-        _check_types(record, _RECORD_TYPES)
-        _check_types(record["source"], _SOURCE_TYPES)
+        _check_record(record)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, CopZarrError) as error:
         raise StoreError(f"its zarr.json is not as the format says: {error!r}") from error
     consolidated = document["consolidated_metadata"]["metadata"]
@@ -400,6 +408,11 @@ def _whole_numbers(values: Any) -> list[int]:
     if not isinstance(values, list) or any(type(value) is not int for value in values):
         raise TypeError(f"{values!r} are no whole numbers")
     return values
+
+
+def _check_record(record: dict[str, Any]) -> None:
+    _check_types(record, _RECORD_TYPES)
+    _check_types(record["source"], _SOURCE_TYPES)
 
 
 def _check_types(record: dict[str, Any], types: Mapping[str, type]) -> None:

@@ -7,7 +7,17 @@ import shlex
 
 from cop_zarr import settings
 from cop_zarr.chunks import ChunkReader
-from cop_zarr.errors import AccessError, FormatVersionError, StorageError, StoreError, StoreNotFoundError
+from cop_zarr.errors import (
+    AccessError,
+    ChunkError,
+    CopZarrError,
+    FormatVersionError,
+    InputError,
+    StorageError,
+    StoreError,
+    StoreNotFoundError,
+)
+from cop_zarr.foreign import ForeignDocument, ForeignReader, is_candidate, read_foreign
 from cop_zarr.layout import ROOT, ROOT_COPY, StoreDocument, is_store, parse
 from cop_zarr.memory import MemoryCache
 from cop_zarr.storage import REQUESTS_AT_ONCE, DiskCache, Folder
@@ -22,11 +32,19 @@ def reader_of(
 ) -> ChunkReader:
     """Read the integrity table of a store, and be ready to read its chunks."""
     usual = REQUESTS_AT_ONCE if where.remote else min(4, os.cpu_count() or 1)
-    return ChunkReader(where, document, settings.workers(workers, usual), cache, memory)
+    count = settings.workers(workers, usual)
+    if isinstance(document, ForeignDocument):
+        return ForeignReader(where, document, count, MemoryCache(0) if memory is None else memory)
+    return ChunkReader(where, document, count, cache, memory)
 
 
-def read_document(where: Folder) -> StoreDocument:
+def read_document(where: Folder, *, other_layouts: bool = False) -> StoreDocument:
     """Read a store's ``zarr.json``.
+
+    Parameters
+    ----------
+    other_layouts : bool
+        Whether a store of another layout will do: a :class:`ForeignDocument` then.
 
     Raises
     ------
@@ -34,15 +52,57 @@ def read_document(where: Folder) -> StoreDocument:
         As :func:`open`.
     """
     try:
-        root = where.read(ROOT)
+        root: bytes | None = where.read(ROOT)
     except FileNotFoundError:
-        raise _no_store(where) from None
+        root = None
     try:
-        return parse(root)
+        if root is not None:
+            return parse(root)
     except FormatVersionError as error:
         raise FormatVersionError(f"cannot open {where.url}: {error}") from error
     except StoreError as error:
-        raise StoreError(f"cannot open {where.url}: {error}{_mending(where)}") from error
+        refusal: CopZarrError = StoreError(f"cannot open {where.url}: {error}{_mending(where)}")
+        refusal.__cause__ = error
+    else:
+        refusal = _no_store(where)
+    if not is_candidate(where, root):
+        raise refusal
+    if not other_layouts:
+        raise StoreError(
+            f"{where.url} is not a cop-zarr store of this project's own layout: it has no integrity table, "
+            "so there is nothing to check its chunks against, or to restore them by. It can be asked "
+            "(cop-zarr info shows what it is); for checksums, make a store of the source: cop-zarr "
+            "ingest SOURCE STORE"
+        )
+    return _of_another_layout(where, root)
+
+
+def refuse_uncacheable(where: Folder, document: StoreDocument) -> None:
+    """Refuse to keep objects of a store that has no checksums on a disk.
+
+    Raises
+    ------
+    InputError
+        If it is of another layout: nothing would tell whether what is kept is what is there.
+    """
+    if isinstance(document, ForeignDocument):
+        raise InputError(
+            f"cache_dir needs the checksums of cop-zarr's own layout, which {where.url} does not have; "
+            "leave it out"
+        )
+
+
+def _of_another_layout(where: Folder, root: bytes | None) -> ForeignDocument:
+    """Read the metadata of a store of another layout, or say what it lacks."""
+    try:
+        return read_foreign(where, root)
+    except ChunkError:
+        raise
+    except StoreError as error:
+        raise StoreError(
+            f"cannot open {where.url}: its metadata is not that of a cop-zarr store, and as a store of "
+            f"another layout it is refused: {error}"
+        ) from error
 
 
 def _no_store(where: Folder) -> StoreError | StoreNotFoundError:

@@ -192,15 +192,20 @@ def _pooled(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarr
 
     def work(number: int, chunk: np.ndarray | None) -> list[Partial]:
         place, parts = unknown[number]
-        found = [pool_part(reducer, part, chunk, weights) for part in parts if chunk is not None]
+        if chunk is None:  # of another layout: that it is empty was not known before
+            return []
+        found = [pool_part(reducer, part, chunk, weights) for part in parts]
         if (key := keys.get(place)) is not None:
             reader.memory.put(key, found, sum(map(nbytes, found)))
         return found
 
     read = reader.each([place for place, _ in unknown], work)
-    for place, _ in chunks:
-        for partial in known.get(place) or next(read):
+    for place, parts in chunks:
+        found = known.get(place) or next(read)
+        for partial in found:
             reducer.merge(partial)
+        if not found:
+            reducer.add_empty(weight_of(parts, weights))
     return reducer.result()
 
 
@@ -220,10 +225,15 @@ def with_weight(parts: Iterable[ChunkPart], weights: np.ndarray | None) -> list[
     return [part for part in parts if weights is None or weights[part.target].any()]
 
 
+def weight_of(parts: Iterable[ChunkPart], weights: np.ndarray | None) -> float:
+    """What the cells of parts of a window weigh."""
+    return sum(float(part.cells if weights is None else weights[part.target].sum()) for part in parts)
+
+
 def empty_weight(reader: ChunkReader, window: Window, weights: np.ndarray) -> float:
-    """What the cells of those chunks weigh that hold no data."""
+    """What the cells of those chunks weigh that are known to hold no data."""
     empty = reader.layout.chunks(window, reader.lengths == 0)
-    return sum(float(weights[part.target].sum()) for _, parts in empty for part in parts)
+    return weight_of((part for _, parts in empty for part in parts), weights)
 
 
 def pool_part(reducer: Reducer, part: ChunkPart, chunk: np.ndarray, weights: np.ndarray | None) -> Partial:

@@ -18,7 +18,7 @@ from cop_zarr.errors import InputError, StoreReplacedError
 from cop_zarr.grid import Grid
 from cop_zarr.layout import StoreDocument
 from cop_zarr.memory import CACHE_BYTES, MemoryCache
-from cop_zarr.opening import read_document, reader_of
+from cop_zarr.opening import read_document, reader_of, refuse_uncacheable
 from cop_zarr.plans import (
     MAX_BYTES,
     Empty,
@@ -355,7 +355,6 @@ class Store:
     def info(self) -> dict[str, Any]:
         """What the store says about itself, JSON-ready: grid, chunks, sizes, source, licence."""
         layout, record = self._document.layout, self._document.record
-        lengths = self._reader.lengths
         return {
             "store": self.url,
             "format": f"{record['format']} {record['version']}",
@@ -367,10 +366,7 @@ class Store:
             "year": product.YEAR,
             "valid_cells": int(self.valid.sum()),
             "total_cells": self.grid.whole.cells,
-            "chunk_cells": [layout.chunk_cells, layout.chunk_cells],
-            "chunks_stored": int((lengths > 0).sum()),
-            "chunks_total": lengths.size,
-            "stored_bytes": int(lengths.sum(dtype=np.int64)),
+            **self._reader.described(),
             "array_bytes": int(np.prod(layout.shape, dtype=np.int64)) * 4,
             "source": self.source,
             "created": record["created"],
@@ -431,9 +427,10 @@ def open(  # the verb of the contract; module-qualified it cannot be mistaken
     """
     memory = MemoryCache(cache_bytes)
     where = folder(settings.store_url(url), storage_options, timeout)
-    document = read_document(where)
+    document = read_document(where, other_layouts=True)
     cache = None
     if cache_dir is not None:
+        refuse_uncacheable(where, document)
         cache = DiskCache(Path(cache_dir), cache_disk_bytes, document.sha256)
     elif cache_disk_bytes != CACHE_DISK_BYTES:
         raise InputError("cache_disk_bytes goes with cache_dir")
