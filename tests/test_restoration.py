@@ -193,7 +193,7 @@ def test_workers_and_memory_change_nothing(good: Path, copied: Path, source: Pat
 
 
 def test_a_store_that_is_open_goes_on_answering(copied: Path, source: Path) -> None:
-    store = cop_zarr.open(copied)
+    store = cop_zarr.open(copied, cache_bytes=0)
     see_the_truth(store)
     spoil_all(copied)
     with pytest.raises(StoreError):
