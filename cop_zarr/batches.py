@@ -43,8 +43,7 @@ def many(rois: Iterable[Any]) -> Sequence[Any]:
     InputError
         If they are not several: one mapping, or one table whose columns would be taken for them.
     """
-    if isinstance(rois, np.ndarray):
-        return list(rois.tolist())
+    rois = rois.tolist() if isinstance(rois, np.ndarray) else rois
     if isinstance(rois, str | bytes | Mapping | BBox | PointBuffer) or not isinstance(rois, Iterable):
         raise InputError(
             f"rois must be many regions; got one {type(rois).__name__}. Ask for one with query(); of a "
@@ -160,8 +159,9 @@ class Batch:
             out[planned.rows[region]] = self._finished(self._reducer(), planned, region, 0)
         self.done(int((left == 0).sum()))
         passes = -(-_most_open(chunks, regions, left) // OPEN_REGIONS)
+        turns = _turns(regions, left, passes)
         for turn in range(passes):
-            chosen = regions % passes == turn
+            chosen = turns[regions] == turn
             self._sweep(planned, chunks[chosen], regions[chosen], left.tolist(), out)
 
     @quiet
@@ -230,6 +230,14 @@ def _touched(reader: ChunkReader, planned: _Planned) -> tuple[np.ndarray, np.nda
     count = max(1, len(planned.rows))
     found = np.unique(chunks * count + regions)  # a window around the globe may meet a chunk twice
     return found // count, found % count
+
+
+def _turns(regions: np.ndarray, left: np.ndarray, passes: int) -> np.ndarray:
+    """In which pass each region has its turn: those of several chunks, in the order in which they begin."""
+    several, first = np.unique(regions[left[regions] > 1], return_index=True)
+    turns = np.zeros(len(left), "i8")
+    turns[several[np.argsort(first)]] = np.arange(several.size) % max(1, passes)
+    return turns
 
 
 def _most_open(chunks: np.ndarray, regions: np.ndarray, left: np.ndarray) -> int:

@@ -169,14 +169,9 @@ class ChunkReader:
             As :meth:`read`.
         """
         lacking = sum(place not in self.memory and self.holds_data(*place) for place in places)
-        if lacking < PARALLEL_CHUNKS or self._workers == 1:
+        if lacking < PARALLEL_CHUNKS:
             for number, place in enumerate(places):
                 yield work(number, self.read(*place))
-            return
-        if not self.folder.remote and len(places) <= SHARED_CHUNKS:
-            yield from share(
-                len(places), lambda number: work(number, self.read(*places[number])), self._workers
-            )
             return
         keep = lacking * self.layout.chunk_bytes <= self.memory.capacity
 
@@ -188,9 +183,16 @@ class ChunkReader:
                 found.append(work(number, self.read(*places[number], out)))
             return found
 
+        if 1 < self._workers and not self.folder.remote and len(places) <= SHARED_CHUNKS:
+            yield from share(len(places), lambda number: run(range(number, number + 1))[0], self._workers)
+            return
         size = 1 if self.folder.remote else RUN
-        starts = range(0, len(places), size)
-        yield from self._in_threads(run, [range(first, min(first + size, len(places))) for first in starts])
+        runs = [range(first, min(first + size, len(places))) for first in range(0, len(places), size)]
+        if self._workers > 1:
+            yield from self._in_threads(run, runs)
+        else:
+            for numbers in runs:
+                yield from run(numbers)
 
     def _in_threads(self, run: Callable[[range], list[T]], runs: list[range]) -> Iterator[T]:
         """Do runs of work in threads, at most two a thread ahead, and give their results in order."""

@@ -138,16 +138,15 @@ class Extreme:
         self.kind: str = ufunc.__name__
         self._ufunc = ufunc
         self._extreme: np.ndarray | None = None
-        self._bands = bands
+        self._bands, self._empty = bands, False
 
     def pool(self, cells: np.ndarray, weights: np.ndarray | None = None) -> Partial:  # noqa: ARG002  # a reducer's interface
         """Extremes of a block; weights change none."""
         return (self._ufunc.reduce(cells, axis=_cell_axes(cells)),)
 
     def add_empty(self, weight: float) -> None:
-        """Take zeros, if there are any."""
-        if weight:
-            self.merge((np.zeros(self._bands, "f4"),))
+        """Take zeros, if there are any; they count last, because of zeros of either sign the order decides."""
+        self._empty |= weight > 0
 
     def merge(self, part: Partial) -> None:
         """Compare with a block's extremes."""
@@ -156,6 +155,9 @@ class Extreme:
 
     def result(self) -> np.ndarray:
         """The extreme."""
+        if self._empty:
+            self.merge((np.zeros(self._bands, "f4"),))
+            self._empty = False
         return np.full(self._bands, np.nan, "f4") if self._extreme is None else self._extreme.copy()
 
 
