@@ -183,7 +183,7 @@ class ChunkReader:
                 found.append(work(number, self.read(*places[number], out)))
             return found
 
-        if 1 < self._workers and not self.folder.remote and len(places) <= SHARED_CHUNKS:
+        if self._workers > 1 and not self.folder.remote and len(places) <= SHARED_CHUNKS:
             yield from share(len(places), lambda number: run(range(number, number + 1))[0], self._workers)
             return
         size = 1 if self.folder.remote else RUN

@@ -145,7 +145,7 @@ class Extreme:
         return (self._ufunc.reduce(cells, axis=_cell_axes(cells)),)
 
     def add_empty(self, weight: float) -> None:
-        """Take zeros, if there are any; they count last, because of zeros of either sign the order decides."""
+        """Take zeros, if there are any; they count last, as of +0 and -0 the order decides."""
         self._empty |= weight > 0
 
     def merge(self, part: Partial) -> None:

@@ -156,43 +156,54 @@ def skip_empty(cells: Cells, valid: np.ndarray) -> Cells:
 
 def gather(reader: ChunkReader, cells: Cells, out: np.ndarray) -> None:
     """Read points' vectors into ``(n, bands)``; each chunk is read once, in whatever order they come."""
-    corners = len(cells.weights)
-    if corners > 1:
+    places, members = _by_chunk(reader, cells)
+    nearest = len(cells.weights) == 1
+    if not nearest:
         out[:] = 0
-    size = reader.layout.chunk_cells
-    for chunk, corner, points in _by_chunk(reader, cells):
-        if chunk is None:
-            if corners == 1:
+
+    def take(number: int, chunk: np.ndarray | None) -> None:
+        for corner, points in members[number]:
+            if chunk is not None:
+                _add(chunk, cells, corner, points, out)
+            elif nearest:
                 out[points] = 0
-            continue
-        for first in range(0, len(points), COPIED_AT_ONCE):
-            some = points[first : first + COPIED_AT_ONCE]
-            values = chunk[cells.cols[corner, some] % size, cells.rows[corner, some] % size]
-            if corners == 1:
-                out[some] = values
-            else:
-                out[some] += cells.weights[corner, some, None] * values
+
+    if nearest:  # each row is written once, by any thread
+        for _ in reader.each(places, take):
+            pass
+    else:  # rows grow corner by corner, in one order
+        for number, chunk in enumerate(reader.read_many(places)):
+            take(number, chunk)
     out[~(cells.weights > 0).any(axis=0)] = np.nan
 
 
-def _by_chunk(reader: ChunkReader, cells: Cells) -> Iterator[tuple[np.ndarray | None, int, np.ndarray]]:
-    """Chunk after chunk, each with the points that have one of their corners in it."""
+def _add(chunk: np.ndarray, cells: Cells, corner: int, points: np.ndarray, out: np.ndarray) -> None:
+    """Copy, or add by their weights, the vectors of points that have a corner in a chunk."""
+    size = len(chunk)
+    for first in range(0, len(points), COPIED_AT_ONCE):
+        some = points[first : first + COPIED_AT_ONCE]
+        values = chunk[cells.cols[corner, some] % size, cells.rows[corner, some] % size]
+        if len(cells.weights) == 1:
+            out[some] = values
+        else:
+            out[some] += cells.weights[corner, some, None] * values
+
+
+def _by_chunk(
+    reader: ChunkReader, cells: Cells
+) -> tuple[list[tuple[int, int]], list[list[tuple[int, np.ndarray]]]]:
+    """The chunks that points lie in, in order; and for each, by corner, the points that have that in it."""
     size, corners = reader.layout.chunk_cells, len(cells.weights)
     corner, point = np.nonzero(cells.weights)
-    if not point.size:
-        return
     chunk_cols = reader.layout.chunk_grid[1]
     chunk = cells.rows[corner, point] // size * chunk_cols + cells.cols[corner, point] // size
     group = chunk * corners + corner
     order = np.argsort(group, kind="stable")
     groups, starts = np.unique(group[order], return_index=True)
-    wanted = np.unique(chunk)
-    data = reader.read_many([divmod(int(number), chunk_cols) for number in wanted])
-    current, values = -1, None
-    for number, points in zip(groups.tolist(), np.split(point[order], starts[1:]), strict=True):
-        if number // corners != current:
-            current, values = number // corners, next(data)
-        yield values, number % corners, points
+    members: dict[int, list[tuple[int, np.ndarray]]] = {}
+    for number, points in zip(groups.tolist(), np.split(point[order], starts[1:]), strict=False):
+        members.setdefault(number // corners, []).append((number % corners, points))
+    return [divmod(number, chunk_cols) for number in members], list(members.values())
 
 
 def _around(grid: Grid, lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
