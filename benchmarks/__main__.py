@@ -9,18 +9,21 @@ import argparse
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from benchmarks import machine, peer, preparation, process_bars, processes
 from benchmarks.document import Document, document
-from benchmarks.inquiry import Found, inquire
+from benchmarks.inquiry import NOTHING, inquire
 from benchmarks.measure import Series, run, take_turns
 from benchmarks.network import LATENCY_SECONDS
-from benchmarks.questions import GROUPS, Question, questions
+from benchmarks.preparation import Bench
+from benchmarks.questions import GROUPS, MOST_ROUNDS, MOST_TURNS, Question, questions
 from benchmarks.tables import aligned, sections
 from benchmarks.workers import peers
 
 HOME = Path(__file__).resolve().parent
+BEGIN = time.perf_counter()
 PROCESSES = "processes"
 """The group of cases that are whole processes."""
 
@@ -51,7 +54,8 @@ def _options() -> argparse.Namespace:
     add("--work", type=Path, default=HOME / "work", help="folder for everything large")
     add("--source", type=Path, help="a full GeoTIFF instead of the stand-in")
     add("--rs-embed-python", help="an interpreter that has rs-embed; by default one is made")
-    add("--runs", type=int, default=5, help="rounds; every case has a turn in each (default 5)")
+    rounds = range(1, MOST_ROUNDS + 1)
+    add("--runs", type=int, default=5, choices=rounds, metavar="N", help="rounds (default 5, most 12)")
     add("--quick", action="store_true", help="one round with a turn each, to see that it runs")
     add("--only", choices=(PROCESSES, *GROUPS), nargs="+", default=[], help="these groups of cases")
     add("--json", type=Path, help="write all figures here, too")
@@ -60,6 +64,38 @@ def _options() -> argparse.Namespace:
 
 
 def _measure(options: argparse.Namespace) -> Document:
+    bench = _prepare(options)
+    series, findings = {}, []
+    if not options.only or PROCESSES in options.only:
+        series, equality = _processes(bench)
+        findings = process_bars.findings(series, equality)
+    asked, inside = _asked(options.only), NOTHING
+    if asked:
+        inside = inquire(asked, peers(bench.rival.python), bench, 1 if options.quick else MOST_TURNS)
+    setting = {
+        "source_bytes": bench.source.stat().st_size,
+        "standin": options.source is None,
+        "rounds": bench.rounds,
+        "quick": options.quick,
+        "box": processes.BOX,
+        "decode_threads": processes.THREADS,
+        "page_cache": "warm",
+        "latency_seconds": LATENCY_SECONDS,
+        "bandwidth": inside.bandwidth,
+        "process_limits": PROCESS_LIMITS,
+    }
+    return document(
+        machine=machine.describe(bench.rival.python),
+        setting=setting,
+        series=series,
+        asked=asked,
+        table=inside.table,
+        limits=inside.limits,
+        findings=[*findings, *inside.findings],
+    )
+
+
+def _prepare(options: argparse.Namespace) -> Bench:
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     _say("the GeoTIFF")
@@ -67,73 +103,31 @@ def _measure(options: argparse.Namespace) -> Document:
     _say("rs-embed's interpreter")
     rival = peer.provide(options.rs_embed_python, work)
     environment = preparation.environment(source, work)
-    store = work / "store.zarr"
-    _say("make the store to ask")  # always by the code at hand; this warms the page cache
-    processes.remove(store)
-    run(processes.ingest(source, store), environment)
     rounds = 1 if options.quick else options.runs
-    series, findings = {}, []
-    if not options.only or PROCESSES in options.only:
-        series, equality = _processes(source, store, work, rival, environment, rounds)
-        findings = process_bars.findings(series, equality)
-    asked = _asked(options)
-    inside = _inside(asked, source, store, work, rival, environment, rounds, options) if asked else None
-    setting = {
-        "source_bytes": source.stat().st_size,
-        "standin": options.source is None,
-        "rounds": rounds,
-        "quick": options.quick,
-        "box": processes.BOX,
-        "decode_threads": processes.THREADS,
-        "page_cache": "warm",
-        "latency_seconds": LATENCY_SECONDS,
-        "bandwidth": inside.bandwidth if inside else None,
-        "process_limits": PROCESS_LIMITS,
-    }
-    return document(
-        machine.describe(rival.python),
-        setting,
-        series,
-        asked,
-        inside.table if inside else {},
-        inside.limits if inside else {},
-        [*findings, *(inside.findings if inside else ())],
-    )
+    bench = Bench(work, source, rival, environment, rounds, _say)
+    _say("make the store to ask")  # always by the code at hand; this warms the page cache
+    processes.remove(bench.store)
+    run(processes.ingest(source, bench.store), environment)
+    return bench
 
 
-def _asked(options: argparse.Namespace) -> list[Question]:
-    groups = tuple(name for name in options.only if name != PROCESSES)
-    return [] if options.only and not groups else questions(groups)
+def _asked(only: list[str]) -> list[Question]:
+    groups = tuple(name for name in only if name != PROCESSES)
+    return [] if only and not groups else questions(groups)
 
 
-def _processes(
-    source: Path, store: Path, work: Path, rival: peer.Peer, environment: dict[str, str], rounds: int
-) -> tuple[dict[str, Series], object]:
+def _processes(bench: Bench) -> tuple[dict[str, Series], dict[str, object] | str]:
     _say("compare answers with rs-embed's")
-    equality = preparation.compare(rival, store, work, environment)
-    fresh = work / "fresh.zarr"
-    series = take_turns(processes.turns(source, store, fresh, rival), rounds, environment, _say)
+    equality = preparation.compare(bench)
+    fresh = bench.work / "fresh.zarr"
+    cases = processes.turns(bench.source, bench.store, fresh, bench.rival)
+    series = take_turns(cases, bench.rounds, bench.environment, _say)
     processes.remove(fresh)
     return series, equality
 
 
-def _inside(asked, source, store, work, rival, environment, rounds, options) -> Found:
-    places = work / "places.npz"
-    cells = preparation.places(store, places, environment)
-    return inquire(
-        asked,
-        peers(rival.python),
-        {"store": store, "source": source, "places": places},
-        cells,
-        environment,
-        rounds,
-        1 if options.quick else 1000,
-        _say,
-    )
-
-
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(f"{time.perf_counter() - BEGIN:4.0f} s  {line}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -101,7 +101,9 @@ def main() -> None:
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--turns", type=int, default=31)
     options = parser.parse_args()
-    store = cop_zarr.open(options.store)
+    store = cop_zarr.open(
+        options.store, cache_bytes=0
+    )  # the mean of a box would be kept, that of a polygon not
     print(
         _line(
             [

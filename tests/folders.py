@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from cop_zarr import layout
 from cop_zarr.chunks import ChunkReader
+from cop_zarr.memory import MemoryCache
 from cop_zarr.storage import SMALL_BYTES, Folder
 from cop_zarr.store import Store
 
@@ -26,7 +27,7 @@ class WatchedFolder:
         return self._answer(key, self._folder.read(key, limit))
 
 
-def open_in(folder: Folder, workers: int = 4, root: bytes | None = None) -> Store:
+def open_in(folder: Folder, workers: int = 4, root: bytes | None = None, cache_bytes: int = 0) -> Store:
     """Open the store in a folder of the caller's own, with its zarr.json or another one."""
     document = layout.parse(folder.read(layout.ROOT) if root is None else root)
-    return Store(ChunkReader(folder, document, workers), document)
+    return Store(ChunkReader(folder, document, workers, memory=MemoryCache(cache_bytes)), document)

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cop_zarr
@@ -89,6 +89,91 @@ def test_parts_paint_a_window_once_with_its_own_cells(layout, data):
     rows, cols = np.arange(row, row_stop), np.arange(col, col_stop) % width
     np.testing.assert_array_equal(target[..., 0], np.broadcast_to(rows[:, None], window.shape))
     np.testing.assert_array_equal(target[..., 1], np.broadcast_to(cols, window.shape))
+
+
+@st.composite
+def windows(draw, layout):
+    """Any window of a grid; on the globe also one over the seam, or all around."""
+    (height, width), cyclic = layout.grid.shape, layout.grid.cyclic
+    row, col = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
+    row_stop = draw(st.integers(row + 1, min(height, row + 40)))
+    most = width if cyclic else width - col
+    columns = draw(st.one_of(st.just(most), st.integers(1, min(most, 60)), st.integers(1, most)))
+    return Window(row, row_stop, col, col + columns)
+
+
+def cells_by_chunk(layout, window):
+    """A window's cells one by one: each chunk's, as (row, column) in it and (row, column) in the window."""
+    found = {}
+    for row in range(window.row, window.row_stop):
+        for col in range(window.col, window.col_stop):
+            (down, inner_row), (across, inner_col) = divmod(row, 8), divmod(col % layout.grid.cols, 8)
+            cell = inner_row, inner_col, row - window.row, col - window.col
+            found.setdefault((down, across), []).append(cell)
+    return found
+
+
+def cells_of(parts):
+    """The same of parts."""
+    cells = []
+    for part in parts:
+        inside, target = (np.mgrid[each].reshape(2, -1).T for each in (part.inside, part.target))
+        cells += map(tuple, np.concatenate([inside, target], axis=1).tolist())
+    return cells
+
+
+LAYOUTS = st.shared(st.sampled_from([GLOBE, ODD]), key="layout")
+ANY_WINDOW = LAYOUTS.flatmap(windows)
+
+
+@settings(deadline=None)
+@given(LAYOUTS, ANY_WINDOW)
+def test_parts_in_a_chunk_are_those_of_the_window_that_lie_in_it(layout, window):
+    assert CHUNK_CELLS == 8
+    grouped = {}
+    for part in layout.parts(window):
+        grouped.setdefault((part.row, part.col), []).append(part)
+    for place, parts in grouped.items():
+        assert list(layout.parts_in(window, place)) == parts
+    if window.cells < 3000:
+        expected = cells_by_chunk(layout, window)
+        assert set(grouped) == set(expected)
+        for place, cells in expected.items():
+            assert sorted(cells_of(layout.parts_in(window, place))) == sorted(cells)
+
+
+@settings(deadline=None)
+@given(LAYOUTS, ANY_WINDOW, st.integers(0, 2**32 - 1), st.sampled_from([0, 0.1, 0.9, 1]))
+def test_chunks_of_a_window_are_each_there_once_in_order(layout, window, seed, share):
+    grouped = {}
+    for part in layout.parts(window):
+        grouped.setdefault((part.row, part.col), []).append(part)
+    everywhere = layout.chunks(window)
+    assert [place for place, _ in everywhere] == sorted(grouped)
+    assert dict(everywhere) == grouped
+    where = np.random.default_rng(seed).random(layout.chunk_grid) < share
+    for mask in (where, where.astype("u4") * 7):
+        assert layout.chunks(window, mask) == [entry for entry in everywhere if mask[entry[0]]]
+
+
+@settings(deadline=None)
+@given(LAYOUTS, LAYOUTS.flatmap(lambda layout: st.lists(windows(layout), max_size=7)))
+def test_chunks_under_many_windows_are_those_under_each(layout, several):
+    numbers = [(each.row, each.row_stop, each.col, each.col_stop) for each in several]
+    chunks, owners = layout.under(np.array(numbers, "i8").reshape(-1, 4))
+    assert chunks.dtype == owners.dtype == np.int64
+    expected = {
+        (row // 8 * layout.chunk_grid[1] + col % layout.grid.cols // 8, owner)
+        for owner, window in enumerate(several)
+        for row in range(window.row, window.row_stop)
+        for col in range(window.col, window.col_stop)
+    }
+    found = list(zip(chunks.tolist(), owners.tolist(), strict=True))
+    assert set(found) == expected
+    for owner, window in enumerate(several):
+        if window.col_stop - window.col < layout.grid.cols - 8:
+            mine = [pair for pair in found if pair[1] == owner]
+            assert len(mine) == len(set(mine)), "none twice"
 
 
 def test_parse_finds_grid_and_objects(root, small_folder):

@@ -8,7 +8,7 @@ import pytest
 import shapely
 
 import cop_zarr
-from cop_zarr import PointBuffer
+from cop_zarr import PointBuffer, sampling
 from cop_zarr.errors import CopZarrError, InputError, RegionError, SubcellError
 from tests import factory
 
@@ -348,6 +348,125 @@ def test_words_of_sample(watched, options, message):
     store, read_keys = watched
     with pytest.raises(InputError, match=message):
         store.sample(10, 40, **options)
+    assert not read_keys
+
+
+# Points without an answer
+
+
+def points_without_answer():
+    """Points of which some are no numbers, or lie beyond the globe, or beside the part; and which."""
+    lon, lat = (np.random.default_rng(20).uniform(*span, 2_000) for span in ((19, 27), (34.5, 40.5)))
+    odd = np.random.default_rng(21).integers(0, 12, 2_000)
+    for number, value in enumerate([NAN, INFINITE, -INFINITE, 361, -181]):
+        lon[odd == number] = value
+    for number, value in enumerate([NAN, INFINITE, -INFINITE, 90.01, -91], 5):
+        lat[odd == number] = value
+    return lon, lat
+
+
+@pytest.mark.parametrize("empty", ["include", "skip"])
+@pytest.mark.parametrize("method", ORACLES)
+def test_refused_points_are_nan_if_that_is_asked_for(part, method, empty):
+    """Just those that are refused alone; the others have their own bits."""
+    store, _ = part
+    lon, lat = points_without_answer()
+    options = {"method": method, "empty": empty}
+    expected, refused = np.full((len(lon), 4), np.nan, "f4"), np.zeros(len(lon), "?")
+    for row, point in enumerate(zip(lon, lat, strict=True)):
+        try:
+            expected[row] = store.sample(*point, **options)
+        except RegionError:
+            refused[row] = True
+    assert 1500 < refused.sum() < 1900
+    found = store.sample(lon, lat, on_error="nan", **options)
+    np.testing.assert_array_equal(found, expected, strict=True)
+    inside = ~refused
+    np.testing.assert_array_equal(
+        found[inside], store.sample(lon[inside], lat[inside], **options), strict=True
+    )
+    with pytest.raises(RegionError):
+        store.sample(lon, lat, **options)
+    grid = store.sample(lon.reshape(40, 50), lat.reshape(40, 50), on_error="nan", **options)
+    np.testing.assert_array_equal(grid, expected.reshape(40, 50, 4))
+
+
+@pytest.mark.parametrize("method", ORACLES)
+def test_a_single_refused_point_is_a_row_of_nan(store, part, method):
+    for lon, lat, asked in ((NAN, 0, store), (400, 0, store), (0, -INFINITE, store), (-160, 38, part[0])):
+        found = asked.sample(lon, lat, method=method, on_error="nan")
+        np.testing.assert_array_equal(found, np.full(asked.bands, np.nan, "f4"), strict=True)
+    masked = np.ma.masked_array([10.0, 11.0], mask=[False, True])
+    assert np.isnan(store.sample(masked, 40, method=method, on_error="nan")).all(axis=1).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("method", ORACLES)
+def test_refused_points_cost_no_chunk(watched, method):
+    store, read_keys = watched
+    found = store.sample([NAN, 400, 0], [0, 0, INFINITE], method=method, on_error="nan")
+    assert np.isnan(found).all()
+    assert not read_keys
+
+
+@pytest.mark.parametrize("lon", ["10", [10, None], [[1, 2], [3]], {"lon": 1}, True])
+def test_what_is_no_number_is_refused_even_so(watched, lon):
+    store, read_keys = watched
+    with pytest.raises(RegionError, match="lon must be numbers of degrees"):
+        store.sample(lon, 40, on_error="nan")
+    with pytest.raises(RegionError, match="must have one shape"):
+        store.sample([1, 2, 3], [1, 2], on_error="nan")
+    with pytest.raises(InputError, match="on_error must be one of 'raise', 'nan'; got 'ignore'"):
+        store.sample(10, 40, on_error="ignore")
+    assert not read_keys
+
+
+# More points than are sorted at once
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 999, 1000, 5000])
+@pytest.mark.parametrize("method", ORACLES)
+def test_points_in_several_rounds_are_the_same(part, store, monkeypatch, method, at_once):
+    count = 60 if at_once == 1 else 2_000
+    lon, lat = random_points(count, seed=22)
+    lons, lats = (each[:count] for each in points_without_answer())
+    expected = store.sample(lon, lat, method=method)
+    beside = part[0].sample(lons, lats, method=method, on_error="nan", empty="skip")
+    monkeypatch.setattr(sampling, "AT_ONCE", at_once)
+    monkeypatch.setattr(sampling, "COPIED_AT_ONCE", 3)
+    told = []
+    found = store.sample(lon, lat, method=method, progress=lambda *numbers: told.append(numbers))
+    np.testing.assert_array_equal(found, expected, strict=True)
+    assert told == [(min(done, count), count) for done in range(at_once, count + at_once, at_once)]
+    again = part[0].sample(lons, lats, method=method, on_error="nan", empty="skip")
+    np.testing.assert_array_equal(again, beside, strict=True)
+    outside = lons[:50].copy()
+    outside[:], outside[40] = 21, 100
+    with pytest.raises(RegionError, match=r"at position 40 is outside the store, the first of 1"):
+        part[0].sample(outside, 38, method=method)
+
+
+@pytest.mark.parametrize("method", ORACLES)
+def test_each_chunk_is_read_once_a_round(watched, monkeypatch, method):
+    store, read_keys = watched
+    lon, lat = np.tile([20.1, 60.2, 100.3], 400), np.full(1200, 50.2)
+    store.sample(lon, lat, method=method)
+    once = sorted(read_keys)
+    assert len(once) == len(set(once)) >= 3
+    read_keys.clear()
+    monkeypatch.setattr(sampling, "AT_ONCE", 600)
+    store.sample(lon, lat, method=method)
+    assert sorted(read_keys) == sorted(2 * once)
+
+
+@pytest.mark.parametrize(
+    "points", [(10, 40), ([[10, 11]], [[40, 41]]), (np.zeros((3, 0)), 0), ([10, 11], [[40], [41]])], ids=str
+)
+def test_a_table_takes_points_in_one_row(watched, points):
+    store, read_keys = watched
+    for shape in ((2, BANDS), (1, 2, BANDS), (BANDS,), (*np.broadcast(*points).shape, BANDS)):
+        out = np.empty(shape, "f4")
+        with pytest.raises(InputError, match="out goes with points in one row; got points of the shape"):
+            store.sample(*points, out=out)
     assert not read_keys
 
 
