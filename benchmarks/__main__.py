@@ -55,7 +55,7 @@ def _options() -> argparse.Namespace:
     add("--source", type=Path, help="a full GeoTIFF instead of the stand-in")
     add("--rs-embed-python", help="an interpreter that has rs-embed; by default one is made")
     rounds = range(1, MOST_ROUNDS + 1)
-    add("--runs", type=int, default=5, choices=rounds, metavar="N", help="rounds (default 5, most 12)")
+    add("--runs", type=int, default=3, choices=rounds, metavar="N", help="rounds (default 3, most 12)")
     add("--quick", action="store_true", help="one round with a turn each, to see that it runs")
     add("--only", choices=(PROCESSES, *GROUPS), nargs="+", default=[], help="these groups of cases")
     add("--json", type=Path, help="write all figures here, too")

@@ -30,9 +30,9 @@ PLAN_BYTES = 512 << 20
 WINDOW_BYTES, PAIR_BYTES = 200, 64
 """About what a plan takes beside its weights, and what each chunk under it adds while they are sorted."""
 
-OPEN_REGIONS = 16_384
-"""Regions of several chunks that may be half done at the same time: each holds a vector or two in float64,
-which with 768 bands makes 100 to 200 MB."""
+OPEN_REGIONS, OPEN_BYTES = 16_384, 256 << 20
+"""Regions of several chunks that may be half done at the same time, and what their vectors may take: one or
+two of float64 each, which with 768 bands makes 100 to 200 MB."""
 
 
 def many(rois: Iterable[Any]) -> Sequence[Any]:
@@ -44,7 +44,7 @@ def many(rois: Iterable[Any]) -> Sequence[Any]:
         If they are not several: one mapping, or one table whose columns would be taken for them.
     """
     rois = rois.tolist() if isinstance(rois, np.ndarray) else rois
-    if isinstance(rois, str | bytes | Mapping | BBox | PointBuffer) or not isinstance(rois, Iterable):
+    if not isinstance(rois, Iterable) or isinstance(rois, str | bytes | Mapping | BBox | PointBuffer):
         raise InputError(
             f"rois must be many regions; got one {type(rois).__name__}. Ask for one with query(); of a "
             "feature collection give the features, of a table the geometries"
@@ -74,6 +74,10 @@ class _Planned:
     windows: list[Window] = field(default_factory=list)
     weights: list[np.ndarray | None] = field(default_factory=list)
     nbytes: int = 0
+
+    def clear(self) -> None:
+        """Let go of all, before the next ones are planned."""
+        self.rows, self.windows, self.weights = [], [], []
 
     def add(self, row: int, window: Window, weights: np.ndarray | None, layout: Layout) -> None:
         """Take a planned region."""
@@ -132,6 +136,7 @@ class Batch:
         """
         for planned in self._plans(rois, first, out):
             self._pool(planned, out)
+            planned.clear()
 
     def _plans(self, rois: Sequence[Any], first: int, out: np.ndarray) -> Iterator[_Planned]:
         """Plan regions, as many at a time as memory is meant for."""
@@ -158,7 +163,8 @@ class Batch:
         for region in np.flatnonzero(left == 0).tolist():  # open ocean, or no cell of any weight
             out[planned.rows[region]] = self._finished(self._reducer(), planned, region, 0)
         self.done(int((left == 0).sum()))
-        passes = -(-_most_open(chunks, regions, left) // OPEN_REGIONS)
+        most = max(1, min(OPEN_REGIONS, OPEN_BYTES // (16 * self.reader.layout.bands)))
+        passes = -(-_most_open(chunks, regions, left) // most)
         turns = _turns(regions, left, passes)
         for turn in range(passes):
             chosen = turns[regions] == turn

@@ -12,14 +12,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
 from typing import Any, TypeVar
 
 import numpy as np
 
 from cop_zarr.codec import MAX_OVERHEAD, DamageError, crc32c, decode
 from cop_zarr.errors import ChunkError, StorageError, StoreError, StoreReplacedError
-from cop_zarr.helpers import share
+from cop_zarr.helpers import begin, share
 from cop_zarr.layout import (
     INTEGRITY_CHUNK,
     ROOT,
@@ -29,7 +28,7 @@ from cop_zarr.layout import (
     StoreDocument,
     parse,
 )
-from cop_zarr.memory import MemoryCache
+from cop_zarr.memory import ENTRY_BYTES, MemoryCache
 from cop_zarr.storage import JOB, SMALL_BYTES, DiskCache, Folder
 
 T = TypeVar("T")
@@ -47,6 +46,9 @@ that memory does not grow with their number."""
 RUN = 16
 """Chunks that a thread takes at a time when they are streamed from a disk: handing each over alone costs
 a fifth of decoding it."""
+
+HELD_BYTES = 64 << 20
+"""What decoded chunks may take that wait for their turn, where there are more than one a thread."""
 
 SHORT_PAUSES = (0.1, 0.5)
 """Seconds before a remote object that is shorter than recorded is read again: a server that announces no
@@ -137,7 +139,7 @@ class ChunkReader:
         chunk = self._decoded(row, col, np.empty(self.layout.stored_shape, "<f4") if out is None else out)
         if out is None and self.memory.capacity:
             chunk.flags.writeable = False
-            self.memory.put((row, col), chunk, chunk.nbytes)
+            self.memory.put((row, col), chunk, chunk.nbytes + ENTRY_BYTES)
         return chunk
 
     def each(
@@ -183,10 +185,11 @@ class ChunkReader:
                 found.append(work(number, self.read(*places[number], out)))
             return found
 
-        if self._workers > 1 and not self.folder.remote and len(places) <= SHARED_CHUNKS:
+        ahead = HELD_BYTES // self.layout.chunk_bytes
+        if self._workers > 1 and not self.folder.remote and len(places) <= min(SHARED_CHUNKS, ahead):
             yield from share(len(places), lambda number: run(range(number, number + 1))[0], self._workers)
             return
-        size = 1 if self.folder.remote else RUN
+        size = 1 if self.folder.remote else max(1, min(RUN, ahead // (2 * self._workers)))
         runs = [range(first, min(first + size, len(places))) for first in range(0, len(places), size)]
         if self._workers > 1:
             yield from self._in_threads(run, runs)
@@ -199,8 +202,8 @@ class ChunkReader:
         with ThreadPoolExecutor(self._workers, "cop-zarr-read") as pool:
             waiting: deque[Future[list[T]]] = deque()
             try:
-                for numbers in runs:  # in this thread's context: np.errstate is a part of it
-                    waiting.append(pool.submit(copy_context().run, run, numbers))
+                for numbers in runs:
+                    waiting.append(begin(pool, run, numbers))
                     if len(waiting) >= 2 * self._workers:
                         yield from waiting.popleft().result()
                 while waiting:

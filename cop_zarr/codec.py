@@ -58,6 +58,8 @@ def decode(data: bytes, out: np.ndarray) -> np.ndarray:
         raise DamageError(f"it claims to have {encoded:,} bytes; it has {len(data):,}")
     try:
         blosc.decompress(data, out)
+    except RecursionError:
+        raise
     except (RuntimeError, ValueError) as error:
         raise DamageError(f"it does not decode: {error}") from error
     return out

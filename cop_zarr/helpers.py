@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -22,6 +22,19 @@ _pools: list[ThreadPoolExecutor] = []
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pools.clear)  # a fork takes no threads along
+
+
+def begin(pool: ThreadPoolExecutor, work: Callable[..., T], *given: Any) -> Future[T]:
+    """Hand work to a pool, in this thread's context; or do it here, if no thread will take it any more.
+
+    While the interpreter ends, threads that are still at work cannot start others.
+    """
+    try:
+        return pool.submit(copy_context().run, work, *given)
+    except RuntimeError:
+        done: Future[T] = Future()
+        done.set_result(work(*given))
+        return done
 
 
 def share(count: int, work: Callable[[int], T], threads: int) -> list[T]:
@@ -59,8 +72,7 @@ def share(count: int, work: Callable[[int], T], threads: int) -> list[T]:
         finally:
             numbers.clear()
 
-    pool = _pool()
-    helping = [pool.submit(copy_context().run, take) for _ in range(min(threads, count) - 1)]
+    helping = [begin(_pool(), take) for _ in range(min(threads, count) - 1)]
     try:
         take()
     finally:

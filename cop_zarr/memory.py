@@ -18,7 +18,10 @@ from cop_zarr.errors import InputError
 CACHE_BYTES = 256 << 20
 """What an open store keeps unless told otherwise: 1,365 chunks of 768 bands, a fifth of all land."""
 
-_LOCK = threading.Lock()
+ENTRY_BYTES = 512
+"""What an entry takes beside its arrays: key, objects, a share of the dictionary; to be added to them."""
+
+_LOCK = threading.RLock()  # a signal's handler may ask, too, in the midst of it
 
 if hasattr(os, "register_at_fork"):  # where there is a fork
     os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)

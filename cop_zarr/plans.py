@@ -27,6 +27,9 @@ Subpixel = Literal["raise", "touch", "nearest", "bilinear"]
 Weighing = Literal["coverage", "area", "bilinear"] | None
 """What the weights of an answer are."""
 
+SMALLEST_DEG2 = 1e-100
+"""Square degrees below which the part of a cell that lies in a region loses digits as a float64."""
+
 MAX_BYTES = 1 << 30
 """Largest grid that a query returns unless told otherwise: 1 GiB, a third of the globe."""
 
@@ -168,6 +171,12 @@ def _weighing(footprint: Footprint, options: Options) -> Weighing:
 def _weights(grid: Grid, window: Window, footprint: Footprint, weighing: Weighing) -> np.ndarray:
     """What each cell of a window weighs."""
     parts = coverage(grid, window, footprint)
+    west, south, east, north = footprint.bounds
+    if (east - west) * (north - south) < SMALLEST_DEG2:
+        raise RegionError(
+            f"the region, {east - west:g}° by {north - south:g}°, is too small for its parts of cells to "
+            "be numbers; ask with subpixel='nearest' and weights=None"
+        )
     if not parts.any():
         raise grid.outside(footprint.bounds)
     if weighing is None:

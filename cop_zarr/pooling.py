@@ -58,7 +58,7 @@ class Sum:
     def __init__(self, bands: int) -> None:
         self._bands = bands
         self._sum: np.ndarray | None = None
-        self._weight = 0.0
+        self._weight, self._empty = 0.0, 0.0
 
     def pool(self, cells: np.ndarray, weights: np.ndarray | None = None) -> Partial:
         """Sum a block."""
@@ -66,7 +66,7 @@ class Sum:
 
     def add_empty(self, weight: float) -> None:
         """Take zeros, which change no sum."""
-        self._weight += weight
+        self._empty += weight
 
     def merge(self, part: Partial) -> None:
         """Add a block's sum."""
@@ -76,7 +76,7 @@ class Sum:
 
     def result(self) -> np.ndarray:
         """The sum."""
-        return _float32(self._total, self._weight)
+        return _float32(self._total, self._weight + self._empty)
 
     @property
     def _total(self) -> np.ndarray:
@@ -88,7 +88,8 @@ class Mean(Sum):
 
     def result(self) -> np.ndarray:
         """The mean."""
-        return _float32(self._total / (self._weight or 1.0), self._weight)
+        weight = self._weight + self._empty
+        return _float32(self._total / (weight or 1.0), weight)
 
 
 class Deviation:

@@ -12,6 +12,7 @@ from cop_zarr.chunks import ChunkReader, Place
 from cop_zarr.errors import ResultTooLargeError
 from cop_zarr.grid import Grid, Window
 from cop_zarr.layout import ChunkPart
+from cop_zarr.memory import ENTRY_BYTES
 from cop_zarr.plans import Options, Plan
 from cop_zarr.pooling import REDUCERS, Partial, Reducer, nbytes, quiet
 from cop_zarr.version import __version__
@@ -57,9 +58,12 @@ class Embedding:
     def valid(self) -> np.ndarray:
         """Which cells of the window have data."""
         if self._valid is None:
-            window = self._plan.window
-            self._valid = np.zeros(window.shape, "?") if self._mask is None else _cut(self._mask, window)
+            self._valid = self._held()
         return self._valid
+
+    def _held(self) -> np.ndarray:
+        window = self._plan.window
+        return np.zeros(window.shape, "?") if self._mask is None else _cut(self._mask, window)
 
     @property
     def weights(self) -> np.ndarray:
@@ -87,7 +91,7 @@ class Embedding:
             "rows": [window.row, window.row_stop],
             "cols": [window.col, window.col_stop],
             "shape": list(self.data.shape),
-            "valid_cells": int((self.valid & members).sum()),
+            "valid_cells": int((self._held() & members).sum()),
             "total_cells": int(members.sum()),
             "weights": plan.weighing,
             "subpixel": plan.subpixel,
@@ -170,7 +174,7 @@ def pooled(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarra
     vector: np.ndarray | None = memory.get(key)
     if vector is None:
         vector = _pooled(reader, window, pooling, None)
-        memory.put(key, vector, vector.nbytes)
+        memory.put(key, vector, vector.nbytes + ENTRY_BYTES)
     return vector.copy()
 
 
@@ -196,7 +200,7 @@ def _pooled(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarr
             return []
         found = [pool_part(reducer, part, chunk, weights) for part in parts]
         if (key := keys.get(place)) is not None:
-            reader.memory.put(key, found, sum(map(nbytes, found)))
+            reader.memory.put(key, found, sum(map(nbytes, found)) + ENTRY_BYTES)
         return found
 
     read = reader.each([place for place, _ in unknown], work)
@@ -205,7 +209,8 @@ def _pooled(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarr
         for partial in found:
             reducer.merge(partial)
         if not found:
-            reducer.add_empty(weight_of(parts, weights))
+            for part in parts:
+                reducer.add_empty(weight_of([part], weights))
     return reducer.result()
 
 

@@ -16,7 +16,7 @@ from cop_zarr import batches, plans, product, queries, sampling, settings
 from cop_zarr.chunks import ChunkReader
 from cop_zarr.errors import InputError, StoreReplacedError
 from cop_zarr.grid import Grid
-from cop_zarr.layout import StoreDocument
+from cop_zarr.layout import ROOT, StoreDocument
 from cop_zarr.memory import CACHE_BYTES, MemoryCache
 from cop_zarr.opening import read_document, reader_of, refuse_uncacheable
 from cop_zarr.plans import (
@@ -40,6 +40,7 @@ from cop_zarr.storage import (
     Progress,
     StorageOptions,
     folder,
+    local_path,
 )
 from cop_zarr.tables import ArrayLike2D, fill, table
 
@@ -71,6 +72,11 @@ class Store:
             "synthetic": source["synthetic"],
             "store": self.url,
         }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._valid is not None:
+            self._valid.flags.writeable = False  # which no pickle keeps
 
     def __repr__(self) -> str:
         rows, cols = self.grid.shape
@@ -442,13 +448,25 @@ def query(roi: Roi, **options: Any) -> Embedding:
 
     Parameters and errors are those of :meth:`Store.query` and :func:`open`.
 
-    The store is opened anew when the variable changes, or when another store has taken its place.
+    The store is opened anew when the variable changes, or when another store has taken its place: on a disk
+    that is noticed at once, over a network when something is read.
     """
+    url = settings.store_url()
     try:
-        return default_store(settings.store_url(), Path.cwd()).query(roi, **options)
+        return default_store(url, Path.cwd(), _stamp(url)).query(roi, **options)
     except StoreReplacedError:
         default_store.cache_clear()
-        return default_store(settings.store_url(), Path.cwd()).query(roi, **options)
+        return default_store(url, Path.cwd(), _stamp(url)).query(roi, **options)
+
+
+def _stamp(url: str) -> tuple[int, ...] | None:
+    """What changes when another store takes a place on a disk; None elsewhere."""
+    path = local_path(url)
+    try:
+        found = (path / ROOT).stat() if path else None
+    except OSError:
+        return None
+    return found and (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def _teller(total: int, progress: Progress | None) -> Callable[[int], None]:
@@ -476,6 +494,6 @@ _checked = lru_cache(maxsize=64)(Options)
 
 
 @lru_cache(maxsize=1)
-def default_store(url: str, folder: Path) -> Store:  # noqa: ARG001  # what a relative path is relative to
-    """Open the default store, once for each folder that it is asked from."""
+def default_store(url: str, folder: Path, stamp: object) -> Store:  # noqa: ARG001  # what it depends on
+    """Open the default store, once for each folder that it is asked from, and each store that is there."""
     return open(url)

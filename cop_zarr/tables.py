@@ -43,11 +43,20 @@ def table(count: int, bands: int, out: ArrayLike2D | None) -> Any:
                 "memory has; give them a place with out=, such as a numpy.memmap or a Zarr array"
             ) from None
     shape, dtype = getattr(out, "shape", None), getattr(out, "dtype", np.dtype("f4"))
-    if shape is None or tuple(shape) != (count, bands):
+    if not isinstance(shape, tuple | list) or tuple(shape) != (count, bands):
         raise InputError(f"out must be an array of the shape {(count, bands)}; got {shape or type(out)}")
-    if np.dtype(dtype).kind != "f":
+    if not hasattr(type(out), "__setitem__") or not _takes_floats(dtype):
         raise InputError(f"out must take float32 numbers; got an array of {dtype}")
+    if isinstance(out, np.ndarray) and not out.flags.writeable:
+        raise InputError("out is read-only; open it for writing, as numpy.memmap does with mode='r+'")
     return out
+
+
+def _takes_floats(dtype: Any) -> bool:
+    try:
+        return bool(np.dtype(dtype).kind == "f")
+    except TypeError:
+        return False
 
 
 def fill(rows: ArrayLike2D, count: int, bands: int, answer: Callable[[int, int, np.ndarray], None]) -> None:

@@ -95,8 +95,8 @@ def fresh(store_path):
     return cop_zarr.open(store_path, cache_bytes=0)
 
 
-def test_four_hundred_regions_have_the_bits_of_single_queries(fresh):
-    regions = many_regions(400, seed=0)
+def test_three_hundred_regions_have_the_bits_of_single_queries(fresh):
+    regions = many_regions(300, seed=0)
     same_bits(fresh.query_many(regions), single(fresh, regions))
 
 
@@ -111,7 +111,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_any_options_give_the_bits_of_single_queries(fresh, options):
-    regions = [*many_regions(40, 1, FEW_AROUND), (3, 10, 2.9, 12), OCEAN]
+    regions = [*many_regions(24, 1, FEW_AROUND), (3, 10, 2.9, 12), OCEAN]
     same_bits(fresh.query_many(regions, **options), single(fresh, regions, **options), str(options))
 
 
@@ -125,8 +125,8 @@ def test_regions_smaller_than_a_cell_have_the_bits_of_single_queries(fresh, subp
     small = [
         PointBuffer(lon, lat, size, shape)
         for lon, lat, size, shape in zip(
-            rng.uniform(-180, 180, 120), rng.uniform(-88, 88, 120), rng.uniform(10, 10_000, 120),
-            ["box", "circle"] * 60, strict=True,
+            rng.uniform(-180, 180, 60), rng.uniform(-88, 88, 60), rng.uniform(10, 10_000, 60),
+            ["box", "circle"] * 30, strict=True,
         )
     ]  # fmt: skip
     small += [(179.95, 5, -179.95, 5.1), PointBuffer(10, 90, 500), shapely.box(0.1, 0.1, 0.15, 9)]
@@ -155,16 +155,16 @@ def test_vectors_are_those_of_numpy(store, globe, pooling):
 
 
 def test_the_order_of_regions_does_not_matter(fresh):
-    regions = many_regions(150, 5, FEW_AROUND)
+    regions = many_regions(100, 5, FEW_AROUND)
     together = fresh.query_many(regions)
-    for seed in range(3):
-        order = np.random.default_rng(seed).permutation(np.r_[0:150, 0:150])  # each twice
+    for seed in range(2):
+        order = np.random.default_rng(seed).permutation(np.r_[0:100, 0:100])  # each twice
         same_bits(fresh.query_many([regions[number] for number in order]), together[order])
     same_bits(fresh.query_many(regions[::-1]), together[::-1])
 
 
 def test_memory_does_not_change_a_bit(fresh, store_path):
-    regions = many_regions(70, 6, FEW_AROUND)
+    regions = many_regions(40, 6, FEW_AROUND)
     expected = fresh.query_many(regions)
     for size in (1, 20_000, 1 << 20, 256 << 20):
         store = cop_zarr.open(store_path, cache_bytes=size)
@@ -175,7 +175,7 @@ def test_memory_does_not_change_a_bit(fresh, store_path):
 
 
 def test_eight_workers_give_the_bits_of_one(store_path):
-    regions = many_regions(70, 7)
+    regions = many_regions(45, 7)
     one, eight = (cop_zarr.open(store_path, workers=count, cache_bytes=0) for count in (1, 8))
     for options in ({}, {"pooling": "std", "weights": "area", "empty": "skip"}, {"pooling": "min"}):
         same_bits(eight.query_many(regions, **options), one.query_many(regions, **options))
@@ -257,7 +257,7 @@ def counted(store_path):
 
 def test_each_chunk_is_read_once_whatever_lies_over_it(counted):
     store, read_keys = counted
-    regions = many_regions(200, 8)
+    regions = many_regions(120, 8)
     expected = set()
     for region in regions:
         store.query(region)
@@ -311,7 +311,7 @@ def test_nothing_is_read_when_a_region_is_refused(counted):
 
 @pytest.mark.parametrize("most", [1, 2, 3, 4, 7, 1000])
 def test_any_number_of_half_done_regions_gives_the_same(fresh, monkeypatch, most):
-    regions = many_regions(100, 9, FEW_AROUND)
+    regions = many_regions(60, 9, FEW_AROUND)
     expected = fresh.query_many(regions)
     monkeypatch.setattr(batches, "OPEN_REGIONS", most)
     same_bits(fresh.query_many(regions), expected)
@@ -370,7 +370,7 @@ def test_regions_of_one_chunk_are_never_half_done(fresh, monkeypatch, counted):
 
 @pytest.mark.parametrize("size", [1, 3_000, 60_000])
 def test_plans_that_do_not_fit_together_give_the_same(fresh, monkeypatch, size):
-    regions = [*many_regions(100, 10, FEW_AROUND), OCEAN, LAND]
+    regions = [*many_regions(75, 10, FEW_AROUND), OCEAN, LAND]
     expected = fresh.query_many(regions)
     monkeypatch.setattr(batches, "PLAN_BYTES", size)
     same_bits(fresh.query_many(regions), expected)
@@ -660,3 +660,23 @@ def test_progress_may_stop_it(fresh):
     with contextlib.suppress(KeyboardInterrupt):
         fresh.query_many(many_regions(50, 15, FEW_AROUND), progress=stop)
     same_bits(fresh.query_many([LAND]), single(fresh, [LAND]))
+
+
+def test_zeros_weigh_the_same_whenever_they_come():
+    """A query counts them before the chunks with data, many regions after: of two sums, here, that differ
+    in the last bit of float64, one is rounded up to float32 and the other down."""
+    rng = np.random.default_rng(1)
+    for _ in range(101):
+        weights, empty = rng.uniform(0, 1, (30, 4)), float(rng.uniform(5, 60))
+    cells = np.full((4, 1), 14_656_055, "f4")
+    for pooling, make in batches.REDUCERS.items():
+        found = []
+        for order in ([0, *range(1, 31)], [*range(1, 31), 0]):
+            reducer = make(1)
+            for number in order:
+                if number:
+                    reducer.merge(reducer.pool(cells, weights[number - 1]))
+                else:
+                    reducer.add_empty(empty)
+            found.append(reducer.result())
+        same_bits(*found, pooling)

@@ -464,7 +464,7 @@ def fresh(store_path):
 WINDOWS = st.tuples(st.integers(140, 170), st.integers(3, 40), st.integers(1410, 1440), st.integers(3, 60))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.sampled_from([0.2, 1, 5, 20, 1000]),
     st.lists(st.tuples(WINDOWS, st.sampled_from(POOLINGS)), min_size=2, max_size=8),
@@ -504,7 +504,7 @@ def expected(fresh):
     return [[fresh.query(region, **options).data for region in REGIONS] for options in OPTIONS]
 
 
-@pytest.mark.parametrize(("chunks", "workers"), [(0.3, 1), (3, 8), (30, 1), (30, 8), (10_000, 8)])
+@pytest.mark.parametrize(("chunks", "workers"), [(0.3, 1), (3, 8), (30, 8), (10_000, 8)])
 def test_kept_answers_to_any_options_are_the_fresh_ones(kept, expected, chunks, workers):
     """And those of eight threads are those of one."""
     store, _ = kept(chunks, workers=workers)

@@ -15,6 +15,8 @@ from pyproj import Geod
 from shapely import affinity, ops
 
 import cop_zarr
+from cop_zarr.errors import RegionError
+from cop_zarr.regions import footprint
 from tests import factory
 
 STEP = factory.STEP
@@ -462,3 +464,16 @@ def test_parts_make_the_whole(store, name, weights):
         sizes = [weigh(coverage_of(polygon), weights).sum() for _, polygon in parts]
         np.testing.assert_allclose(np.average(answers, axis=0, weights=sizes), whole, rtol=4e-6)
         np.testing.assert_allclose(np.sum(sums, axis=0, dtype="f8"), total, rtol=4e-6)
+
+
+@pytest.mark.parametrize("edge", [1e20, -1e20, 1e308, 3e9, 10**400, pytest.param(10**5000, id="10**5000")])
+def test_a_huge_edge_is_refused_at_once(edge):
+    """It does not go around the globe until it is on it."""
+    for box in ((edge, 0, 1, 1), (1, 0, edge, 1), (0, -edge, 1, 1)):
+        with pytest.raises(RegionError):
+            footprint(box)
+
+
+def test_a_box_too_small_to_weigh_is_refused(store):
+    with pytest.raises(RegionError, match="too small for its parts of cells to be numbers"):
+        store.query((0, 0, 1e-160, 1e-160), subpixel="touch", weights="coverage")

@@ -3,7 +3,10 @@
 import json
 import multiprocessing
 import os
+import pickle
 import shutil
+import subprocess
+import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -497,3 +500,40 @@ def test_default_store_is_opened_anew_when_another_process_replaced_it(tmp_path,
         cop_zarr.query(BOX, output="grid").data,
         cop_zarr.open(tmp_path / "a.zarr").query(BOX, output="grid").data,
     )
+
+
+def test_default_store_is_opened_anew_though_what_is_asked_is_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setenv("COP_ZARR_STORE", str(small_store(tmp_path)))
+    before = cop_zarr.query(BOX).data
+    replace_by_another_process(tmp_path)
+    after = cop_zarr.query(BOX).data
+    assert not np.array_equal(before, after)
+    np.testing.assert_array_equal(after, cop_zarr.open(tmp_path / "a.zarr").query(BOX).data)
+
+
+def test_the_mask_of_a_pickled_store_cannot_be_written_to(tmp_path):
+    store = cop_zarr.open(small_store(tmp_path))
+    assert store.valid.any()
+    with pytest.raises(ValueError, match="read-only"):
+        pickle.loads(pickle.dumps(store)).valid[:] = False
+
+
+LATE = """
+import sys, threading, time, cop_zarr
+store = cop_zarr.open(sys.argv[1])
+box = tuple(store.grid.bounds)[:4]
+def ask():
+    while threading.main_thread().is_alive():
+        time.sleep(0.01)
+    time.sleep(0.1)
+    print(store.query((-20, -20, 60, 60)).data.shape, store.query_many([(-20, -20, 60, 60)]).shape)
+threading.Thread(target=ask).start()
+"""
+
+
+def test_a_thread_may_go_on_asking_when_the_main_one_has_ended(store_path):
+    """The interpreter starts no thread any more by then."""
+    done = subprocess.run(
+        [sys.executable, "-c", LATE, store_path], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("(16,) (1, 16)\n", "")

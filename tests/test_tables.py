@@ -274,7 +274,7 @@ def test_an_array_in_memory_is_answered_in_one_block(store_path):
         (True, "got <class 'bool'>"),
         (SimpleNamespace(dtype="f4"), "got <class 'types.SimpleNamespace'>"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 @pytest.mark.parametrize("on_error", ["raise", "nan"])
 def test_what_does_not_take_the_rows_is_refused_before_any_read(store_path, out, message, on_error):

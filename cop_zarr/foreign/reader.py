@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,8 +19,9 @@ from cop_zarr.foreign.arrays import Claim
 from cop_zarr.foreign.documents import ForeignDocument
 from cop_zarr.foreign.opened import DECODING_ERRORS, open_all, read_all, read_part
 from cop_zarr.grid import Window
+from cop_zarr.helpers import begin
 from cop_zarr.layout import EMBEDDING, VALID, Layout
-from cop_zarr.memory import MemoryCache
+from cop_zarr.memory import ENTRY_BYTES, MemoryCache
 from cop_zarr.storage import Folder
 
 T = TypeVar("T")
@@ -142,7 +142,7 @@ class ForeignReader(ChunkReader):
             waiting: deque[Future[dict[int, T]]] = deque()
             try:
                 for task in tasks:
-                    waiting.append(pool.submit(copy_context().run, task))
+                    waiting.append(begin(pool, task))
                     if len(waiting) >= 2 * self._workers:
                         yield waiting.popleft().result()
                 while waiting:
@@ -183,7 +183,7 @@ class ForeignReader(ChunkReader):
         np.copyto(cells, self._values(window).transpose(2, 1, 0))
         self._refuse_disagreeing(cells, window)
         block.flags.writeable = False
-        self.memory.put(key, block, block.nbytes)
+        self.memory.put(key, block, block.nbytes + ENTRY_BYTES)
         return block
 
     def _values(self, window: Window) -> np.ndarray:

@@ -37,12 +37,13 @@ class _Gate:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._readers = 0
+        self._readers, self._closing = 0, False
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
         """Read, or wait for a fork to be over."""
         with self._changed:
+            self._changed.wait_for(lambda: not self._closing)
             self._readers += 1
         try:
             yield
@@ -54,10 +55,13 @@ class _Gate:
     def close(self) -> None:
         """Wait for all who read, and let no other begin."""
         self._changed.acquire()
+        self._closing = True
         self._changed.wait_for(lambda: not self._readers)
 
     def open(self) -> None:
         """Let them read again."""
+        self._closing = False
+        self._changed.notify_all()
         self._changed.release()
 
 

@@ -58,11 +58,12 @@ class BBox:
     def __post_init__(self) -> None:
         west, south = finite(self.minlon, "the box's minlon"), finite(self.minlat, "the box's minlat")
         east, north = finite(self.maxlon, "the box's maxlon"), finite(self.maxlat, "the box's maxlat")
+        if not (-180 <= west <= 360 and -180 <= east <= 360):
+            raise _refusal(west, south, east, north)
         unrolled = east
         while unrolled < west:  # twice where the edges are of both conventions: 350 to -170
             unrolled += 360
-        good = -90 <= south < north <= 90 and -180 <= west <= 360 and -180 <= east <= 360
-        if not good or not west < unrolled <= west + 360:
+        if not (-90 <= south < north <= 90 and west < unrolled <= west + 360):
             raise _refusal(west, south, east, north)
         bounds = Bounds(west, south, unrolled, north)
         # at once, and past the dataclass's own setters: boxes are made by the million

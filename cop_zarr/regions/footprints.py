@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -78,13 +79,12 @@ def finite(value: object, what: str) -> float:
     """Take a number as a float; refuse what is none, and what is not finite."""
     if type(value) is float and math.isfinite(value):
         return value
-    refusal = f"{what} must be a number of degrees or metres; got {value!r}"
-    if isinstance(value, str | bytes):  # float("120") would do, and so would float("1_2_0")
-        raise RegionError(refusal)
+    text = isinstance(value, str | bytes)  # float("120") would do, and so would float("1_2_0")
     try:
-        number = float(value)  # type: ignore[arg-type]  # anything with __float__, NumPy scalars included
-    except (TypeError, ValueError, OverflowError):
-        raise RegionError(refusal) from None
+        number = float("" if text else value)  # type: ignore[arg-type]  # or anything with __float__
+    except (TypeError, ValueError, ArithmeticError):
+        told = reprlib.repr(value) if not isinstance(value, int) else "a number of too many digits"
+        raise RegionError(f"{what} must be a number of degrees or metres; got {told}") from None
     if not math.isfinite(number):
         raise RegionError(f"{what} must be a finite number; got {number}")
     return number
