@@ -22,7 +22,8 @@ from cop_zarr.layout import Layout
 from cop_zarr.plans import OnError, Options
 from cop_zarr.pooling import REDUCERS, Reducer, quiet
 from cop_zarr.queries import empty_weight, pool_part, weighed, weight_of, with_weight
-from cop_zarr.regions import BBox, PointBuffer, footprint
+from cop_zarr.regions import BBox, PointBuffer, footprint, refuse_unknown
+from cop_zarr.regions.boxes import is_plain
 
 PLAN_BYTES = 512 << 20
 """What the plans of regions may take that are answered together: those of a million small boxes."""
@@ -48,6 +49,10 @@ def many(rois: Iterable[Any]) -> Sequence[Any]:
         raise InputError(
             f"rois must be many regions; got one {type(rois).__name__}. Ask for one with query(); of a "
             "feature collection give the features, of a table the geometries"
+        )
+    if isinstance(rois, list | tuple) and is_plain(rois):
+        raise InputError(
+            f"rois must be many regions; got the four numbers of one: give [{rois!r}], or use query()"
         )
     if hasattr(rois, "columns"):
         raise InputError("rois must be regions, not a table of them: give its geometries, and crs= theirs")
@@ -134,6 +139,7 @@ class Batch:
         RegionError
             If a region is refused: its number is named.
         """
+        refuse_unknown(self.crs)  # which is nobody's fault but the caller's
         for planned in self._plans(rois, first, out):
             self._pool(planned, out)
             planned.clear()

@@ -54,9 +54,12 @@ def table(count: int, bands: int, out: ArrayLike2D | None) -> Any:
 
 def _takes_floats(dtype: Any) -> bool:
     try:
-        return bool(np.dtype(dtype).kind == "f")
+        found = np.dtype(dtype)
     except TypeError:
         return False
+    return (
+        found.kind == "f" and found.itemsize >= 4
+    )  # of half precision, no vector would be what was computed
 
 
 def fill(rows: ArrayLike2D, count: int, bands: int, answer: Callable[[int, int, np.ndarray], None]) -> None:

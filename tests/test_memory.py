@@ -17,13 +17,15 @@ from hypothesis import strategies as st
 
 import cop_zarr
 from cop_zarr.errors import ChunkError, InputError
-from cop_zarr.memory import CACHE_BYTES, MemoryCache
+from cop_zarr.memory import CACHE_BYTES, ENTRY_BYTES, MemoryCache
 from cop_zarr.storage import LocalFolder
 from tests import factory
 from tests.folders import WatchedFolder, open_in
 
 STEP = factory.STEP
-CHUNK_BYTES = 8 * 8 * factory.BANDS * 4
+CHUNK_BYTES = 8 * 8 * factory.BANDS * 4 + ENTRY_BYTES
+"""What a decoded chunk counts in memory."""
+
 POOLINGS = ["mean", "max", "min", "std", "sum"]
 
 # The cache by itself
@@ -184,6 +186,25 @@ def test_sixteen_threads_leave_an_exact_count(hasty):
     sizes = {key: cache.get(key)[1] for key in range(60) if key in cache}
     assert len(sizes) > 5
     assert cache.nbytes == sum(sizes.values()) <= 1000
+
+
+def test_it_may_be_used_while_it_is_used_by_the_same_thread():
+    """As by the handler of a signal, or when a value that it lets go of is finalized."""
+    cache, found = MemoryCache(2), []
+
+    class Last:
+        def __del__(self):
+            found.append(cache.get("b"))
+            cache.put("d", 4, 0)
+
+    def work(_):
+        cache.put("a", Last(), 1)
+        cache.put("b", 2, 1)
+        cache.put("c", 3, 1)
+
+    assert not in_threads(1, work)
+    assert found == [2]
+    assert (cache.nbytes, cache.get("c"), cache.get("d")) == (2, 3, 4)
 
 
 def ended(child, seconds):
@@ -432,10 +453,10 @@ def test_no_answer_shares_memory_with_what_is_kept(kept, ask):
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_a_larger_region_reads_only_what_is_new(kept, globe, pooling):
     """Of whole chunks, what they were pooled to is kept, although they themselves do not fit."""
-    store, read_keys = kept(12)
+    store, read_keys = kept(30)
     store.query(around((160, 224), (1040, 1104)), pooling=pooling)
     assert set(chunks_read(read_keys)) == places((20, 28), (130, 138))
-    assert store._reader.memory.nbytes < 8 * CHUNK_BYTES, "no chunk is kept"
+    assert (20, 130) not in store._reader.memory
     found = store.query(around((152, 232), (1032, 1112)), pooling=pooling).data
     read = chunks_read(read_keys)
     assert len(read) == len(set(read))
@@ -448,7 +469,7 @@ def test_a_larger_region_reads_only_what_is_new(kept, globe, pooling):
 
 
 def test_sum_and_mean_know_the_same_totals_and_the_others_their_own(kept):
-    store, read_keys = kept(10)
+    store, read_keys = kept(14)
     box = around((160, 192), (1040, 1072))  # 16 chunks, more than fit
     for pooling, reads in (("mean", 16), ("sum", 0), ("max", 16), ("min", 16), ("std", 16), ("min", 0)):
         store.query(box, pooling=pooling)

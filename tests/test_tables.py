@@ -269,6 +269,8 @@ def test_an_array_in_memory_is_answered_in_one_block(store_path):
         (np.empty((COUNT, BANDS), object), "got an array of object"),
         (Rows(dtype=np.dtype("u2")), "got an array of uint16"),
         (Rows(dtype="int64"), "got an array of int64"),
+        (Rows(dtype="no such"), "out must take float32 numbers"),
+        (np.broadcast_to(np.float32(0), (COUNT, BANDS)), "out is read-only"),
         ([[0.0] * BANDS] * COUNT, "got <class 'list'>"),
         ("a.npy", "got <class 'str'>"),
         (True, "got <class 'bool'>"),

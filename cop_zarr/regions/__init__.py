@@ -16,7 +16,7 @@ from cop_zarr.regions.boxes import BBox, four_numbers, is_plain, speaks_geojson
 from cop_zarr.regions.buffers import PointBuffer
 from cop_zarr.regions.footprints import Footprint, Outlined
 
-__all__ = ["BBox", "Footprint", "GeoInterface", "PointBuffer", "Roi", "footprint"]
+__all__ = ["BBox", "Footprint", "GeoInterface", "PointBuffer", "Roi", "footprint", "refuse_unknown"]
 
 
 class GeoInterface(Protocol):
@@ -62,6 +62,20 @@ def footprint(roi: Roi, crs: object | None = None, *, repair: bool = False) -> F
     if crs is not None:
         return BBox.from_crs(four_numbers(roi), crs=crs).footprint
     return BBox(*four_numbers(roi)).footprint
+
+
+def refuse_unknown(crs: object | None) -> None:
+    """Refuse a CRS that PROJ does not know, before any region is looked at.
+
+    Raises
+    ------
+    RegionError
+        If it is none.
+    """
+    if crs is not None:
+        from cop_zarr.regions.projections import projection
+
+        projection(crs)
 
 
 def _of_polygons(roi: object, crs: object | None, repair: bool) -> Footprint:
