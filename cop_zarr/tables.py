@@ -57,9 +57,7 @@ def _takes_floats(dtype: Any) -> bool:
         found = np.dtype(dtype)
     except TypeError:
         return False
-    return (
-        found.kind == "f" and found.itemsize >= 4
-    )  # of half precision, no vector would be what was computed
+    return bool(found.kind == "f" and found.itemsize >= 4)  # of half precision, no vector would be itself
 
 
 def fill(rows: ArrayLike2D, count: int, bands: int, answer: Callable[[int, int, np.ndarray], None]) -> None:
