@@ -245,14 +245,16 @@ def test_killed_processes_leave_nothing_damaged(where):
             stdout=subprocess.PIPE,
             text=True,
         ) as worker:
-            assert worker.stdout.readline() == "ready\n"
-            worker.stdin.write("go\n")
-            worker.stdin.flush()
-            time.sleep(0.1)
-            deadline = time.monotonic() + 30
-            while not objects(where) and time.monotonic() < deadline:
-                time.sleep(0.01)
-            worker.send_signal(signal.SIGKILL)
+            try:
+                assert worker.stdout.readline() == "ready\n"
+                worker.stdin.write("go\n")
+                worker.stdin.flush()
+                time.sleep(0.1)
+                deadline = time.monotonic() + 30
+                while not any(where.glob(f"*{cache.OURS}/*")) and time.monotonic() < deadline:
+                    time.sleep(0.01)
+            finally:  # it does not end by itself, and leaving the block waits for that
+                worker.send_signal(signal.SIGKILL)
     assert objects(where)
     assert sum(objects(where).values()) <= 30_000
     for path, size in objects(where).items():
