@@ -93,6 +93,11 @@ class ChunkReader:
         shape = (2, *self.layout.chunk_grid)
         self.lengths, self.crcs = self.small(INTEGRITY_CHUNK, shape, "<u4")
 
+    @property
+    def workers(self) -> int:
+        """Chunks read at once, at most."""
+        return self._workers
+
     def holds_data(self, row: int, col: int) -> bool:
         """Whether a chunk has an object of its own; the cells of others are 0 in every band."""
         return bool(self.lengths.item(row, col))

@@ -199,7 +199,9 @@ class Store:
 
         Over a network, a first query asks for the mask and for its chunks at the same time.
         """
-        if self._valid is None and self._reader.folder.remote and options.empty == "include":
+        reader = self._reader
+        at_once = self._valid is None and reader.folder.remote and options.empty == "include"
+        if at_once and len(reader.layout.chunks(plan.window, reader.lengths)) <= reader.workers:
             with ThreadPoolExecutor(1, "cop-zarr-mask") as pool:
                 mask = pool.submit(self._mask, plan)
                 return queries.data(self._reader, plan, options, None), mask.result()

@@ -605,7 +605,7 @@ def chunk_keys(rows: range, cols: range) -> list[str]:
 def test_requests(asked):
     """Two to open; a query asks for its chunks with data and, once, for the mask; nothing else."""
     url, options, proxy = asked
-    store = cop_zarr.open(url, storage_options=options)
+    store = cop_zarr.open(url, storage_options=options, cache_bytes=0)
     assert {got.method for got in proxy.requests} == {"GET"}
     assert keys(proxy) == ["integrity/embedding/c/0/0/0", "zarr.json"]
     proxy.reset_counts()
@@ -640,7 +640,7 @@ def test_all_of_it_is_asked_for_once(asked):
 def test_all_around_the_globe_each_chunk_once(web):
     """A box across 180° that begins and ends in the same chunk."""
     with fault_proxy(web) as proxy:
-        store = cop_zarr.open(f"{proxy.url}/ring.zarr")
+        store = cop_zarr.open(f"{proxy.url}/ring.zarr", cache_bytes=0)
         proxy.reset_counts()
         whole = store.query((-180, 38.25, 180, 40), output="grid").data
         cols = np.arange(whole.shape[2]) % factory.COLS
