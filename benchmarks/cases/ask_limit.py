@@ -58,7 +58,7 @@ def objects(chunks: Iterable[tuple[int, int]]) -> Objects:
     for row, col in sorted(set(chunks)):
         path = f"{SETTING['store']}/embedding/c/0/{row}/{col}"
         if os.path.exists(path):  # noqa: PTH110  # a million times
-            found.append((path, os.path.getsize(path)))  # noqa: PTH202
+            found.append((path, os.path.getsize(path)))  # noqa: PTH202  # as above
     return found
 
 

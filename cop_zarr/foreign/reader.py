@@ -62,7 +62,7 @@ class ForeignReader(ChunkReader):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
 
-    def holds_data(self, row: int, col: int) -> bool:  # noqa: ARG002
+    def holds_data(self, row: int, col: int) -> bool:  # noqa: ARG002  # the same for every chunk
         """That it may: only reading tells, because nothing vouches for ``valid`` but the values."""
         return True
 

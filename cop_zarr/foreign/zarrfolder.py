@@ -96,7 +96,7 @@ class ZarrFolder(Store):
     def __eq__(self, value: object) -> bool:
         return self is value
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # as Python has it beside __eq__
 
     async def get(
         self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None

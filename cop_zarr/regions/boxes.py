@@ -147,7 +147,9 @@ class BBox:
 
 def is_plain(roi: object) -> bool:
     """Whether it is four numbers and cannot be anything else; telling is quick."""
-    return type(roi) in {tuple, list} and len(roi) == 4 and NUMBERS.issuperset(map(type, roi))  # type: ignore[arg-type, call-overload]
+    if type(roi) is not tuple and type(roi) is not list:
+        return False
+    return len(roi) == 4 and NUMBERS.issuperset(map(type, roi))
 
 
 def _refusal(west: float, south: float, east: float, north: float) -> RegionError:
