@@ -32,6 +32,7 @@ from cop_zarr.memory import ENTRY_BYTES, MemoryCache
 from cop_zarr.storage import JOB, SMALL_BYTES, DiskCache, Folder
 
 T = TypeVar("T")
+Task = TypeVar("Task")
 
 Place = tuple[int, int]
 """Row and column of a chunk in the chunk grid."""
@@ -202,13 +203,13 @@ class ChunkReader:
             for numbers in runs:
                 yield from run(numbers)
 
-    def _in_threads(self, run: Callable[[range], list[T]], runs: list[range]) -> Iterator[T]:
+    def _in_threads(self, run: Callable[[Task], list[T]], runs: Sequence[Task]) -> Iterator[T]:
         """Do runs of work in threads, at most two a thread ahead, and give their results in order."""
         with ThreadPoolExecutor(self._workers, "cop-zarr-read") as pool:
             waiting: deque[Future[list[T]]] = deque()
             try:
-                for numbers in runs:
-                    waiting.append(begin(pool, run, numbers))
+                for task in runs:
+                    waiting.append(begin(pool, run, task))
                     if len(waiting) >= 2 * self._workers:
                         yield from waiting.popleft().result()
                 while waiting:

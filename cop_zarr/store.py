@@ -197,7 +197,8 @@ class Store:
     def _answer(self, plan: Plan, options: Options) -> tuple[np.ndarray, np.ndarray | None]:
         """Read what a plan asks for: the data, and the mask of cells with data.
 
-        Over a network, a first query asks for the mask and for its chunks at the same time.
+        Over a network, a first query asks for the mask and for its chunks at the same time, if there is a
+        thread for each chunk.
         """
         reader = self._reader
         at_once = self._valid is None and reader.folder.remote and options.empty == "include"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,7 +17,6 @@ from cop_zarr.foreign.arrays import Claim
 from cop_zarr.foreign.documents import ForeignDocument
 from cop_zarr.foreign.opened import DECODING_ERRORS, open_all, read_all, read_part
 from cop_zarr.grid import Window
-from cop_zarr.helpers import begin
 from cop_zarr.layout import EMBEDDING, VALID, Layout
 from cop_zarr.memory import ENTRY_BYTES, MemoryCache
 from cop_zarr.storage import Folder
@@ -138,17 +135,7 @@ class ForeignReader(ChunkReader):
         if self._workers == 1 or len(tasks) == 1:
             yield from (task() for task in tasks)
             return
-        with ThreadPoolExecutor(self._workers, "cop-zarr-read") as pool:
-            waiting: deque[Future[dict[int, T]]] = deque()
-            try:
-                for task in tasks:
-                    waiting.append(begin(pool, task))
-                    if len(waiting) >= 2 * self._workers:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                pool.shutdown(cancel_futures=True)
+        yield from self._in_threads(lambda task: [task()], tasks)
 
     def _block_of(self, place: Place) -> Place:
         """The block that a chunk of ours lies in; none lies in two."""
