@@ -20,7 +20,8 @@ from pyproj import Transformer
 
 import cop_zarr
 from cop_zarr import plans, synthetic, tour
-from cop_zarr.cli import SIZE_UNITS, Size, main
+from cop_zarr.cli import main
+from cop_zarr.cli.options import SIZE_UNITS, Size
 from cop_zarr.grid import Grid
 from tests import factory, proxy, servers
 

@@ -1,0 +1,13 @@
+"""The command line: parse, call, print, exit status. The only room that prints.
+
+Exit status: 0 good; 1 the job failed, or the check found damage; 2 wrong usage. Results go to stdout,
+progress to stderr, and only on a terminal.
+
+Everything but click, tqdm and the error types is imported by the command that needs it, so that
+``cop-zarr --help`` answers at once.
+"""
+
+from cop_zarr.cli import query, standins, stores  # noqa: F401  # each adds its commands
+from cop_zarr.cli.group import main
+
+__all__ = ["main"]
