@@ -42,20 +42,18 @@ def many(rois: Iterable[Any]) -> Sequence[Any]:
     Raises
     ------
     InputError
-        If they are not several: one mapping, or one table whose columns would be taken for them.
+        If they are not several, but one mapping, box or geometry.
     """
     rois = rois.tolist() if isinstance(rois, np.ndarray) else rois
     if not isinstance(rois, Iterable) or isinstance(rois, str | bytes | Mapping | BBox | PointBuffer):
         raise InputError(
             f"rois must be many regions; got one {type(rois).__name__}. Ask for one with query(); of a "
-            "feature collection give the features, of a table the geometries"
+            "feature collection give the features"
         )
     if isinstance(rois, list | tuple) and is_plain(rois):
         raise InputError(
             f"rois must be many regions; got the four numbers of one: give [{rois!r}], or use query()"
         )
-    if hasattr(rois, "columns"):
-        raise InputError("rois must be regions, not a table of them: give its geometries, and crs= theirs")
     return rois if isinstance(rois, list | tuple) else list(rois)
 
 
@@ -108,7 +106,7 @@ class Batch:
         The CRS of four numbers or of a polygon.
     repair : bool
         Mend invalid polygons.
-    on_error : {"raise", "nan"}
+    on_error : {"raise", "nan"} or callable
         What becomes of a region that is refused.
     mask : ndarray or None
         The cells with data, for ``empty="skip"``.
@@ -153,6 +151,8 @@ class Batch:
             except RegionError as error:
                 if self.on_error == "raise":
                     raise type(error)(f"region {first + row}: {error}") from error
+                if callable(self.on_error):
+                    self.on_error(first + row, error)
                 out[row] = np.nan
                 self.done(1)
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Literal, NamedTuple, get_args
@@ -21,7 +21,7 @@ Output = Literal["pooled", "grid"]
 Pooling = Literal["mean", "max", "min", "std", "sum"]
 Weights = Literal["auto", "coverage", "area"] | None
 Empty = Literal["include", "skip"]
-OnError = Literal["raise", "nan"]
+OnError = Literal["raise", "nan"] | Callable[[int, RegionError], None]
 Subpixel = Literal["raise", "touch", "nearest", "bilinear"]
 
 Weighing = Literal["coverage", "area", "bilinear"] | None
@@ -94,6 +94,12 @@ class Options:
                     "subpixel='bilinear' makes one vector between the cells, and output='grid' gives the "
                     "cells; take output='pooled', or subpixel='nearest' or 'touch'"
                 )
+
+
+def check_on_error(on_error: object) -> None:
+    """Refuse what does not say what becomes of a region that has no answer."""
+    if not callable(on_error):
+        one_of("on_error", on_error, ("raise", "nan"))
 
 
 def one_of(name: str, word: object, words: Sequence[object]) -> None:

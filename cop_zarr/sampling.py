@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike
 from cop_zarr.chunks import ChunkReader
 from cop_zarr.errors import RegionError
 from cop_zarr.grid import Grid, range_hint
-from cop_zarr.plans import Empty, OnError, one_of
+from cop_zarr.plans import Empty, OnError, check_on_error, one_of
 from cop_zarr.product import LATTICE_COLS, LATTICE_NORTH, LATTICE_ROWS, LATTICE_WEST, STEP_DEG
 
 Method = Literal["nearest", "bilinear"]
@@ -70,7 +71,7 @@ def check_words(method: object, empty: object, on_error: object) -> None:
     """Refuse words that :meth:`cop_zarr.Store.sample` does not take."""
     one_of("method", method, get_args(Method))
     one_of("empty", empty, get_args(Empty))
-    one_of("on_error", on_error, get_args(OnError))
+    check_on_error(on_error)
 
 
 def checked(grid: Grid, lon: ArrayLike, lat: ArrayLike, method: Method, on_error: OnError) -> Points:
@@ -79,7 +80,7 @@ def checked(grid: Grid, lon: ArrayLike, lat: ArrayLike, method: Method, on_error
     Raises
     ------
     RegionError
-        If they are no numbers, or do not go together; and, unless ``on_error`` is "nan", if one is not
+        If they are no numbers, or do not go together; and, if ``on_error`` is "raise", if one is not
         finite, out of range, or has a cell that the grid lacks.
     """
     lons, lats = _numbers(lon, "lon"), _numbers(lat, "lat")
@@ -91,16 +92,16 @@ def checked(grid: Grid, lon: ArrayLike, lat: ArrayLike, method: Method, on_error
     lons, lats = points.lons, points.lats
     bad = ~((lons >= -180) & (lons <= 360) & (np.abs(lats) <= 90))  # NaN is
     if bad.any():
-        if on_error == "raise":
-            raise _out_of_range(points, bad)
+        _tell(on_error, points, bad, _out_of_range)
         lons, lats = np.where(bad, 0, lons), np.where(bad, 0, lats)
     missing = np.zeros(lons.shape, "?")
     for first in range(0, len(lons) if grid.shape != LATTICE else 0, AT_ONCE):  # the globe lacks no cell
         part = slice(first, first + AT_ONCE)
         cells = cells_of(grid, lons[part], lats[part], method)
         missing[part] = ((cells.rows < 0) & (cells.weights > 0)).any(axis=0)
-    if on_error == "raise" and missing.any():
-        raise _outside(grid, points, missing)
+    missing &= ~bad
+    if missing.any():
+        _tell(on_error, points, missing, partial(_outside, grid))
     bad |= missing
     return Points(points.shape, lons, lats, method, bad if bad.any() else None)
 
@@ -230,24 +231,33 @@ def _numbers(values: ArrayLike, name: str) -> np.ndarray:
     return np.ma.filled(array, np.nan) if np.ma.isMA(array) else array
 
 
-def _out_of_range(points: Points, bad: np.ndarray) -> RegionError:
-    first = int(np.argmax(bad))
-    lon, lat = points.lons[first], points.lats[first]
-    return RegionError(
-        f"lon must lie within -180 … 360 and lat within -90 … 90; got lon={lon}, lat={lat} at "
-        f"{_position(first, points.shape)}, the first of {int(bad.sum()):,}{range_hint(lon, lat)}"
+def _tell(
+    on_error: OnError, points: Points, bad: np.ndarray, reason: Callable[[Points, int, str, str], str]
+) -> None:
+    """Refuse the first of the bad points, or tell of each of them."""
+    if on_error == "raise":
+        first = int(np.argmax(bad))
+        place, count = f" at {_position(first, points.shape)}", f", the first of {int(bad.sum()):,}"
+        raise RegionError(reason(points, first, place, count))
+    if callable(on_error):
+        for number in np.flatnonzero(bad).tolist():
+            on_error(number, RegionError(reason(points, number, "", "")))
+
+
+def _out_of_range(points: Points, number: int, place: str, count: str) -> str:
+    lon, lat = points.lons[number], points.lats[number]
+    return (
+        f"lon must lie within -180 … 360 and lat within -90 … 90; got lon={lon}, lat={lat}{place}"
+        f"{count}{range_hint(lon, lat)}"
     )
 
 
-def _outside(grid: Grid, points: Points, bad: np.ndarray) -> RegionError:
-    first = int(np.argmax(bad))
-    nearest = points.method == "nearest"
-    what = "its cell is not" if nearest else "the four cell centres around it are not all"
-    lon, lat = points.lons[first], points.lats[first]
-    return RegionError(
-        f"the point lon={lon}, lat={lat} at {_position(first, points.shape)} is outside the store, the "
-        f"first of {int(bad.sum()):,}: {what} in {grid}"
+def _outside(grid: Grid, points: Points, number: int, place: str, count: str) -> str:
+    what = (
+        "its cell is not" if points.method == "nearest" else "the four cell centres around it are not all"
     )
+    lon, lat = points.lons[number], points.lats[number]
+    return f"the point lon={lon}, lat={lat}{place} is outside the store{count}: {what} in {grid}"
 
 
 def _position(number: int, shape: tuple[int, ...]) -> str:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cop_zarr import batches, plans, product, queries, sampling, settings
+from cop_zarr import batches, frames, plans, product, queries, sampling, settings
 from cop_zarr.chunks import ChunkReader
 from cop_zarr.errors import InputError, StoreReplacedError
 from cop_zarr.grid import Grid
@@ -29,7 +29,7 @@ from cop_zarr.plans import (
     Pooling,
     Subpixel,
     Weights,
-    one_of,
+    check_on_error,
 )
 from cop_zarr.queries import Embedding
 from cop_zarr.regions import Roi, footprint
@@ -244,9 +244,10 @@ class Store:
         out : array_like, optional
             Where to write the vectors: ``(n, bands)``, a NumPy array, a memory map, a Zarr array. If an
             error is raised, what it then holds is undefined.
-        on_error : {"raise", "nan"}
+        on_error : {"raise", "nan"} or callable
             What to do with a point that is not finite, out of range or outside the store: refuse all, or
-            give it a row of NaN.
+            give it a row of NaN. A callable is told the point's position among all and the RegionError, and
+            the point gets a row of NaN.
         progress : callable, optional
             Called with the points done and the points in all.
 
@@ -312,23 +313,26 @@ class Store:
         Parameters
         ----------
         rois : iterable
-            Regions, each as :meth:`query` takes it; an array of ``(n, 4)`` is that many boxes.
+            Regions, each as :meth:`query` takes it; an array of ``(n, 4)`` is that many boxes; a geopandas
+            GeoSeries or GeoDataFrame, with its CRS.
         crs, repair, year, pooling, weights, empty, subpixel
             As :meth:`query`, for all regions.
         out : array_like, optional
             Where to write the vectors: ``(n, bands)``, a NumPy array, a memory map, a Zarr array. One
             not in memory is written in blocks of whole chunks, of 256 MiB at most. If an error is raised,
             what it then holds is undefined.
-        on_error : {"raise", "nan"}
+        on_error : {"raise", "nan"} or callable
             What to do with a region that :meth:`query` would refuse with a RegionError: refuse all, or give
-            it a row of NaN. A store that is damaged or cannot be read raises, always.
+            it a row of NaN. A callable is told the region's number, from 0, and the RegionError, and the
+            region gets a row of NaN. A store that is damaged or cannot be read raises, always.
         progress : callable, optional
             Called with the regions done and the regions in all.
 
         Returns
         -------
         ndarray
-            float32, ``(n, bands)``, in the order given; or ``out``.
+            float32, ``(n, bands)``, in the order given; or ``out``. Of a GeoDataFrame: the same again with
+            a column ``embedding``, an array of ``(bands,)`` in each row (``np.stack`` makes them one).
 
         Raises
         ------
@@ -347,8 +351,9 @@ class Store:
         (2, 16)
         """
         options = _options(year, "pooled", pooling, weights, empty, subpixel, MAX_BYTES)
-        one_of("on_error", on_error, get_args(OnError))
-        regions = batches.many(rois)
+        check_on_error(on_error)
+        regions, crs = frames.opened(rois, crs)
+        regions = batches.many(regions)
         mask = self.valid if empty == "skip" else None
         rows = table(len(regions), self.bands, out)
         batch = batches.Batch(
@@ -359,7 +364,7 @@ class Store:
             batch.answer(regions[first:stop], first, block)
 
         fill(rows, len(regions), self.bands, answer)
-        return rows
+        return rows if out is not None else frames.with_vectors(rois, rows)
 
     def info(self) -> dict[str, Any]:
         """What the store says about itself, JSON-ready: grid, chunks, sizes, source, licence."""

@@ -414,7 +414,7 @@ TINY, UPSIDE_DOWN = (10, 40, 10.1, 42), (10, 50, 12, 40)
     [
         (TINY, SubcellError, r"region 2: the region is 0\.1° wide and 2° high"),
         (UPSIDE_DOWN, RegionError, r"region 2: .*minlat must be less"),
-        (None, RegionError, r"region 2: .*got NoneType"),
+        (None, RegionError, r"region 2: there is no geometry"),
         ("10,40,12,42", RegionError, r"region 2: .*got str"),
         ((1, 2, 3), RegionError, r"region 2: .*got 3 values"),
         (float("nan"), RegionError, "region 2: "),
@@ -607,7 +607,10 @@ class Frame:
         (shapely.MultiPolygon([shapely.box(*LAND)]), "got one MultiPolygon"),
         (None, "got one NoneType"),
         (5, "got one int"),
-        (Frame(), "not a table of them: give its geometries, and crs= theirs"),
+        (
+            Frame(),
+            "the table has no column of geometries; its columns are name, geometry. Make a GeoDataFrame",
+        ),
         (np.array(5.0), "rois must be many regions"),
         (np.array(None), "rois must be many regions"),
         (np.array(shapely.box(*LAND), object), "rois must be many regions"),

@@ -16,7 +16,16 @@ from cop_zarr.regions.boxes import BBox, four_numbers, is_plain, speaks_geojson
 from cop_zarr.regions.buffers import PointBuffer
 from cop_zarr.regions.footprints import Footprint, Outlined
 
-__all__ = ["BBox", "Footprint", "GeoInterface", "PointBuffer", "Roi", "footprint", "refuse_unknown"]
+__all__ = [
+    "BBox",
+    "Footprint",
+    "GeoInterface",
+    "PointBuffer",
+    "Roi",
+    "footprint",
+    "refuse_another",
+    "refuse_unknown",
+]
 
 
 class GeoInterface(Protocol):
@@ -48,6 +57,8 @@ def footprint(roi: Roi, crs: object | None = None, *, repair: bool = False) -> F
     RegionError
         If ``roi`` is none of the accepted kinds, or its numbers make no region.
     """
+    if roi is None:  # as tables have it
+        raise RegionError("there is no geometry (None); of a table, take the row out, or on_error='nan'")
     if crs is None and is_plain(roi):
         return BBox(*roi)  # type: ignore[misc]  # four numbers
     if isinstance(roi, BBox | PointBuffer):
@@ -76,6 +87,24 @@ def refuse_unknown(crs: object | None) -> None:
         from cop_zarr.regions.projections import projection
 
         projection(crs)
+
+
+def refuse_another(crs: object, own: object) -> None:
+    """Refuse a CRS that was given for a table of regions which says that it is in another.
+
+    Raises
+    ------
+    RegionError
+        If they are not the same, or one is none.
+    """
+    from cop_zarr.regions.projections import projection
+
+    asked, found = projection(crs), projection(own)
+    if not asked.same_as(found):
+        raise RegionError(
+            f"the table says that its CRS is {found.name}, and crs={asked.name} was given; leave crs= out, "
+            "or convert the table"
+        )
 
 
 def _of_polygons(roi: object, crs: object | None, repair: bool) -> Footprint:

@@ -1,0 +1,62 @@
+"""Tables of regions in memory: geopandas' GeoDataFrames, taken and given back.
+
+They are known by what they have, not by their type: geopandas is not imported.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cop_zarr.errors import InputError
+from cop_zarr.regions import refuse_another
+
+COLUMN = "embedding"
+"""The column of vectors, in tables and in files made of them."""
+
+
+def is_geometries(rois: object) -> bool:
+    """Whether these are several geometries with a CRS: a GeoDataFrame, a GeoSeries or its array."""
+    return hasattr(rois, "crs") and (hasattr(rois, "geometry") or hasattr(rois, "geom_type"))
+
+
+def opened(rois: Any, crs: object | None) -> tuple[Any, object | None]:
+    """Take a table apart into its regions and the CRS that they are in; anything else stays as it is.
+
+    Raises
+    ------
+    InputError
+        If the table has no geometries, no CRS, another than was given, or vectors already.
+    """
+    if hasattr(rois, "columns"):
+        rois = _geometry(rois)
+    if not is_geometries(rois) or not hasattr(rois, "__len__"):
+        return rois, crs
+    if rois.crs is None and crs is None:
+        raise InputError(
+            "the table does not say which CRS its geometries are in: name it with crs=, such as "
+            "crs='EPSG:4326' for degrees of longitude and latitude, or set it with set_crs()"
+        )
+    if rois.crs is not None and crs is not None:
+        refuse_another(crs, rois.crs)
+    return list(rois), rois.crs if crs is None else crs
+
+
+def with_vectors(rois: Any, rows: np.ndarray) -> Any:
+    """The table again with a column of vectors; the vectors alone if it was none."""
+    return rois.assign(**{COLUMN: list(rows)}) if hasattr(rois, "columns") else rows
+
+
+def _geometry(table: Any) -> Any:
+    if COLUMN in table.columns:
+        raise InputError(
+            f"the table has a column {COLUMN!r} already, which the vectors would replace; rename or drop it"
+        )
+    try:
+        return table.geometry
+    except AttributeError:
+        raise InputError(
+            f"the table has no column of geometries; its columns are {', '.join(map(str, table.columns))}. "
+            "Make a GeoDataFrame of it with geometries (set_geometry), or give a list of regions"
+        ) from None
