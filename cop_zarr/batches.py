@@ -142,6 +142,17 @@ class Batch:
             self._pool(planned, out)
             planned.clear()
 
+    def check(self, rois: Sequence[Any], first: int) -> None:
+        """Refuse what :meth:`answer` would refuse; nothing is read.
+
+        Raises
+        ------
+        RegionError
+            If a region is refused: its number is named.
+        """
+        for planned in self._plans(rois, first, np.empty((len(rois), 0), "f4")):
+            planned.clear()
+
     def _plans(self, rois: Sequence[Any], first: int, out: np.ndarray) -> Iterator[_Planned]:
         """Plan regions, as many at a time as memory is meant for."""
         layout, planned = self.reader.layout, _Planned()

@@ -12,7 +12,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from copy import copy
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -98,6 +99,17 @@ class ChunkReader:
     def workers(self) -> int:
         """Chunks read at once, at most."""
         return self._workers
+
+    @property
+    def identity(self) -> str:
+        """Digest of the store's ``zarr.json``, by which another store in its place is known."""
+        return self._identity
+
+    def alone(self) -> Self:
+        """A reader of the same store that reads in the thread that asks, and in no other."""
+        other = copy(self)
+        other._workers = 1  # noqa: SLF001  # a copy of this one
+        return other
 
     def holds_data(self, row: int, col: int) -> bool:
         """Whether a chunk has an object of its own; the cells of others are 0 in every band."""

@@ -88,3 +88,7 @@ class ChunkError(StoreError):
 
 class MissingDependencyError(CopZarrError, ImportError):
     """An optional package is needed; the message names the extra that installs it."""
+
+
+class ClusterError(CopZarrError, ConnectionError):
+    """A Dask cluster cannot be reached, has failed, or has workers that cannot do the work."""

@@ -11,15 +11,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cop_zarr import product, settings
-from cop_zarr.errors import SourceError, StorageError, StoreError, StoreExistsError, StoreNotFoundError
+from cop_zarr.clusters.ingests import Order, Source, reachable, written
+from cop_zarr.errors import (
+    ClusterError,
+    SourceError,
+    StorageError,
+    StoreError,
+    StoreExistsError,
+    StoreNotFoundError,
+)
 from cop_zarr.geotags import GeoTiffInfo
 from cop_zarr.geotiff import Block, GeoTiff
+from cop_zarr.interop.dask import Cluster, connected
 from cop_zarr.journal import MADE_BY, Job, Journal
 from cop_zarr.layout import ROOT, Layout
 from cop_zarr.opening import read_document, reader_of
@@ -99,6 +108,14 @@ class IngestReport:
     store_bytes: int
 
 
+@dataclass(frozen=True)
+class Hands:
+    """Who writes the blocks, if not this process: a cluster, and how it comes to the source."""
+
+    cluster: Cluster
+    source: Source
+
+
 def plan_ingest(
     source: str | os.PathLike[str] | None = None,
     store: str | os.PathLike[str] | None = None,
@@ -142,6 +159,7 @@ def ingest(
     storage_options: StorageOptions | None = None,
     timeout: float = TIMEOUT_SECONDS,
     progress: Progress | None = None,
+    client: Any = None,
 ) -> IngestReport:
     """Convert the Copernicus-Embed GeoTIFF into a store.
 
@@ -194,6 +212,8 @@ def ingest(
         If the place can only be read.
     StorageError
         If the store cannot be written.
+    ClusterError
+        If there is a ``client``, and its cluster cannot be reached, or fails.
 
     Nothing that opens as a store is left behind in any of these cases. If the source is at fault, nothing
     is left; after other failures, and if it is killed, what was finished stays for ``resume``. On a disk,
@@ -201,14 +221,17 @@ def ingest(
     old one is removed first.
     """
     created = settings.timestamp()
+    asked = source_options, timeout, workers, memory
     target = folder(settings.store_url(store), storage_options, timeout)
     refuse_taken(target, overwrite=overwrite, resume=resume)
     with (
+        nullcontext() if client is None else connected(client) as cluster,
         located(source, source_options, download=True, progress=progress, timeout=timeout) as (path, url),
         GeoTiff(path, url) as tiff,
         _hashing(path) as sha256,
     ):
         plan, blocks = _plan(tiff, path, url, target.url, workers=workers, memory=memory)
+        hands = None if cluster is None else Hands(cluster, Source(reachable(source, path), *asked))
         if strict:
             _refuse_unpublished(url, sha256.result())
         with target.claimed():
@@ -224,6 +247,7 @@ def ingest(
                         blocks=blocks,
                         sha256=sha256,
                         progress=progress,
+                        hands=hands,
                     )
                     if journal.job.overwrite:
                         refuse_foreign(target)  # what has come meanwhile must not be lost
@@ -282,6 +306,7 @@ def _write(
     blocks: list[Block],
     sha256: Future[str],
     progress: Progress | None,
+    hands: Hands | None,
 ) -> None:
     """Write what is missing of a store, ``zarr.json`` last."""
     with StoreWriter(plan.layout, staging) as writer:
@@ -294,12 +319,38 @@ def _write(
             if sha256.done():
                 journal.identify(sha256.result())
 
-        work_through(blocks, work, plan.layout, threads=plan.workers, progress=progress)
+        if hands is None:
+            work_through(blocks, work, plan.layout, threads=plan.workers, progress=progress)
+        else:
+            journal.identify(sha256.result())
+            order = Order(hands.source, tiff.info, sha256.result(), plan.layout, staging.lend())
+            _collect(hands.cluster, order, blocks, writer=writer, journal=journal, progress=progress)
         journal.identify(sha256.result())
         tiff.refuse_changed()
         objects = writer.documents(_provenance(plan, sha256.result()), journal.job.created)
         journal.finish(objects[ROOT])
         writer.finish(objects)
+
+
+def _collect(
+    cluster: Cluster,
+    order: Order,
+    blocks: list[Block],
+    *,
+    writer: StoreWriter,
+    journal: Journal,
+    progress: Progress | None,
+) -> None:
+    """Have a cluster's workers write what is missing, and keep what they say of it."""
+    left = [block for block in blocks if not writer.has(block)]
+    whole = order.layout.grid.whole.cells
+    done = whole - sum(block.cells for block in left)
+    for piece in written(cluster, order, left):
+        writer.restore(piece)
+        journal.record(piece)
+        done += piece.window.cells
+        if progress:
+            progress(done * order.layout.bands * 4, whole * order.layout.bands * 4)
 
 
 @contextmanager
@@ -311,7 +362,7 @@ def _kept(journal: Journal | None) -> Iterator[None]:
         if journal is not None:
             journal.discard()
         raise
-    except StorageError as error:
+    except (ClusterError, StorageError) as error:
         raise type(error)(
             f"{error}. What is finished has been kept: go on with --resume (resume=True)"
         ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from numpy.typing import ArrayLike
 
 from cop_zarr import batches, frames, plans, product, queries, sampling, settings
 from cop_zarr.chunks import ChunkReader
+from cop_zarr.clusters.queries import answer_points, answer_regions
 from cop_zarr.errors import InputError, StoreReplacedError
 from cop_zarr.grid import Grid
+from cop_zarr.interop.dask import Cluster, connected
 from cop_zarr.layout import ROOT, StoreDocument
 from cop_zarr.memory import CACHE_BYTES, MemoryCache
 from cop_zarr.opening import read_document, reader_of, refuse_uncacheable
@@ -225,6 +228,7 @@ class Store:
         out: ArrayLike2D | None = None,
         on_error: OnError = "raise",
         progress: Progress | None = None,
+        client: Any = None,
     ) -> Any:
         """Look up the vectors of points, millions of them if need be.
 
@@ -250,6 +254,8 @@ class Store:
             the point gets a row of NaN.
         progress : callable, optional
             Called with the points done and the points in all.
+        client : distributed.Client or str, optional
+            A Dask cluster, or its scheduler's address, whose workers do the work; see ``docs/scaling.md``.
 
         Returns
         -------
@@ -266,6 +272,8 @@ class Store:
             If memory has no room for the vectors, and there is no ``out``.
         ChunkError, StoreReplacedError, StorageError
             As :meth:`query`.
+        ClusterError
+            If there is a ``client``, and its cluster cannot be reached, or fails.
 
         Examples
         --------
@@ -283,10 +291,16 @@ class Store:
         rows, tell = table(count, self.bands, out), _teller(count, progress)
 
         def answer(first: int, stop: int, block: np.ndarray) -> None:
-            for done in sampling.answer(self._reader, points, slice(first, stop), mask, block):
+            span = slice(first, stop)
+            if cluster is not None:
+                skip = empty == "skip"
+                answer_points(cluster, self._reader, points, span, skip=skip, out=block, done=tell)
+                return
+            for done in sampling.answer(self._reader, points, span, mask, block):
                 tell(done)
 
-        fill(rows, count, self.bands, answer)
+        with _reached(client) as cluster:
+            fill(rows, count, self.bands, answer)
         return rows if whole else rows.reshape(*points.shape, self.bands)
 
     def query_many(
@@ -303,6 +317,7 @@ class Store:
         out: ArrayLike2D | None = None,
         on_error: OnError = "raise",
         progress: Progress | None = None,
+        client: Any = None,
     ) -> Any:
         """Pool many regions, each into one vector: those that :meth:`query` gives, to the last bit.
 
@@ -327,6 +342,8 @@ class Store:
             region gets a row of NaN. A store that is damaged or cannot be read raises, always.
         progress : callable, optional
             Called with the regions done and the regions in all.
+        client : distributed.Client or str, optional
+            As :meth:`sample`.
 
         Returns
         -------
@@ -342,6 +359,8 @@ class Store:
             As :meth:`query` and :meth:`sample`.
         ChunkError, StoreReplacedError, StorageError
             As :meth:`query`.
+        ClusterError
+            If there is a ``client``, and its cluster cannot be reached, or fails.
 
         Examples
         --------
@@ -361,9 +380,13 @@ class Store:
         )
 
         def answer(first: int, stop: int, block: np.ndarray) -> None:
-            batch.answer(regions[first:stop], first, block)
+            if cluster is not None:
+                answer_regions(cluster, batch, regions[first:stop], first, block)
+            else:
+                batch.answer(regions[first:stop], first, block)
 
-        fill(rows, len(regions), self.bands, answer)
+        with _reached(client) as cluster:
+            fill(rows, len(regions), self.bands, answer)
         return rows if out is not None else frames.with_vectors(rois, rows)
 
     def info(self) -> dict[str, Any]:
@@ -465,6 +488,11 @@ def query(roi: Roi, **options: Any) -> Embedding:
     except StoreReplacedError:
         default_store.cache_clear()
         return default_store(url, Path.cwd(), _stamp(url)).query(roi, **options)
+
+
+def _reached(client: Any) -> AbstractContextManager[Cluster | None]:
+    """The cluster that is to do the work, if one is."""
+    return nullcontext() if client is None else connected(client)
 
 
 def _stamp(url: str) -> tuple[int, ...] | None:

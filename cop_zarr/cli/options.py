@@ -50,6 +50,9 @@ STORE = click.argument("store", required=False)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 WORKERS = click.option("--workers", type=int, help="Threads at once.  [COP_ZARR_WORKERS, or up to 4]")
 MEMORY = click.option("--memory", type=Size(), default="1GiB", show_default=True, help="Stay within.")
+SCHEDULER = click.option(
+    "--scheduler", metavar="ADDRESS", help="Have a Dask cluster do it: tcp://10.0.0.1:8786."
+)
 STORAGE_OPTIONS = click.option(
     "--storage-options", type=Options(), metavar="JSON", help="For the store's URL: '{\"anon\": true}'."
 )

@@ -11,7 +11,7 @@ import click
 import cop_zarr
 from cop_zarr import reports
 from cop_zarr.cli.group import main
-from cop_zarr.cli.options import JSON, STORAGE_OPTIONS, STORE, TIMEOUT, going_through
+from cop_zarr.cli.options import JSON, SCHEDULER, STORAGE_OPTIONS, STORE, TIMEOUT, going_through
 from cop_zarr.cli.output import progress, show
 
 
@@ -22,8 +22,16 @@ from cop_zarr.cli.output import progress, show
 @click.option("--resume", is_flag=True, help="Go on with what an interrupted ingest left.")
 @click.option("--strict", is_flag=True, help="Refuse a source that is not the published file.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@SCHEDULER
 @going_through
-def ingest(source: str | None, store: str | None, dry_run: bool, as_json: bool, **options: Any) -> None:
+def ingest(
+    source: str | None,
+    store: str | None,
+    dry_run: bool,
+    scheduler: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Convert the Copernicus-Embed GeoTIFF SOURCE into a STORE.
 
     SOURCE is a GeoTIFF, or a folder with one embed_map_*.tif. Without it, the folder that
@@ -31,6 +39,9 @@ def ingest(source: str | None, store: str | None, dry_run: bool, as_json: bool, 
     downloaded from its publisher (768 MB).
 
     An ingest that was interrupted, even by a kill, is finished by the same command with --resume.
+
+    With --scheduler the workers of a Dask cluster write it, one writer for each chunk. They must see SOURCE
+    and STORE under these names; --workers and --memory are those of each of their processes.
     """
     if dry_run:
         plan = cop_zarr.plan_ingest(source, store, **options)
@@ -38,7 +49,7 @@ def ingest(source: str | None, store: str | None, dry_run: bool, as_json: bool, 
         return
     try:
         with progress("ingest") as told:
-            report = cop_zarr.ingest(source, store, **options, progress=told)
+            report = cop_zarr.ingest(source, store, **options, progress=told, client=scheduler)
     except (KeyboardInterrupt, SystemExit):
         click.echo(
             "\nStopped. What is finished, if anything, has been kept: go on with --resume.", err=True
