@@ -239,7 +239,7 @@ class Grid:
         """Find the cells that a box touches.
 
         A box on a cell's edge does not touch the cell beyond it; an overlap of less than
-        :data:`TOUCH_TOLERANCE` of a cell is taken for such an edge.
+        ``TOUCH_TOLERANCE`` of a cell is taken for such an edge.
 
         Parameters
         ----------

@@ -201,7 +201,7 @@ def ingest(
     SourceNotFoundError, DownloadError
         If there is no source, or it could not be had.
     SourceError
-        If the source is not a GeoTIFF that can be ingested, or damaged; see :mod:`cop_zarr.geotiff`.
+        If the source is not a GeoTIFF that can be ingested, or damaged; see ``cop_zarr.geotiff``.
     MemoryLimitError
         If its layout needs more memory than allowed.
     StoreExistsError
@@ -215,7 +215,9 @@ def ingest(
     ClusterError
         If there is a ``client``, and its cluster cannot be reached, or fails.
 
-    Nothing that opens as a store is left behind in any of these cases. If the source is at fault, nothing
+    Notes
+    -----
+    If this raises, nothing that opens as a store is left behind. If the source is at fault, nothing at all
     is left; after other failures, and if it is killed, what was finished stays for ``resume``. On a disk,
     a store that is to be replaced stays until the new one is whole; an object store cannot rename, and the
     old one is removed first.

@@ -93,12 +93,12 @@ class Store:
 
     @property
     def source(self) -> dict[str, Any]:
-        """Where the values come from: url, bytes, sha256, published, synthetic, container."""
+        """Where the values come from, under url, bytes, sha256, published, synthetic and container."""
         return dict(self._document.record["source"])
 
     @property
     def valid(self) -> np.ndarray:
-        """The mask of cells with data: bool, shape ``(rows, cols)``, not writeable."""
+        """The mask of cells with data, bool, of shape ``(rows, cols)``, not writeable."""
         # No cached_property: in Python 3.11 that holds a lock while it reads, and a fork would keep it.
         if self._valid is None:
             mask = self._reader.valid()

@@ -115,7 +115,7 @@ class BBox:
 
     @property
     def footprint(self) -> Footprint:
-        """The box as queries see it: itself."""
+        """The box as queries see it, which is itself."""
         return self
 
     @property
