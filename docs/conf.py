@@ -1,4 +1,4 @@
-"""The site: `sphinx-build -W -n docs build/site`.
+"""The site: `sphinx-build -W -n docs build/site`, with what the extra `docs` installs.
 
 Pages are the Markdown files beside this one, as they are read on GitHub, too; `api/` is made from the
 docstrings. Nothing is fetched: a build without a network is the same build.
@@ -6,6 +6,7 @@ docstrings. Nothing is fetched: a build without a network is the same build.
 
 import os
 import re
+from typing import Any
 
 from sphinx.application import Sphinx
 
@@ -76,10 +77,9 @@ OUTSIDE = {
 """Pages of the repository, and those that include them here."""
 
 
-def link_inside(_app: Sphinx, _name: object, *source: object) -> None:
+def link_inside(_app: Sphinx, *source: Any) -> None:
     """Have links lead to the site's pages: in the repository they are right as they are."""
-    page = source[-1]
-    assert isinstance(page, list)  # noqa: S101  # Sphinx hands over the text in a list, to be changed
+    page: list[str] = source[-1]  # after one name, or two; its one text is changed in place
     for there, here in OUTSIDE.items():
         page[0] = re.sub(rf"\]\((?:\.\./)?{re.escape(there)}(?=[)#])", f"]({here}", page[0])
     page[0] = re.sub(r"\]\((?:\.\./)?docs/", "](", page[0])

@@ -64,7 +64,7 @@ def test_notebook_is_kept_without_outputs():
 def test_notebook_says_that_its_values_are_made_up():
     assert "**The values here are made up.**" in "".join(NOTEBOOK["cells"][0]["source"])
     drawn = [cell for cell in NOTEBOOK["cells"] if "axes.set_title" in "".join(cell["source"])]
-    assert len(drawn) == 1
+    assert len(drawn) == 1  # the one function that draws
     assert "(made-up values)" in "".join(drawn[0]["source"])
 
 
