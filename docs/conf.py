@@ -6,6 +6,7 @@ docstrings. Nothing is fetched: a build without a network is the same build.
 
 import os
 import re
+from importlib.util import find_spec
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -29,6 +30,7 @@ exclude_patterns = ["pictures"]
 # The reference: docstrings state types in words, with units and shapes; the annotations are for checkers.
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
+autodoc_mock_imports = [name for name in ("torch", "rs_embed") if find_spec(name) is None]  # gigabytes
 autosummary_generate = False  # tables only; everything is described on the page that lists it
 napoleon_google_docstring = False
 napoleon_use_param = False
@@ -57,6 +59,9 @@ nitpick_ignore = [
     ("py:class", "ndarray"),  # NumPy's
     ("py:class", "GeoTiffInfo"),  # what a plan holds for reports, not public
     ("py:class", "Layout"),
+]
+nitpick_ignore_regex = [
+    ("py:.*", r"(torch|rs_embed|xarray|dask|distributed|geopandas|matplotlib|zarr)\..*")
 ]
 
 # Links to the pages of other packages need their inventories, and those a network: COP_ZARR_DOCS_ONLINE=1.

@@ -1,7 +1,7 @@
 """Every Python and shell snippet of README and docs runs as it stands there, in order, page by page.
 
-Blocks marked ``python`` and ``sh`` run; ``console`` and ``text`` show what doesn't. A page that starts with
-``<!-- needs: torch dask.distributed -->`` is skipped where one of these cannot be imported.
+Blocks marked ``python`` and ``sh`` run; ``console``, ``text`` and others show what doesn't. A page that
+starts with ``<!-- needs: torch dask.distributed -->`` is skipped where one of these cannot be imported.
 """
 
 import os
@@ -62,7 +62,7 @@ def test_languages_of_blocks_are_known():
     for page in PAGES:
         opened = re.findall(r"^```(.*)$", page.read_text("utf-8"), re.MULTILINE)[::2]
         unknown = {name for name in opened if not name.startswith("{")}  # directives of the docs site
-        unknown -= {"python", "sh", "console", "text", "json"}
+        unknown -= {"python", "sh", "console", "text", "json", "js"}
         assert not unknown, (page.name, unknown)
 
 
