@@ -111,6 +111,11 @@ class ChunkReader:
         other._workers = 1  # noqa: SLF001  # a copy of this one
         return other
 
+    @property
+    def unit_cells(self) -> tuple[int, int]:
+        """Rows and columns of cells that are read together: to ask for fewer takes as long."""
+        return self.layout.chunk_cells, self.layout.chunk_cells
+
     def holds_data(self, row: int, col: int) -> bool:
         """Whether a chunk has an object of its own; the cells of others are 0 in every band."""
         return bool(self.lengths.item(row, col))

@@ -13,15 +13,21 @@ from typing import Any
 
 import numpy as np
 import zarr
-from pyproj import CRS
 from zarr.codecs import BloscCodec, BytesCodec, TransposeCodec
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
 from cop_zarr import layout as names
 from cop_zarr import product
+from cop_zarr.attributes import (
+    AXIS_ATTRIBUTES,
+    EMBEDDING_ATTRIBUTES,
+    VALID_ATTRIBUTES,
+    axes,
+    grid_mapping,
+    group_attributes,
+)
 from cop_zarr.codec import crc32c
-from cop_zarr.grid import Affine
 from cop_zarr.layout import Layout
 from cop_zarr.version import __version__
 
@@ -113,12 +119,10 @@ def _embedding(root: zarr.Group, layout: Layout) -> None:
         fill_value=0.0,
         dimension_names=names.DIMENSIONS,
         attributes={
-            "long_name": "Copernicus-FM embedding",
-            "units": "1",
+            **EMBEDDING_ATTRIBUTES,
             "grid_mapping": names.SPATIAL_REF,
             "coordinates": names.SPATIAL_REF,
             "ancillary_variables": names.VALID,
-            "comment": "A cell without data is 0 in every band; see 'valid'.",
             **_geo_attributes(layout),
         },
     )
@@ -127,24 +131,9 @@ def _embedding(root: zarr.Group, layout: Layout) -> None:
 def _coordinates(root: zarr.Group, layout: Layout) -> None:
     """Latitude, longitude, band and the grid mapping."""
     grid = layout.grid
-    axes: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
-        names.LATITUDE: (
-            grid.latitudes,
-            {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
-        ),
-        names.LONGITUDE: (
-            grid.longitudes,
-            {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
-        ),
-        names.BAND: (
-            np.arange(layout.bands, dtype="i4"),
-            {"long_name": "embedding dimension", "units": "1"},
-        ),
-    }
-    for name, (values, attributes) in axes.items():
-        _small(root, name, values, (name,), attributes)
-    mapping = {**CRS.from_user_input(product.CRS).to_cf(), "GeoTransform": _gdal(grid.transform())}
-    _small(root, names.SPATIAL_REF, np.zeros((), "i4"), (), mapping)
+    for name, values in axes(layout.bands, grid.latitudes, grid.longitudes).items():
+        _small(root, name, values, (name,), AXIS_ATTRIBUTES[name])
+    _small(root, names.SPATIAL_REF, np.zeros((), "i4"), (), grid_mapping(grid.transform()))
 
 
 def _small(
@@ -172,15 +161,19 @@ def _small(
 
 
 def _group_attributes(layout: Layout, source: dict[str, Any], created: str) -> dict[str, Any]:
-    made_up = "SYNTHETIC STAND-IN for " if source["synthetic"] else ""
     geo = _geo_attributes(layout)
-    return {
-        "Conventions": "CF-1.11",
-        "title": f"{made_up}Copernicus-Embed, {product.YEAR}, on the ERA5 0.25° grid",
-        "source": source["url"],
-        "references": product.CITATION,
+    record = {
+        "format": names.FORMAT,
+        "version": names.FORMAT_VERSION,
+        "created": created,
+        "cop_zarr_version": __version__,
+        "year": product.YEAR,
         "license": product.LICENSE,
-        "history": f"{created}: written by cop-zarr {__version__}",
+        "citation": product.CITATION,
+        "source": source,
+    }
+    return {
+        **group_attributes(record),
         **geo,
         "zarr_conventions": [*geo["zarr_conventions"], EMBEDDING_CONVENTION],
         "geoemb:type": "pixel",
@@ -190,16 +183,7 @@ def _group_attributes(layout: Layout, source: dict[str, Any], created: str) -> d
         "geoemb:data_type": "float32",
         **({"geoemb:spatial_layout": "global"} if layout.grid.cyclic else {}),
         "geoemb:build_version": __version__,
-        names.ATTRIBUTE: {
-            "format": names.FORMAT,
-            "version": names.FORMAT_VERSION,
-            "created": created,
-            "cop_zarr_version": __version__,
-            "year": product.YEAR,
-            "license": product.LICENSE,
-            "citation": product.CITATION,
-            "source": source,
-        },
+        names.ATTRIBUTE: record,
     }
 
 
@@ -218,14 +202,8 @@ def _geo_attributes(layout: Layout) -> dict[str, Any]:
 
 def _valid_attributes(layout: Layout) -> dict[str, Any]:
     return {
-        "long_name": "cell has data",
+        **VALID_ATTRIBUTES,
         "grid_mapping": names.SPATIAL_REF,
         "coordinates": names.SPATIAL_REF,
         **_geo_attributes(layout),
     }
-
-
-def _gdal(transform: Affine) -> str:
-    """An affine transform as GDAL's six numbers in GDAL's order."""
-    a, b, c, d, e, f = transform
-    return " ".join(str(number) for number in (c, a, b, f, d, e))

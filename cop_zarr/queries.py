@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from cop_zarr.memory import ENTRY_BYTES
 from cop_zarr.plans import Options, Plan
 from cop_zarr.pooling import REDUCERS, Partial, Reducer, nbytes, quiet
 from cop_zarr.version import __version__
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class Embedding:
@@ -106,6 +109,34 @@ class Embedding:
             **self._facts,
             "cop_zarr_version": __version__,
         }
+
+    def to_xarray(self) -> xr.Dataset:
+        """The answer as a Dataset of xarray.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``embedding``: (band,) if pooled, (band, latitude, longitude) if a grid; ``valid`` and
+            ``weights`` (latitude, longitude); coordinates are cell centres, whose longitudes run on past
+            180 where the window crosses the antimeridian; ``spatial_ref`` has the CRS and the window's
+            ``GeoTransform``. Attributes are :attr:`meta`, as netCDF can hold them: None is left out, a
+            truth value is 0 or 1, and what is nested is JSON text.
+
+        Raises
+        ------
+        MissingDependencyError
+            If xarray is not installed.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> answer = cop_zarr.open("copernicus.zarr").query((120, 30, 122, 32), output="grid")
+        >>> dict(answer.to_xarray().embedding.sizes)
+        {'band': 16, 'latitude': 9, 'longitude': 9}
+        """
+        from cop_zarr.interop import xarray  # noqa: PLC0415  # optional, and takes half a second
+
+        return xarray.answer_dataset(self.data, self.valid, self.weights, self.meta)
 
     def __getstate__(self) -> tuple[Any, ...]:
         return self.data, self.valid, self.weights, self.meta

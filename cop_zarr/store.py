@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -46,6 +46,9 @@ from cop_zarr.storage import (
     local_path,
 )
 from cop_zarr.tables import ArrayLike2D, fill, table
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class Store:
@@ -388,6 +391,44 @@ class Store:
         with _reached(client) as cluster:
             fill(rows, len(regions), self.bands, answer)
         return rows if out is not None else frames.with_vectors(rois, rows)
+
+    def to_xarray(self, chunks: Any = None) -> xr.Dataset:
+        """The store as a lazy Dataset of xarray: what is selected is read when its values are asked for.
+
+        Every chunk is read through the same checks as by :meth:`query`, once for each access. Coordinates
+        are cell centres; ``spatial_ref`` has the CRS, where rioxarray finds it.
+
+        Parameters
+        ----------
+        chunks : dict, int, "auto" or None
+            As of ``xarray.open_dataset``: None for no Dask; otherwise Dask arrays, cut at chunk edges by
+            "auto", in blocks of Dask's usual size, and by ``{}``, in one block a chunk.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``embedding`` (band, latitude, longitude), float32; ``valid`` (latitude, longitude), bool, in
+            memory: False for cells without data, which are 0 in every band.
+
+        Raises
+        ------
+        MissingDependencyError
+            If xarray is not installed.
+        ChunkError, StoreReplacedError, StorageError
+            As :meth:`query`; also whenever values are read later.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> dataset = cop_zarr.open("copernicus.zarr").to_xarray()
+        >>> dataset.embedding.sel(latitude=48, longitude=11.5, method="nearest").shape
+        (16,)
+        >>> dataset.embedding.sel(latitude=slice(50, 45), longitude=slice(5, 15)).sizes["latitude"]
+        21
+        """
+        from cop_zarr.interop import xarray  # noqa: PLC0415  # optional, and takes half a second
+
+        return xarray.store_dataset(xarray.Contents(self._reader, self._document, self.valid), chunks)
 
     def info(self) -> dict[str, Any]:
         """What the store says about itself, JSON-ready: grid, chunks, sizes, source, licence."""

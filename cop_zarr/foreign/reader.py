@@ -59,6 +59,11 @@ class ForeignReader(ChunkReader):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
 
+    @property
+    def unit_cells(self) -> tuple[int, int]:
+        """Rows and columns of a block."""
+        return self._block_cells
+
     def holds_data(self, row: int, col: int) -> bool:  # noqa: ARG002  # the same for every chunk
         """That it may: only reading tells, because nothing vouches for ``valid`` but the values."""
         return True
