@@ -31,23 +31,34 @@ from cop_zarr.codec import crc32c
 from cop_zarr.layout import Layout
 from cop_zarr.version import __version__
 
+_CRS = {
+    "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
+    "description": "Coordinate reference system information for geospatial data",
+}
+_PLACE = {
+    "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
+    "description": "Spatial coordinate information",
+}
+
+
+def _declared(convention: dict[str, str], name: str, repository: str, tag: str) -> dict[str, str]:
+    """An entry of ``zarr_conventions``."""
+    raw, hub = "https://raw.githubusercontent.com/zarr-conventions", "https://github.com/zarr-conventions"
+    return {
+        "schema_url": f"{raw}/{repository}/refs/tags/{tag}/schema.json",
+        "spec_url": f"{hub}/{repository}/blob/{tag}/README.md",
+        "name": name,
+        **convention,
+    }
+
+
 GEO_CONVENTIONS: list[dict[str, str]] = [
-    {
-        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/geo-proj/refs/tags/v1/schema.json",
-        "spec_url": "https://github.com/zarr-conventions/geo-proj/blob/v1/README.md",
-        "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
-        "name": "proj:",
-        "description": "Coordinate reference system information for geospatial data",
-    },
-    {
-        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/spatial/refs/tags/v1/schema.json",
-        "spec_url": "https://github.com/zarr-conventions/spatial/blob/v1/README.md",
-        "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
-        "name": "spatial:",
-        "description": "Spatial coordinate information",
-    },
+    _declared(_CRS, "proj", "proj", "v0.1"),
+    _declared(_PLACE, "spatial", "spatial", "v0.1"),
+    _declared(_CRS, "proj:", "geo-proj", "v1"),
+    _declared(_PLACE, "spatial:", "spatial", "v1"),
 ]
-"""Names and addresses as rioxarray 0.23 and the conventions' registries have them."""
+"""The conventions as released, and under the names of their drafts, which rioxarray 0.23 looks for."""
 
 EMBEDDING_CONVENTION = {
     "schema_url": "https://raw.githubusercontent.com/geo-embeddings/embeddings-zarr-convention/"
