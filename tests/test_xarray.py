@@ -13,6 +13,7 @@ import tracemalloc
 import dask
 import numpy as np
 import pytest
+import rasterio
 import rioxarray  # noqa: F401  # gives Datasets .rio
 import xarray as xr
 from affine import Affine
@@ -395,6 +396,14 @@ def test_a_part_of_a_store_goes_to_netcdf(dataset, globe, tmp_path):
     with xr.open_dataset(tmp_path / "a.nc", engine="h5netcdf", decode_coords="all") as back:
         np.testing.assert_array_equal(back.embedding, globe[:, 160:181, 740:781])
         assert back.rio.bounds() == (4.875, 44.875, 15.125, 50.125)
+
+
+def test_an_answer_becomes_a_geotiff(store, tmp_path):
+    answer = store.query((5, 45, 15, 50), output="grid")
+    answer.to_xarray().embedding.rio.to_raster(tmp_path / "a.tif")
+    with rasterio.open(tmp_path / "a.tif") as tiff:
+        assert (tiff.crs.to_epsg(), list(tiff.transform)[:6]) == (4326, answer.meta["transform"])
+        np.testing.assert_array_equal(tiff.read(), answer.data)
 
 
 def test_an_answer_after_a_pickle(store):
