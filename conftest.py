@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,12 @@ import cop_zarr
 from cop_zarr.storage import LocalFolder
 from tests import factory
 from tests.folders import WatchedFolder, open_in
+
+collect_ignore = [
+    str(module)
+    for module in sorted(Path(__file__).with_name("cop_zarr").glob("interop/[!_]*.py"))
+    if find_spec(module.stem) is None  # the package that it needs, and is named after
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -7,12 +7,12 @@ that the store's integrity table records before it is decoded.
 
 from __future__ import annotations
 
+import copy
 import shlex
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from copy import copy
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -105,16 +105,17 @@ class ChunkReader:
         """Digest of the store's ``zarr.json``, by which another store in its place is known."""
         return self._identity
 
-    def alone(self) -> Self:
-        """A reader of the same store that reads in the thread that asks, and in no other."""
-        other = copy(self)
-        other._workers = 1  # noqa: SLF001  # a copy of this one
-        return other
-
     @property
     def unit_cells(self) -> tuple[int, int]:
         """Rows and columns of cells that are read together: to ask for fewer takes as long."""
         return self.layout.chunk_cells, self.layout.chunk_cells
+
+    def with_workers(self, workers: int) -> Self:
+        """The same reader, what it keeps in memory included, but with fewer threads."""
+        reader = copy.copy(self)
+        fewer = min(workers, self._workers)  # more might take more memory than is meant for them
+        reader._workers = fewer  # noqa: SLF001  # a copy of this one
+        return reader
 
     def holds_data(self, row: int, col: int) -> bool:
         """Whether a chunk has an object of its own; the cells of others are 0 in every band."""

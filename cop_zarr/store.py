@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -88,6 +89,32 @@ class Store:
         rows, cols = self.grid.shape
         made_up = ", synthetic" if self.source["synthetic"] else ""
         return f"<cop_zarr.Store {self.url}: {self.bands} bands, {rows} x {cols} cells{made_up}>"
+
+    def with_workers(self, workers: int) -> Store:
+        """The same open store, what it keeps in memory included, but read by fewer threads.
+
+        For one of several processes that share a machine. Nothing is read.
+
+        Parameters
+        ----------
+        workers : int
+            Chunks read at once, at most. More than the store was opened with change nothing.
+
+        Raises
+        ------
+        InputError
+            If it is not a whole number of at least 1.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> cop_zarr.open("copernicus.zarr").with_workers(1)
+        <cop_zarr.Store copernicus.zarr: 16 bands, 721 x 1440 cells>
+        """
+        store = copy.copy(self)
+        reader = self._reader.with_workers(settings.workers(workers))
+        store._reader = reader  # noqa: SLF001  # a copy of this one
+        return store
 
     @property
     def url(self) -> str:

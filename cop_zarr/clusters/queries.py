@@ -200,7 +200,7 @@ def pickled(reader: ChunkReader) -> bytes:
     From a disk, a worker reads in the one thread that it has for a part; over a network it waits, and does
     so in as many as the caller would.
     """
-    return pickle.dumps(reader if reader.folder.remote else reader.alone())
+    return pickle.dumps(reader if reader.folder.remote else reader.with_workers(1))
 
 
 @lru_cache(maxsize=1)

@@ -1,1 +1,4 @@
-"""The store and its answers, as other libraries want them: each module needs the package of its name."""
+"""The store and its answers, as other libraries want them.
+
+Each module needs the package it is named after.
+"""

@@ -1,0 +1,328 @@
+"""Map-style datasets for PyTorch: the vectors of points and of regions, a batch at a time.
+
+An item is a float32 tensor ``(bands,)``, or that and its label. A :class:`torch.utils.data.DataLoader` asks
+for the items of a whole batch at once, so that each chunk under the batch is read and decoded once. Every
+vector has the bits that :meth:`cop_zarr.Store.sample` and :meth:`cop_zarr.Store.query_many` give.
+
+Points, regions and words are checked when a dataset is made, so that a bad one is not found in the third
+epoch by a worker. A dataset may be forked, or pickled to workers that are spawned: what is pickled is the
+open store (about 140 KB of the published size, without what is in memory), the points or regions, and the
+labels.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cop_zarr import batches, plans, sampling
+from cop_zarr.errors import InputError, MissingDependencyError, RegionError
+from cop_zarr.plans import Empty, OnError, Options, Pooling, Subpixel, Weights, one_of
+from cop_zarr.regions import Roi, footprint, refuse_unknown
+from cop_zarr.settings import WORKERS_VARIABLE
+from cop_zarr.storage import local_path
+from cop_zarr.store import Store
+from cop_zarr.store import open as open_store
+
+try:
+    import torch
+    from torch.utils.data import Dataset, get_worker_info
+except ImportError as error:
+    raise MissingDependencyError(
+        "cop_zarr.interop.torch needs PyTorch, which cannot be imported: pip install 'cop-zarr[torch]'"
+    ) from error
+
+
+class _Vectors(Dataset):
+    """What both datasets have in common: indices become vectors, and perhaps labels."""
+
+    kind = ""
+    """What the dataset is made of, for messages."""
+
+    def __init__(self, store: Store | str | os.PathLike[str]) -> None:
+        self.store: Store = store if isinstance(store, Store) else open_store(store)
+        chosen = isinstance(store, Store) or bool(os.environ.get(WORKERS_VARIABLE))
+        self._divides = not chosen and local_path(self.store.url) is not None
+        self.labels: Any | None = None
+        self._count = 0
+
+    def _take(self, count: int, labels: Any | None) -> None:
+        """Be of so many items, with these labels if there are any."""
+        self._count = count
+        self.labels = None if labels is None else _labels(labels, count, self.kind)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __repr__(self) -> str:
+        labels = "" if self.labels is None else ", labelled"
+        return f"<{type(self).__name__} of {self._count:,} {self.kind}{labels}: {self.store!r}>"
+
+    def __getitem__(self, index: int | Sequence[int]) -> Any:
+        """One item; or, for a list of indices, one tensor of them all, and their labels.
+
+        A DataLoader with ``batch_size=None`` and a BatchSampler for its sampler asks for such lists.
+
+        Raises
+        ------
+        IndexError
+            If there is no such item.
+        ChunkError, StoreReplacedError, StorageError
+            As :meth:`cop_zarr.Store.query`.
+        """
+        if np.ndim(index) == 0:
+            return self.__getitems__([index])[0]  # type: ignore[list-item]  # anything else is a TypeError
+        indices = self._positions(index)  # type: ignore[arg-type]  # no single one
+        vectors = torch.from_numpy(self._answer(indices))
+        return vectors if self.labels is None else (vectors, _taken(self.labels, indices))
+
+    def __getitems__(self, indices: Iterable[int]) -> list[Any]:
+        """The items of a batch, for which each chunk is read once; this is what a DataLoader calls."""
+        chosen = self._positions(indices)
+        vectors = torch.from_numpy(self._answer(chosen)).unbind()
+        if self.labels is None:
+            return list(vectors)
+        labels = (self.labels[number] for number in chosen.tolist())
+        return list(zip(vectors, labels, strict=True))
+
+    def _positions(self, indices: Iterable[int]) -> np.ndarray:
+        """Indices as positions from 0 on: int64, ``(n,)``."""
+        given = np.array([operator.index(index) for index in indices], "i8")
+        wrong = (given < -self._count) | (given >= self._count)
+        if wrong.any():
+            raise IndexError(
+                f"there is no item {given[np.argmax(wrong)]} in a dataset of {self._count:,} {self.kind}"
+            )
+        return np.where(given < 0, given + self._count, given)
+
+    def _asked(self) -> Store:
+        """The store, for this process: in a worker, its threads are that worker's share of the processors.
+
+        On two processors, two workers of one thread each answer a quarter more than two of two threads do.
+        Over a network threads wait rather than work, and whoever opened the store has decided.
+        """
+        worker = get_worker_info()
+        if self._divides and worker is not None:
+            self.store = self.store.with_workers(max(1, (os.cpu_count() or 1) // worker.num_workers))
+            self._divides = False
+        return self.store
+
+    @abstractmethod
+    def _answer(self, indices: np.ndarray) -> np.ndarray:
+        """The vectors of some items: float32, ``(len(indices), bands)``, nobody else's."""
+
+
+class PointDataset(_Vectors):
+    """The vectors of points.
+
+    Parameters
+    ----------
+    store : Store, str or path
+        An open store, or where one is: a path or URL, opened as :func:`cop_zarr.open` does by default. If
+        that is on a disk, a DataLoader's workers read it with fewer threads each, so that together they
+        have no more than there are processors, unless ``COP_ZARR_WORKERS`` says how many.
+    lon, lat : array_like
+        Degrees, -180 to 360 and -90 to 90: ``(n,)``, or one number for all.
+    labels : sequence, optional
+        What belongs to each point, in the same order: a tensor, an array, a column of a table, a list.
+    method : {"nearest", "bilinear"}
+        As :meth:`cop_zarr.Store.sample`: the cell that a point lies in, or a mean of the four around it.
+    empty : {"include", "skip"}
+        Whether cells without data count, as the zeros they hold. If they do not, a point without data is
+        a vector of NaN.
+    on_error : {"raise", "nan"}
+        What to do with a point that is not finite, out of range or outside the store: refuse it now, or
+        let it be a vector of NaN.
+
+    Attributes
+    ----------
+    store : Store
+        What is asked.
+    lon, lat : ndarray
+        float64, ``(n,)``; NaN for a point that ``on_error`` let pass.
+    labels : sequence or None
+        The labels.
+
+    Raises
+    ------
+    RegionError
+        If a point is refused: its position is named.
+    InputError
+        If the points are not in one row, there are not as many labels, or a word is not one of those above.
+    StoreNotFoundError, StoreError, StorageError
+        If ``store`` cannot be opened.
+
+    Examples
+    --------
+    >>> from torch.utils.data import DataLoader
+    >>> from cop_zarr.interop.torch import PointDataset
+    >>> points = PointDataset("copernicus.zarr", [11.5, 121.5, -60], [48.1, 31.2, -3], labels=[0, 1, 1])
+    >>> points
+    <PointDataset of 3 points, labelled: <cop_zarr.Store copernicus.zarr: 16 bands, 721 x 1440 cells>>
+    >>> vector, label = points[1]
+    >>> vector.shape, label
+    (torch.Size([16]), 1)
+    >>> for vectors, labels in DataLoader(points, batch_size=2):
+    ...     print(vectors.shape, labels)
+    torch.Size([2, 16]) tensor([0, 1])
+    torch.Size([1, 16]) tensor([1])
+    """
+
+    kind = "points"
+
+    def __init__(
+        self,
+        store: Store | str | os.PathLike[str],
+        lon: ArrayLike,
+        lat: ArrayLike,
+        *,
+        labels: Any | None = None,
+        method: sampling.Method = "nearest",
+        empty: Empty = "include",
+        on_error: OnError = "raise",
+    ) -> None:
+        sampling.check_words(method, empty, on_error)
+        super().__init__(store)
+        points = sampling.checked(self.store.grid, lon, lat, method, on_error)
+        if len(points.shape) != 1:
+            raise InputError(f"lon and lat must be one row of points; got the shape {points.shape}")
+        self._take(points.lons.size, labels)
+        self.lon, self.lat = points.lons.copy(), points.lats.copy()
+        if points.refused is not None:
+            self.lon[points.refused] = self.lat[points.refused] = np.nan
+        self._words: dict[str, Any] = {"method": method, "empty": empty, "on_error": on_error}
+
+    def _answer(self, indices: np.ndarray) -> np.ndarray:
+        vectors: np.ndarray = self._asked().sample(self.lon[indices], self.lat[indices], **self._words)
+        return vectors
+
+
+class RegionDataset(_Vectors):
+    """The vectors of regions, each pooled from its cells.
+
+    A region is planned anew whenever it is asked for: a box takes microseconds, a polygon about as long as
+    reading a few chunks.
+
+    Parameters
+    ----------
+    store : Store, str or path
+        As for :class:`PointDataset`.
+    rois : iterable
+        Regions, each as :meth:`cop_zarr.Store.query` takes it; an array of ``(n, 4)`` is that many boxes.
+    labels : sequence, optional
+        What belongs to each region, in the same order: a tensor, an array, a column of a table, a list.
+    crs, repair, pooling, weights, empty, subpixel
+        As :meth:`cop_zarr.Store.query`, for all regions.
+    on_error : {"raise", "nan"}
+        What to do with a region that :meth:`cop_zarr.Store.query` would refuse with a RegionError: refuse
+        it now, which plans every region once, or let it be a vector of NaN.
+
+    Attributes
+    ----------
+    store : Store
+        What is asked.
+    rois : sequence
+        The regions as they were given.
+    labels : sequence or None
+        The labels.
+
+    Raises
+    ------
+    RegionError, SubcellError
+        If a region is refused: its number, counted from 0, is named.
+    InputError
+        If ``rois`` are not several regions, there are not as many labels, or another argument is not one of
+        those above.
+    MissingDependencyError
+        If a region is a polygon or a circle, and exactextract is not installed.
+    StoreNotFoundError, StoreError, StorageError
+        If ``store`` cannot be opened.
+
+    Examples
+    --------
+    >>> from cop_zarr import PointBuffer
+    >>> from cop_zarr.interop.torch import RegionDataset
+    >>> regions = RegionDataset("copernicus.zarr", [(120, 30, 122, 32), PointBuffer(11.5, 48.1, 50_000)])
+    >>> regions[-1].shape
+    torch.Size([16])
+    >>> regions[[1, 0, 1]].shape
+    torch.Size([3, 16])
+    """
+
+    kind = "regions"
+
+    def __init__(
+        self,
+        store: Store | str | os.PathLike[str],
+        rois: Iterable[Roi],
+        *,
+        labels: Any | None = None,
+        crs: object | None = None,
+        repair: bool = False,
+        pooling: Pooling = "mean",
+        weights: Weights = "auto",
+        empty: Empty = "include",
+        subpixel: Subpixel = "raise",
+        on_error: OnError = "raise",
+    ) -> None:
+        options = Options(pooling=pooling, weights=weights, empty=empty, subpixel=subpixel)
+        one_of("on_error", on_error, get_args(OnError))
+        refuse_unknown(crs)
+        regions = batches.many(rois)
+        super().__init__(store)
+        self._take(len(regions), labels)
+        if on_error == "raise":
+            _refuse_bad(self.store, regions, options, crs, repair)
+        self.rois: Sequence[Any] | np.ndarray = rois.copy() if isinstance(rois, np.ndarray) else regions
+        self._words: dict[str, Any] = {
+            "crs": crs,
+            "repair": repair,
+            "pooling": pooling,
+            "weights": weights,
+            "empty": empty,
+            "subpixel": subpixel,
+            "on_error": on_error,
+        }
+
+    def _answer(self, indices: np.ndarray) -> np.ndarray:
+        vectors: np.ndarray = self._asked().query_many(_taken(self.rois, indices), **self._words)
+        return vectors
+
+
+def _refuse_bad(
+    store: Store, regions: Sequence[Any], options: Options, crs: object | None, repair: bool
+) -> None:
+    """Plan every region, and refuse the first that has no answer, by its number."""
+    for number, roi in enumerate(regions):
+        try:
+            plans.plan(store.grid, footprint(roi, crs, repair=repair), options)
+        except RegionError as error:
+            raise type(error)(f"region {number}: {error}") from error
+
+
+def _labels(labels: Any, count: int, kind: str) -> Any:
+    """Labels that are found by position, as many as there are items.
+
+    A table's column becomes an array: by itself it would be asked by its index, not by position.
+    """
+    if np.ma.is_masked(labels):
+        raise InputError("labels must be there for every item; some are masked. Leave those items out")
+    found = labels if isinstance(labels, list | tuple | torch.Tensor) else np.asarray(labels)
+    size = len(found) if isinstance(found, list | tuple) or found.ndim else None
+    if size != count:
+        got = f"one {type(labels).__name__}" if size is None else f"{size:,}"
+        raise InputError(f"labels must be as many as the {kind}, {count:,}; got {got}")
+    return found
+
+
+def _taken(values: Any, indices: np.ndarray) -> Any:
+    """Values at some positions: an array or tensor of them, or a list."""
+    if isinstance(values, list | tuple):
+        return [values[number] for number in indices.tolist()]
+    return values[indices]
