@@ -29,6 +29,10 @@ def needs(page):
     return found.group(1).split() if found else []
 
 
+# what Python 3.12 says of every fork beside threads: a DataLoader's workers are forked
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
+# what torch says on a machine with one processor
+@pytest.mark.filterwarnings("ignore:This DataLoader will create .* worker processes:UserWarning")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_snippets_run(page, source, store_path, tmp_path, monkeypatch):
     for name in needs(page):
