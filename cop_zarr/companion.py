@@ -24,7 +24,6 @@ from cop_zarr.errors import (
     StoreExistsError,
     StoreNotFoundError,
 )
-from cop_zarr.ingestion import ingest
 from cop_zarr.layout import StoreDocument
 from cop_zarr.opening import read_document, reader_of
 from cop_zarr.source import sha256_of
@@ -90,6 +89,8 @@ def reader_for(source: Path) -> ChunkReader:
 
 def _make(source: Path) -> None:
     """Ingest a file, or wait a moment while another process does."""
+    from cop_zarr.ingestion import ingest  # noqa: PLC0415  # half a second, for stores that are not there
+
     before = _stamp(source)
     try:
         report = ingest(source, place_of(source), resume=True)
