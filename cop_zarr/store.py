@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
@@ -36,7 +36,7 @@ from cop_zarr.plans import (
     check_on_error,
 )
 from cop_zarr.queries import Embedding
-from cop_zarr.regions import Roi, footprint
+from cop_zarr.regions import BBox, Roi, footprint
 from cop_zarr.storage import (
     CACHE_DISK_BYTES,
     TIMEOUT_SECONDS,
@@ -50,6 +50,7 @@ from cop_zarr.tables import ArrayLike2D, fill, table
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.axes import Axes
 
 
 class Store:
@@ -456,6 +457,80 @@ class Store:
         from cop_zarr.interop import xarray  # noqa: PLC0415  # optional, and takes half a second
 
         return xarray.store_dataset(xarray.Contents(self._reader, self._document, self.valid), chunks)
+
+    def plot(
+        self,
+        bbox: BBox | Sequence[float] | None = None,
+        *,
+        region: Roi | None = None,
+        crs: object | None = None,
+        repair: bool = False,
+        pooling: Pooling = "mean",
+        weights: Weights = "auto",
+        empty: Empty = "include",
+        subpixel: Subpixel = "raise",
+        ax: Axes | None = None,
+        progress: Progress | None = None,
+    ) -> Axes:
+        """Draw the embeddings as colours, or the cells and weights of a query.
+
+        Red, green and blue are the first three principal components of the cells in view, each from its 2nd
+        to its 98th percentile. So colours of two pictures compare only if both show the same cells. Memory
+        does not grow with the view: all of the published product takes less than 300 MB.
+
+        Parameters
+        ----------
+        bbox : BBox or sequence of float, optional
+            What to show: (minlon, minlat, maxlon, maxlat) in degrees; by default the whole store, or the
+            region's surroundings.
+        region : optional
+            As ``roi`` of :meth:`query`: show the cells that a query of it takes, what each of them weighs,
+            and its outline, instead of embeddings. No embedding is read then.
+        crs, repair, pooling, weights, empty, subpixel
+            As :meth:`query`, for the region.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default a new figure of pyplot's, which a notebook shows.
+        progress : callable, optional
+            Called with the bytes gone through and those in all.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            In degrees; longitudes of a view over the antimeridian run on past 180. Nothing is saved: that
+            does ``ax.figure.savefig("map.png")``.
+
+        Raises
+        ------
+        MissingDependencyError
+            If matplotlib is not installed.
+        RegionError, InputError, SubcellError
+            As :meth:`query`, of either region; or if options of a query come without a region.
+        ChunkError, StoreReplacedError, StorageError
+            As :meth:`query`.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> from matplotlib.figure import Figure
+        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> ax = store.plot((-10, 35, 30, 60), ax=Figure().add_subplot())
+        >>> ax.get_xlim()
+        (np.float64(-10.125), np.float64(30.125))
+        >>> ax = store.plot(region=(120, 30, 122, 32), weights="coverage", ax=Figure().add_subplot())
+        """
+        from cop_zarr import pictures  # noqa: PLC0415  # which needs matplotlib
+
+        options = _options(product.YEAR, "pooled", pooling, weights, empty, subpixel, MAX_BYTES)
+        if region is not None:
+            plan = plans.plan(self.grid, footprint(region, crs, repair=repair), options)
+            return pictures.of_query(
+                self.grid, self.valid, facts=self._facts, plan=plan, options=options, bbox=bbox, ax=ax
+            )
+        if (crs, repair, options) != (None, False, Options()):
+            raise InputError("crs, repair, pooling, weights, empty and subpixel go with region=")
+        return pictures.of_store(
+            self._reader, self.valid, facts=self._facts, bbox=bbox, ax=ax, progress=progress
+        )
 
     def info(self) -> dict[str, Any]:
         """What the store says about itself, JSON-ready: grid, chunks, sizes, source, licence."""

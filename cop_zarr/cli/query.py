@@ -44,7 +44,7 @@ def query(
     from cop_zarr import export
 
     region = {name: options.pop(name) for name in ("bbox", "point", "buffer", "shape", "geojson")}
-    roi, crs = _roi(**region, crs=options.pop("crs"))
+    roi, crs = named_region(**region, crs=options.pop("crs"))
     reached = place(options)
     if options["repair"] and region["geojson"] is None:
         raise click.UsageError("--repair goes with --geojson FILE")
@@ -61,7 +61,7 @@ def query(
         click.echo(f"{to}: {shape} float32 numbers of {reports.cells_text(embedding.meta)}", err=True)
 
 
-def _roi(
+def named_region(
     bbox: tuple[float, float, float, float] | None,
     point: tuple[float, float] | None,
     buffer: float | None,
