@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from cop_zarr.restoration import RepairReport, repair
     from cop_zarr.store import Store, open, query
     from cop_zarr.synthetic import synthesize
+    from cop_zarr.tabular.job import batch
+    from cop_zarr.tabular.work import BatchReport
     from cop_zarr.verification import Problem, VerificationReport, verify
 
 _HOMES = {
     "BBox": "regions",
+    "BatchReport": "tabular.work",
     "CopZarrError": "errors",
     "Embedding": "queries",
     "IngestPlan": "ingestion",
@@ -40,6 +43,7 @@ _HOMES = {
     "RepairReport": "restoration",
     "Store": "store",
     "VerificationReport": "verification",
+    "batch": "tabular.job",
     "ingest": "ingestion",
     "open": "store",
     "plan_ingest": "ingestion",
@@ -51,6 +55,7 @@ _HOMES = {
 
 __all__ = [
     "BBox",
+    "BatchReport",
     "CopZarrError",
     "Embedding",
     "IngestPlan",
@@ -61,6 +66,7 @@ __all__ = [
     "Store",
     "VerificationReport",
     "__version__",
+    "batch",
     "ingest",
     "open",
     "plan_ingest",

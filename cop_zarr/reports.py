@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cop_zarr.ingestion import IngestPlan, IngestReport
     from cop_zarr.restoration import RepairReport
+    from cop_zarr.tabular.work import BatchReport
     from cop_zarr.verification import Problem, VerificationReport
 
 MOST_PROBLEMS = 20
@@ -83,6 +84,19 @@ def repair_text(report: RepairReport) -> str:
         lines.append(
             f"{report.store} is not all good: {done}, {_count(len(report.problems), 'problem')} left"
         )
+    return "\n".join(lines)
+
+
+def batch_text(report: BatchReport) -> str:
+    """What a batch did: a line a refused row, then the table."""
+    lines = [f"row {number}: {reason}" for number, reason in report.refusals]
+    more = report.refused - len(lines)
+    lines += [f"… and {more:,} more (the column 'error' has all)"] if more else []
+    resumed = f", {report.resumed_rows:,} of them by an earlier run" if report.resumed_rows else ""
+    refused = f", {_count(report.refused, 'row')} without a vector" if report.refused else ""
+    lines.append(
+        f"{report.out}: {_count(report.rows, 'row')} x {report.bands} float32 numbers{resumed}{refused}"
+    )
     return "\n".join(lines)
 
 

@@ -123,6 +123,11 @@ class Store:
         return self._reader.folder.url
 
     @property
+    def sha256(self) -> str:
+        """The store's identity: the digest of what it says of itself and of every object's checksum."""
+        return self._document.sha256
+
+    @property
     def source(self) -> dict[str, Any]:
         """Where the values come from, under url, bytes, sha256, published, synthetic and container."""
         return dict(self._document.record["source"])
@@ -553,7 +558,7 @@ class Store:
             "created_by": f"cop-zarr {record['cop_zarr_version']}",
             "license": product.LICENSE,
             "citation": product.CITATION,
-            "sha256": self._document.sha256,
+            "sha256": self.sha256,
         }
 
 

@@ -493,7 +493,7 @@ def test_places_that_can_only_be_read_are_refused(copied: Path, tmp_path: Path) 
 def test_one_repair_at_a_time(copied: Path, source: Path) -> None:
     with (
         storage.LocalFolder(copied).claimed(),
-        pytest.raises(StoreBusyError, match="another ingest or repair"),
+        pytest.raises(StoreBusyError, match="another ingest, repair or batch"),
     ):
         cop_zarr.repair(copied, source)
     assert cop_zarr.repair(copied, source).ok

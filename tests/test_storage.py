@@ -337,7 +337,10 @@ def claiming(place, *options):
 
 
 def refused(place):
-    with pytest.raises(StoreBusyError, match="another ingest or repair is writing to"), place.claimed():
+    with (
+        pytest.raises(StoreBusyError, match="another ingest, repair or batch is writing to"),
+        place.claimed(),
+    ):
         pytest.fail("two would write there")
 
 

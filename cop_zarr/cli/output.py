@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def progress_bars() -> Iterator[Callable[[str], Progress]]:
-    """Make progress bars with bytes, rate and time left; on stderr, and only if it is a terminal."""
+def progress_bars(unit: str = "B") -> Iterator[Callable[[str], Progress]]:
+    """Make progress bars with what is done, rate and time left; on stderr, and only if it is a terminal."""
     from tqdm import tqdm
 
     bars: list[Any] = []
@@ -23,7 +23,14 @@ def progress_bars() -> Iterator[Callable[[str], Progress]]:
     def start(name: str) -> Progress:
         for bar in bars:
             bar.close()
-        current = tqdm(desc=name, unit="B", unit_scale=True, unit_divisor=1024, disable=None, leave=False)
+        current = tqdm(
+            desc=name,
+            unit=unit,
+            unit_scale=True,
+            unit_divisor=1024 if unit == "B" else 1000,
+            disable=None,
+            leave=False,
+        )
         bars.append(current)
 
         def advance(done: int, total: int) -> None:
@@ -41,9 +48,9 @@ def progress_bars() -> Iterator[Callable[[str], Progress]]:
 
 
 @contextmanager
-def progress(name: str) -> Iterator[Progress]:
+def progress(name: str, unit: str = "B") -> Iterator[Progress]:
     """Make one progress bar."""
-    with progress_bars() as start:
+    with progress_bars(unit) as start:
         yield start(name)
 
 

@@ -157,14 +157,9 @@ def connected(client: Client | str) -> Iterator[Cluster]:
     MissingDependencyError
         If Dask's scheduler, the package distributed, is not installed.
     """
-    try:
-        import distributed
-    except ImportError as error:
-        raise MissingDependencyError(
-            "a cluster needs the package distributed; install it with: pip install 'cop-zarr[dask]'"
-        ) from error
+    distributed = _package()
     if isinstance(client, str):
-        with _reached(client) as made:
+        with client_of(client) as made:
             yield _fit(made)
     elif isinstance(client, distributed.Client) and not client.asynchronous:
         if client.status != "running":
@@ -230,11 +225,27 @@ def _fit(client: Client) -> Cluster:
     return cluster
 
 
-@contextmanager
-def _reached(address: str) -> Iterator[Client]:
-    """A client of the scheduler at an address, closed at the end."""
-    from distributed import Client
+def _package() -> Any:
+    """Dask's scheduler and its client."""
+    try:
+        import distributed
+    except ImportError as error:
+        raise MissingDependencyError(
+            "a cluster needs the package distributed; install it with: pip install 'cop-zarr[dask]'"
+        ) from error
+    return distributed
 
+
+@contextmanager
+def client_of(address: str) -> Iterator[Client]:
+    """A client of the scheduler at an address, closed at the end.
+
+    Raises
+    ------
+    ClusterError, InputError, MissingDependencyError
+        As :func:`connected`.
+    """
+    distributed = _package()
     try:
         with ThreadPoolExecutor(1, "cop-zarr-dask") as pool:  # this thread may have a loop, as in Jupyter
             pool.submit(asyncio.run, _knock(address)).result()
@@ -247,7 +258,7 @@ def _reached(address: str) -> Iterator[Client]:
             f"no Dask scheduler answers at {address} within {CONNECT_SECONDS:g} s: see that it runs (dask "
             "scheduler prints its address), and that this machine may connect to it"
         ) from error
-    with Client(address, timeout=CONNECT_SECONDS, set_as_default=False) as client:
+    with distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False) as client:
         yield client
 
 

@@ -69,6 +69,8 @@ class Projection:
 
     Attributes
     ----------
+    crs : pyproj.CRS
+        The CRS itself.
     name : str
         ``EPSG:3857``, or what else PROJ calls it.
     native : bool
@@ -82,7 +84,7 @@ class Projection:
         self.name = ":".join(authority) if authority else crs.to_string()
         if not (crs.is_projected or crs.is_geographic):
             raise RegionError(f"crs={self.name!r} ({crs.type_name}) has no x and y on the Earth")
-        self._crs = crs
+        self.crs = crs
         self.native = crs.equals(CRS.from_user_input(product.CRS), ignore_axis_order=True)
         self.degrees = crs.is_geographic and all(axis.unit_name == "degree" for axis in crs.axis_info[:2])
         self._is_geographic = crs.is_geographic
@@ -92,7 +94,7 @@ class Projection:
 
     def same_as(self, other: Projection) -> bool:
         """Whether both are one CRS, whatever axis order they declare."""
-        return self._crs.equals(other._crs, ignore_axis_order=True)
+        return self.crs.equals(other.crs, ignore_axis_order=True)
 
     def lonlat(self, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Degrees of longitude, -180 … 180, and of latitude.
@@ -102,19 +104,8 @@ class Projection:
         RegionError
             If a point lies off the map, so that there is no way back to it.
         """
-        lons, lats = self._transformer.transform(xs, ys)
-        back_x, back_y = self.xy(lons, lats)
-        tolerance = max(
-            self._metre, ROUND_TRIP * max(1.0, float(np.abs(xs).max()), float(np.abs(ys).max()))
-        )
-        with np.errstate(invalid="ignore"):  # infinities; they fit nowhere
-            gap_x, gap_y = np.abs(back_x - xs), np.abs(back_y - ys)
-            if self._circumference:
-                gap_x %= self._circumference
-                gap_x = np.minimum(gap_x, self._circumference - gap_x)
-        if self._is_geographic:  # a pole has any longitude
-            gap_x[np.abs(lats) > 90 - curves.AT_POLE_DEG] = 0
-        on_map = (gap_x <= tolerance) & (gap_y <= tolerance)
+        largest = max(1.0, float(np.abs(xs).max()), float(np.abs(ys).max()))
+        lons, lats, on_map = self._back_and_forth(xs, ys, max(self._metre, ROUND_TRIP * largest))
         if not on_map.all():
             first = int(np.argmin(on_map))
             raise RegionError(
@@ -122,6 +113,29 @@ class Projection:
                 "must lie on it as a whole"
             )
         return lons, lats
+
+    def points(self, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Longitudes and latitudes of points, each by itself; NaN for one that lies off the map."""
+        with np.errstate(invalid="ignore"):
+            largest = np.maximum(1.0, np.maximum(np.abs(xs), np.abs(ys)))
+            tolerance = np.maximum(self._metre, ROUND_TRIP * largest)
+        lons, lats, on_map = self._back_and_forth(xs, ys, tolerance)
+        return np.where(on_map, lons, np.nan), np.where(on_map, lats, np.nan)
+
+    def _back_and_forth(
+        self, xs: np.ndarray, ys: np.ndarray, tolerance: float | np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Longitudes, latitudes, and whether there is a way back from there."""
+        lons, lats = self._transformer.transform(xs, ys)
+        back_x, back_y = self.xy(lons, lats)
+        with np.errstate(invalid="ignore"):  # infinities; they fit nowhere
+            gap_x, gap_y = np.abs(back_x - xs), np.abs(back_y - ys)
+            if self._circumference:
+                gap_x %= self._circumference
+                gap_x = np.minimum(gap_x, self._circumference - gap_x)
+        if self._is_geographic:  # a pole has any longitude
+            gap_x[np.abs(lats) > 90 - curves.AT_POLE_DEG] = 0
+        return lons, lats, (gap_x <= tolerance) & (gap_y <= tolerance)
 
     def xy(self, lons: Any, lats: Any) -> tuple[np.ndarray, np.ndarray]:
         """Back again; infinite where the projection has no such place."""

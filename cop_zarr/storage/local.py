@@ -137,7 +137,7 @@ class LocalFolder:
                 locked = _locked(descriptor, lock)
             if not locked:
                 raise StoreBusyError(
-                    f"another ingest or repair is writing to {partial}; wait for it to end"
+                    f"another ingest, repair or batch is writing to {partial}; wait for it to end"
                 )
             os.ftruncate(descriptor, 0)  # whom a dead owner lent it to must stop
             self._undo_publishing()

@@ -1,0 +1,177 @@
+"""Files of points or regions become files of vectors: ``cop_zarr.batch``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from cop_zarr import product
+from cop_zarr.errors import InputError
+from cop_zarr.frames import COLUMN
+from cop_zarr.plans import Empty, Options, Pooling, Subpixel, Weights, one_of
+from cop_zarr.regions import refuse_another
+from cop_zarr.regions.buffers import Shape
+from cop_zarr.sampling import Method, check_words
+from cop_zarr.storage import Progress
+from cop_zarr.store import Store
+from cop_zarr.store import open as open_store
+from cop_zarr.tabular.columns import find
+from cop_zarr.tabular.outputs import ERROR, refuse_unwritable
+from cop_zarr.tabular.places import Buffer
+from cop_zarr.tabular.sources import Source, opened
+from cop_zarr.tabular.work import BatchReport, Job, Question
+
+
+def batch(
+    rois: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    store: Store | str | os.PathLike[str] | None = None,
+    *,
+    columns: Sequence[str] | None = None,
+    layer: str | None = None,
+    crs: object | None = None,
+    buffer_m: float | None = None,
+    shape: Shape = "box",
+    method: Method = "nearest",
+    pooling: Pooling = "mean",
+    weights: Weights = "auto",
+    empty: Empty = "include",
+    subpixel: Subpixel = "raise",
+    repair: bool = False,
+    year: int = product.YEAR,
+    on_error: str = "raise",
+    overwrite: bool = False,
+    resume: bool = False,
+    client: Any = None,
+    progress: Progress | None = None,
+) -> BatchReport:
+    r"""Answer a file of points or regions into a file of vectors.
+
+    Rows that are points get the vector of the cell they lie in (:meth:`Store.sample`), unless ``buffer_m``
+    makes regions of them; regions are pooled (:meth:`Store.query_many`). Memory is bounded, and what is
+    finished is kept beside the output until all is, so that a run that was killed goes on with ``resume``.
+
+    Parameters
+    ----------
+    rois : str or path
+        A table: ``.geojson``, ``.gpkg``, ``.fgb``, ``.shp``, ``.parquet``, ``.geoparquet``, ``.csv`` or
+        ``.tsv``.
+    out : str or path
+        What to write. ``.parquet``: the table with a column ``embedding``, a fixed-size list of float32;
+        GeoParquet, if the table has geometries; ``.geoparquet``: that in any case; ``.zarr``: a
+        group of ``embedding`` (row, band) and the columns; ``.npy``: the vectors alone. Rows are in the
+        table's order.
+    store : Store, str or path, optional
+        The store, or where it is; by default as :func:`cop_zarr.open`.
+    columns : sequence of str, optional
+        The columns that say where rows are, if their names do not: one of WKT or WKB, two (longitude,
+        latitude), or four (west, south, east, north).
+    layer : str, optional
+        Which layer, of a file with several.
+    crs : str, int or pyproj.CRS, optional
+        The CRS of the coordinates; by default what the file says, and degrees for text and plain Parquet.
+    buffer_m : float, optional
+        Put a radius around points, in metres on the ground.
+    shape : {"box", "circle"}
+        What that radius makes.
+    method : {"nearest", "bilinear"}
+        As :meth:`Store.sample`, for points.
+    pooling, weights, empty, subpixel, repair, year
+        As :meth:`Store.query_many`, for regions; ``empty`` for points, too.
+    on_error : {"raise", "nan"}
+        What to do with a row without a place, or whose region is refused: stop, or leave it without a
+        vector (null, in NumPy and Zarr NaN) and say why in a column ``error``.
+    overwrite : bool
+        Replace an output that is there, or what an interrupted run has left.
+    resume : bool
+        Go on with what an interrupted run has left; begin anew if there is nothing.
+    client : distributed.Client or str, optional
+        A Dask cluster, or its scheduler's address, whose workers do the work.
+    progress : callable, optional
+        Called with the rows done and the rows in all.
+
+    Returns
+    -------
+    BatchReport
+
+    Raises
+    ------
+    SourceNotFoundError, SourceError
+        If there is no table, or it cannot be read.
+    InputError
+        If the columns, the CRS or the layer are not to be told, or an option is not one of those above.
+    RegionError
+        If a row is refused: its number is named, counted from 0.
+    StoreExistsError, StoreBusyError
+        If there is such an output, or an unfinished one; or another process is writing it.
+    StorageError
+        If it cannot be written.
+    MissingDependencyError
+        If pyarrow or pyogrio is not installed.
+    ChunkError, StoreReplacedError, ClusterError
+        As :meth:`Store.query_many`.
+
+    Examples
+    --------
+    >>> import cop_zarr
+    >>> from pathlib import Path
+    >>> _ = Path("places.csv").write_text("name,lon,lat\nMunich,11.5,48.1\nShanghai,121.5,31.2\n")
+    >>> cop_zarr.batch("places.csv", "places.parquet", "copernicus.zarr", overwrite=True).rows
+    2
+    """
+    table, target = Path(rois), Path(out)
+    Options(year=year, pooling=pooling, weights=weights, empty=empty, subpixel=subpixel)
+    one_of("on_error", on_error, ("raise", "nan"))
+    check_words(method, empty, on_error)
+    refuse_unwritable(target, overwrite=overwrite)
+    source = opened(table, layer)
+    _refuse_columns(source.schema)
+    asked = Question(
+        where=find(source.schema.names, source.geometry, columns),
+        crs=_crs(source, crs, table),
+        buffer=None if buffer_m is None else Buffer(buffer_m, shape),
+        on_error=on_error,
+        method=method,
+        empty=empty,
+        pooling=pooling,
+        weights=weights,
+        subpixel=subpixel,
+        repair=repair,
+        client=client,
+    )
+    held = store if isinstance(store, Store) else open_store(store)
+    job = Job(table, target, source, held, asked)
+    return job.run(overwrite=overwrite, resume=resume, progress=progress)
+
+
+def _crs(source: Source, given: object | None, table: Path) -> object:
+    """The CRS of a table's coordinates: the file's, the one given, or the usual one."""
+    if given is not None and source.crs is not None:
+        refuse_another(given, source.crs)
+    crs = source.crs if given is None else given
+    if crs is None:
+        crs = source.usual_crs
+    if crs is None:
+        raise InputError(
+            f"{table} does not say which CRS its geometries are in; name it with --crs (crs=), such as "
+            "EPSG:4326 for degrees of longitude and latitude"
+        )
+    return crs
+
+
+def _refuse_columns(schema: pa.Schema) -> None:
+    """Refuse columns that the output's own would be confused with."""
+    names = schema.names
+    several = sorted({name for name in names if names.count(name) > 1})
+    taken = [name for name in (COLUMN, ERROR) if name in names]
+    if several or taken:
+        what = (
+            f"several columns {several[0]!r}"
+            if several
+            else f"a column {taken[0]!r}, which the output adds"
+        )
+        raise InputError(f"the table has {what}; rename it")
