@@ -368,6 +368,36 @@ def test_nan_for_what_is_refused(store, globe, vectors):
     assert torch.isnan(regions[1]).all()
 
 
+def test_whoever_wants_to_know_is_told_at_once(store, vectors):
+    told = []
+    points = PointDataset(store, [400, LON[0]], [0, LAT[0]], on_error=lambda *of: told.append(of))
+    regions = RegionDataset(store, [BOX, (0, 0, 0.1, 1)], on_error=lambda *of: told.append(of))
+    assert [(number, type(error)) for number, error in told] == [(0, RegionError), (1, SubcellError)]
+    for dataset, refused in ((points, 0), (regions, 1)):
+        again = pickle.loads(pickle.dumps(dataset))[[0, 1]]  # what was told stays here
+        assert torch.isnan(again[refused]).all()
+        assert not torch.isnan(again[1 - refused]).any()
+    np.testing.assert_array_equal(points[1], vectors[0])
+    assert len(told) == 2
+
+
+def test_tables_of_regions(store):
+    geopandas = pytest.importorskip("geopandas")
+    shapely = pytest.importorskip("shapely")
+    table = geopandas.GeoDataFrame(
+        {"class": [4, 5]},
+        geometry=[shapely.box(*BOX), shapely.box(5, 45, 7, 46)],
+        crs="EPSG:4326",
+        index=[7, 0],
+    )
+    table = table.to_crs("EPSG:3857")
+    dataset = RegionDataset(store, table, labels=table["class"])
+    found, labels = next(iter(DataLoader(dataset, batch_size=2)))
+    assert labels.tolist() == [4, 5]
+    expected = [store.query(shape, crs="EPSG:3857").data for shape in table.geometry]
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_words_go_to_the_store(store, globe, vectors):
     empty = (vectors == 0).all(axis=1)
     assert empty.any()

@@ -16,14 +16,14 @@ import operator
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cop_zarr import batches, plans, sampling
+from cop_zarr import batches, frames, plans, sampling
 from cop_zarr.errors import InputError, MissingDependencyError, RegionError
-from cop_zarr.plans import Empty, OnError, Options, Pooling, Subpixel, Weights, one_of
+from cop_zarr.plans import Empty, OnError, Options, Pooling, Subpixel, Weights, check_on_error
 from cop_zarr.regions import Roi, footprint, refuse_unknown
 from cop_zarr.settings import WORKERS_VARIABLE
 from cop_zarr.storage import local_path
@@ -136,9 +136,9 @@ class PointDataset(_Vectors):
     empty : {"include", "skip"}
         Whether cells without data count, as the zeros they hold. If they do not, a point without data is
         a vector of NaN.
-    on_error : {"raise", "nan"}
+    on_error : {"raise", "nan"} or callable
         What to do with a point that is not finite, out of range or outside the store: refuse it now, or
-        let it be a vector of NaN.
+        let it be a vector of NaN. A callable is told its position and the RegionError, now.
 
     Attributes
     ----------
@@ -196,7 +196,7 @@ class PointDataset(_Vectors):
         self.lon, self.lat = points.lons.copy(), points.lats.copy()
         if points.refused is not None:
             self.lon[points.refused] = self.lat[points.refused] = np.nan
-        self._words: dict[str, Any] = {"method": method, "empty": empty, "on_error": on_error}
+        self._words: dict[str, Any] = {"method": method, "empty": empty, "on_error": _later(on_error)}
 
     def _answer(self, indices: np.ndarray) -> np.ndarray:
         vectors: np.ndarray = self._asked().sample(self.lon[indices], self.lat[indices], **self._words)
@@ -214,21 +214,23 @@ class RegionDataset(_Vectors):
     store : Store, str or path
         As for :class:`PointDataset`.
     rois : iterable
-        Regions, each as :meth:`cop_zarr.Store.query` takes it; an array of ``(n, 4)`` is that many boxes.
+        Regions, each as :meth:`cop_zarr.Store.query` takes it; an array of ``(n, 4)`` is that many boxes;
+        a geopandas GeoSeries or GeoDataFrame, with its CRS.
     labels : sequence, optional
         What belongs to each region, in the same order: a tensor, an array, a column of a table, a list.
     crs, repair, pooling, weights, empty, subpixel
         As :meth:`cop_zarr.Store.query`, for all regions.
-    on_error : {"raise", "nan"}
+    on_error : {"raise", "nan"} or callable
         What to do with a region that :meth:`cop_zarr.Store.query` would refuse with a RegionError: refuse
-        it now, which plans every region once, or let it be a vector of NaN.
+        it now, or let it be a vector of NaN. A callable is told its number, from 0, and the RegionError,
+        now. Unless this is "nan", every region is planned once to find out.
 
     Attributes
     ----------
     store : Store
         What is asked.
-    rois : sequence
-        The regions as they were given.
+    rois : list or ndarray
+        The regions as they were given; of a table, its geometries.
     labels : sequence or None
         The labels.
 
@@ -272,14 +274,15 @@ class RegionDataset(_Vectors):
         on_error: OnError = "raise",
     ) -> None:
         options = Options(pooling=pooling, weights=weights, empty=empty, subpixel=subpixel)
-        one_of("on_error", on_error, get_args(OnError))
+        check_on_error(on_error)
+        found, crs = frames.opened(rois, crs)
         refuse_unknown(crs)
-        regions = batches.many(rois)
+        regions = batches.many(found)
         super().__init__(store)
         self._take(len(regions), labels)
-        if on_error == "raise":
-            _refuse_bad(self.store, regions, options, crs, repair)
-        self.rois: Sequence[Any] | np.ndarray = rois.copy() if isinstance(rois, np.ndarray) else regions
+        if on_error != "nan":
+            _plan_all(self.store, regions, options, crs=crs, repair=repair, on_error=on_error)
+        self.rois: list[Any] | np.ndarray = rois.copy() if isinstance(rois, np.ndarray) else list(regions)
         self._words: dict[str, Any] = {
             "crs": crs,
             "repair": repair,
@@ -287,7 +290,7 @@ class RegionDataset(_Vectors):
             "weights": weights,
             "empty": empty,
             "subpixel": subpixel,
-            "on_error": on_error,
+            "on_error": _later(on_error),
         }
 
     def _answer(self, indices: np.ndarray) -> np.ndarray:
@@ -295,15 +298,28 @@ class RegionDataset(_Vectors):
         return vectors
 
 
-def _refuse_bad(
-    store: Store, regions: Sequence[Any], options: Options, crs: object | None, repair: bool
+def _plan_all(
+    store: Store,
+    regions: Sequence[Any],
+    options: Options,
+    *,
+    crs: object | None,
+    repair: bool,
+    on_error: OnError,
 ) -> None:
-    """Plan every region, and refuse the first that has no answer, by its number."""
+    """Plan every region: refuse the first that has no answer, by its number, or tell of each of them."""
     for number, roi in enumerate(regions):
         try:
             plans.plan(store.grid, footprint(roi, crs, repair=repair), options)
         except RegionError as error:
-            raise type(error)(f"region {number}: {error}") from error
+            if not callable(on_error):
+                raise type(error)(f"region {number}: {error}") from error
+            on_error(number, error)
+
+
+def _later(on_error: OnError) -> OnError:
+    """What to do in a batch: whoever wanted to be told has been, and workers need not have the callable."""
+    return "raise" if on_error == "raise" else "nan"
 
 
 def _labels(labels: Any, count: int, kind: str) -> Any:
