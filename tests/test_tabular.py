@@ -1,4 +1,4 @@
-"""Files of regions and points become files of vectors: read back by geopandas, pyarrow, xarray and NumPy."""
+"""Files of regions and points become files of vectors, read by geopandas, pyarrow, xarray and NumPy."""
 
 import json
 import os
@@ -75,7 +75,8 @@ def frame_file(path, geometries=POLYGONS, crs="EPSG:4326"):
     if path.suffix == ".parquet":
         frame.to_parquet(path)
     else:
-        frame.to_file(path)
+        options = {"SPATIAL_INDEX": "NO"} if path.suffix == ".fgb" else {}  # which sorts the rows
+        frame.to_file(path, **options)
     return path
 
 
@@ -181,11 +182,11 @@ def test_points_in_another_crs(store_path, globe, tmp_path):
 
 
 def test_a_point_off_the_map(store_path, tmp_path):
-    table = write_csv(tmp_path / "p.csv", ["x", "y"], [(0, 0), (1e12, 5)])
+    table = write_csv(tmp_path / "p.csv", ["x", "y"], [(500_000, 0), (1e9, 5)])
     with pytest.raises(
-        RegionError, match=r"row 1 of .*p\.csv: x = 1e\+12, y = 5 lies off the map of EPSG:3857"
+        RegionError, match=r"row 1 of .*p\.csv: x = 1000000000, y = 5 lies off the map of EPSG:32632"
     ):
-        cop_zarr.batch(table, tmp_path / "out.npy", store_path, columns=["x", "y"], crs="EPSG:3857")
+        cop_zarr.batch(table, tmp_path / "out.npy", store_path, columns=["x", "y"], crs="EPSG:32632")
 
 
 def test_bilinear_points(points, store, store_path, tmp_path):

@@ -33,7 +33,7 @@ class Parts:
     """
 
     def __init__(self, out: Path, job: dict[str, Any]) -> None:
-        self._out, self._job = out, job
+        self._out, self._job = out, json.loads(json.dumps(job))  # as it will be read
         self.folder = out.with_name(out.name + PARTIAL_SUFFIX)
 
     @contextlib.contextmanager

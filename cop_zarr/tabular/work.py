@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cop_zarr.errors import RegionError, StorageError
+from cop_zarr.errors import InputError, RegionError, StorageError
 from cop_zarr.frames import COLUMN
 from cop_zarr.interop.dask import client_of
 from cop_zarr.plans import Empty, Pooling, Subpixel, Weights
@@ -112,7 +112,7 @@ class Job:
                     self._out, overwrite=overwrite
                 )  # what has come meanwhile must not be lost
                 kept.publish(result)
-            except RegionError:  # of the table: with another one, nothing of this is of use
+            except InputError:  # of table or options: with others, nothing of this is of use
                 kept.discard()
                 raise
             except StorageError as error:
@@ -133,18 +133,23 @@ class Job:
 
     def _answered(self, part: pa.Table, first: int, client: Any, progress: Progress | None) -> pa.Table:
         """Some rows with their vectors, and if asked for, with the reasons why some have none."""
-        asked, reasons = self._asked, dict[int, str]()
+        asked, reasons = self._asked, dict[int, RegionError]()
 
         def refused(row: int, error: RegionError) -> None:
-            if asked.on_error == "raise":
+            reasons.setdefault(row, error)
+
+        def refuse() -> None:
+            if reasons and asked.on_error == "raise":
+                row = min(reasons)
+                error = reasons[row]
                 raise type(error)(f"row {first + row} of {self._table}: {error}")
-            reasons.setdefault(row, str(error))
 
         def tell(done: int, _: int) -> None:
             if progress:
                 progress(first + done, self._source.rows)
 
         found = places(part, asked.where, asked.crs, asked.buffer, refused)
+        refuse()
         vectors = np.full((len(part), self._store.bands), np.nan, "f4")
         with _rows_of(vectors, found.points) as out:
             self._store.sample(
@@ -171,7 +176,8 @@ class Job:
                 progress=tell,
                 client=client,
             )
-        return self._with_vectors(part, vectors, reasons)
+        refuse()
+        return self._with_vectors(part, vectors, {row: str(error) for row, error in reasons.items()})
 
     def _with_vectors(self, part: pa.Table, vectors: np.ndarray, reasons: dict[int, str]) -> pa.Table:
         lacking = np.zeros(len(part), "?")
