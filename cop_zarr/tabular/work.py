@@ -21,7 +21,7 @@ from cop_zarr.store import Store
 from cop_zarr.tabular.columns import Where
 from cop_zarr.tabular.kept import Parts
 from cop_zarr.tabular.outputs import ERROR, Output, refuse_unwritable
-from cop_zarr.tabular.places import Buffer, places
+from cop_zarr.tabular.places import Buffer, Places, places
 from cop_zarr.tabular.sources import Source, parts
 
 PART_BYTES = 256 << 20
@@ -133,35 +133,38 @@ class Job:
 
     def _answered(self, part: pa.Table, first: int, client: Any, progress: Progress | None) -> pa.Table:
         """Some rows with their vectors, and if asked for, with the reasons why some have none."""
-        asked, reasons = self._asked, dict[int, RegionError]()
-
-        def refused(row: int, error: RegionError) -> None:
-            reasons.setdefault(row, error)
-
-        def refuse() -> None:
-            if reasons and asked.on_error == "raise":
-                row = min(reasons)
-                error = reasons[row]
-                raise type(error)(f"row {first + row} of {self._table}: {error}")
-
-        def tell(done: int, _: int) -> None:
-            if progress:
-                progress(first + done, self._source.rows)
-
-        found = places(part, asked.where, asked.crs, asked.buffer, refused)
-        refuse()
+        asked = self._asked
+        reasons = _Reasons(self._table, first, raises=asked.on_error == "raise")
+        found = places(part, asked.where, asked.crs, asked.buffer, reasons.add)
+        reasons.refuse()
         vectors = np.full((len(part), self._store.bands), np.nan, "f4")
+        self._look_up(found, vectors, reasons, client, _shifted(progress, first, self._source.rows))
+        first += len(found.points)
+        self._pool(found, vectors, reasons, client, _shifted(progress, first, self._source.rows))
+        reasons.refuse()
+        return self._with_vectors(part, vectors, {row: str(error) for row, error in reasons.found.items()})
+
+    def _look_up(
+        self, found: Places, vectors: np.ndarray, reasons: _Reasons, client: Any, progress: Progress
+    ) -> None:
+        """Answer the rows that are points."""
         with _rows_of(vectors, found.points) as out:
             self._store.sample(
                 found.lons,
                 found.lats,
-                method=asked.method,
-                empty=asked.empty,
+                method=self._asked.method,
+                empty=self._asked.empty,
                 out=out,
-                on_error=lambda number, error: refused(int(found.points[number]), error),
-                progress=tell,
+                on_error=lambda number, error: reasons.add(int(found.points[number]), error),
+                progress=progress,
                 client=client,
             )
+
+    def _pool(
+        self, found: Places, vectors: np.ndarray, reasons: _Reasons, client: Any, progress: Progress
+    ) -> None:
+        """Answer the rows that are regions."""
+        asked = self._asked
         with _rows_of(vectors, found.areas) as out:
             self._store.query_many(
                 found.rois,
@@ -172,12 +175,10 @@ class Job:
                 empty=asked.empty,
                 subpixel=asked.subpixel,
                 out=out,
-                on_error=lambda number, error: refused(int(found.areas[number]), error),
-                progress=tell,
+                on_error=lambda number, error: reasons.add(int(found.areas[number]), error),
+                progress=progress,
                 client=client,
             )
-        refuse()
-        return self._with_vectors(part, vectors, {row: str(error) for row, error in reasons.items()})
 
     def _with_vectors(self, part: pa.Table, vectors: np.ndarray, reasons: dict[int, str]) -> pa.Table:
         lacking = np.zeros(len(part), "?")
@@ -235,6 +236,34 @@ class Job:
             "part_rows": self._size,
             **self._asked.record(),
         }
+
+
+class _Reasons:
+    """Why rows of a part have no vector; or what is raised if that is an error."""
+
+    def __init__(self, table: Path, first: int, *, raises: bool) -> None:
+        self.found: dict[int, RegionError] = {}
+        self._table, self._first, self._raises = table, first, raises
+
+    def add(self, row: int, error: RegionError) -> None:
+        """Take a reason, unless there is one for this row."""
+        self.found.setdefault(row, error)
+
+    def refuse(self) -> None:
+        """Raise the first row's, if that is asked for."""
+        if self.found and self._raises:
+            row, error = min(self.found.items(), key=lambda each: each[0])
+            raise type(error)(f"row {self._first + row} of {self._table}: {error}")
+
+
+def _shifted(progress: Progress | None, first: int, total: int) -> Progress:
+    """Tell of rows that follow others."""
+
+    def tell(done: int, _: int) -> None:
+        if progress:
+            progress(first + done, total)
+
+    return tell
 
 
 @contextmanager
