@@ -124,7 +124,7 @@ class Store:
 
     @property
     def sha256(self) -> str:
-        """The store's identity: the digest of what it says of itself and of every object's checksum."""
+        """The store's identity, a digest of what it says of itself and of every object's checksum."""
         return self._document.sha256
 
     @property

@@ -57,6 +57,7 @@ html_css_files = ["site.css"]
 
 nitpick_ignore = [
     ("py:class", "ndarray"),  # NumPy's
+    ("py:class", "sequence"),  # a word
     ("py:class", "GeoTiffInfo"),  # what a plan holds for reports, not public
     ("py:class", "Layout"),
 ]
