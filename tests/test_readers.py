@@ -85,9 +85,8 @@ def by_zarrs(path, windows):
 def by_gdal(path, windows):
     with open_by_gdal(path) as raster:
         return [
-            raster.read(range(first + 1, stop + 1), window=rasterio.windows.Window.from_slices(*window[1:]))
-            for (first, stop), *_ in windows
-            for window in [(None, *_)]
+            raster.read(range(first + 1, stop + 1), window=rasterio.windows.Window.from_slices(rows, cols))
+            for (first, stop), rows, cols in windows
         ]
 
 
@@ -238,16 +237,13 @@ def test_rioxarray_reprojects_it(store_path):
     assert (np.abs(flat[0].to_numpy() - rows)[held] <= 1).all()  # band 0 is the row + 1
 
 
-@pytest.mark.parametrize("version", [None, "default engine"])
-def test_xarray_opens_it_without_a_warning(store_path, globe, version):
+@pytest.mark.parametrize("opened", [xarray.open_dataset, xarray.open_zarr])
+def test_xarray_guesses_its_own_engine(store_path, globe, opened):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        opened = (
-            xarray.open_zarr(store_path, chunks=None)
-            if version is None
-            else xarray.open_dataset(store_path)
-        )
-    cell = opened.embedding.sel(latitude=48.0, longitude=11.5)
+        dataset = opened(store_path, chunks=None)
+    assert "zarr_conventions" in dataset.attrs
+    cell = dataset.embedding.sel(latitude=48.0, longitude=11.5)
     np.testing.assert_array_equal(cell, globe[:, 168, 766])
 
 

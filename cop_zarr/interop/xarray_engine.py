@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from xarray import Dataset
 from xarray.backends import BackendEntrypoint
 
-from cop_zarr import store
+import cop_zarr  # of which nothing is loaded yet: xarray imports this whenever it opens anything at all
 from cop_zarr.memory import CACHE_BYTES
 from cop_zarr.storage import CACHE_DISK_BYTES, TIMEOUT_SECONDS, StorageOptions
 
@@ -61,7 +61,7 @@ class CopZarrBackend(BackendEntrypoint):
         InputError, StoreNotFoundError, StoreError, StorageError
             As :func:`cop_zarr.open`.
         """
-        opened = store.open(
+        opened = cop_zarr.open(
             filename_or_obj,
             storage_options=storage_options,
             workers=workers,
