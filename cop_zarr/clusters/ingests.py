@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -26,6 +27,9 @@ from cop_zarr.source import located, sha256_of
 from cop_zarr.storage import Folder, StorageOptions, local_path
 from cop_zarr.traversal import cut
 from cop_zarr.writing import Piece, StoreWriter
+
+ENDING_SECONDS = 30.0
+"""How long an ingest that fails waits for the blocks that are at work, until it clears up behind them."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,9 @@ def written(cluster: Cluster, order: Order, blocks: Iterable[Block]) -> Iterator
             for _, piece in pieces:
                 yield piece
     finally:
-        cluster.tell(_forget, order.name)
+        give_up = time.monotonic() + ENDING_SECONDS
+        while not all(cluster.tell(_forget, order.name)) and time.monotonic() < give_up:
+            time.sleep(0.1)  # what failed is cleared away, and nobody may write behind that
 
 
 # What follows runs on the workers.
@@ -113,22 +119,23 @@ def written(cluster: Cluster, order: Order, blocks: Iterable[Block]) -> Iterator
 
 @dataclass
 class _Source:
-    """An open source, its copy if it is one, and room for so many blocks at once."""
+    """An open source, its copy if it is one, where its blocks go, and room for so many of them at once."""
 
     tiff: GeoTiff
+    target: Folder  # the first order's, whose connections are set up
     room: threading.Semaphore
     held: ExitStack
     users: int = 0
-    wanted: bool = True
 
 
 _sources: dict[str, _Source] = {}
+_over: set[str] = set()  # orders that are done or given up
 _LOCK = threading.Lock()
 
 
 def _write(order: Order, block: Block) -> Piece:
     """Write a block; then it is on the disk."""
-    with _opened(order) as source, source.room, StoreWriter(order.layout, order.target) as writer:
+    with _opened(order) as source, source.room, StoreWriter(order.layout, source.target) as writer:
         piece = writer.write(block, source.tiff.read(block))
         source.tiff.refuse_changed()
         return piece
@@ -138,12 +145,14 @@ def _write(order: Order, block: Block) -> Piece:
 def _opened(order: Order) -> Iterator[_Source]:
     """The source of an order, opened once in a process, and closed when nobody needs it any more."""
     with _LOCK:  # others wait for the copy that this one makes
+        _refuse_over(order)
         source = _sources.get(order.name)
         if source is None:
             _refuse_unseen(order)
             source = _sources[order.name] = _open(order)
         source.users += 1
     try:
+        _refuse_over(order)
         yield source
     finally:
         with _LOCK:
@@ -151,19 +160,22 @@ def _opened(order: Order) -> Iterator[_Source]:
             _close_unwanted()
 
 
-def _forget(name: str) -> None:
-    """Close the source of an order that is done; those that are still at it close it when they end."""
-    with _LOCK:
-        if name in _sources:
-            _sources[name].wanted = False
+def _forget(name: str) -> bool:
+    """Close the source of an order that is done, or given up; whether nothing of it is at work."""
+    _over.add(name)
+    if not _LOCK.acquire(timeout=0.1):  # a copy is being made, and this thread has heartbeats to send
+        return False
+    try:
         _close_unwanted()
+        return name not in _sources
+    finally:
+        _LOCK.release()
 
 
 def _close_unwanted() -> None:
-    for name, source in list(_sources.items()):
-        if not (source.wanted or source.users):
-            del _sources[name]
-            source.held.close()
+    for name in _over & _sources.keys():
+        if not _sources[name].users:
+            _sources.pop(name).held.close()
 
 
 def _open(order: Order) -> _Source:
@@ -186,7 +198,13 @@ def _open(order: Order) -> _Source:
                 "source on a disk that all of them share, or name it by a URL"
             )
         pieces = cut(tiff, order.layout, workers=source.workers, memory=source.memory)
-        return _Source(tiff, threading.Semaphore(pieces.threads), held.pop_all())
+        return _Source(tiff, order.target, threading.Semaphore(pieces.threads), held.pop_all())
+
+
+def _refuse_over(order: Order) -> None:
+    """Refuse to begin what was given up while this part waited, or the source was copied."""
+    if order.name in _over:
+        raise StorageError(f"the ingest into {order.target.url} has been given up")
 
 
 def _refuse_unseen(order: Order) -> None:

@@ -98,10 +98,15 @@ class Cluster:
             if begun:
                 self._client.cancel([future for future in done.futures if future.key in begun])
 
-    def tell(self, work: Callable[..., object], *given: object) -> None:
-        """Have every worker that is there do something; one that cannot is passed over."""
+    def tell(self, work: Callable[..., Any], *given: object) -> list[Any]:
+        """Have every worker that is there do something at once, and give what that came to.
+
+        One that cannot is passed over.
+        """
         with suppress(ClusterError), _telling():
-            self._client.run(work, *given, on_error="ignore")
+            found: dict[str, Any] = self._client.run(work, *given, on_error="ignore")
+            return list(found.values())
+        return []
 
     def refuse_unfit(self) -> None:
         """Refuse a cluster without workers, or whose workers have no cop-zarr, or another one.
