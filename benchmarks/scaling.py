@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import cop_zarr
+from cop_zarr.interop.dask import Cluster
 
 POINTS = (1_000, 10_000, 100_000)
 BOXES = (1_000, 10_000, 50_000)
@@ -54,18 +55,14 @@ def spread(url: str) -> Iterator[tuple[str, ...]]:
     from distributed import Client, LocalCluster  # noqa: PLC0415  # an extra
 
     store, regions = opened(url), boxes(BOXES[-1], 1.0)
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:  # noqa: SIM117
-        with Client(cluster) as client:
-            yield row(
-                "a question of 1 box, 2 worker processes",
-                1,
-                lambda: store.query_many(regions[:1], client=client),
-            )
-            yield row(
-                "boxes of 1°, 2 worker processes",
-                len(regions),
-                lambda: store.query_many(regions, client=client),
-            )
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
+        for asked in (regions[:1], regions):
+            what = "boxes of 1°, 2 worker processes"
+            yield row(what, len(asked), lambda some=asked: store.query_many(some, client=client))
+        count = 300
+        parts = [(number,) for number in range(count)]
+        yield row("parts that do nothing", count, lambda: list(Cluster(client).each(abs, parts)))
 
 
 def row(what: str, count: int, work: Callable[[], Any]) -> tuple[str, ...]:

@@ -6,9 +6,7 @@ may run on any worker, and again on another if its worker dies, so it must come 
 
 from __future__ import annotations
 
-import asyncio
 import pickle
-import socket
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -179,6 +177,8 @@ def connected(client: Client | str) -> Iterator[Cluster]:
 
 def here() -> str:
     """The name of this worker, for messages."""
+    import socket
+
     from distributed import get_worker
 
     try:
@@ -250,6 +250,8 @@ def client_of(address: str) -> Iterator[Client]:
     ClusterError, InputError, MissingDependencyError
         As :func:`connected`.
     """
+    import asyncio  # which takes time that nobody pays who has no cluster
+
     distributed = _package()
     try:
         with ThreadPoolExecutor(1, "cop-zarr-dask") as pool:  # this thread may have a loop, as in Jupyter
