@@ -42,7 +42,7 @@ class Raster:
 
     def __init__(self, reader: ChunkReader) -> None:
         self._reader = reader
-        self._missing = reader.lengths.copy()
+        self._missing = reader.lengths > 0
         self.shape = (*reader.layout.grid.shape, reader.layout.bands)
         try:
             self._file = tempfile.TemporaryFile(prefix="cop-zarr-")  # noqa: SIM115  # lives as long as this
@@ -76,7 +76,7 @@ class Raster:
         under = self._missing[
             rows.start // size : -(-rows.stop // size), cols.start // size : -(-cols.stop // size)
         ]
-        if under.any():
+        if np.count_nonzero(under):
             self._fill(Window(rows.start, rows.stop, cols.start, cols.stop))
         return self._cells[rows, cols]
 
@@ -86,7 +86,7 @@ class Raster:
         def work(number: int, chunk: np.ndarray | None) -> None:
             if chunk is not None:
                 self._write(places[number], chunk)
-            self._missing[places[number]] = 0
+            self._missing[places[number]] = False
 
         for _ in self._reader.each(places, work):
             pass

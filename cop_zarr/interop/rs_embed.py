@@ -94,14 +94,17 @@ class StoreGeoTiff(CopernicusEmbedGeoTiff):
     @property
     def array(self) -> StoreArray:
         """The store as an array; the store is made if it is not there."""
-        with self._making:
-            if self._store is None:
-                axis_order = self.meta.axis_order
-                try:
-                    self._store = StoreArray(Raster(reader_for(Path(self.path))), axis_order)
-                except CopZarrError as error:
-                    raise ModelError(str(error)) from error
-            return self._store
+        if self._store is None:
+            with self._making:
+                self._store = self._store or self._opened()
+        return self._store
+
+    def _opened(self) -> StoreArray:
+        axis_order = self.meta.axis_order
+        try:
+            return StoreArray(Raster(reader_for(Path(self.path))), axis_order)
+        except CopZarrError as error:
+            raise ModelError(str(error)) from error
 
 
 class StoreEmbedder(CopernicusEmbedder):
