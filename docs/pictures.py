@@ -1,4 +1,6 @@
-"""Draw the pictures of docs/regions.md, and print its tables: ``python docs/pictures.py [--out FOLDER]``.
+"""Draw the pictures of docs/regions.md and docs/plotting.md: ``python docs/pictures.py [--out FOLDER]``.
+
+The tables of docs/regions.md are printed.
 
 The store that answers is made from a stand-in of 16 bands: real coastlines, made-up values.
 """
@@ -14,15 +16,15 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
-import shapely
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from PIL import Image
 
 import cop_zarr
 from cop_zarr import Embedding, PointBuffer, Store
+from cop_zarr.pictures.cells import OUTLINE, SHADES, rings
+from cop_zarr.pictures.frames import fit, latitude, longitude
 from cop_zarr.regions import Roi, footprint
 
 COAST = (-9.85, 38.35, -8.6, 39.3)
@@ -43,8 +45,7 @@ RULES: list[Any] = [
 TOUCH, NEAREST, BILINEAR = ({"subpixel": rule} for rule in ("touch", "nearest", "bilinear"))
 SUBCELL: list[Any] = [TOUCH, {**TOUCH, "weights": "coverage"}, NEAREST, BILINEAR, {**BILINEAR, **SKIP}]
 MONO = "DejaVu Sans Mono"
-SHADES = ListedColormap(mpl.colormaps["Blues"](np.linspace(0.1, 0.58, 256))).with_extremes(under="white")
-OUTLINE, PENCIL, PAPER, BEYOND = "#d55e00", "#555555", "#ededed", "#c9c9c9"
+PENCIL, PAPER, BEYOND = "#555555", "#ededed", "#c9c9c9"
 STYLE: Any = {"font.size": 7.5, "axes.titlesize": 8, "hatch.linewidth": 0.5, "hatch.color": PENCIL}
 
 
@@ -79,13 +80,6 @@ def ask(store: Store, name: str, region: Roi, **options: Any) -> Case:
     return Case(f"store.query({words})", region, answer, counted)
 
 
-def rings(region: Roi) -> list[np.ndarray]:
-    """The outline of a region in unrolled degrees: each ring ``(n, 2)``."""
-    found = footprint(region)
-    shape: Any = found.geometry or shapely.box(*found.bounds)
-    return [shapely.get_coordinates(ring) for ring in (shape.exterior, *shape.interiors)]
-
-
 def draw(axes: Axes, case: Case, *, numbers: bool = True, cols: slice = slice(None)) -> None:
     """Draw a window: its cells filled by weight, those without data hatched, the region's outline."""
     (lons, lats), step, shown = case.edges, 0.25, np.arange(case.counted.shape[1])[cols]
@@ -98,7 +92,7 @@ def draw(axes: Axes, case: Case, *, numbers: bool = True, cols: slice = slice(No
             middle = (lons[col] + step / 2, max(lats[row] - step * 0.8, -89.97))
             axes.annotate(f"{weight:.2f}", middle, ha="center", fontsize=7)
     axes.scatter(*np.meshgrid(lons[shown] + step / 2, lats[:-1] - step / 2), s=4, c="black", lw=0)
-    for ring in rings(case.region):
+    for ring in rings(footprint(case.region)):
         axes.plot(*ring.T, color=OUTLINE, lw=1.6)
     axes.set(xlim=(lons[shown[0]], lons[shown[-1]] + step), ylim=lats[[-1, 0]], aspect="equal")
     axes.set_title(case.call, family=MONO)
@@ -108,13 +102,11 @@ def draw(axes: Axes, case: Case, *, numbers: bool = True, cols: slice = slice(No
 def _degrees(axes: Axes) -> None:
     """Label longitudes E and W, also those past 180, and latitudes N and S."""
     axes.xaxis.set_major_formatter(lambda lon, _: _longitude(lon))
-    axes.yaxis.set_major_formatter(lambda lat, _: f"{abs(lat):g}°{'N' if lat > 0 else 'S'}")
+    axes.yaxis.set_major_formatter(lambda lat, _: latitude(lat))
 
 
 def _longitude(lon: float) -> str:
-    east = (lon + 180) % 360 - 180
-    name = f"{abs(east):g}°" + ("" if east % 180 == 0 else "E" if east > 0 else "W")
-    return f"{lon:g}°\n= {name}" if lon > 180 else name
+    return f"{lon:g}°\n= {longitude(lon)}" if lon > 180 else longitude(lon)
 
 
 def strip(axes: Axes, text: str, below: float = -0.13) -> None:
@@ -171,7 +163,7 @@ def pole(store: Store) -> Figure:
     """A disc over the south pole: from above, in degrees, and some of its cells."""
     figure = Figure(figsize=(9, 6.6))
     case, by_area = (ask(store, "disc", DISC, **rule) for rule in ({}, {"weights": "area"}))
-    (lons, lats), (ring,) = case.edges, rings(DISC)
+    (lons, lats), (ring,) = case.edges, rings(footprint(DISC))
     fill: Any = {"cmap": SHADES, "vmin": 1e-9, "vmax": 1}
     above: Any = figure.add_axes((0.05, 0.42, 0.4, 0.44), projection="polar")
     above.set(theta_zero_location="N", theta_direction=-1, title="seen from above the pole")
@@ -213,6 +205,23 @@ def subcell(store: Store) -> Figure:
     return figure
 
 
+def globe(store: Store) -> Figure:
+    """All embeddings as colours."""
+    return plotted(store)
+
+
+def weights(store: Store) -> Figure:
+    """The cells of a query."""
+    return plotted(store, region=POLYGON, empty="skip")
+
+
+def plotted(store: Store, **options: Any) -> Figure:
+    """What ``Store.plot`` draws."""
+    figure = Figure(dpi=150)
+    fit(store.plot(ax=figure.add_subplot(), **options), width=9)
+    return figure
+
+
 def table(*cases: Case) -> str:
     """A Markdown table, a row a query."""
     text = "| | cells | with data | sum of weights | first numbers |\n| --- | ---: | ---: | ---: | --- |"
@@ -236,10 +245,13 @@ def main() -> None:
         source, made = Path(place) / "standin.tif", Path(place) / "standin.zarr"
         cop_zarr.ingest(cop_zarr.synthesize(source, bands=16, seed=0), made)
         store = cop_zarr.open(made)
-        for picture in (coast, seam, pole, polygon, subcell):
+        for picture in (coast, seam, pole, polygon, subcell, globe, weights):
             drawn = io.BytesIO()
             picture(store).savefig(drawn, dpi=150)
-            palette = Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+            full = Image.open(drawn).convert("RGB")
+            palette = full.quantize(128, dither=Image.Dither.NONE)
+            if picture is globe:  # of more colours than any palette has
+                palette = full.quantize(palette=full.quantize(256), dither=Image.Dither.FLOYDSTEINBERG)
             palette.save(out / f"{picture.__name__}.png", optimize=True)
         print(table(*(ask(store, "box", COAST, **rule) for rule in RULES)), end="\n\n")
         print(table(*(ask(store, "town", TOWN, **rule) for rule in SUBCELL)))

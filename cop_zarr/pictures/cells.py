@@ -69,7 +69,7 @@ def draw_cells(
         _outline(axes, view, ring)
     _explain(axes, plan.weighing, most)
     caption = _caption(plan, options, valid, weights > 0)
-    entitle(axes, "Cells and weights of a query", synthetic, caption, below=_BELOW)
+    entitle(axes, "cells and weights of a query", synthetic, caption, below=_BELOW)
     sharpen(axes)
 
 
@@ -81,7 +81,7 @@ def rings(footprint: Footprint) -> list[np.ndarray]:
     """The outline of a region in unrolled degrees: each ring ``(n, 2)``."""
     if footprint.geometry is None:
         west, south, east, north = footprint.bounds
-        return [np.array([(west, south), (east, south), (east, north), (west, north), (west, south)])]
+        return [np.array([(east, south), (east, north), (west, north), (west, south), (east, south)])]
     import shapely  # noqa: PLC0415  # whoever has a polygon has loaded it already
 
     lines = shapely.get_parts(footprint.geometry.boundary)

@@ -81,7 +81,7 @@ def _tick(axis: Axis, span: float, room: float) -> None:
 
 def entitle(axes: Axes, title: str, synthetic: bool, *caption: str, below: float = BELOW_POINTS) -> None:
     """Write a title above and a caption below, and whose data it is, or that it is nobody's."""
-    axes.set_title(f"SYNTHETIC — {title}" if synthetic else f"{PRODUCT} — {title}", fontsize=12, color=INK)
+    axes.set_title(f"{'SYNTHETIC' if synthetic else PRODUCT}: {title}", fontsize=12, color=INK)
     lines = [*caption, MADE_UP if synthetic else ATTRIBUTION]
     axes.annotate(
         "\n".join(lines),

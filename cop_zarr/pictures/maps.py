@@ -32,7 +32,7 @@ def draw_map(
     frame(axes, view)
     axes.imshow(image, extent=(west, east, south, north), origin="upper", aspect="equal", zorder=1)
     axes.set(xlim=(west, east), ylim=(view.shown.south, view.shown.north))
-    entitle(axes, "Embeddings as colours", synthetic, *_caption(found, reader.layout.bands))
+    entitle(axes, "embeddings as colours", synthetic, *_caption(found, reader.layout.bands))
     sharpen(axes)
 
 
@@ -41,9 +41,10 @@ def _caption(found: Components, bands: int) -> tuple[str, ...]:
         return (f"no cell has data (of {bands} bands)",)
     shares = ", ".join(f"{share:.0%}".replace("%", " %") for share in found.shares)
     low, high = PERCENTILES
+    scaled = f"each from its {low:g}nd to {high:g}th percentile; grey: no data"
     return (
-        f"red, green, blue: principal components 1, 2, 3 ({shares} of the variance); grey: no data",
-        f"of {found.cells:,} cells, {bands} bands; each from its {low:g}nd to {high:g}th percentile",
+        f"red, green, blue: principal components 1, 2, 3 ({shares} of the variance)",
+        f"of {found.cells:,} cells, {bands} bands; {scaled}",
     )
 
 
