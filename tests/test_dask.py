@@ -65,6 +65,12 @@ def client():
         yield client
 
 
+@pytest.fixture(scope="module")
+def s3():
+    with s3_server() as server:
+        yield server
+
+
 @pytest.fixture
 def mortal():
     """A cluster of this test alone, whose workers may be killed."""
@@ -392,25 +398,27 @@ def test_an_ingest_survives_a_killed_worker(tif, whole, mortal, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["store.zarr"]
 
 
-def test_an_ingest_by_the_command_line_into_s3(tif, whole, client, monkeypatch, capsys):
-    with s3_server() as s3:
-        s3.put("s3://embeddings/source/small.tif", tif.read_bytes())
-        options, url = json.dumps(s3.options), s3.place()
-        asked = ["ingest", "s3://embeddings/source/small.tif", url, "--json"]
-        asked += ["--scheduler", client.scheduler.address]
-        with pytest.raises(SystemExit) as ended:
-            main([*asked, "--storage-options", options, "--source-options", options])
-        assert not ended.value.code
-        found = s3.objects(url)
-        store = cop_zarr.open(url, storage_options=s3.options)
-        rows = store.query_many([(-35, -5, -30, 10)] * 300, client=client)
+def test_an_ingest_by_the_command_line_into_s3(s3, client, tmp_path, capsys):
+    tiles = {"blockxsize": 16, "blockysize": 16}
+    tif = factory.write_geotiff(tmp_path / "tiny.tif", rows=(300, 348), cols=(572, 620), **tiles)
+    cop_zarr.ingest(tif, tmp_path / "alone.zarr")
+    s3.put("s3://embeddings/source/tiny.tif", tif.read_bytes())
+    options, url = json.dumps(s3.options), s3.place()
+    asked = ["ingest", "s3://embeddings/source/tiny.tif", url, "--json"]
+    asked += ["--scheduler", client.scheduler.address]
+    with pytest.raises(SystemExit) as ended:
+        main([*asked, "--storage-options", options, "--source-options", options])
+    assert not ended.value.code
     assert json.loads(capsys.readouterr().out)["store"] == url
+    found, whole = s3.objects(url), tree(tmp_path / "alone.zarr")
     chunks = {key for key in whole if not key.endswith(("zarr.json", "root.json"))}
     assert {key: found[key] for key in chunks} == {
         key: whole[key] for key in chunks
     }  # those name the source
     assert found.keys() == whole.keys()
-    values = factory.truth()[:, 320:381, 580:601]  # from 10 N to 5 S, from 35 W to 30 W
+    store = cop_zarr.open(url, storage_options=s3.options)
+    rows = store.query_many([(-35, 5, -30, 12.5)] * 300, client=client)
+    values = factory.truth()[:, 310:341, 580:601]  # from 12.5 N to 5 N, from 35 W to 30 W
     np.testing.assert_allclose(rows[7], values.mean(axis=(1, 2), dtype="f8"), rtol=1e-6)
 
 
@@ -492,33 +500,32 @@ def test_a_folder_lent_by_the_dead(tmp_path):
         lent.write("embedding/c/0/0/1", b"late")
 
 
-def test_a_lent_lease_ends_with_its_owner(monkeypatch):
-    with s3_server() as s3:
-        monkeypatch.setattr(leases, "BEAT_SECONDS", 0.2)
-        monkeypatch.setattr(leases, "LENT_SECONDS", 0.05)
-        url = s3.place()
-        place = folder(url, s3.options)
-        with place.claimed():
-            lent = pickle.loads(pickle.dumps(place.lend()))
-            for number in range(8):  # for longer than a silent owner would be believed
-                lent.write(f"embedding/c/0/0/{number}", b"a chunk")
-                time.sleep(0.15)
-            with pytest.raises(StoreBusyError), folder(url, s3.options).claimed():
-                pass
-            monkeypatch.setattr(leases.Lease, "_beat", lambda _: None)
-            mark = place.read(LOCK)
-        with pytest.raises(StorageError, match="ended"):
+def test_a_lent_lease_ends_with_its_owner(s3, monkeypatch):
+    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(leases, "LENT_SECONDS", 0.05)
+    url = s3.place()
+    place = folder(url, s3.options)
+    with place.claimed():
+        lent = pickle.loads(pickle.dumps(place.lend()))
+        for number in range(8):  # for longer than a silent owner would be believed
+            lent.write(f"embedding/c/0/0/{number}", b"a chunk")
+            time.sleep(0.15)
+        with pytest.raises(StoreBusyError), folder(url, s3.options).claimed():
+            pass
+        monkeypatch.setattr(leases.Lease, "_beat", lambda _: None)
+        mark = place.read(LOCK)
+    with pytest.raises(StorageError, match="ended"):
+        lent.write("embedding/c/0/0/0", b"late")
+    with folder(url, s3.options).claimed():
+        time.sleep(0.1)
+        with pytest.raises(StorageError, match="another one took"):
             lent.write("embedding/c/0/0/0", b"late")
-        with folder(url, s3.options).claimed():
-            time.sleep(0.1)
-            with pytest.raises(StorageError, match="another one took"):
-                lent.write("embedding/c/0/0/0", b"late")
-        s3.put(f"{url}/{LOCK}", mark)  # of an owner that was killed: nobody rewrites it
-        lent = pickle.loads(pickle.dumps(lent))
-        lent.write("embedding/c/0/0/0", b"not yet known to be dead")
-        time.sleep(1)
-        with pytest.raises(StorageError, match="not written for the process any more"):
-            lent.write("embedding/c/0/0/0", b"late")
+    s3.put(f"{url}/{LOCK}", mark)  # of an owner that was killed: nobody rewrites it
+    lent = pickle.loads(pickle.dumps(lent))
+    lent.write("embedding/c/0/0/0", b"not yet known to be dead")
+    time.sleep(1)
+    with pytest.raises(StorageError, match="not written for the process any more"):
+        lent.write("embedding/c/0/0/0", b"late")
 
 
 def test_two_threads_of_a_worker_share_a_source(tif, whole, tmp_path):
