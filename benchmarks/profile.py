@@ -25,7 +25,7 @@ STEPS = {
     "CRC-32C": ("crc32c",),
     "sum cells": ("reduce", "pooling.py"),
     "plan": ("plans.py", "regions", "grid.py", "math."),
-    "cut and look up": ("layout.py", "memory.py", "chunks.py", "helpers.py"),
+    "cut and look up": ("layout.py", "memory.py", "chunks.py", "threads.py"),
 }
 """Steps, by what their functions' names or files contain; what is left is "the rest"."""
 

@@ -19,7 +19,6 @@ import numpy as np
 
 from cop_zarr.codec import MAX_OVERHEAD, DamageError, crc32c, decode
 from cop_zarr.errors import ChunkError, StorageError, StoreError, StoreReplacedError
-from cop_zarr.helpers import begin, share
 from cop_zarr.layout import (
     INTEGRITY_CHUNK,
     ROOT,
@@ -31,6 +30,7 @@ from cop_zarr.layout import (
 )
 from cop_zarr.memory import ENTRY_BYTES, MemoryCache
 from cop_zarr.storage import JOB, SMALL_BYTES, DiskCache, Folder
+from cop_zarr.threads import begin, share
 
 T = TypeVar("T")
 Task = TypeVar("Task")

@@ -1,7 +1,7 @@
 """Threads that stay: they take a share of work that is too small to start a thread for.
 
 Starting a thread takes about as long as decoding a chunk; handing work to one that waits takes a tenth of
-that. Whoever has the work does its share, too, so if nobody has time to help it is done all the same.
+that. Whoever has the work does its share, too, so if nobody has time it is done all the same.
 """
 
 from __future__ import annotations
@@ -72,21 +72,21 @@ def share(count: int, work: Callable[[int], T], threads: int) -> list[T]:
         finally:
             numbers.clear()
 
-    helping = [begin(_pool(), take) for _ in range(min(threads, count) - 1)]
+    others = [begin(_pool(), take) for _ in range(min(threads, count) - 1)]
     try:
         take()
     finally:
-        for helper in helping:
-            if not helper.cancel():
-                helper.exception()  # wait for it, whatever it came to
-    for helper in helping:
-        if not helper.cancelled():
-            helper.result()
+        for other in others:
+            if not other.cancel():
+                other.exception()  # wait for it, whatever it came to
+    for other in others:
+        if not other.cancelled():
+            other.result()
     return [found[number] for number in range(count)]
 
 
 def _pool() -> ThreadPoolExecutor:
     """The threads of this process."""
     if not _pools:
-        _pools.append(ThreadPoolExecutor(MOST, "cop-zarr-help"))
+        _pools.append(ThreadPoolExecutor(MOST, "cop-zarr-share"))
     return _pools[0]
