@@ -18,6 +18,7 @@ from cop_zarr import batches, frames, plans, product, queries, sampling, setting
 from cop_zarr.chunks import ChunkReader
 from cop_zarr.clusters.queries import answer_points, answer_regions
 from cop_zarr.errors import InputError, StoreReplacedError
+from cop_zarr.filling import ArrayLike2D, fill, rows_for
 from cop_zarr.grid import Grid
 from cop_zarr.interop.dask import Cluster, connected
 from cop_zarr.layout import ROOT, StoreDocument
@@ -46,7 +47,6 @@ from cop_zarr.storage import (
     folder,
     local_path,
 )
-from cop_zarr.tables import ArrayLike2D, fill, table
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -324,7 +324,7 @@ class Store:
         if out is not None and not whole:
             raise InputError(f"out goes with points in one row; got points of the shape {points.shape}")
         mask = self.valid if empty == "skip" else None
-        rows, tell = table(count, self.bands, out), _teller(count, progress)
+        rows, tell = rows_for(count, self.bands, out), _teller(count, progress)
 
         def answer(first: int, stop: int, block: np.ndarray) -> None:
             span = slice(first, stop)
@@ -410,7 +410,7 @@ class Store:
         regions, crs = frames.opened(rois, crs)
         regions = batches.many(regions)
         mask = self.valid if empty == "skip" else None
-        rows = table(len(regions), self.bands, out)
+        rows = rows_for(len(regions), self.bands, out)
         batch = batches.Batch(
             self._reader, options, crs, repair, on_error, mask, _teller(len(regions), progress)
         )

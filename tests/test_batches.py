@@ -13,7 +13,7 @@ import shapely
 import shapely.affinity
 
 import cop_zarr
-from cop_zarr import PointBuffer, batches, tables
+from cop_zarr import PointBuffer, batches, filling
 from cop_zarr.errors import ChunkError, CopZarrError, InputError, RegionError, SubcellError, YearError
 from cop_zarr.storage import LocalFolder
 from tests import factory
@@ -468,7 +468,7 @@ def test_nan_rows_are_just_those_that_a_query_refuses(part):
 
 
 def test_the_first_refused_region_is_named_by_its_number(fresh, monkeypatch):
-    monkeypatch.setattr(tables, "BLOCK_BYTES", 7 * BANDS * 4)  # and not by that in its block
+    monkeypatch.setattr(filling, "BLOCK_BYTES", 7 * BANDS * 4)  # and not by that in its block
     regions = [LAND] * 30 + [TINY, UPSIDE_DOWN]
     for out in (None, np.empty((32, BANDS)), np.empty((32, BANDS), "f4")):
         with pytest.raises(SubcellError, match=r"^region 30: "):
@@ -645,7 +645,7 @@ def test_progress_grows_to_the_number_of_regions(fresh, monkeypatch, size, out):
     """With refused regions and ocean among them, in several plans and blocks."""
     monkeypatch.setattr(batches, "PLAN_BYTES", size)
     monkeypatch.setattr(batches, "OPEN_REGIONS", 5)
-    monkeypatch.setattr(tables, "BLOCK_BYTES", 31 * BANDS * 4)
+    monkeypatch.setattr(filling, "BLOCK_BYTES", 31 * BANDS * 4)
     regions = [*many_regions(70, 14, FEW_AROUND), TINY, None, OCEAN, TINY, OCEAN, LAND]
     table, told = None if out is None else np.empty((len(regions), BANDS), out), []
     fresh.query_many(regions, on_error="nan", out=table, progress=lambda *numbers: told.append(numbers))

@@ -18,7 +18,7 @@ import shapely
 from pyproj import Transformer
 
 import cop_zarr
-from cop_zarr import BBox, PointBuffer, tables
+from cop_zarr import BBox, PointBuffer, filling
 from cop_zarr.chunks import ChunkReader
 from cop_zarr.cli import main
 from cop_zarr.clusters import ingests, queries
@@ -201,7 +201,7 @@ def test_points_lie_in_their_cells(store, globe, client, idle):
 
 def test_a_table_elsewhere_is_filled_in_blocks(store, client, tmp_path, monkeypatch):
     zarr = pytest.importorskip("zarr")
-    monkeypatch.setattr(tables, "BLOCK_BYTES", 64_000)
+    monkeypatch.setattr(filling, "BLOCK_BYTES", 64_000)
     regions = boxes(2500)
     out = zarr.create_array(tmp_path / "out.zarr", shape=(2500, 16), chunks=(500, 16), dtype="f4")
     assert store.query_many(regions, out=out, subpixel="touch", client=client) is out

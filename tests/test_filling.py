@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cop_zarr
-from cop_zarr import tables
+from cop_zarr import filling
 from cop_zarr.errors import InputError, ResultTooLargeError
 from cop_zarr.storage import LocalFolder
 from tests import factory
@@ -82,10 +82,10 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("block", [tables.BLOCK_BYTES, 20 * ROW_BYTES], ids=["at once", "in blocks"])
+@pytest.mark.parametrize("block", [filling.BLOCK_BYTES, 20 * ROW_BYTES], ids=["at once", "in blocks"])
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 def test_an_array_of_the_caller_s_own_is_filled_and_given_back(store, tmp_path, monkeypatch, place, block):
-    monkeypatch.setattr(tables, "BLOCK_BYTES", block)
+    monkeypatch.setattr(filling, "BLOCK_BYTES", block)
     for question in ASKS.values():
         with contextlib.suppress(FileNotFoundError):
             (tmp_path / "a.f4").unlink()
@@ -143,7 +143,7 @@ def part_of_it(store):
 @pytest.mark.parametrize("most", [1, 2, 7, 52, 53, 54, 1000])
 @pytest.mark.parametrize("chunks", [None, (7, 16), (60, 3), (1, 16), True], ids=str)
 def test_each_row_is_written_once(store, ask, monkeypatch, most, chunks):
-    monkeypatch.setattr(tables, "BLOCK_BYTES", most * ROW_BYTES)
+    monkeypatch.setattr(filling, "BLOCK_BYTES", most * ROW_BYTES)
     out = Rows(chunks=chunks)
     assert ask(store, out=out) is out
     np.testing.assert_array_equal(out.values, ask(store))
@@ -172,7 +172,7 @@ def test_each_row_is_written_once(store, ask, monkeypatch, most, chunks):
     ],
 )
 def test_blocks_end_where_chunks_end(store, monkeypatch, most, attributes, expected):
-    monkeypatch.setattr(tables, "BLOCK_BYTES", int(most * ROW_BYTES))
+    monkeypatch.setattr(filling, "BLOCK_BYTES", int(most * ROW_BYTES))
     for ask in ASKS.values():
         out = ask(store, out=Rows(**attributes))
         assert [stop for _, stop in out.blocks] == expected
@@ -181,7 +181,7 @@ def test_blocks_end_where_chunks_end(store, monkeypatch, most, attributes, expec
 
 @given(st.integers(0, 300), st.integers(1, 9), st.integers(1, 4000), st.integers(0, 50))
 def test_blocks_cover_all_rows_once_and_fit(count, bands, most, chunk):
-    before, tables.BLOCK_BYTES = tables.BLOCK_BYTES, most
+    before, filling.BLOCK_BYTES = filling.BLOCK_BYTES, most
     try:
         out, answered = Rows((count, bands), (chunk, bands)), []
 
@@ -191,9 +191,9 @@ def test_blocks_cover_all_rows_once_and_fit(count, bands, most, chunk):
             assert block.nbytes <= max(most, 4 * bands)
             block[:] = np.arange(first, stop)[:, None]
 
-        tables.fill(out, count, bands, answer)
+        filling.fill(out, count, bands, answer)
     finally:
-        tables.BLOCK_BYTES = before
+        filling.BLOCK_BYTES = before
     assert answered == out.blocks
     assert (out.times == 1).all()
     np.testing.assert_array_equal(out.values, np.broadcast_to(np.arange(count)[:, None], (count, bands)))
@@ -203,7 +203,7 @@ def test_blocks_cover_all_rows_once_and_fit(count, bands, most, chunk):
 
 def test_shards_and_chunks_of_zarr_are_written_whole(store, ask, tmp_path, monkeypatch):
     """None is written twice: what a block's end would cut is read back and written anew."""
-    monkeypatch.setattr(tables, "BLOCK_BYTES", 20 * ROW_BYTES)
+    monkeypatch.setattr(filling, "BLOCK_BYTES", 20 * ROW_BYTES)
     for name, options, rows in (
         ("chunks", {"chunks": (7, 16)}, 7),
         ("shards", {"chunks": (3, 16), "shards": (6, 16)}, 6),
@@ -225,7 +225,7 @@ def test_shards_and_chunks_of_zarr_are_written_whole(store, ask, tmp_path, monke
 
 
 def test_blocks_tell_their_progress_in_one_count(store, ask, monkeypatch):
-    monkeypatch.setattr(tables, "BLOCK_BYTES", 10 * ROW_BYTES)
+    monkeypatch.setattr(filling, "BLOCK_BYTES", 10 * ROW_BYTES)
     told = []
     ask(store, out=Rows(), progress=lambda done, total: told.append((done, total)))
     assert [done for done, _ in told] == sorted({done for done, _ in told})
@@ -239,14 +239,14 @@ def test_an_array_in_memory_is_answered_in_one_block(store_path):
     store = open_in(folder)
     folder.read_keys.clear()
     lons, lats = np.tile([20.1, 60.2, 100.3], 300), np.full(900, 50.2)
-    before, tables.BLOCK_BYTES = tables.BLOCK_BYTES, 10 * ROW_BYTES
+    before, filling.BLOCK_BYTES = filling.BLOCK_BYTES, 10 * ROW_BYTES
     try:
         store.sample(lons, lats, out=np.empty((900, BANDS), "f4"))
         store.query_many(
             np.stack([lons, lats, lons + 0.4, lats + 0.4], 1), out=np.empty((900, BANDS), "f4")
         )
     finally:
-        tables.BLOCK_BYTES = before
+        filling.BLOCK_BYTES = before
     assert len(folder.read_keys) <= 2 * 3 * 2
 
 
@@ -314,10 +314,10 @@ def test_more_rows_than_memory_has_are_refused_with_a_way_out():
         r"^1,000,000,000,000,000 rows of 768 float32 numbers take 3,072,000,000,000,000,000 bytes.* out="
     )
     with pytest.raises(ResultTooLargeError, match=message) as error:
-        tables.table(10**15, 768, None)
+        filling.rows_for(10**15, 768, None)
     assert isinstance(error.value, InputError)
     with pytest.raises(ResultTooLargeError):
-        tables.table(2**62, 768, None)
+        filling.rows_for(2**62, 768, None)
 
 
 @pytest.mark.parametrize("raised", [MemoryError, ValueError("array is too big")])
@@ -329,7 +329,7 @@ def test_rows_for_which_there_is_no_memory_may_go_elsewhere(store, ask, monkeypa
             raise raised
         return made(shape, *others, **named)
 
-    monkeypatch.setattr(tables, "BLOCK_BYTES", 10 * ROW_BYTES)
+    monkeypatch.setattr(filling, "BLOCK_BYTES", 10 * ROW_BYTES)
     monkeypatch.setattr(np, "empty", refuses)
     with pytest.raises(ResultTooLargeError, match=r"^53 rows of 16 float32 numbers take 3,392 bytes"):
         ask(store)

@@ -1,4 +1,4 @@
-"""Where many answers go: an array of one row each, new or the caller's own."""
+"""Where do many answers go? Into an array with a row for each, new or the caller's own."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class ArrayLike2D(Protocol):
         """Write rows."""
 
 
-def table(count: int, bands: int, out: ArrayLike2D | None) -> Any:
-    """The table for so many rows: a new one, or the caller's if it fits.
+def rows_for(count: int, bands: int, out: ArrayLike2D | None) -> Any:
+    """The array for so many rows: a new one, or the caller's if it fits.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def _takes_floats(dtype: Any) -> bool:
 
 
 def fill(rows: ArrayLike2D, count: int, bands: int, answer: Callable[[int, int, np.ndarray], None]) -> None:
-    """Have all rows answered, and written to their table.
+    """Have all rows answered, and written to their array.
 
     Parameters
     ----------
