@@ -18,7 +18,7 @@ import cop_zarr
 from cop_zarr import errors
 from cop_zarr.cli import main
 from cop_zarr.grid import Window
-from cop_zarr.pictures import files, frames
+from cop_zarr.pictures import files, framing
 from cop_zarr.pictures.coasts import coasts
 from cop_zarr.pictures.components import components
 from cop_zarr.pictures.views import around, showing, view
@@ -397,7 +397,7 @@ def test_cells_smaller_than_pixels_are_averaged(store):
     ax = Figure(figsize=(4, 3), dpi=50).add_subplot()
     store.plot(ax=ax)
     assert ax.get_images()[0].get_interpolation() == "antialiased"
-    frames.fit(ax, 40)
+    framing.fit(ax, 40)
     assert ax.get_images()[0].get_interpolation() == "nearest"
 
 

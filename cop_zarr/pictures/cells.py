@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import ScaledTranslation
 
-from cop_zarr.pictures.frames import (
+from cop_zarr.pictures.framing import (
     BELOW_POINTS,
     INK,
     LINE_POINTS,

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cop_zarr.errors import InputError
-from cop_zarr.pictures.frames import WIDTH_INCHES, fit
+from cop_zarr.pictures.framing import WIDTH_INCHES, fit
 from cop_zarr.storage import refuse_existing, replacing
 
 NAMELESS: dict[str, dict[str, Any]] = {

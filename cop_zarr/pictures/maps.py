@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from cop_zarr.chunks import ChunkReader
 from cop_zarr.pictures.components import PERCENTILES, Components, colours, components, scores
-from cop_zarr.pictures.frames import entitle, frame, sharpen
+from cop_zarr.pictures.framing import entitle, frame, sharpen
 from cop_zarr.pictures.views import View
 from cop_zarr.storage import Progress
 

@@ -12,7 +12,7 @@ from cop_zarr.chunks import ChunkReader
 from cop_zarr.errors import InputError
 from cop_zarr.grid import Grid
 from cop_zarr.pictures.cells import draw_cells
-from cop_zarr.pictures.frames import fit
+from cop_zarr.pictures.framing import fit
 from cop_zarr.pictures.maps import draw_map
 from cop_zarr.pictures.views import around, view
 from cop_zarr.plans import Options, Plan
