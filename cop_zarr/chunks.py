@@ -89,7 +89,7 @@ class ChunkReader:
         self.memory = MemoryCache(0) if memory is None else memory
         self.layout: Layout = document.layout
         self._objects = document.objects
-        self._identity = document.sha256
+        self._sha256 = document.sha256
         self._workers = workers
         self._most = self.layout.chunk_bytes + MAX_OVERHEAD
         shape = (2, *self.layout.chunk_grid)
@@ -101,9 +101,9 @@ class ChunkReader:
         return self._workers
 
     @property
-    def identity(self) -> str:
+    def sha256(self) -> str:
         """Digest of the store's ``zarr.json``, by which another store in its place is known."""
-        return self._identity
+        return self._sha256
 
     @property
     def unit_cells(self) -> tuple[int, int]:
@@ -311,7 +311,7 @@ class ChunkReader:
     def _replaced(self) -> bool:
         """Whether what lies at this place now is another whole store."""
         try:
-            return parse(self.folder.read(ROOT)).sha256 != self._identity
+            return parse(self.folder.read(ROOT)).sha256 != self._sha256
         except FileNotFoundError:
             return self._is_begun_anew()
         except (StoreError, StorageError):

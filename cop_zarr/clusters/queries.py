@@ -224,7 +224,7 @@ def open_reader(pickled: bytes) -> ChunkReader:
         ) from error
     except StoreError:
         return reader  # it is being replaced, or is damaged: what is read will tell
-    if document.sha256 != reader.identity:
+    if document.sha256 != reader.sha256:
         raise StoreReplacedError(
             f"{here()} finds another store at {reader.folder.url} than the one that was opened: it was "
             "replaced since, or workers see another disk; open it again"
