@@ -16,11 +16,9 @@ from numpy.typing import ArrayLike
 
 from cop_zarr import batches, frames, plans, product, queries, sampling, settings
 from cop_zarr.chunks import ChunkReader
-from cop_zarr.clusters.queries import answer_points, answer_regions
 from cop_zarr.errors import InputError, StoreReplacedError
 from cop_zarr.filling import ArrayLike2D, fill, rows_for
 from cop_zarr.grid import Grid
-from cop_zarr.interop.dask import Cluster, connected
 from cop_zarr.layout import ROOT, StoreDocument
 from cop_zarr.memory import CACHE_BYTES, MemoryCache
 from cop_zarr.opening import read_document, reader_of, refuse_uncacheable
@@ -51,6 +49,8 @@ from cop_zarr.storage import (
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
+
+    from cop_zarr.interop.dask import Cluster
 
 
 class Store:
@@ -329,6 +329,8 @@ class Store:
         def answer(first: int, stop: int, block: np.ndarray) -> None:
             span = slice(first, stop)
             if cluster is not None:
+                from cop_zarr.clusters.queries import answer_points  # noqa: PLC0415  # as in _reached
+
                 skip = empty == "skip"
                 answer_points(cluster, self._reader, points, span, skip=skip, out=block, done=tell)
                 return
@@ -417,6 +419,8 @@ class Store:
 
         def answer(first: int, stop: int, block: np.ndarray) -> None:
             if cluster is not None:
+                from cop_zarr.clusters.queries import answer_regions  # noqa: PLC0415  # as in _reached
+
                 answer_regions(cluster, batch, regions[first:stop], first, block)
             else:
                 batch.answer(regions[first:stop], first, block)
@@ -640,7 +644,11 @@ def query(roi: Roi, **options: Any) -> Embedding:
 
 def _reached(client: Any) -> AbstractContextManager[Cluster | None]:
     """The cluster that is to do the work, if one is."""
-    return nullcontext() if client is None else connected(client)
+    if client is None:
+        return nullcontext()
+    from cop_zarr.interop.dask import connected  # noqa: PLC0415  # 5 ms, which only clusters need
+
+    return connected(client)
 
 
 def _stamp(url: str) -> tuple[int, ...] | None:

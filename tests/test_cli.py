@@ -650,6 +650,8 @@ LOADED = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=s
                 "fsspec",
                 "tqdm",
                 "xarray",
+                "cop_zarr.clusters",
+                "cop_zarr.interop",
             },
         ),
     ],
