@@ -119,9 +119,8 @@ def _rows(file: BinaryIO, header: list[str], rows: Iterable[list[Any]]) -> None:
 
 def _centres(embedding: Embedding) -> tuple[np.ndarray, np.ndarray]:
     """Latitudes and longitudes of the window's cell centres."""
-    a, _, west, _, e, north = Affine(*embedding.meta["transform"])
     rows, cols = embedding.valid.shape
-    return north + e * (np.arange(rows) + 0.5), west + a * (np.arange(cols) + 0.5)
+    return Affine(*embedding.meta["transform"]).centres((rows, cols))
 
 
 def _nulls(value: Any) -> Any:

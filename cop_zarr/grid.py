@@ -54,6 +54,27 @@ class Affine(NamedTuple):
     e: float
     f: float
 
+    def centres(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Centres of rows and columns of a raster that is not rotated.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Rows and columns.
+
+        Returns
+        -------
+        latitudes, longitudes : ndarray
+            float64, ``(rows,)`` and ``(cols,)``.
+
+        Examples
+        --------
+        >>> Affine(0.25, 0, 119.875, 0, -0.25, 32.125).centres((2, 3))
+        (array([32.  , 31.75]), array([120.  , 120.25, 120.5 ]))
+        """
+        rows, cols = shape
+        return self.f + self.e * (np.arange(rows) + 0.5), self.c + self.a * (np.arange(cols) + 0.5)
+
 
 @dataclass(frozen=True)
 class Window:

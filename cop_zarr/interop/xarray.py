@@ -125,8 +125,8 @@ def answer_dataset(
 ) -> xr.Dataset:
     """An answer as a Dataset, as :meth:`cop_zarr.Embedding.to_xarray` describes it."""
     transform = Affine(*meta["transform"])
-    latitudes = transform.f + transform.e * (np.arange(valid.shape[0]) + 0.5)
-    longitudes = transform.c + transform.a * (np.arange(valid.shape[1]) + 0.5)
+    rows, cols = valid.shape
+    latitudes, longitudes = transform.centres((rows, cols))
     mapped = {"grid_mapping": SPATIAL_REF}
     grid = data.ndim == 3
     return xr.Dataset(
