@@ -11,7 +11,7 @@ import cop_zarr
 from cop_zarr.cli.group import main
 from cop_zarr.cli.options import place, placed, pooled
 from cop_zarr.cli.output import progress
-from cop_zarr.cli.query import named_region
+from cop_zarr.cli.regions import BUFFER, CRS, REPAIR, SHAPE, named_region
 
 if TYPE_CHECKING:
     from cop_zarr.regions import Roi
@@ -51,10 +51,10 @@ class Region(click.ParamType):  # type: ignore[type-arg]  # generic only since c
     help="Draw a query's cells, weights and outline: GeoJSON (- is stdin), or a box.",
 )
 @click.option("--point", type=float, nargs=2, metavar="LON LAT", help="The same of a point, with --buffer.")
-@click.option("--buffer", type=float, metavar="M", help="Geodesic radius around --point, in metres.")
-@click.option("--shape", type=click.Choice(["box", "circle"]), help="What --buffer makes.  [default: box]")
-@click.option("--repair", is_flag=True, help="Mend invalid polygons instead of refusing them.")
-@click.option("--crs", metavar="CRS", help="Of the region's coordinates, x y.  [default: EPSG:4326]")
+@BUFFER
+@SHAPE
+@REPAIR
+@CRS
 @pooled
 @click.option(
     "--width", type=float, default=10.0, show_default=True, metavar="INCHES", help="Of the picture."

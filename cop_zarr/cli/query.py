@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import click
 
@@ -12,21 +11,18 @@ import cop_zarr
 from cop_zarr import reports
 from cop_zarr.cli.group import main
 from cop_zarr.cli.options import STORE, Size, place, placed, pooled
-from cop_zarr.errors import InputError
-
-if TYPE_CHECKING:
-    from cop_zarr.regions import Roi
+from cop_zarr.cli.regions import BUFFER, CRS, REPAIR, SHAPE, named_region
 
 
 @main.command()
 @STORE
 @click.option("--bbox", type=float, nargs=4, metavar="W S E N", help="A box; W > E crosses 180°.")
 @click.option("--point", type=float, nargs=2, metavar="LON LAT", help="A point, with --buffer.")
-@click.option("--buffer", type=float, metavar="M", help="Geodesic radius around --point, in metres.")
-@click.option("--shape", type=click.Choice(["box", "circle"]), help="What --buffer makes.  [default: box]")
+@BUFFER
+@SHAPE
 @click.option("--geojson", type=click.File(encoding="utf-8"), metavar="FILE", help="Polygons; - is stdin.")
-@click.option("--repair", is_flag=True, help="Mend invalid polygons instead of refusing them.")
-@click.option("--crs", metavar="CRS", help="Of the region's coordinates, x y.  [default: EPSG:4326]")
+@REPAIR
+@CRS
 @click.option("--year", type=int, default=2021, show_default=True)
 @click.option("--output", type=click.Choice(["pooled", "grid"]), default="pooled", show_default=True)
 @pooled
@@ -59,37 +55,3 @@ def query(
         export.save(embedding, to, overwrite)
         shape = " x ".join(map(str, embedding.data.shape))
         click.echo(f"{to}: {shape} float32 numbers of {reports.cells_text(embedding.meta)}", err=True)
-
-
-def named_region(
-    bbox: tuple[float, float, float, float] | None,
-    point: tuple[float, float] | None,
-    buffer: float | None,
-    shape: Literal["box", "circle"] | None,
-    geojson: IO[str] | None,
-    crs: str | None,
-) -> tuple[Roi, str | None]:
-    """The one region that the options name, and the CRS that it is still to be converted from."""
-    if sum(each is not None for each in (bbox, point, geojson)) != 1:
-        raise click.UsageError(
-            "name one region: --bbox W S E N, --point LON LAT --buffer M, or --geojson FILE"
-        )
-    if point is None and (buffer is not None or shape is not None):
-        raise click.UsageError("--buffer M and --shape go with --point LON LAT")
-    if geojson is not None:
-        try:
-            document = json.loads(geojson.read().removeprefix("\ufeff"))  # as Windows begins files
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{geojson.name} is not JSON: {error}") from error
-        if not isinstance(document, dict):
-            raise InputError(f"{geojson.name} holds no GeoJSON object, but a {type(document).__name__}")
-        return document, crs
-    if bbox is not None:
-        return cop_zarr.BBox(*bbox) if crs is None else cop_zarr.BBox.from_crs(bbox, crs=crs), None
-    if point is None or buffer is None:
-        raise click.UsageError(
-            "--point LON LAT goes with --buffer M; for the cell at a point: --buffer 1 --subpixel nearest"
-        )
-    if crs is None:
-        return cop_zarr.PointBuffer(*point, buffer, shape or "box"), None
-    return cop_zarr.PointBuffer.from_crs(*point, buffer, crs=crs, shape=shape or "box"), None
