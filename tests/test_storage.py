@@ -1,4 +1,4 @@
-"""The one door to disks and object stores. What goes wrong on the way there: test_faults.py."""
+"""Disks and object stores. What goes wrong on the way there: test_faults.py."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print, exit status. The only room that prints.
+"""The command line: parse, call, print, exit status. The only package that prints.
 
 Exit status: 0 good; 1 the job failed, or the check found damage; 2 wrong usage. Results go to stdout,
 progress to stderr, and only on a terminal.

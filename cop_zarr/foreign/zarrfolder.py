@@ -1,4 +1,4 @@
-"""How does zarr-python see a folder? As a store that can only be read, through the one door to storage.
+"""How does zarr-python see a folder? As a store that can only be read, through cop_zarr.storage.
 
 So retries, deadlines, messages without credentials and survival of a fork are those of
 :mod:`cop_zarr.storage`, for stores of other layouts, too.

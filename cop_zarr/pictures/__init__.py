@@ -1,6 +1,6 @@
 """Pictures of a store: its embeddings as colours, and the cells and weights of a query.
 
-The only room that knows matplotlib, an optional package: whoever imports it without gets a
+The only package that knows matplotlib, an optional package: whoever imports it without gets a
 :class:`MissingDependencyError`. What of it is arithmetic (``views``, ``components``, ``coasts``) uses NumPy
 alone. Nothing here shows anything: functions draw into the Axes that they are given.
 """

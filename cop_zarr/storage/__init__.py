@@ -1,4 +1,4 @@
-"""The one door to disks and object stores.
+"""Disks and object stores, with one interface.
 
 A :class:`Folder` is a place that holds objects under slash-separated keys. :func:`folder` opens one from a
 path or any fsspec URL: a :class:`LocalFolder` speaks to the operating system itself (an object of 140 KB
