@@ -137,7 +137,7 @@ def test_point_is_recorded_as_it_was_given():
 @pytest.mark.parametrize(
     ("roi", "message"),
     [
-        (None, "there is no geometry (None)"),
+        (None, "there is no geometry"),
         ("0,0,1,1", "got str: '0,0,1,1'"),
         ("1234", "got str: '1234'"),
         (b"1234", "got bytes"),

@@ -411,7 +411,7 @@ def test_a_killed_batch_is_resumed(suffix, store_path, globe, tmp_path):
     other = subprocess.run(
         [*command, "--resume", "--empty", "skip"], capture_output=True, text=True, check=False
     )
-    assert "an unfinished batch of another table, store or options" in other.stderr
+    assert "an unfinished batch of another table, store, options or version" in other.stderr
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=True)
     report = json.loads(done.stdout)
     assert report["resumed_rows"] >= 64 * finished
@@ -437,7 +437,7 @@ def test_a_changed_table_is_not_resumed(points, store_path, tmp_path, monkeypatc
         with pytest.raises(KeyboardInterrupt):
             cop_zarr.batch(table, out, store_path)
     os.utime(table, (1, 1))
-    with pytest.raises(StoreExistsError, match="of another table, store or options"):
+    with pytest.raises(StoreExistsError, match="of another table, store, options or version"):
         cop_zarr.batch(table, out, store_path, resume=True)
     report = cop_zarr.batch(table, out, store_path, overwrite=True)
     assert report.resumed_rows == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 
@@ -13,13 +13,13 @@ from cop_zarr import product
 from cop_zarr.errors import InputError
 from cop_zarr.frames import COLUMN
 from cop_zarr.plans import Empty, Options, Pooling, Subpixel, Weights, one_of
-from cop_zarr.regions import refuse_another
+from cop_zarr.regions import PointBuffer, refuse_another
 from cop_zarr.regions.buffers import Shape
 from cop_zarr.sampling import Method, check_words
 from cop_zarr.storage import Progress
 from cop_zarr.store import Store
 from cop_zarr.store import open as open_store
-from cop_zarr.tabular.columns import find
+from cop_zarr.tabular.columns import Where, find
 from cop_zarr.tabular.outputs import ERROR, refuse_unwritable
 from cop_zarr.tabular.places import Buffer
 from cop_zarr.tabular.sources import Source, opened
@@ -123,16 +123,27 @@ def batch(
     >>> cop_zarr.batch("places.csv", "places.parquet", "copernicus.zarr", overwrite=True).rows
     2
     """
-    table, target = Path(rois), Path(out)
+    table, target = (
+        Path(rois).absolute(),
+        Path(out).absolute(),
+    )  # whatever folder the caller goes to meanwhile
     Options(year=year, pooling=pooling, weights=weights, empty=empty, subpixel=subpixel)
     one_of("on_error", on_error, ("raise", "nan"))
+    one_of("shape", shape, get_args(Shape))
     check_words(method, empty, on_error)
+    if buffer_m is not None:
+        PointBuffer(0, 0, buffer_m, shape)  # which refuses what no point could have around it
+    if isinstance(columns, str):
+        raise InputError(f"columns must be a sequence of names; got {columns!r}: give {columns.split(',')}")
     refuse_unwritable(target, overwrite=overwrite)
     source = opened(table, layer)
-    _refuse_columns(source.schema)
+    if target.exists() and target.samefile(table):
+        raise InputError(f"{target} is the table itself, which would be replaced; name another output")
+    _refuse_columns(source.schema, target)
+    where = find(source.schema.names, source.geometry, columns)
     asked = Question(
-        where=find(source.schema.names, source.geometry, columns),
-        crs=_crs(source, crs, table),
+        where=where,
+        crs=_crs(source, where, crs, table),
         buffer=None if buffer_m is None else Buffer(buffer_m, shape),
         on_error=on_error,
         method=method,
@@ -148,13 +159,14 @@ def batch(
     return job.run(overwrite=overwrite, resume=resume, progress=progress)
 
 
-def _crs(source: Source, given: object | None, table: Path) -> object:
-    """The CRS of a table's coordinates: the file's, the one given, or the usual one."""
-    if given is not None and source.crs is not None:
-        refuse_another(given, source.crs)
-    crs = source.crs if given is None else given
-    if crs is None:
-        crs = source.usual_crs
+def _crs(source: Source, where: Where, given: object | None, table: Path) -> object:
+    """The CRS of a table's coordinates: the one given, the one of the file's geometries, or degrees."""
+    own, usual = source.crs, source.usual_crs
+    if where.names != (source.geometry,):  # of other columns the file says nothing
+        own, usual = None, product.CRS
+    if given is not None and own is not None:
+        refuse_another(given, own)
+    crs = next((each for each in (given, own, usual) if each is not None), None)
     if crs is None:
         raise InputError(
             f"{table} does not say which CRS its geometries are in; name it with --crs (crs=), such as "
@@ -163,9 +175,15 @@ def _crs(source: Source, given: object | None, table: Path) -> object:
     return crs
 
 
-def _refuse_columns(schema: pa.Schema) -> None:
-    """Refuse columns that the output's own would be confused with."""
+def _refuse_columns(schema: pa.Schema, out: Path) -> None:
+    """Refuse columns that the output's own would be confused with, or that it cannot name."""
     names = schema.names
+    if out.suffix.lower() == ".zarr":
+        for name in names:
+            if name in {"", ".", "..", "zarr.json"} or "/" in name or name.startswith("__"):
+                raise InputError(
+                    f"the column {name!r} cannot be the name of a Zarr array; rename it, or write .parquet"
+                )
     several = sorted({name for name in names if names.count(name) > 1})
     taken = [name for name in (COLUMN, ERROR) if name in names]
     if several or taken:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from cop_zarr.errors import StorageError, StoreExistsError
+from cop_zarr.errors import CopZarrError, StorageError, StoreExistsError
 from cop_zarr.storage import PARTIAL_SUFFIX, LocalFolder, replacing
 
 JOB = "job.json"
@@ -33,13 +33,13 @@ class Parts:
     """
 
     def __init__(self, out: Path, job: dict[str, Any]) -> None:
-        self._out, self._job = out, json.loads(json.dumps(job))  # as it will be read
-        self.folder = out.with_name(out.name + PARTIAL_SUFFIX)
+        self._out, self._job = out.resolve(), json.loads(json.dumps(job))  # as it will be read
+        self.folder = self._out.with_name(self._out.name + PARTIAL_SUFFIX)
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
         """Have the place to oneself; raises StoreBusyError if another process is at work there."""
-        with LocalFolder(self._out.absolute()).claimed():
+        with LocalFolder(self._out).claimed():
             yield
 
     def refuse_left(self, *, resume: bool, overwrite: bool) -> None:
@@ -65,25 +65,46 @@ class Parts:
                 )
             if self._known() != self._job:
                 raise StoreExistsError(
-                    f"{self.folder} holds an unfinished batch of another table, store or options; repeat "
-                    "those, or begin anew with --overwrite (overwrite=True)"
+                    f"{self.folder} holds an unfinished batch of another table, store, options or "
+                    "version of cop-zarr; repeat those, or begin anew with --overwrite (overwrite=True)"
                 )
 
     def begin(self, *, resume: bool) -> int:
         """Be ready to write parts; how many are there already."""
         if not resume or self._known() != self._job:
             self._clear()
-            with _telling(self.folder), replacing(self.folder / JOB) as partial:
+            with telling(self.folder), replacing(self.folder / JOB) as partial:
                 partial.write_text(json.dumps(self._job))
         done = 0
-        while self._path(done).exists():
+        while self._is_whole(self._path(done)):
             done += 1
         return done
+
+    @staticmethod
+    def _is_whole(path: Path) -> bool:
+        try:
+            with pa.memory_map(str(path)) as file:
+                pa.ipc.open_file(file)
+        except (OSError, pa.ArrowException):
+            return False
+        return True
+
+    def advice(self) -> str:
+        """What to do after a failure that was not the table's."""
+        if self._is_whole(self._path(0)):
+            return "What is finished has been kept: go on with --resume (resume=True)"
+        self.discard()
+        return "Nothing was finished yet: begin again"
+
+    def discard_if_empty(self) -> None:
+        """Remove the folder's content if no part is finished."""
+        if not self._is_whole(self._path(0)):
+            self.discard()
 
     def write(self, number: int, part: pa.Table) -> None:
         """Keep a part; it has its name when it is on the disk."""
         with (
-            _telling(self._path(number)),
+            telling(self._path(number)),
             replacing(self._path(number)) as partial,
             pa.OSFile(str(partial), "wb") as file,
             pa.ipc.new_file(file, part.schema) as writer,
@@ -92,8 +113,12 @@ class Parts:
 
     def read(self, number: int) -> pa.Table:
         """A part, mapped into memory."""
-        with _telling(self._path(number)), pa.memory_map(str(self._path(number))) as file:
-            return pa.ipc.open_file(file).read_all()
+        path = self._path(number)
+        try:
+            with pa.memory_map(str(path)) as file:
+                return pa.ipc.open_file(file).read_all()
+        except (OSError, pa.ArrowException) as error:
+            raise StorageError(f"cannot read {path}: {error}") from error
 
     def result(self) -> Path:
         """Where the whole is put together, before it gets its name."""
@@ -104,7 +129,7 @@ class Parts:
     def publish(self, result: Path) -> None:
         """Give the result its name, in place of what may be there."""
         aside = self.folder / "replaced"
-        with _telling(self._out):
+        with telling(self._out):
             _sync_all(result)
             if self._out.is_dir():  # a folder cannot be replaced in one step
                 _remove(aside)
@@ -157,11 +182,11 @@ def _sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _telling(path: Path) -> Iterator[None]:
+def telling(path: Path) -> Iterator[None]:
     """Turn what the operating system or Arrow says into an error of ours."""
     try:
         yield
-    except StorageError:
+    except CopZarrError:  # told already; some are OSErrors, too
         raise
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"cannot write {path}: {error}") from error

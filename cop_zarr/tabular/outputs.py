@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 import zarr
@@ -58,10 +59,18 @@ class Output:
         The columns that say where the rows are.
     crs : object
         What their coordinates are in.
+    geometry : str or None
+        The column that the table says is its geometry, whether it was asked or not.
+    geometry_crs : object or None
+        What that is in, if the table says so.
     """
 
-    def __init__(self, path: Path, where: Where, crs: object) -> None:
+    def __init__(
+        self, path: Path, where: Where, crs: object, geometry: str | None, geometry_crs: object | None
+    ) -> None:
         self._path, self._where, self._crs = path, where, crs
+        self._asked = where.names == (geometry,)
+        self._geometry, self._geometry_crs = geometry, crs if self._asked else geometry_crs
         self._write = WRITERS[path.suffix.lower()]
 
     def write(self, result: Path, parts: Parts, schema: pa.Schema, rows: int) -> None:
@@ -80,10 +89,13 @@ class Output:
             result, schema.with_metadata(metadata), use_dictionary=others, **PARQUET
         ) as writer:
             for part in parts():
+                rows_here = part
                 if added:
-                    wkb = pa.array(shapely.to_wkb(geometries(part, self._where)), pa.binary())
-                    part = part.append_column(column, wkb)  # noqa: PLW2901  # the same rows
-                writer.write_table(part.replace_schema_metadata(metadata), ROWS_AT_ONCE)
+                    shapes = geometries(part, self._where, self._crs)
+                    rows_here = part.append_column(column, pa.array(shapely.to_wkb(shapes), pa.binary()))
+                elif column is not None:
+                    rows_here = _readable(part, column)
+                writer.write_table(rows_here.replace_schema_metadata(metadata), ROWS_AT_ONCE)
 
     def numpy(self, result: Path, parts: Parts, schema: pa.Schema, rows: int) -> None:
         """NumPy's own format: the vectors alone, NaN for rows without one."""
@@ -113,7 +125,7 @@ class Output:
             # neither text nor consolidated metadata is in the core of Zarr v3 yet; xarray reads both
             warnings.filterwarnings("ignore", "Consolidated metadata|The codec `vlen-utf8`", UserWarning)
             columns = {
-                name: _column(group, schema.field(name), rows, parts)
+                name: _column(group, schema.field(name), rows, parts, name in self._wkb())
                 for name in schema.names
                 if name != COLUMN
             }
@@ -127,21 +139,28 @@ class Output:
             for name, (array, values) in columns.items():
                 array[stop - len(part) : stop] = values(part.column(name))
 
+    def _wkb(self) -> set[str | None]:
+        """The columns that hold geometries, if they are binary."""
+        return {self._geometry, self._where.names[0] if self._where.kind == "geometry" else None}
+
     def _geometry_column(self, schema: pa.Schema) -> str | None:
         """The column of geometries in Parquet: the table's own, a new one if that is asked for, or none."""
         name = self._where.names[0]
         if self._where.kind == "geometry" and _is_binary(schema.field(name).type):
             return name
+        if self._geometry is not None:
+            return self._geometry
         if self._path.suffix.lower() != ".geoparquet":
             return None
         return next(name for name in ("geometry", "geom", "cop_zarr_geometry") if name not in schema.names)
 
     def _geo(self, column: str) -> dict[str, Any]:
         """GeoParquet's metadata, version 1.1.0; a column that names no CRS is in OGC:CRS84."""
-        crs = CRS.from_user_input(self._crs)
+        given = self._geometry_crs if column == self._geometry else self._crs
+        crs = None if given is None else CRS.from_user_input(given)
         described: dict[str, Any] = {"encoding": "WKB", "geometry_types": []}
         if crs != CRS.from_user_input(CRS84):
-            described["crs"] = crs.to_json_dict()
+            described["crs"] = crs and crs.to_json_dict()
         return {"version": "1.1.0", "primary_column": column, "columns": {column: described}}
 
 
@@ -195,8 +214,21 @@ def _vectors(part: pa.Table) -> Iterator[np.ndarray]:
         yield values[chunk.offset : chunk.offset + len(chunk)]
 
 
+def _readable(part: pa.Table, column: str) -> pa.Table:
+    """A part whose geometries can all be read; those that cannot become null, and "error" quotes them."""
+    given = np.array([*part.column(column).to_pylist(), None], object)[:-1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of shapely, for those
+        bad = shapely.is_missing(shapely.from_wkb(given, on_invalid="ignore"))
+    if not bad.any():
+        return part
+    given[bad] = None
+    place = part.schema.get_field_index(column)
+    return part.set_column(place, column, pa.array(given, part.schema.field(column).type))
+
+
 def _column(
-    group: zarr.Group, field: pa.Field, rows: int, parts: Parts
+    group: zarr.Group, field: pa.Field, rows: int, parts: Parts, wkb: bool
 ) -> tuple[zarr.Array[Any], Callable[[pa.ChunkedArray], np.ndarray]]:
     """An array for a column of the table, and what makes its values: numbers, or text."""
     kind = field.type
@@ -204,12 +236,12 @@ def _column(
     if pa.types.is_floating(kind) or (pa.types.is_integer(kind) and not nulls):
         dtype: Any = kind.to_pandas_dtype()
         values: Callable[[pa.ChunkedArray], np.ndarray] = partial(_numbers, dtype=dtype)
-    elif pa.types.is_integer(kind):  # no whole number is missing
+    elif pa.types.is_integer(kind) and _fit_floats(field.name, parts):  # no whole number is missing
         dtype, values = np.float64, partial(_numbers, dtype=np.float64)
     elif pa.types.is_boolean(kind) and not nulls:
         dtype, values = np.bool_, partial(_numbers, dtype=np.bool_)
     else:
-        dtype, values = str, _texts
+        dtype, values = str, partial(_texts, wkb=wkb)
     array = group.create_array(
         field.name,
         shape=(rows,),
@@ -224,13 +256,21 @@ def _numbers(column: pa.ChunkedArray, dtype: Any) -> np.ndarray:
     return np.asarray(column.to_numpy(), dtype)
 
 
-def _texts(column: pa.ChunkedArray) -> np.ndarray:
-    """A column as text: geometries as WKT, what is missing as an empty text."""
-    if _is_binary(column.type):
-        shapes = shapely.from_wkb(np.array([*column.to_pylist(), None], object)[:-1], on_invalid="ignore")
-        texts = [
-            None if shape is None else shapely.to_wkt(shape, rounding_precision=-1) for shape in shapes
-        ]
-    else:
-        texts = column.to_pylist()
-    return np.array(["" if text is None else str(text) for text in texts], object)
+def _fit_floats(name: str, parts: Parts) -> bool:
+    """Whether float64 holds all whole numbers of a column."""
+    ranges = [pc.min_max(part.column(name)).as_py() for part in parts()]
+    return all(max(abs(each["min"] or 0), abs(each["max"] or 0)) <= 2**53 for each in ranges)
+
+
+def _texts(column: pa.ChunkedArray, wkb: bool) -> np.ndarray:
+    """A column as text: geometries as WKT, other bytes in hexadecimal, what is missing as an empty text."""
+    return np.array([_text(value, wkb) for value in column.to_pylist()], object)
+
+
+def _text(value: Any, wkb: bool) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, bytes):
+        return str(value)
+    shape = shapely.from_wkb(value, on_invalid="ignore") if wkb else None
+    return value.hex() if shape is None else shapely.to_wkt(shape, rounding_precision=-1)

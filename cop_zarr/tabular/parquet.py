@@ -26,6 +26,8 @@ CRS84 = "OGC:CRS84"
 class ParquetSource:
     """A Parquet file; the attributes are those of :class:`cop_zarr.tabular.sources.Source`."""
 
+    layer: str | None = None
+
     def __init__(self, path: Path) -> None:
         self._path = path
         try:

@@ -91,9 +91,15 @@ def places(part: pa.Table, where: Where, crs: object, buffer: Buffer | None, ref
         boxes = [tuple(box) for box in edges[there].tolist()]
         return Places(there[:0], none, none, there, boxes, _unless_native(source))
     shapes = _geometries(part, where.names[0], refused)
+    empty = ~shapely.is_missing(shapes) & shapely.is_empty(shapes)
+    for number in np.flatnonzero(
+        empty & (shapely.get_type_id(shapes) == shapely.GeometryType.POINT)
+    ).tolist():
+        refused(number, NO_GEOMETRY)
+        shapes[number] = None
     there = np.flatnonzero(~shapely.is_missing(shapes))
     is_point = shapely.get_type_id(shapes[there]) == shapely.GeometryType.POINT
-    dots = there[is_point & ~shapely.is_empty(shapes[there])]
+    dots = there[is_point]
     found = _of_points(
         dots, shapely.get_x(shapes[dots]), shapely.get_y(shapes[dots]), source, buffer, refused
     )
@@ -104,8 +110,11 @@ def places(part: pa.Table, where: Where, crs: object, buffer: Buffer | None, ref
     return replace(found, areas=others, rois=list(shapes[others]), crs=_unless_native(source))
 
 
-def geometries(part: pa.Table, where: Where) -> np.ndarray:
-    """The rows of a part as shapely's geometries, in their own CRS; None for one that is nowhere."""
+def geometries(part: pa.Table, where: Where, crs: object) -> np.ndarray:
+    """The rows of a part as shapely's geometries, in their own CRS; None for one that is nowhere.
+
+    A box over the antimeridian is cut there, as GeoJSON wants it (RFC 7946, section 3.1.9).
+    """
 
     def pass_over(number: int, error: RegionError) -> None:
         """It is told of elsewhere."""
@@ -114,9 +123,16 @@ def geometries(part: pa.Table, where: Where) -> np.ndarray:
         return _geometries(part, where.names[0], pass_over)
     numbers = np.stack([_numbers(part, name, pass_over) for name in where.names])
     there = np.isfinite(numbers).all(axis=0)
-    make = shapely.points if where.kind == "point" else shapely.box
     found = np.full(len(part), None, object)
-    found[there] = make(*numbers[:, there])
+    if where.kind == "point":
+        found[there] = shapely.points(*numbers[:, there])
+        return found
+    found[there] = shapely.box(*numbers[:, there])
+    if projection(crs).degrees:
+        for row in np.flatnonzero(there & (numbers[0] > numbers[2])).tolist():
+            west, south, east, north = numbers[:, row]
+            halves = [shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)]
+            found[row] = shapely.MultiPolygon(halves)
     return found
 
 
@@ -176,7 +192,7 @@ def _numbers(part: pa.Table, name: str, refused: Refused) -> np.ndarray:
     found = np.full(len(column), np.nan)
     for row, text in enumerate(column.to_pylist()):
         try:
-            found[row] = np.nan if text is None else float(text)
+            found[row] = np.nan if text is None else float(text.replace("_", "?"))  # 1_1 is no 11
         except ValueError:
             refused(row, RegionError(f"its {name} is no number: {reprlib.repr(text)}"))
     return found

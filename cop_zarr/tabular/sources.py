@@ -43,6 +43,8 @@ class Source(Protocol):
         The CRS that the file says its coordinates are in.
     usual_crs : str or None
         The CRS that they are in if nobody says; None if that would be a guess.
+    layer : str or None
+        Which layer of the file it is, if that has any.
     """
 
     schema: pa.Schema
@@ -50,6 +52,7 @@ class Source(Protocol):
     geometry: str | None
     crs: object | None
     usual_crs: str | None
+    layer: str | None
 
     def batches(self, first: int) -> Iterator[pa.RecordBatch]:
         """The rows from one on, a few at a time.
@@ -85,6 +88,8 @@ def opened(path: Path, layer: str | None = None) -> Source:
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
         raise InputError(f"{path} must end in one of {', '.join(FORMATS)}")
+    if not path.is_file():  # a pipe, which can be read but once, or a folder
+        raise SourceError(f"{path} is not a file")
     if kind is VectorSource:
         return VectorSource(path, layer)
     if layer is not None:

@@ -13,20 +13,25 @@ from pyarrow import csv
 from cop_zarr import product
 from cop_zarr.errors import SourceError
 
-BLOCK_BYTES = 4 << 20
-"""What is parsed at once."""
+BLOCK_BYTES, MOST_BLOCK_BYTES = 4 << 20, 1 << 30
+"""What is parsed at once; more if a row is longer, as the outline of a country may be, up to so much."""
 
-_PADDED = r"^\s*[+-]?0\d"
-"""A number that begins with zeros is a name: ``007``."""
+_NAMES = r"^\s*[+-]?(0\d|\d{16,}\s*$)"
+"""Numbers that are names: those that begin with zeros, ``007``, and whole ones that no float64 holds."""
+
+
+class RowTooLongError(SourceError):
+    """A row is longer than what is parsed at once."""
 
 
 class TextSource:
     """A file of comma- or tab-separated values; attributes as :class:`cop_zarr.tabular.sources.Source`.
 
-    Columns of whole numbers become int64, others of numbers float64; whatever else, and whatever would not
-    come back as it is written, stays text. That is found out by going through the file once.
+    Columns of whole numbers become int64, others of numbers float64; whatever else stays text, and so do
+    numbers that are names (``007``, twenty digits). That is found out by going through the file once.
     """
 
+    layer: str | None = None
     geometry: str | None = None
     crs: object | None = None
     usual_crs: str | None = product.CRS
@@ -34,17 +39,30 @@ class TextSource:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._separator = "\t" if path.suffix.lower() == ".tsv" else ","
-        self.rows, types = 0, dict[str, list[pa.DataType]]()
+        self._block = BLOCK_BYTES
+        while True:
+            try:
+                self.rows, self.schema = self._looked_through()
+            except RowTooLongError:
+                if self._block >= MOST_BLOCK_BYTES:
+                    raise
+                self._block *= 4
+            else:
+                return
+
+    def _looked_through(self) -> tuple[int, pa.Schema]:
+        """How many rows there are, and of which types the columns can be."""
+        rows, types = 0, dict[str, list[pa.DataType]]()
         with self._reading(None) as reader:
             names = reader.schema.names
             if len(set(names)) != len(names):
-                raise SourceError(f"{path} has several columns of one name: {', '.join(names)}")
+                raise SourceError(f"{self._path} has several columns of one name: {', '.join(names)}")
             for batch in reader:
-                self.rows += len(batch)
+                rows += len(batch)
                 for name, column in zip(names, batch.columns, strict=True):
                     types[name] = [kind for kind in types.get(name, _NUMBERS) if _fits(column, kind)]
         chosen = {name: (types.get(name) or [pa.string()])[0] for name in names}
-        self.schema = pa.schema(list(chosen.items()))
+        return rows, pa.schema(list(chosen.items()))
 
     def batches(self, first: int) -> Iterator[pa.RecordBatch]:
         """The rows from one on."""
@@ -56,18 +74,18 @@ class TextSource:
                 yield batch.slice(skipped)
 
     def _reading(self, schema: pa.Schema | None) -> _Reading:
-        return _Reading(self._path, self._separator, schema)
+        return _Reading(self._path, self._separator, self._block, schema)
 
 
 class _Reading:
     """A text file that is being read; Arrow's errors become ours."""
 
-    def __init__(self, path: Path, separator: str, schema: pa.Schema | None) -> None:
-        self._path, self._separator, self._schema = path, separator, schema
+    def __init__(self, path: Path, separator: str, block: int, schema: pa.Schema | None) -> None:
+        self._path, self._separator, self._block, self._schema = path, separator, block, schema
 
     def __enter__(self) -> Self:
         parse = csv.ParseOptions(delimiter=self._separator, newlines_in_values=True)
-        read = csv.ReadOptions(block_size=BLOCK_BYTES)
+        read = csv.ReadOptions(block_size=self._block)
         try:
             if self._schema is None:
                 with csv.open_csv(self._path, read, parse) as head:
@@ -79,16 +97,27 @@ class _Reading:
                 quoted_strings_can_be_null=False,
             )
             self._reader = csv.open_csv(self._path, read, parse, convert)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise SourceError(f"{self._path} is no table of text: {error}") from error
-        self.schema = self._reader.schema
+            self.schema: pa.Schema = self._reader.schema
+            self.schema.names  # noqa: B018  # which is where a name that is no UTF-8 is found
+        except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
+            raise self._failure("is no table of text", error) from error
         return self
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         try:
             yield from self._reader
         except (pa.ArrowInvalid, OSError) as error:
-            raise SourceError(f"cannot read {self._path}: {error}") from error
+            raise self._failure("cannot be read", error) from error
+
+    def _failure(self, what: str, error: Exception) -> SourceError:
+        reason = str(error)
+        if "straddl" in reason:
+            return RowTooLongError(
+                f"{self._path} has a row of over {self._block >> 20} MiB; take GeoPackage or GeoParquet"
+            )
+        if "utf" in reason.lower():
+            reason += "; it is not in UTF-8: convert it, for example with iconv -f latin1 -t utf-8"
+        return SourceError(f"{self._path} {what}: {reason}")
 
     def __exit__(self, *_: object) -> None:
         self._reader.close()
@@ -105,4 +134,4 @@ def _fits(column: pa.Array, kind: pa.DataType) -> bool:
         return False
     if pa.types.is_integer(kind):
         return bool(pc.all(pc.equal(pc.cast(numbers, pa.string()), column)).as_py() in {True, None})
-    return not pc.any(pc.match_substring_regex(column, _PADDED)).as_py()
+    return not pc.any(pc.match_substring_regex(column, _NAMES)).as_py()

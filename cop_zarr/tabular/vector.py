@@ -42,8 +42,8 @@ class VectorSource:
     def __init__(self, path: Path, layer: str | None = None) -> None:
         self._path = path
         try:
-            self._layer = self._the_layer(layer)
-            info = pyogrio.read_info(path, layer=self._layer, force_feature_count=True)
+            self.layer: str | None = self._the_layer(layer)
+            info = pyogrio.read_info(path, layer=self.layer, force_feature_count=True)
             with self._stream(0) as (meta, reader):
                 name = meta["geometry_name"] or UNNAMED[0]
                 self.schema = self._renamed(reader.schema)
@@ -66,7 +66,7 @@ class VectorSource:
 
     def _stream(self, first: int):  # type: ignore[no-untyped-def]  # noqa: ANN202  # pyogrio names no type
         return pyogrio.raw.open_arrow(
-            self._path, layer=self._layer, skip_features=first, batch_size=BATCH_ROWS, use_pyarrow=True
+            self._path, layer=self.layer, skip_features=first, batch_size=BATCH_ROWS, use_pyarrow=True
         )
 
     def _the_layer(self, asked: str | None) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cop_zarr.errors import InputError, RegionError, StorageError
+from cop_zarr.errors import ClusterError, InputError, MissingDependencyError, RegionError, StorageError
 from cop_zarr.frames import COLUMN
 from cop_zarr.interop.dask import client_of
 from cop_zarr.plans import Empty, Pooling, Subpixel, Weights
@@ -19,10 +19,11 @@ from cop_zarr.sampling import Method
 from cop_zarr.storage import Progress
 from cop_zarr.store import Store
 from cop_zarr.tabular.columns import Where
-from cop_zarr.tabular.kept import Parts
+from cop_zarr.tabular.kept import Parts, telling
 from cop_zarr.tabular.outputs import ERROR, Output, refuse_unwritable
 from cop_zarr.tabular.places import Buffer, Places, places
 from cop_zarr.tabular.sources import Source, parts
+from cop_zarr.version import __version__
 
 PART_BYTES = 256 << 20
 """What the vectors of a part take. Each part decodes the chunks under it once, so larger is quicker."""
@@ -96,17 +97,19 @@ class Job:
     def run(self, *, overwrite: bool, resume: bool, progress: Progress | None) -> BatchReport:
         """Answer what is missing, then put all of it together."""
         kept, rows = self._kept, self._source.rows
-        kept.refuse_left(resume=resume, overwrite=overwrite)
         with kept.claimed():
+            kept.refuse_left(resume=resume, overwrite=overwrite)
             try:
                 done = kept.begin(resume=resume)
                 resumed = min(done * self._size, rows)
                 self._answer(done, resumed, progress)
                 result = kept.result()
                 schema = self._schema()
-                Output(self._out, self._asked.where, self._asked.crs).write(
-                    result, self._parts, schema, rows
+                output = Output(
+                    self._out, self._asked.where, self._asked.crs, self._source.geometry, self._source.crs
                 )
+                with telling(self._out):
+                    output.write(result, self._parts, schema, rows)
                 report = self._report(resumed)
                 refuse_unwritable(
                     self._out, overwrite=overwrite
@@ -116,9 +119,10 @@ class Job:
                 kept.discard()
                 raise
             except StorageError as error:
-                raise type(error)(
-                    f"{error}. What is finished has been kept: go on with --resume (resume=True)"
-                ) from error
+                raise type(error)(f"{error}. {kept.advice()}") from error
+            except (ClusterError, MissingDependencyError):
+                kept.discard_if_empty()
+                raise
         return report
 
     def _answer(self, done: int, first: int, progress: Progress | None) -> None:
@@ -231,6 +235,8 @@ class Job:
             "modified_ns": found.st_mtime_ns,
             "rows": self._source.rows,
             "schema": str(self._source.schema),
+            "layer": self._source.layer,
+            "made_by": __version__,
             "store_sha256": self._store.sha256,
             "bands": self._store.bands,
             "part_rows": self._size,
