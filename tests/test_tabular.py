@@ -518,3 +518,90 @@ def test_memory_does_not_grow_with_the_table(store_path, tmp_path):
         program = [sys.executable, "-c", code.replace(str(table), str(rois)), str(tmp_path / name)]
         peaks.append(int(subprocess.run(program, capture_output=True, text=True, check=True).stdout))
     assert peaks[1] < peaks[0] + 40_000  # KiB; the vectors of the larger are 19 MB, its table 6
+
+
+def test_columns_are_not_in_the_crs_of_the_geometries(store_path, globe, tmp_path):
+    frame = geopandas.GeoDataFrame({"lon": [11.5], "lat": [48.1]}, geometry=[POLYGONS[0]], crs=4326)
+    frame.to_crs(3035).to_parquet(tmp_path / "t.parquet")
+    cop_zarr.batch(tmp_path / "t.parquet", tmp_path / "o.parquet", store_path, columns=["lon", "lat"])
+    np.testing.assert_array_equal(vectors(tmp_path / "o.parquet")[0], cell_of(globe, [11.5], [48.1]))
+    again = geopandas.read_parquet(tmp_path / "o.parquet")
+    assert again.crs == "EPSG:3035"
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_another_layer_is_not_resumed(store_path, tmp_path, monkeypatch):
+    for number, layer in enumerate("ab"):
+        geopandas.GeoDataFrame(geometry=POLYGONS[number : number + 1], crs=4326).to_file(
+            tmp_path / "l.gpkg", layer=layer
+        )
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(work.Output, "write", full)
+        with pytest.raises(StorageError, match=r"No space left on device.*kept: go on with --resume"):
+            cop_zarr.batch(tmp_path / "l.gpkg", tmp_path / "o.npy", store_path, layer="a")
+    with pytest.raises(StoreExistsError, match="of another table, store, options or version"):
+        cop_zarr.batch(tmp_path / "l.gpkg", tmp_path / "o.npy", store_path, layer="b", resume=True)
+
+
+def test_a_box_over_the_antimeridian_as_a_geometry(store_path, tmp_path):
+    table = write_csv(tmp_path / "b.csv", ["west", "south", "east", "north"], [(170, 10, -170, 20)])
+    cop_zarr.batch(table, tmp_path / "o.geoparquet", store_path)
+    found = geopandas.read_parquet(tmp_path / "o.geoparquet").geometry[0]
+    assert found.equals(shapely.union(shapely.box(170, 10, 180, 20), shapely.box(-180, 10, -170, 20)))
+
+
+def test_whole_numbers_that_no_float_holds_stay_text(store_path, tmp_path):
+    rows = [("12345678901234567890", 1, 2), ("12345678901234567891", 1, 2)]
+    table = write_csv(tmp_path / "ids.csv", ["id", "lon", "lat"], rows)
+    cop_zarr.batch(table, tmp_path / "o.parquet", store_path)
+    assert pq.read_table(tmp_path / "o.parquet")["id"].to_pylist() == [row[0] for row in rows]
+
+
+def test_what_can_be_read_but_once_is_refused(store_path, tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(SourceError, match="is not a file"):
+        cop_zarr.batch(tmp_path / "pipe.csv", tmp_path / "o.npy", store_path)
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b"])
+def test_columns_that_zarr_cannot_name(name, store_path, tmp_path):
+    table = write_csv(tmp_path / "t.csv", [name, "lon", "lat"], [(0, 1, 2)])
+    with pytest.raises(InputError, match="cannot be the name of a Zarr array"):
+        cop_zarr.batch(table, tmp_path / "o.zarr", store_path)
+
+
+def test_an_output_by_a_link(points, store_path, tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "o.npy").symlink_to(tmp_path / "far" / "real.npy")
+    cop_zarr.batch(points[0], tmp_path / "o.npy", store_path)
+    assert np.load(tmp_path / "far" / "real.npy").shape == (500, 16)
+    assert [path.name for path in (tmp_path / "far").iterdir()] == ["real.npy"]
+
+
+def test_a_row_longer_than_a_block(store_path, tmp_path, monkeypatch):
+    from cop_zarr.tabular import text  # noqa: PLC0415
+
+    monkeypatch.setattr(text, "BLOCK_BYTES", 256)
+    ring = ", ".join(f"{10 + np.cos(t)} {45 + np.sin(t)}" for t in np.linspace(0, 2 * np.pi, 200))
+    rows = [("a", "POINT (1 2)"), ("b", f'"POLYGON (({ring}))"')]
+    table = write_csv(tmp_path / "long.csv", ["id", "wkt"], rows)
+    assert cop_zarr.batch(table, tmp_path / "o.npy", store_path, repair=True).rows == 2
+
+
+def test_bad_arguments_are_refused_before_anything(points, store_path, tmp_path):
+    latin = tmp_path / "latin.csv"
+    latin.write_bytes("lon,lat,größe\n11,48,1\n".encode("latin-1"))
+    for rois, options, kind, message in (
+        (points[0], {"buffer_m": -5, "on_error": "nan"}, RegionError, "buffer_m must be at least"),
+        (points[0], {"shape": "round"}, InputError, "shape must be one of"),
+        (points[0], {"columns": "lon,lat"}, InputError, r"give \['lon', 'lat'\]"),
+        (latin, {}, SourceError, "not in UTF-8: convert it"),
+    ):
+        with pytest.raises(kind, match=message):
+            cop_zarr.batch(rois, tmp_path / "o.npy", store_path, **options)
+    (tmp_path / "t.parquet").symlink_to(points[0])
+    assert not list(tmp_path.glob("o.npy*"))
