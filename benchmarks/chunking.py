@@ -21,7 +21,7 @@ import numpy as np
 import tifffile
 from numcodecs import blosc
 
-from cop_zarr.layout import BLOSC
+from cop_zarr.format.layout import BLOSC
 
 blosc.use_threads = False
 

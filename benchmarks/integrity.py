@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 import cop_zarr
-from cop_zarr import chunks
-from cop_zarr.layout import StoreDocument, parse
+from cop_zarr.format import chunk_reader as chunks
+from cop_zarr.format.layout import StoreDocument, parse
 from cop_zarr.storage import LocalFolder
 
 BAR = 0.05

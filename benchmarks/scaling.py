@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import cop_zarr
-from cop_zarr.interop.dask import Cluster
+from cop_zarr.querying.distributed.cluster import Cluster
 
 POINTS = (1_000, 10_000, 100_000)
 BOXES = (1_000, 10_000, 50_000)

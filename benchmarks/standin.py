@@ -14,8 +14,8 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 
-from cop_zarr.product import BANDS, LATTICE_COLS, LATTICE_ROWS
-from cop_zarr.synthetic import land_mask
+from cop_zarr.core.product import BANDS, LATTICE_COLS, LATTICE_ROWS
+from cop_zarr.source.synthetic import land_mask
 
 TILE = 256
 FIELDS = 12

@@ -17,40 +17,40 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cop_zarr.version import __version__
+from cop_zarr.core.version import __version__
 
 if TYPE_CHECKING:
     from cop_zarr.errors import CopZarrError
-    from cop_zarr.ingestion import IngestPlan, IngestReport, ingest, plan_ingest
-    from cop_zarr.queries import Embedding
+    from cop_zarr.interop.tables.batch import batch
+    from cop_zarr.interop.tables.runner import BatchReport
+    from cop_zarr.querying.region import Embedding
     from cop_zarr.regions import BBox, PointBuffer
-    from cop_zarr.restoration import RepairReport, repair
+    from cop_zarr.source.synthetic import synthesize
     from cop_zarr.store import Store, open, query
-    from cop_zarr.synthetic import synthesize
-    from cop_zarr.tabular.job import batch
-    from cop_zarr.tabular.work import BatchReport
-    from cop_zarr.verification import Problem, VerificationReport, verify
+    from cop_zarr.writing.ingest import IngestPlan, IngestReport, ingest, plan_ingest
+    from cop_zarr.writing.repair import RepairReport, repair
+    from cop_zarr.writing.verify import Problem, VerificationReport, verify
 
 _HOMES = {
     "BBox": "regions",
-    "BatchReport": "tabular.work",
+    "BatchReport": "interop.tables.runner",
     "CopZarrError": "errors",
-    "Embedding": "queries",
-    "IngestPlan": "ingestion",
-    "IngestReport": "ingestion",
+    "Embedding": "querying.region",
+    "IngestPlan": "writing.ingest",
+    "IngestReport": "writing.ingest",
     "PointBuffer": "regions",
-    "Problem": "verification",
-    "RepairReport": "restoration",
+    "Problem": "writing.verify",
+    "RepairReport": "writing.repair",
     "Store": "store",
-    "VerificationReport": "verification",
-    "batch": "tabular.job",
-    "ingest": "ingestion",
+    "VerificationReport": "writing.verify",
+    "batch": "interop.tables.batch",
+    "ingest": "writing.ingest",
     "open": "store",
-    "plan_ingest": "ingestion",
+    "plan_ingest": "writing.ingest",
     "query": "store",
-    "repair": "restoration",
-    "synthesize": "synthetic",
-    "verify": "verification",
+    "repair": "writing.repair",
+    "synthesize": "source.synthetic",
+    "verify": "writing.verify",
 }
 
 __all__ = [

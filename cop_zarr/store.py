@@ -14,15 +14,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cop_zarr import batches, frames, plans, product, queries, sampling, settings
-from cop_zarr.chunks import ChunkReader
+from cop_zarr.core import product, settings
+from cop_zarr.core.grid import Grid
+from cop_zarr.core.lru_cache import CACHE_BYTES, MemoryCache
 from cop_zarr.errors import InputError, StoreReplacedError
-from cop_zarr.filling import ArrayLike2D, fill, rows_for
-from cop_zarr.grid import Grid
-from cop_zarr.layout import ROOT, StoreDocument
-from cop_zarr.memory import CACHE_BYTES, MemoryCache
-from cop_zarr.opening import read_document, reader_of, refuse_uncacheable
-from cop_zarr.plans import (
+from cop_zarr.format.chunk_reader import ChunkReader
+from cop_zarr.format.layout import ROOT, StoreDocument
+from cop_zarr.format.opening import read_document, reader_of, refuse_uncacheable
+from cop_zarr.querying import geodataframe as frames
+from cop_zarr.querying import many_regions as batches
+from cop_zarr.querying import plan as plans
+from cop_zarr.querying import points as sampling
+from cop_zarr.querying import region as queries
+from cop_zarr.querying.out_array import ArrayLike2D, fill, rows_for
+from cop_zarr.querying.plan import (
     MAX_BYTES,
     Empty,
     OnError,
@@ -34,7 +39,7 @@ from cop_zarr.plans import (
     Weights,
     check_on_error,
 )
-from cop_zarr.queries import Embedding
+from cop_zarr.querying.region import Embedding
 from cop_zarr.regions import BBox, Roi, footprint
 from cop_zarr.storage import (
     CACHE_DISK_BYTES,
@@ -50,7 +55,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-    from cop_zarr.interop.dask import Cluster
+    from cop_zarr.querying.distributed.cluster import Cluster
 
 
 class Store:
@@ -329,7 +334,7 @@ class Store:
         def answer(first: int, stop: int, block: np.ndarray) -> None:
             span = slice(first, stop)
             if cluster is not None:
-                from cop_zarr.clusters.queries import answer_points  # noqa: PLC0415  # as in _reached
+                from cop_zarr.querying.distributed.answers import answer_points  # noqa: PLC0415  # as in _reached
 
                 skip = empty == "skip"
                 answer_points(cluster, self._reader, points, span, skip=skip, out=block, done=tell)
@@ -419,7 +424,7 @@ class Store:
 
         def answer(first: int, stop: int, block: np.ndarray) -> None:
             if cluster is not None:
-                from cop_zarr.clusters.queries import answer_regions  # noqa: PLC0415  # as in _reached
+                from cop_zarr.querying.distributed.answers import answer_regions  # noqa: PLC0415  # as in _reached
 
                 answer_regions(cluster, batch, regions[first:stop], first, block)
             else:
@@ -463,7 +468,7 @@ class Store:
         >>> dataset.embedding.sel(latitude=slice(50, 45), longitude=slice(5, 15)).sizes["latitude"]
         21
         """
-        from cop_zarr.interop import xarray  # noqa: PLC0415  # optional, and takes half a second
+        from cop_zarr.outputs import xarray  # noqa: PLC0415  # optional, and takes half a second
 
         return xarray.store_dataset(xarray.Contents(self._reader, self._document, self.valid), chunks)
 
@@ -527,7 +532,7 @@ class Store:
         (np.float64(-10.125), np.float64(30.125))
         >>> ax = store.plot(region=(120, 30, 122, 32), weights="coverage", ax=Figure().add_subplot())
         """
-        from cop_zarr import pictures  # noqa: PLC0415  # which needs matplotlib
+        from cop_zarr.outputs import plotting as pictures  # noqa: PLC0415  # which needs matplotlib
 
         options = _options(product.YEAR, "pooled", pooling, weights, empty, subpixel, MAX_BYTES)
         if region is not None:
@@ -646,7 +651,7 @@ def _reached(client: Any) -> AbstractContextManager[Cluster | None]:
     """The cluster that is to do the work, if one is."""
     if client is None:
         return nullcontext()
-    from cop_zarr.interop.dask import connected  # noqa: PLC0415  # 5 ms, which only clusters need
+    from cop_zarr.querying.distributed.cluster import connected  # noqa: PLC0415  # 5 ms, which only clusters need
 
     return connected(client)
 

@@ -23,8 +23,8 @@ from PIL import Image
 
 import cop_zarr
 from cop_zarr import Embedding, PointBuffer, Store
-from cop_zarr.pictures.cells import OUTLINE, SHADES, rings
-from cop_zarr.pictures.framing import fit, latitude, longitude
+from cop_zarr.outputs.plotting.axes import fit, latitude, longitude
+from cop_zarr.outputs.plotting.query_cells import OUTLINE, SHADES, rings
 from cop_zarr.regions import Roi, footprint
 
 COAST = (-9.85, 38.35, -8.6, 39.3)

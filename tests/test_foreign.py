@@ -24,8 +24,8 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, Transpos
 
 import cop_zarr
 from cop_zarr.errors import ChunkError, InputError, StoreError, StoreNotFoundError
-from tests import factory
-from tests.servers import s3_server, static_server
+from tests.support import factory
+from tests.support.servers import s3_server, static_server
 
 BANDS = 6
 ROWS, COLS = (200, 243), (560, 690)

@@ -28,10 +28,10 @@ from cop_zarr.errors import (
     StoreNotFoundError,
     StoreReplacedError,
 )
-from cop_zarr.layout import digest
+from cop_zarr.format.layout import digest
 from cop_zarr.storage import LocalFolder
-from tests import factory
-from tests.folders import WatchedFolder, open_in
+from tests.support import factory
+from tests.support.folders import WatchedFolder, open_in
 
 BOX = (20, 39, 22, 40)
 
@@ -148,7 +148,7 @@ def test_info(store, store_path, source, globe):
         "license": "CC-BY-4.0",
     }
     assert {key: info[key] for key in told} == told
-    assert info["source"]["sha256"] == cop_zarr.source.sha256_of(source)
+    assert info["source"]["sha256"] == cop_zarr.source.locate.sha256_of(source)
     assert not info["source"]["published"]
 
 

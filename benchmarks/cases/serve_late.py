@@ -8,7 +8,7 @@ import socketserver
 import sys
 import threading
 
-from tests.proxy import fault_proxy
+from tests.support.proxy import fault_proxy
 
 with fault_proxy(sys.argv[1]) as proxy:
     proxy.latency = float(sys.argv[2])

@@ -7,7 +7,7 @@ Everything but click, tqdm and the error types is imported by the command that n
 ``cop-zarr --help`` answers at once.
 """
 
-from cop_zarr.cli import batch, plot, query, standins, stores  # noqa: F401  # each adds its commands
-from cop_zarr.cli.group import main
+from cop_zarr.cli import batch, plot, query, stores, synth  # noqa: F401  # each adds its commands
+from cop_zarr.cli.main import main
 
 __all__ = ["main"]

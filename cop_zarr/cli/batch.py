@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 import cop_zarr
-from cop_zarr import reports
-from cop_zarr.cli.group import main
+from cop_zarr.cli import reports
+from cop_zarr.cli.main import main
 from cop_zarr.cli.options import JSON, SCHEDULER, place, placed, pooled
 from cop_zarr.cli.output import progress, show
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import cop_zarr
-from cop_zarr.cli.group import main
+from cop_zarr.cli.main import main
 from cop_zarr.cli.options import place, placed, pooled
 from cop_zarr.cli.output import progress
 from cop_zarr.cli.regions import BUFFER, CRS, REPAIR, SHAPE, named_region
@@ -77,7 +77,7 @@ def plot(
     2nd to its 98th percentile. With --region or --point, the picture shows the cells that a query takes and
     what each of them weighs, by the same options as "cop-zarr query" has.
     """
-    from cop_zarr.pictures import files
+    from cop_zarr.outputs.plotting import save as files
 
     files.check(out, width, dpi, overwrite)
     options["region"], options["crs"] = _asked(options)

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 import cop_zarr
-from cop_zarr import reports
-from cop_zarr.cli.group import main
+from cop_zarr.cli import reports
+from cop_zarr.cli.main import main
 from cop_zarr.cli.options import STORE, Size, place, placed, pooled
 from cop_zarr.cli.regions import BUFFER, CRS, REPAIR, SHAPE, named_region
 
@@ -37,7 +37,7 @@ def query(
     **options: Any,
 ) -> None:
     """Ask a STORE for a region's embedding: JSON on stdout, or a file by --to."""
-    from cop_zarr import export
+    from cop_zarr.outputs import files as export
 
     region = {name: options.pop(name) for name in ("bbox", "point", "buffer", "shape", "geojson")}
     roi, crs = named_region(**region, crs=options.pop("crs"))

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cop_zarr.core.product import LATTICE_COLS, LATTICE_ROWS, MAX_BANDS
 from cop_zarr.errors import StoreError
-from cop_zarr.layout import DIMENSIONS, EMBEDDING, LATITUDE, LONGITUDE, MAX_BANDS, ROOT, VALID
-from cop_zarr.product import LATTICE_COLS, LATTICE_ROWS
+from cop_zarr.format.layout import DIMENSIONS, EMBEDDING, LATITUDE, LONGITUDE, ROOT, VALID
 
 MAX_OBJECT_BYTES = 512 << 20
 """What a chunk or a shard may claim to decode to: all of it is read at once. Shards of 256 x 256 cells of

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from cop_zarr.core.grid import TOUCH_TOLERANCE, Grid
+from cop_zarr.core.product import STEP_DEG
 from cop_zarr.errors import AccessError, GridError, StoreError
 from cop_zarr.foreign import arrays
 from cop_zarr.foreign.arrays import ATTRIBUTES_V2, GROUP_V2, Claim
 from cop_zarr.foreign.opened import open_all, read_all
-from cop_zarr.grid import TOUCH_TOLERANCE, Grid
-from cop_zarr.layout import (
+from cop_zarr.format.layout import (
     ATTRIBUTE,
     EMBEDDING,
     INTEGRITY,
@@ -26,7 +27,6 @@ from cop_zarr.layout import (
     StoreDocument,
     is_record,
 )
-from cop_zarr.product import STEP_DEG
 from cop_zarr.storage import Folder
 
 UNKNOWN = "unknown"

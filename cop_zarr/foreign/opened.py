@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from cop_zarr.core.lru_cache import MemoryCache
 from cop_zarr.errors import ChunkError, CopZarrError, StoreError
 from cop_zarr.foreign import arrays
 from cop_zarr.foreign.arrays import Claim
-from cop_zarr.memory import MemoryCache
 from cop_zarr.storage import Folder
 
 DECODING_ERRORS = (

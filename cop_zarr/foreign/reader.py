@@ -10,15 +10,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from cop_zarr.chunks import SHORT_PAUSES, ChunkReader, Place
+from cop_zarr.core.grid import Window
+from cop_zarr.core.lru_cache import ENTRY_BYTES, MemoryCache
 from cop_zarr.errors import ChunkError, CopZarrError, StorageError, StoreError, StoreReplacedError
 from cop_zarr.foreign import arrays
 from cop_zarr.foreign.arrays import Claim
 from cop_zarr.foreign.documents import ForeignDocument
 from cop_zarr.foreign.opened import DECODING_ERRORS, open_all, read_all, read_part
-from cop_zarr.grid import Window
-from cop_zarr.layout import EMBEDDING, VALID, Layout
-from cop_zarr.memory import ENTRY_BYTES, MemoryCache
+from cop_zarr.format.chunk_reader import SHORT_PAUSES, ChunkReader, Place
+from cop_zarr.format.layout import EMBEDDING, VALID, Layout
 from cop_zarr.storage import Folder
 
 T = TypeVar("T")

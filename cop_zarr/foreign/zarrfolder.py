@@ -24,7 +24,7 @@ from zarr.abc.store import (
 )
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 
-from cop_zarr.memory import MemoryCache
+from cop_zarr.core.lru_cache import MemoryCache
 from cop_zarr.storage import Folder
 
 
@@ -67,7 +67,7 @@ class _Gate:
 
 _GATE = _Gate()
 
-# Hooks before a fork run last come first: this one before that of cop_zarr.memory, whose lock readers take.
+# Hooks before a fork run last come first: this one before that of cop_zarr.core.lru_cache, whose lock readers take.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_GATE.close, after_in_parent=_GATE.open, after_in_child=_GATE.open)
 

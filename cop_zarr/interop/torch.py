@@ -21,11 +21,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cop_zarr import batches, frames, plans, sampling
+from cop_zarr.core.settings import WORKERS_VARIABLE
 from cop_zarr.errors import InputError, MissingDependencyError, RegionError
-from cop_zarr.plans import Empty, OnError, Options, Pooling, Subpixel, Weights, check_on_error
+from cop_zarr.querying import geodataframe as frames
+from cop_zarr.querying import many_regions as batches
+from cop_zarr.querying import plan as plans
+from cop_zarr.querying import points as sampling
+from cop_zarr.querying.plan import Empty, OnError, Options, Pooling, Subpixel, Weights, check_on_error
 from cop_zarr.regions import Roi, footprint, refuse_unknown
-from cop_zarr.settings import WORKERS_VARIABLE
 from cop_zarr.storage import local_path
 from cop_zarr.store import Store
 from cop_zarr.store import open as open_store

@@ -10,7 +10,7 @@ from xarray import Dataset
 from xarray.backends import BackendEntrypoint
 
 import cop_zarr  # of which nothing is loaded yet: xarray imports this whenever it opens anything at all
-from cop_zarr.memory import CACHE_BYTES
+from cop_zarr.core.lru_cache import CACHE_BYTES
 from cop_zarr.storage import CACHE_DISK_BYTES, TIMEOUT_SECONDS, StorageOptions
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from cop_zarr.core.grid import Bounds
 from cop_zarr.errors import RegionError
-from cop_zarr.grid import Bounds
-from cop_zarr.regions.boxes import BBox, four_numbers, is_plain, speaks_geojson
-from cop_zarr.regions.buffers import PointBuffer
+from cop_zarr.regions.bbox import BBox, four_numbers, is_plain, speaks_geojson
 from cop_zarr.regions.footprints import Footprint, Outlined
+from cop_zarr.regions.point_buffer import PointBuffer
 
 __all__ = [
     "BBox",

@@ -13,9 +13,9 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from cop_zarr.core.grid import range_hint
 from cop_zarr.errors import RegionError
-from cop_zarr.grid import range_hint
-from cop_zarr.regions import curves
+from cop_zarr.regions import densify
 from cop_zarr.regions.validity import polygons_of, valid
 
 HALF_TURN_DEG = 180.0
@@ -70,7 +70,7 @@ def unrolled(shape: BaseGeometry, *, repair: bool) -> list[shapely.Polygon]:
 def _beside(hole: np.ndarray, shell: np.ndarray) -> np.ndarray:
     """A hole on the same turn as its shell."""
     middle = (shell[:, 0].min() + shell[:, 0].max() - hole[:, 0].min() - hole[:, 0].max()) / 2
-    return curves.moved(hole, TURN_DEG * round(middle / TURN_DEG))
+    return densify.moved(hole, TURN_DEG * round(middle / TURN_DEG))
 
 
 def _rings(polygon: shapely.Polygon) -> list[np.ndarray]:
@@ -101,8 +101,8 @@ def _unrolled_ring(ring: np.ndarray, *, counterclockwise: bool) -> np.ndarray:
     if not jumps.any():
         return ring
     steps = np.abs(np.diff(ring[:, 0]))[jumps]
-    short = np.column_stack([curves.unrolled(ring[:, 0]), ring[:, 1]])
-    around = curves.turns(short) != 0
+    short = np.column_stack([densify.unrolled(ring[:, 0]), ring[:, 1]])
+    around = densify.turns(short) != 0
     drawn_valid = shapely.Polygon(ring).is_valid
     if drawn_valid and (steps == TURN_DEG).all():
         if around and np.abs(ring[1:][jumps, 1]).max() < 90:
@@ -131,7 +131,7 @@ def _over_nearer_pole(ring: np.ndarray) -> np.ndarray:
             "a ring goes around the globe on both sides of the equator, or on it, so that the pole it "
             "encloses cannot be told; draw its edges along that pole (…, [180, -90], [-180, -90], …)"
         )
-    return curves.over_pole(ring, 90.0 if north > 0 else -90.0)
+    return densify.over_pole(ring, 90.0 if north > 0 else -90.0)
 
 
 def _ambiguous(ring: np.ndarray, readings: str, advice: str) -> RegionError:
@@ -150,7 +150,7 @@ def framed(parts: list[shapely.Polygon], *, overlaps: bool) -> BaseGeometry:
     start = _frame_start(spans)
     shifts = np.floor((spans[:, 0] - start) / TURN_DEG + 1e-12) * -TURN_DEG  # start itself may be rounded
     turned = [
-        shapely.transform(part, partial(curves.moved, east_deg=shift)) if shift else part
+        shapely.transform(part, partial(densify.moved, east_deg=shift)) if shift else part
         for part, shift in zip(parts, shifts, strict=True)
     ]
     whole = shapely.union_all(turned) if overlaps or shifts.any() else shapely.MultiPolygon(turned)
@@ -173,6 +173,6 @@ def _frame_start(spans: np.ndarray) -> float:
 def _folded(whole: BaseGeometry, start: float) -> BaseGeometry:
     """What lies beyond a frame of 360° put back into it, a turn to the west."""
     frame = shapely.box(start, -90, start + TURN_DEG, 90)
-    beyond = shapely.transform(shapely.difference(whole, frame), partial(curves.moved, east_deg=-TURN_DEG))
+    beyond = shapely.transform(shapely.difference(whole, frame), partial(densify.moved, east_deg=-TURN_DEG))
     folded = shapely.union_all([shapely.intersection(whole, frame), beyond])
     return shapely.MultiPolygon(polygons_of(folded))

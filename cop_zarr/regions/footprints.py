@@ -7,9 +7,9 @@ import reprlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from cop_zarr.core.grid import Bounds
+from cop_zarr.core.product import CRS
 from cop_zarr.errors import RegionError
-from cop_zarr.grid import Bounds
-from cop_zarr.product import CRS
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry

@@ -9,7 +9,7 @@ from typing import Any
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from cop_zarr import product
+from cop_zarr.core import product
 from cop_zarr.errors import RegionError
 from cop_zarr.regions.antimeridian import framed, unrolled
 from cop_zarr.regions.geojson import declared_crs, shapes

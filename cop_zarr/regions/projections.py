@@ -18,9 +18,9 @@ from pyproj.enums import TransformDirection
 from pyproj.exceptions import ProjError
 from shapely.geometry.base import BaseGeometry
 
-from cop_zarr import product
+from cop_zarr.core import product
 from cop_zarr.errors import RegionError
-from cop_zarr.regions import curves
+from cop_zarr.regions import densify
 from cop_zarr.regions.validity import mended
 
 ROUND_TRIP = 1e-3
@@ -134,7 +134,7 @@ class Projection:
                 gap_x %= self._circumference
                 gap_x = np.minimum(gap_x, self._circumference - gap_x)
         if self._is_geographic:  # a pole has any longitude
-            gap_x[np.abs(lats) > 90 - curves.AT_POLE_DEG] = 0
+            gap_x[np.abs(lats) > 90 - densify.AT_POLE_DEG] = 0
         return lons, lats, (gap_x <= tolerance) & (gap_y <= tolerance)
 
     def xy(self, lons: Any, lats: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -175,7 +175,7 @@ class Projection:
     def box(self, minx: float, miny: float, maxx: float, maxy: float) -> tuple[float, float, float, float]:
         """West, south, east and north edges of a box, -180 … 180; west > east across the antimeridian."""
         west, south, east, north = self.polygon(shapely.box(minx, miny, maxx, maxy)).bounds
-        if east - west > 360 - curves.TOLERANCE_DEG:
+        if east - west > 360 - densify.TOLERANCE_DEG:
             return -180.0, south, 180.0, north
         west, east = (180 - (180 - edge) % 360 for edge in (west, east))
         return (-180.0 if west == 180 else west), south, east, north
@@ -199,11 +199,11 @@ class Projection:
         def curve(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return self.lonlat(np.interp(at, ts, xs), np.interp(at, ts, ys))
 
-        traced = curves.trace(curve, ts, tuple(pole for pole, _, _ in self._poles))
+        traced = densify.trace(curve, ts, tuple(pole for pole, _, _ in self._poles))
         poles = [pole for pole, x, y in self._poles if shapely.Polygon(ring).covers(shapely.Point(x, y))]
-        if curves.turns(traced):
+        if densify.turns(traced):
             pole = poles[0] if poles else np.copysign(90.0, traced[:, 1].mean())
-            return _whole(curves.over_pole(traced, pole))
+            return _whole(densify.over_pole(traced, pole))
         inside = _whole(traced)
         if len(poles) < 2:
             return inside
@@ -216,7 +216,7 @@ def _without(shell: BaseGeometry, holes: list[BaseGeometry]) -> BaseGeometry:
     """A shell less its holes, each of which may lie any number of turns from it."""
     west, _, east, _ = shell.bounds
     turned = [
-        shapely.transform(hole, partial(curves.moved, east_deg=360.0 * turn))
+        shapely.transform(hole, partial(densify.moved, east_deg=360.0 * turn))
         for hole in holes
         for turn in range(
             math.ceil((west - hole.bounds[2]) / 360), math.floor((east - hole.bounds[0]) / 360) + 1

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Protocol
 
 from cop_zarr.errors import InputError
-from cop_zarr.storage.cache import CACHE_DISK_BYTES, DiskCache
-from cop_zarr.storage.copies import Progress, fetch
-from cop_zarr.storage.faults import TIMEOUT_SECONDS, checked_timeout
+from cop_zarr.storage.disk_cache import CACHE_DISK_BYTES, DiskCache
+from cop_zarr.storage.download import Progress, fetch
 from cop_zarr.storage.filesystems import REQUESTS_AT_ONCE, StorageOptions
-from cop_zarr.storage.keys import JOB, LOCK, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, WORK
 from cop_zarr.storage.local import LocalFolder, refuse_existing, replacing
+from cop_zarr.storage.names import JOB, LOCK, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, WORK
 from cop_zarr.storage.remote import RemoteFolder
+from cop_zarr.storage.retries import TIMEOUT_SECONDS, checked_timeout
 from cop_zarr.storage.urls import local_path, redact
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cop_zarr.errors import InputError, MissingDependencyError
-from cop_zarr.storage.faults import TIMEOUT_SECONDS, TRIES_WITHIN, failure, transport_errors
+from cop_zarr.storage.retries import TIMEOUT_SECONDS, TRIES_WITHIN, failure, transport_errors
 from cop_zarr.storage.urls import redact
 
 if TYPE_CHECKING:

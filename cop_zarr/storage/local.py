@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cop_zarr.errors import AccessError, CopZarrError, StorageError, StoreBusyError, StoreExistsError
-from cop_zarr.storage.keys import LOCK, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, WORK
+from cop_zarr.storage.names import LOCK, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, WORK
 
 
 class LocalFolder:

@@ -10,7 +10,6 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cop_zarr.errors import InputError, StorageError
-from cop_zarr.storage.faults import failure, persistently, status_of, transport_errors
 from cop_zarr.storage.filesystems import (
     READ_ONLY,
     REQUESTS_AT_ONCE,
@@ -19,8 +18,9 @@ from cop_zarr.storage.filesystems import (
     protocol_of,
     what_option,
 )
-from cop_zarr.storage.keys import LOCK, SMALL_BYTES, WORK
 from cop_zarr.storage.leases import Lease, LentLease
+from cop_zarr.storage.names import LOCK, SMALL_BYTES, WORK
+from cop_zarr.storage.retries import failure, persistently, status_of, transport_errors
 from cop_zarr.storage.urls import redact
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Facts of the product, grid arithmetic, reducers and threads: NumPy at most, no I/O."""

@@ -1,0 +1,1 @@
+"""The store on disk: layout, documents, codec, metadata, and reading its chunks."""

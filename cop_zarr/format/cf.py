@@ -1,0 +1,59 @@
+"""What does CF say of a store's variables? The same in the store and in an xarray Dataset of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from pyproj import CRS
+
+from cop_zarr.core import product
+from cop_zarr.core.grid import Affine
+from cop_zarr.format.layout import BAND, LATITUDE, LONGITUDE
+
+CONVENTIONS = "CF-1.11"
+
+EMBEDDING_ATTRIBUTES = {
+    "long_name": "Copernicus-FM embedding",
+    "units": "1",
+    "comment": "A cell without data is 0 in every band; see 'valid'.",
+}
+
+VALID_ATTRIBUTES = {"long_name": "cell has data"}
+
+WEIGHTS_ATTRIBUTES = {"long_name": "how much a cell belongs to the region"}
+
+AXIS_ATTRIBUTES = {
+    LATITUDE: {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
+    LONGITUDE: {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
+    BAND: {"long_name": "embedding dimension", "units": "1"},
+}
+
+
+def axes(bands: int, latitudes: np.ndarray, longitudes: np.ndarray) -> dict[str, np.ndarray]:
+    """The coordinates along each dimension: latitude, longitude, band."""
+    return {LATITUDE: latitudes, LONGITUDE: longitudes, BAND: np.arange(bands, dtype="i4")}
+
+
+def group_attributes(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What CF wants to know of a store as a whole, from its record: source, when and by what written."""
+    source = record["source"]
+    made_up = "SYNTHETIC STAND-IN for " if source["synthetic"] else ""
+    return {
+        "Conventions": CONVENTIONS,
+        "title": f"{made_up}Copernicus-Embed, {product.YEAR}, on the ERA5 0.25° grid",
+        "source": source["url"],
+        "references": product.CITATION,
+        "license": product.LICENSE,
+        "history": f"{record['created']}: written by cop-zarr {record['cop_zarr_version']}",
+    }
+
+
+def grid_mapping(transform: Affine | None = None) -> dict[str, Any]:
+    """The CRS as a CF grid mapping; with an affine transform, in GDAL's order, if one is given."""
+    mapping: dict[str, Any] = CRS.from_user_input(product.CRS).to_cf()
+    if transform is not None:
+        a, b, c, d, e, f = transform
+        mapping["GeoTransform"] = " ".join(str(number) for number in (c, a, b, f, d, e))
+    return mapping

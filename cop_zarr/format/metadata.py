@@ -1,0 +1,220 @@
+"""Write what a store says about itself: every object apart from the embedding's chunks.
+
+zarr-python writes the documents and the small arrays, in memory, so that they are what any Zarr reader
+expects; this module adds the object table and the root document's own digest. Attributes follow CF 1.11
+and the GeoZarr conventions ``proj:``, ``spatial:`` and ``geoemb:``.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec, BytesCodec, TransposeCodec
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore
+
+from cop_zarr.core import product
+from cop_zarr.core.version import __version__
+from cop_zarr.format import layout as names
+from cop_zarr.format.cf import (
+    AXIS_ATTRIBUTES,
+    EMBEDDING_ATTRIBUTES,
+    VALID_ATTRIBUTES,
+    axes,
+    grid_mapping,
+    group_attributes,
+)
+from cop_zarr.format.codec import crc32c
+from cop_zarr.format.layout import Layout
+
+_CRS = {
+    "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
+    "description": "Coordinate reference system information for geospatial data",
+}
+_PLACE = {
+    "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
+    "description": "Spatial coordinate information",
+}
+
+
+def _declared(convention: dict[str, str], name: str, repository: str, tag: str) -> dict[str, str]:
+    """An entry of ``zarr_conventions``."""
+    raw, hub = "https://raw.githubusercontent.com/zarr-conventions", "https://github.com/zarr-conventions"
+    return {
+        "schema_url": f"{raw}/{repository}/refs/tags/{tag}/schema.json",
+        "spec_url": f"{hub}/{repository}/blob/{tag}/README.md",
+        "name": name,
+        **convention,
+    }
+
+
+GEO_CONVENTIONS: list[dict[str, str]] = [
+    _declared(_CRS, "proj", "proj", "v0.1"),
+    _declared(_PLACE, "spatial", "spatial", "v0.1"),
+    _declared(_CRS, "proj:", "geo-proj", "v1"),
+    _declared(_PLACE, "spatial:", "spatial", "v1"),
+]
+"""The conventions as released, and under the names of their drafts, which rioxarray 0.23 looks for."""
+
+EMBEDDING_CONVENTION = {
+    "schema_url": "https://raw.githubusercontent.com/geo-embeddings/embeddings-zarr-convention/"
+    "refs/tags/v1/schema.json",
+    "spec_url": "https://github.com/geo-embeddings/embeddings-zarr-convention/blob/v1/README.md",
+    "uuid": "61c12cc5-0e28-4056-999a-480cf3fb7e4c",
+    "name": "geoemb:",
+    "description": "Geoembeddings convention for geospatial embedding arrays with model provenance",
+}
+
+
+def documents(
+    layout: Layout,
+    source: dict[str, Any],
+    created: str,
+    valid: np.ndarray,
+    integrity: np.ndarray,
+) -> dict[str, bytes]:
+    """Make every object of a store apart from the embedding's chunks.
+
+    Parameters
+    ----------
+    layout : Layout
+        Grid, bands and chunks.
+    source : dict
+        Provenance of the values, JSON-ready.
+    created : str
+        When, ISO 8601.
+    valid : ndarray
+        bool, ``(rows, cols)``: cells with data.
+    integrity : ndarray
+        uint32, ``(2, chunk rows, chunk cols)``: length and CRC-32C of each chunk.
+
+    Returns
+    -------
+    dict of str to bytes
+        Objects by key. ``zarr.json`` comes last: a place without it is not a store, so it must be the
+        last to be written. Before it comes its copy.
+    """
+    written: dict[str, Buffer] = {}
+    store = MemoryStore(written)
+    root = zarr.create_group(store, zarr_format=3, attributes=_group_attributes(layout, source, created))
+    _embedding(root, layout)
+    _coordinates(root, layout)
+    _small(root, names.VALID, valid, names.DIMENSIONS[1:], _valid_attributes(layout))
+    group = root.create_group(names.INTEGRITY)
+    _small(group, names.EMBEDDING, integrity, ("record", "chunk_row", "chunk_col"), {})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
+        zarr.consolidate_metadata(store)
+    objects = {key: written[key].to_bytes() for key in sorted(written)}
+    document = json.loads(objects.pop(names.ROOT))
+    record = document["attributes"][names.ATTRIBUTE]
+    record[names.OBJECT_ATTRIBUTE] = {key: [len(data), crc32c(data)] for key, data in objects.items()}
+    record[names.DIGEST_ATTRIBUTE] = names.digest(document)
+    root_json = json.dumps(document, indent=2, allow_nan=False).encode()
+    return {**objects, names.ROOT_COPY: root_json, names.ROOT: root_json}
+
+
+def _embedding(root: zarr.Group, layout: Layout) -> None:
+    root.create_array(
+        names.EMBEDDING,
+        shape=layout.shape,
+        chunks=(layout.bands, layout.chunk_cells, layout.chunk_cells),
+        dtype="float32",
+        filters=[TransposeCodec(order=names.TRANSPOSE_ORDER)],
+        serializer=BytesCodec(endian="little"),
+        compressors=[BloscCodec(**names.BLOSC)],
+        fill_value=0.0,
+        dimension_names=names.DIMENSIONS,
+        attributes={
+            **EMBEDDING_ATTRIBUTES,
+            "grid_mapping": names.SPATIAL_REF,
+            "coordinates": names.SPATIAL_REF,
+            "ancillary_variables": names.VALID,
+            **_geo_attributes(layout),
+        },
+    )
+
+
+def _coordinates(root: zarr.Group, layout: Layout) -> None:
+    """Latitude, longitude, band and the grid mapping."""
+    grid = layout.grid
+    for name, values in axes(layout.bands, grid.latitudes, grid.longitudes).items():
+        _small(root, name, values, (name,), AXIS_ATTRIBUTES[name])
+    _small(root, names.SPATIAL_REF, np.zeros((), "i4"), (), grid_mapping(grid.transform()))
+
+
+def _small(
+    group: zarr.Group,
+    name: str,
+    values: np.ndarray,
+    dimensions: tuple[str, ...],
+    attributes: dict[str, Any],
+) -> None:
+    """Write an array that lies in a single chunk, with the embedding's compressor."""
+    compressor = BloscCodec(**{**names.BLOSC, "typesize": values.itemsize})
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        chunks=values.shape,
+        dtype=values.dtype,
+        serializer=BytesCodec(endian="little" if values.itemsize > 1 else None),
+        compressors=[compressor],
+        fill_value=0,
+        dimension_names=dimensions,
+        attributes=attributes,
+        config={"write_empty_chunks": True},
+    )
+    array[...] = values
+
+
+def _group_attributes(layout: Layout, source: dict[str, Any], created: str) -> dict[str, Any]:
+    geo = _geo_attributes(layout)
+    record = {
+        "format": names.FORMAT,
+        "version": names.FORMAT_VERSION,
+        "created": created,
+        "cop_zarr_version": __version__,
+        "year": product.YEAR,
+        "license": product.LICENSE,
+        "citation": product.CITATION,
+        "source": source,
+    }
+    return {
+        **group_attributes(record),
+        **geo,
+        "zarr_conventions": [*geo["zarr_conventions"], EMBEDDING_CONVENTION],
+        "geoemb:type": "pixel",
+        "geoemb:dimensions": layout.bands,
+        "geoemb:model": product.MODEL_URL,
+        "geoemb:source_data": [product.PRETRAIN_URL],
+        "geoemb:data_type": "float32",
+        **({"geoemb:spatial_layout": "global"} if layout.grid.cyclic else {}),
+        "geoemb:build_version": __version__,
+        names.ATTRIBUTE: record,
+    }
+
+
+def _geo_attributes(layout: Layout) -> dict[str, Any]:
+    bounds = layout.grid.bounds
+    return {
+        "zarr_conventions": GEO_CONVENTIONS,
+        "proj:code": product.CRS,
+        "spatial:dimensions": [names.LATITUDE, names.LONGITUDE],
+        "spatial:transform": list(layout.grid.transform()),
+        "spatial:bbox": [bounds.west, bounds.south, bounds.east, bounds.north],
+        "spatial:shape": list(layout.grid.shape),
+        "spatial:registration": "pixel",
+    }
+
+
+def _valid_attributes(layout: Layout) -> dict[str, Any]:
+    return {
+        **VALID_ATTRIBUTES,
+        "grid_mapping": names.SPATIAL_REF,
+        "coordinates": names.SPATIAL_REF,
+        **_geo_attributes(layout),
+    }

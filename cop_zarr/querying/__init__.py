@@ -1,0 +1,1 @@
+"""From a region, many regions or points to vectors."""

@@ -1,0 +1,67 @@
+"""Geodesic circles on the WGS84 ellipsoid: the box around one, and the disc itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import shapely
+from pyproj import Geod
+
+from cop_zarr.core.grid import Bounds
+from cop_zarr.regions import densify
+
+GEOD = Geod(ellps="WGS84")
+
+
+def _pole_distances(lat: float) -> tuple[float, float]:
+    """Metres to the north and to the south pole."""
+    north, south = (float(GEOD.inv(0, lat, 0, pole)[2]) for pole in (90, -90))
+    return north, south
+
+
+def bounds(lon: float, lat: float, radius_m: float) -> Bounds:
+    """Box around a geodesic circle, unrolled: ``west < east``.
+
+    A circle's northernmost and southernmost points lie on the centre's meridian; its easternmost point
+    is searched for by azimuth, in four rounds that end at steps of 0.000005° (where the longitude, flat
+    at its maximum, is off by less than 1e-10°, and by some 1e-6° where the circle just misses a pole).
+    A circle around a pole takes in every longitude.
+    """
+    to_north, to_south = _pole_distances(lat)
+    north = 90.0 if to_north <= radius_m else GEOD.fwd(lon, lat, 0, radius_m)[1]
+    south = -90.0 if to_south <= radius_m else GEOD.fwd(lon, lat, 180, radius_m)[1]
+    if min(to_north, to_south) <= radius_m:
+        return Bounds(-180.0, south, 180.0, north)
+    best, reach = 90.0, 90.0
+    for _ in range(4):
+        azimuths = np.clip(np.linspace(best - reach, best + reach, 181), 0, 180)
+        lons = _points(0, lat, radius_m, azimuths)[0]
+        best = float(azimuths[np.argmax(lons)])
+        reach /= 60
+    half_width = float(lons.max())
+    west = lon - half_width
+    if west < -180:
+        west += 360
+    return Bounds(west, south, west + 2 * half_width, north)
+
+
+def disc(lon: float, lat: float, radius_m: float) -> shapely.Polygon:
+    """The disc as a polygon in degrees, unrolled, with an edge along a pole that it encloses.
+
+    For radii up to a quarter meridian, so that no disc encloses both poles.
+    """
+    azimuths = np.linspace(
+        0, 360, 721
+    )  # half a degree: the area of a disc too small for the tolerance is good to 1e-5
+    ring = densify.trace(lambda at: _points(0, lat, radius_m, at), azimuths)
+    if densify.turns(ring):
+        ring = densify.over_pole(ring, np.copysign(90.0, lat))
+    west, east = ring[:, 0].min(), ring[:, 0].max()
+    centred = lon - 360 * round((west + east) / 720)
+    return shapely.Polygon(densify.moved(ring, centred + 360 * (centred + west < -180)))
+
+
+def _points(lon: float, lat: float, radius_m: float, azimuths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Longitudes and latitudes of a circle's points."""
+    whole = np.full(azimuths.size, 1.0)
+    lons, lats, _ = GEOD.fwd(lon * whole, lat * whole, azimuths, radius_m * whole)
+    return np.asarray(lons), np.asarray(lats)

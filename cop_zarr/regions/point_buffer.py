@@ -1,0 +1,123 @@
+"""Points with a geodesic radius around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from cop_zarr.core.grid import Bounds, range_hint
+from cop_zarr.errors import RegionError
+from cop_zarr.regions.footprints import Footprint, Origin, Outlined, converted, finite, provenance
+
+MIN_BUFFER_M = 1e-3
+"""Smaller circles cannot be drawn well in degrees: a float64 longitude is good for 3 nm."""
+
+MAX_BUFFER_M = 20_003_931.0
+"""Half a meridian of WGS84 (pole to pole): no place on Earth is farther away than about this."""
+
+MAX_DISC_M = 10_001_965.0
+"""A quarter of a meridian, rounded down: no disc encloses both poles."""
+
+Shape = Literal["box", "circle"]
+
+
+@dataclass(frozen=True)
+class PointBuffer:
+    """A point and a geodesic radius around it, on the WGS84 ellipsoid.
+
+    Parameters
+    ----------
+    lon : float
+        Longitude in degrees, -180 to 360.
+    lat : float
+        Latitude in degrees, -90 to 90.
+    buffer_m : float
+        Radius in metres, a millimetre or more.
+    shape : {"box", "circle"}
+        Whether the region is the box around the geodesic circle, or the disc itself. A box around a pole
+        takes in every longitude; a circle is no larger than a hemisphere.
+
+    Raises
+    ------
+    RegionError
+        If a number is not finite or out of range.
+
+    Examples
+    --------
+    >>> [round(edge, 3) for edge in PointBuffer(lon=121.5, lat=31.2, buffer_m=30_000).bounds]
+    [121.185, 30.929, 121.815, 31.471]
+    """
+
+    lon: float
+    lat: float
+    buffer_m: float
+    shape: Shape = "box"
+    _origin: Origin | None = field(init=False, default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("lon", "lat", "buffer_m"):
+            object.__setattr__(self, name, finite(getattr(self, name), f"the point's {name}"))
+        if abs(self.lat) > 90:
+            hint = range_hint(self.lon, self.lat)
+            raise RegionError(f"lat must lie within -90 … 90; got lon={self.lon}, lat={self.lat}{hint}")
+        if not -180 <= self.lon <= 360:
+            raise RegionError(f"lon must lie within -180 … 360; got {self.lon}")
+        if self.shape not in get_args(Shape):
+            raise RegionError(f"shape must be 'box' or 'circle'; got {self.shape!r}")
+        largest, what = (
+            (MAX_BUFFER_M, "the way from pole to pole")
+            if self.shape == "box"
+            else (MAX_DISC_M, "a hemisphere (shape='box' takes twice that)")
+        )
+        if not MIN_BUFFER_M <= self.buffer_m <= largest:
+            raise RegionError(
+                f"buffer_m must be at least {MIN_BUFFER_M:g} m and at most {largest:,.0f} m, {what}; "
+                f"got {self.buffer_m:,.10g} m"
+            )
+
+    @classmethod
+    def from_crs(
+        cls, x: float, y: float, buffer_m: float, *, crs: object, shape: Shape = "box"
+    ) -> PointBuffer:
+        """Put the radius around a point in another CRS; the radius stays in metres on the ground.
+
+        Raises
+        ------
+        RegionError
+            If the CRS is unknown, or the point off the map of its projection.
+
+        Examples
+        --------
+        >>> point = PointBuffer.from_crs(500_000, 0, 30_000, crs="EPSG:32633")
+        >>> round(point.lon, 6), point.lat
+        (15.0, 0.0)
+        """
+        from cop_zarr.regions.projections import projection
+
+        source = projection(crs)
+        x, y = finite(x, "the point's x"), finite(y, "the point's y")
+        given = Origin((x, y), source.name)
+        lon, lat = (x, y) if source.native else source.point(x, y)
+        return converted(cls(lon, lat, buffer_m, shape), given)
+
+    @property
+    def bounds(self) -> Bounds:
+        """The box around the geodesic circle, unrolled: ``west < east``."""
+        from cop_zarr.regions import geodesic
+
+        return geodesic.bounds(self.lon, self.lat, self.buffer_m)
+
+    @property
+    def footprint(self) -> Footprint:
+        """The region as queries see it."""
+        numbers = {
+            "lon": self.lon, "lat": self.lat, "buffer_m": self.buffer_m, "shape": self.shape
+        }  # fmt: skip
+        recorded = provenance("PointBuffer", numbers, self._origin)
+        centre = (self.lon, self.lat)
+        if self.shape == "box":
+            return Outlined(bounds=self.bounds, centre=centre, **recorded)
+        from cop_zarr.regions import geodesic
+
+        disc = geodesic.disc(self.lon, self.lat, self.buffer_m)
+        return Outlined(bounds=Bounds(*disc.bounds), centre=centre, geometry=disc, **recorded)

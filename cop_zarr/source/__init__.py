@@ -1,0 +1,1 @@
+"""The GeoTIFF: find it, check it, read it."""

@@ -1,0 +1,308 @@
+"""The source: a GeoTIFF's bytes become blocks of cells.
+
+Whatever the container (tiled or striped, pixel-interleaved or band-sequential, compressed or not), it is
+read as :class:`Block` s: rectangles aligned to the store's chunks, each small enough for the memory
+allowed. tifffile decodes; this module plans, and puts segments into place. What
+the tags say is :mod:`cop_zarr.source.tags`'s to read.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn, Self
+
+import numpy as np
+import tifffile
+
+from cop_zarr.core.grid import Window
+from cop_zarr.errors import MemoryLimitError, SourceError, SourceNotFoundError
+from cop_zarr.source.preflight import check_lzw
+from cop_zarr.source.tags import inspect
+
+LZW = 5
+"""A value of the Compression tag (TIFF 6.0, section 13)."""
+
+INTO_BUFFER = frozenset({8, 32946, 50000})
+"""Deflate, under both its numbers, and Zstandard: their tiles are decoded to where another was. Fresh
+memory of 200 MB, which the kernel hands out page by page, takes half as long as decoding into it."""
+
+BLOCK_BYTES = 256 << 20
+"""Largest block that is put together from several segments, if the memory allowed is no less."""
+
+
+@dataclass(frozen=True)
+class Block(Window):
+    """A window of the image, and the indices of the segments that hold it."""
+
+    segments: tuple[int, ...]
+
+
+class GeoTiff:
+    """An open, checked GeoTIFF on the product's lattice.
+
+    Safe to read from several threads at once.
+
+    Parameters
+    ----------
+    path : Path
+        A file on a disk.
+    name : str, optional
+        What messages call it; the path if not given.
+
+    Raises
+    ------
+    SourceNotFoundError
+        If there is no such file.
+    SourceError
+        If it is not a TIFF, is cut short, has no or other georeferencing, more than one image, or is
+        otherwise not a file that can be ingested; the message says which.
+    """
+
+    def __init__(self, path: Path, name: str | None = None) -> None:
+        self._name = name or str(path)
+        self._path = path
+        try:
+            self._file = path.open("rb")
+        except FileNotFoundError:
+            raise SourceNotFoundError(f"there is no file {self._name}") from None
+        except OSError as error:
+            raise SourceError(f"cannot read {self._name}: {error.strerror}") from error
+        self._stamp = _stamp(os.fstat(self._file.fileno()))
+        try:
+            self._page, self.info = inspect(self._file, self._name)
+        except BaseException:
+            self._file.close()
+            raise
+        self._local = threading.local()  # a decoded tile for each thread
+        self._offsets = self._page.dataoffsets
+        self._lengths = self._page.databytecounts
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def refuse_changed(self) -> None:
+        """Refuse a file that is not the one any more that was opened: its digest would not be its values'.
+
+        Raises
+        ------
+        SourceError
+            If it has been written to, or replaced.
+        """
+        try:
+            now = _stamp(self._path.stat())
+        except OSError:
+            now = None
+        if not self._stamp == now == _stamp(os.fstat(self._file.fileno())):
+            self._refuse("it was changed while it was read")
+
+    def blocks(self, chunk_cells: int, memory: int, *, reserve: int = 0) -> list[Block]:
+        """Cut the image into blocks whose edges are chunk edges, largest encoded size first.
+
+        A block is one segment's rectangle where segments are aligned to chunks (GDAL's tiles always are:
+        their sides are multiples of 16), otherwise the smallest aligned rectangle of whole segments that
+        fits; where none fits, segments on a block's edge are decoded once for each block.
+
+        Parameters
+        ----------
+        chunk_cells : int
+            Rows and columns of a chunk.
+        memory : int
+            Bytes that one block at a time may take.
+        reserve : int
+            Bytes of ``memory`` that are for something else.
+
+        Raises
+        ------
+        MemoryLimitError
+            If one segment alone, or one row of chunks, needs more.
+        """
+        height, width = self._block_shape(chunk_cells, memory, reserve)
+        rows, cols = self.info.grid.shape
+        blocks = [
+            Block(row, row_stop, col, col_stop, self._segments_of(row, row_stop, col, col_stop))
+            for row, row_stop in _spans(rows, height)
+            for col, col_stop in _spans(cols, width)
+        ]
+        worst = max(blocks, key=self.block_memory)
+        if self.block_memory(worst) > memory - reserve:
+            self._refuse_memory(self.block_memory(worst) + reserve, memory)
+        return sorted(blocks, key=lambda block: -sum(self._lengths[index] for index in block.segments))
+
+    def block_memory(self, block: Block) -> int:
+        """Bytes that reading a block takes at most: encoded and decoded segment, and the block itself."""
+        segment: int = self._segment_bytes + max(self._lengths[index] for index in block.segments)
+        if self._decoding_copies:
+            segment += self._segment_bytes * max(1, 4 // int(self._page.dtype.itemsize))
+        if len(block.segments) == 1 and self._page.planarconfig == 1:
+            return segment  # the block is a view of it
+        return segment + block.cells * self.info.bands * 4
+
+    def read(self, block: Block) -> np.ndarray:
+        """Decode a block.
+
+        Returns
+        -------
+        ndarray
+            float32, shape ``(rows, cols, bands)``; not necessarily contiguous, and the caller's until this
+            thread reads another.
+
+        Raises
+        ------
+        SourceError
+            If a segment cannot be decoded.
+        """
+        height, width = block.shape
+        if len(block.segments) == 1 and self._page.planarconfig == 1:
+            data, row, col, _ = self._segment(block.segments[0])
+            if data is not None:
+                rows = slice(block.row - row, block.row - row + height)
+                return data[rows, block.col - col : block.col - col + width]
+        by_band = self._page.planarconfig == 2
+        shape = (self.info.bands, height, width) if by_band else (height, width, self.info.bands)
+        out = np.zeros(shape, "f4")
+        cells = np.moveaxis(out, 0, -1) if by_band else out
+        for index in block.segments:
+            data, row, col, band = self._segment(index)
+            if data is None:
+                continue
+            rows, source_rows = _overlap(block.row, block.row_stop, row, data.shape[0])
+            cols, source_cols = _overlap(block.col, block.col_stop, col, data.shape[1])
+            bands = slice(band, band + data.shape[2])
+            cells[rows, cols, bands] = data[source_rows, source_cols]
+        return cells
+
+    @property
+    def _segment_shape(self) -> tuple[int, int]:
+        """Rows and columns of a full segment."""
+        page = self._page
+        if page.is_tiled:
+            return int(page.tilelength), int(page.tilewidth)
+        return int(min(page.rowsperstrip, page.imagelength)), int(page.imagewidth)
+
+    @property
+    def _segment_bytes(self) -> int:
+        """Size of a decoded segment."""
+        samples = self.info.bands if self._page.planarconfig == 1 else 1
+        return math.prod(self._segment_shape) * samples * int(self._page.dtype.itemsize)
+
+    @property
+    def _decoding_copies(self) -> bool:
+        """Whether decoding holds a segment twice: undoing a predictor, or changing width or byte order."""
+        swapped = self._page.parent.byteorder == ">"
+        return bool(self._page.predictor != 1 or self._page.dtype.itemsize != 4 or swapped)
+
+    def _block_shape(self, chunk_cells: int, memory: int, reserve: int) -> tuple[int, int]:
+        """Rows and columns of a block: whole segments if they fit, whole chunks in any case."""
+        rows, cols = self.info.grid.shape
+        seg_rows, seg_cols = map(min, self._segment_shape, (rows, cols))
+        width = min(math.lcm(seg_cols, chunk_cells), cols) if seg_cols < cols else cols
+        height = min(math.lcm(seg_rows, chunk_cells), rows) if seg_rows < rows else rows
+        if (height, width) == (seg_rows, seg_cols) and self._page.planarconfig == 1:
+            return height, width
+        segments = 3 * self._segment_bytes  # encoded, decoded, and a copy
+        spare = min(BLOCK_BYTES, memory - reserve - segments)
+        row_bytes = width * self.info.bands * 4
+        fitting = spare // row_bytes // chunk_cells * chunk_cells
+        if fitting < 1:
+            self._refuse_memory(reserve + segments + chunk_cells * row_bytes, memory)
+        return min(height, fitting), width
+
+    def _segments_of(self, row: int, row_stop: int, col: int, col_stop: int) -> tuple[int, ...]:
+        """Indices of the segments that a rectangle needs, in file order."""
+        seg_rows, seg_cols = self._segment_shape
+        rows, cols = self.info.grid.shape
+        across = -(-cols // seg_cols)
+        area = across * -(-rows // seg_rows)
+        planes = self.info.bands if self._page.planarconfig == 2 else 1
+        return tuple(
+            plane * area + y * across + x
+            for plane in range(planes)
+            for y in range(row // seg_rows, -(-row_stop // seg_rows))
+            for x in range(col // seg_cols, -(-col_stop // seg_cols))
+        )
+
+    def _segment(self, index: int) -> tuple[np.ndarray | None, int, int, int]:
+        """Decode one segment: (rows, cols, samples) or None if sparse, its row, column and first band."""
+        encoded = self._read_bytes(self._offsets[index], self._lengths[index])
+        if len(encoded) != self._lengths[index]:
+            self._refuse(f"segment {index} was cut short while it was read; has the file changed?")
+        try:
+            if self._page.compression == LZW and encoded:
+                check_lzw(encoded)
+            if (tile := self._tile(encoded)) is not None:
+                across = -(-self.info.grid.cols // self._page.tilewidth)
+                row, col = divmod(index, across)
+                return tile, row * self._page.tilelength, col * self._page.tilewidth, 0
+            data, (band, _, row, col, _), _ = self._page.decode(encoded or None, index)
+            if data is not None:
+                with np.errstate(over="raise"):
+                    data = data[0].astype("f4", copy=False)
+        except FloatingPointError as error:
+            self._refuse(f"segment {index} holds {self.info.dtype} values beyond float32", error)
+        except (RuntimeError, ValueError, tifffile.TiffFileError) as error:
+            self._refuse(f"segment {index} is damaged: it does not decode ({error})", error)
+        return data, row, col, band
+
+    def _tile(self, encoded: bytes) -> np.ndarray | None:
+        """Decode a whole pixel-interleaved tile of float32 numbers; None if it is anything else."""
+        page = self._page
+        plain = page.is_tiled and page.planarconfig == 1 and not self._decoding_copies
+        if not plain or page.compression not in INTO_BUFFER or not encoded or page.fillorder != 1:
+            return None
+        buffer: np.ndarray | None = getattr(self._local, "buffer", None)
+        if buffer is None:
+            buffer = self._local.buffer = np.empty(self._segment_bytes, "u1")
+        decoded = tifffile.TIFF.DECOMPRESSORS[page.compression](encoded, out=buffer)
+        if len(decoded) != len(buffer):
+            return None
+        return buffer.view("f4").reshape(*self._segment_shape, self.info.bands)
+
+    def _read_bytes(self, offset: int, length: int) -> bytes:
+        """Read at a place in the file; in several goes if it is more than the 2 GiB of one system call."""
+        data = os.pread(self._file.fileno(), length, offset)
+        while data and len(data) < length:
+            more = os.pread(self._file.fileno(), length - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def _refuse(self, why: str, cause: BaseException | None = None) -> NoReturn:
+        raise SourceError(f"cannot ingest {self._name}: {why}") from cause
+
+    def _refuse_memory(self, needed: int, allowed: int) -> NoReturn:
+        raise MemoryLimitError(
+            f"cannot read {self._name} within {allowed / 2**20:,.0f} MiB of memory: its {self.info.layout} "
+            f"layout needs {-(-needed // 2**20):,} MiB at once. Allow as much (--memory, memory=), or "
+            "rewrite it in smaller tiles (gdal_translate -co TILED=YES -co BLOCKXSIZE=64 -co BLOCKYSIZE=64)"
+        )
+
+
+def _stamp(found: os.stat_result) -> tuple[int, ...]:
+    """What changes with a file."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _spans(size: int, step: int) -> Iterator[tuple[int, int]]:
+    for first in range(0, size, step):
+        yield first, min(first + step, size)
+
+
+def _overlap(first: int, stop: int, at: int, size: int) -> tuple[slice, slice]:
+    """Where a run of ``size`` from ``at`` meets ``[first, stop)``: slice there, slice in the run."""
+    low, high = max(first, at), min(stop, at + size)
+    return slice(low - first, high - first), slice(low - at, high - at)

@@ -1,0 +1,117 @@
+"""What a TIFF claims, looked at before the libraries that would believe it.
+
+Files are untrusted. tifffile reads every tag, however long, and follows directories that run in a circle;
+imagecodecs follows pointers that LZW data have not set. The fuzzer in ``tests/support/fuzz.py`` found these.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import BinaryIO
+
+import numpy as np
+import tifffile
+
+MAX_DIRECTORIES = 64
+"""An image of the whole globe has ten overviews at most."""
+
+MAX_TAGS = 4096
+"""Tags of one directory, at most; GDAL writes some twenty."""
+
+MAX_VALUES = 8 << 20
+"""Numbers in all tags together, at most: two for each of the 16 x 16 tiles of 768 separate bands, and room.
+tifffile makes Python objects of them, of 40 bytes each."""
+
+SINGLE = frozenset({254, 256, 257, 259, 262, 266, 277, 278, 284, 317, 322, 323, 32997, 32998})
+"""Tags that hold one number: sizes above all. tifffile takes several for a tuple, and multiplies that."""
+
+_LZW_CLEAR, _LZW_END, _LZW_TABLE = 256, 257, 5120
+_LZW_SIZES = np.maximum(257 + np.arange(_LZW_TABLE - 256), 258)
+"""Size of the decoder's table when it reads the nth code after a CLEAR."""
+
+_LZW_BITS = 9 + (_LZW_SIZES >= 511) + (_LZW_SIZES >= 1023) + (_LZW_SIZES >= 2047)
+_LZW_STARTS = np.concatenate([[0], np.cumsum(_LZW_BITS)])
+
+
+def check_directories(file: BinaryIO) -> None:
+    """Refuse tags that would take much time or memory, before tifffile reads them.
+
+    Parameters
+    ----------
+    file : file object
+        Open for reading, at its beginning; it stays open, and is there again.
+
+    Raises
+    ------
+    tifffile.TiffFileError
+        If there are too many, or they run in a circle.
+    """
+    start = file.read(8)
+    order = {b"II": "<", b"MM": ">"}.get(start[:2], "")
+    version = struct.unpack(f"{order}H", start[2:4])[0] if order else 0
+    if version not in {42, 43}:
+        raise tifffile.TiffFileError("it does not begin as one")
+    place, number, entry = ("Q", "Q", "HHQ8x") if version == 43 else ("I", "H", "HHI4x")
+
+    def read(form: str, count: int = 1) -> list[tuple[int, ...]]:
+        packed = struct.Struct(order + form)
+        data = file.read(packed.size * count)
+        if len(data) != packed.size * count:
+            raise tifffile.TiffFileError("its directories are cut short")
+        return list(packed.iter_unpack(data))
+
+    values, seen = 0, set[int]()
+    file.seek(8 if version == 43 else 4)
+    while at := read(place)[0][0]:
+        if at in seen or len(seen) == MAX_DIRECTORIES:
+            raise tifffile.TiffFileError(
+                f"it has more than {MAX_DIRECTORIES} directories, or they run in a circle"
+            )
+        seen.add(at)
+        file.seek(at)
+        tags = read(number)[0][0]
+        if tags > MAX_TAGS:
+            raise tifffile.TiffFileError(f"a directory claims to have {tags:,} tags")
+        for code, _, count in read(entry, tags):
+            values += count
+            if code in SINGLE and count != 1:
+                raise tifffile.TiffFileError(f"its tag {code} has {count:,} values; one is expected")
+        if values > MAX_VALUES:
+            raise tifffile.TiffFileError(f"its tags claim to have {values:,} values")
+    file.seek(0)
+
+
+def check_lzw(data: bytes) -> None:
+    """Refuse LZW data that imagecodecs (2026.3.6) would decode from memory that it has not set.
+
+    That is where the code after a CLEAR is not that of a byte: its decoder looks it up in a table that is
+    empty then, and follows a pointer that is none.
+
+    Raises
+    ------
+    ValueError
+        If there is such a code, or the data do not begin with a CLEAR.
+    """
+    if len(data) < 2 or data[0] != 0x80 or data[1] & 0x80:
+        raise ValueError("LZW data do not begin with a CLEAR code")
+    values = np.frombuffer(data + bytes(3), "u1")
+    at, end, count = 9, 8 * len(data), 32
+    while True:
+        first = at + _LZW_STARTS[:count]
+        bits = _LZW_BITS[:count]
+        fitting = int(np.searchsorted(first + bits, end, "right"))
+        first, bits = first[:fitting], bits[:fitting]
+        byte = first >> 3
+        window = (values[byte].astype("u4") << 16) | (values[byte + 1].astype("u4") << 8) | values[byte + 2]
+        codes = (window >> (24 - (first & 7) - bits)) & ((1 << bits) - 1)
+        if fitting and codes[0] > _LZW_END:
+            raise ValueError("an LZW code after a CLEAR is not that of a byte")
+        special = np.flatnonzero((codes == _LZW_CLEAR) | (codes == _LZW_END))
+        if special.size:
+            if codes[special[0]] == _LZW_END:
+                return
+            at, count = int(first[special[0]] + bits[special[0]]), 32
+        elif fitting < count or count == len(_LZW_BITS):
+            return
+        else:
+            count = len(_LZW_BITS)

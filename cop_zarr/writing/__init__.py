@@ -1,0 +1,1 @@
+"""From source to store: ingest, verify, repair."""

@@ -1,0 +1,82 @@
+"""Every Python and shell snippet of README and docs runs as it stands there, in order, page by page.
+
+Blocks marked ``python`` and ``sh`` run; ``console``, ``text`` and others show what doesn't. A page that
+starts with ``<!-- needs: torch dask.distributed -->`` is skipped where one of these cannot be imported.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NEEDS = re.compile(r"<!-- needs: ([\w. ]+) -->\n")
+FENCE = re.compile(r"(<!-- ci: \w+ -->\n)?^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def snippets(page):
+    """(language, code) of a page's blocks, apart from those that .ci/run runs itself."""
+    return [(lang, code) for ci, lang, code in FENCE.findall(page.read_text("utf-8")) if not ci]
+
+
+def needs(page):
+    """What has to be importable for a page's snippets, from its first line."""
+    found = NEEDS.match(page.read_text("utf-8"))
+    return found.group(1).split() if found else []
+
+
+# what Python 3.12 says of every fork beside threads: a DataLoader's workers are forked
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
+# what torch says on a machine with one processor
+@pytest.mark.filterwarnings("ignore:This DataLoader will create .* worker processes:UserWarning")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_snippets_run(page, source, store_path, tmp_path, monkeypatch):
+    for name in needs(page):
+        pytest.importorskip(name)
+    monkeypatch.chdir(tmp_path)
+    if page.name != "README.md":  # which makes one itself
+        (tmp_path / "copernicus.zarr").symlink_to(store_path)
+    (tmp_path / "embed_map_310k.tif").symlink_to(source)
+    monkeypatch.setenv("COP_ZARR_STORE", "set-by-the-page.zarr")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    names = {}
+    for language, code in snippets(page):
+        if language == "python":
+            exec(compile(code, str(page), "exec"), names)
+        else:
+            done = subprocess.run(["bash", "-euc", code], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{code}\n{done.stderr}"
+
+
+def test_needs_stand_in_the_first_line_or_nowhere(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- needs: torch dask.distributed -->\n# Training\n", "utf-8")
+    assert needs(page) == ["torch", "dask.distributed"]
+    page.write_text("# Training\n", "utf-8")
+    assert needs(page) == []
+    for page in PAGES:  # a comment that is not understood would run a page, or skip nothing, in silence
+        assert page.read_text("utf-8").count("<!-- needs:") == bool(needs(page)), page.name
+
+
+def test_languages_of_blocks_are_known():
+    for page in PAGES:
+        opened = re.findall(r"^```(.*)$", page.read_text("utf-8"), re.MULTILINE)[::2]
+        unknown = {name for name in opened if not name.startswith("{")}  # directives of the docs site
+        unknown -= {"python", "sh", "console", "text", "json", "js"}
+        assert not unknown, (page.name, unknown)
+
+
+def test_readme_has_snippets():
+    found = snippets(ROOT / "README.md")
+    assert {language for language, _ in found} == {"python", "sh"}
+    assert len(found) >= 4
+
+
+def test_links_of_pages_exist():
+    for page in [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+            assert target.startswith("http") or (page.parent / target).exists(), (page.name, target)

@@ -1,0 +1,301 @@
+"""The servers answer, and the proxy fails, as they say. What cop_zarr makes of it is not tested here."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from urllib.parse import quote, urlsplit
+
+import gcsfs
+import pytest
+import s3fs
+
+from tests.support.proxy import (
+    AfterWrite,
+    CutBody,
+    CutSilently,
+    Drop,
+    Flip,
+    Reset,
+    ResetBody,
+    Slow,
+    Stall,
+    StallBody,
+    Status,
+    fault_proxy,
+    hitting,
+    seeded,
+)
+from tests.support.servers import gcs_server, s3_server, static_server
+
+CONTENT = bytes(range(256)) * 400
+NAMES = ["a b/c+d%é.bin", "plain"]
+
+
+@pytest.fixture(scope="module")
+def s3():
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def gcs():
+    with gcs_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    place = tmp_path_factory.mktemp("files")
+    (place / "sub").mkdir()
+    (place / "sub" / NAMES[0].replace("/", "_")).write_bytes(CONTENT)
+    (place / "plain").write_bytes(CONTENT)
+    (place / "empty").touch()
+    return place
+
+
+@pytest.fixture(scope="module")
+def static(files):
+    with static_server(files) as url:
+        yield url
+
+
+@pytest.fixture
+def proxy(static):
+    with fault_proxy(static) as running:
+        yield running
+
+
+@contextmanager
+def connection(url):
+    """A connection that is kept alive, as a function that asks by it."""
+    made = http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)
+
+    def ask(path, method="GET", body=None, **headers):
+        made.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        answer = made.getresponse()
+        return answer.status, answer.read()
+
+    try:
+        yield ask
+    finally:
+        made.close()
+
+
+def get(url, timeout=5):
+    with urllib.request.urlopen(url, timeout=timeout) as answer:
+        return answer.read()
+
+
+@pytest.mark.parametrize("kind", ["s3", "gcs"])
+def test_object_stores(kind, request):
+    server = request.getfixturevalue(kind)
+    made = {"s3": s3fs.S3FileSystem, "gcs": gcsfs.GCSFileSystem}[kind]
+    fs = made(**server.options, use_listings_cache=False, skip_instance_cache=True)
+    url, other = server.place(), server.place()
+    assert server.objects(url) == {}
+    for name in NAMES:
+        fs.pipe_file(f"{url}/{name}", CONTENT)
+    assert server.objects(url) == dict.fromkeys(NAMES, CONTENT)
+    assert fs.find(url) == [f"{server.bucket}/{server.key(url)}/{name}" for name in NAMES]
+    assert fs.cat_file(f"{url}/{NAMES[0]}") == CONTENT
+    assert fs.cat_file(f"{url}/plain", start=10, end=20) == CONTENT[10:20]
+    fs.rm_file(f"{url}/plain")
+    server.put(f"{url}/empty", b"")
+    assert server.objects(url) == {NAMES[0]: CONTENT, "empty": b""}
+    server.delete(f"{url}/empty")
+    assert list(server.objects(url)) == [NAMES[0]]
+    with pytest.raises(FileNotFoundError):
+        fs.cat_file(f"{url}/plain")
+    assert server.objects(other) == {}
+
+
+def test_only_s3_knows_exclusive_writes(s3, gcs):
+    fs = s3fs.S3FileSystem(**s3.options, skip_instance_cache=True)
+    url = s3.place("once")
+    fs.pipe_file(url, b"first", mode="create")
+    with pytest.raises(FileExistsError):
+        fs.pipe_file(url, b"second", mode="create")
+    assert fs.cat_file(url) == b"first"
+    fs = gcsfs.GCSFileSystem(**gcs.options, skip_instance_cache=True)
+    url = gcs.place("once")
+    fs.pipe_file(url, b"first", mode="create")
+    fs.pipe_file(url, b"second", mode="create")  # Google would refuse
+    assert fs.cat_file(url) == b"second"
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_static(files, ranges):
+    with static_server(files, ranges=ranges) as url, connection(url) as ask:
+        assert ask("/plain") == (200, CONTENT)
+        assert ask(f"/sub/{quote(NAMES[0].replace('/', '_'))}") == (200, CONTENT)
+        assert ask("/empty") == (200, b"")
+        assert ask("/absent")[0] == 404
+        assert ask("/plain", "HEAD") == (200, b"")
+        part = (206, CONTENT[5:10]) if ranges else (200, CONTENT)
+        assert ask("/plain", Range="bytes=5-9") == part
+
+
+def test_proxy_changes_nothing(proxy, static):
+    for url in (static, proxy.url):
+        with connection(url) as ask:
+            assert ask("/plain") == (200, CONTENT)
+            assert ask("/plain", "HEAD") == (200, b"")
+            assert ask("/plain", Range="bytes=5-9") == (206, CONTENT[5:10])
+            assert ask("/absent?a=b")[0] == 404
+    assert [(got.method, got.path, got.status) for got in proxy.requests] == [
+        ("GET", "/plain", 200),
+        ("HEAD", "/plain", 200),
+        ("GET", "/plain", 206),
+        ("GET", "/absent?a=b", 404),
+    ]
+    assert proxy.asked("GET", "absent")[0].number == 3
+    assert proxy.most_at_once == 1
+    proxy.reset_counts()
+    assert (proxy.requests, proxy.most_at_once) == ([], 0)
+
+
+@pytest.mark.parametrize("kind", ["s3", "gcs"])
+def test_object_stores_through_the_proxy(kind, request):
+    server = request.getfixturevalue(kind)
+    url = server.place()
+    with fault_proxy(server.endpoint) as proxy:
+        made = {"s3": s3fs.S3FileSystem, "gcs": gcsfs.GCSFileSystem}[kind]
+        fs = made(**server.through(proxy.url), use_listings_cache=False, skip_instance_cache=True)
+        for name in NAMES:
+            fs.pipe_file(f"{url}/{name}", CONTENT)
+        assert fs.cat_file(f"{url}/{NAMES[0]}") == CONTENT
+        assert fs.cat_file(f"{url}/{NAMES[0]}", start=10, end=20) == CONTENT[10:20]
+        assert len(fs.find(url)) == 2
+        fs.rm_file(f"{url}/plain")
+        assert server.objects(url) == {NAMES[0]: CONTENT}
+        assert {got.method for got in proxy.requests} >= {"GET", "DELETE"}
+
+
+def test_chunked_bodies_and_expectations(s3):
+    with fault_proxy(s3.endpoint) as proxy, connection(proxy.url) as ask:
+        for path, headers in (("chunked", {}), ("expected", {"Expect": "100-continue"})):
+            body = iter([CONTENT[:1000], CONTENT[1000:]]) if path == "chunked" else CONTENT
+            assert ask(f"/{s3.bucket}/bodies/{path}", "PUT", body, **headers)[0] == 200
+    assert s3.objects(f"s3://{s3.bucket}/bodies") == {"chunked": CONTENT, "expected": CONTENT}
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Status(503, {"Retry-After": "1"}, b"later"), urllib.error.HTTPError),
+        (Reset(), ConnectionResetError),
+        (Drop(), http.client.RemoteDisconnected),
+        (CutBody(0.25), http.client.IncompleteRead),
+        (ResetBody(0.25), ConnectionResetError),
+        (Stall(60), TimeoutError),
+        (StallBody(0.25, 60), TimeoutError),
+    ],
+)
+def test_faults(proxy, fault, error):
+    proxy.schedule = hitting(fault, times=1)
+    with pytest.raises((error, urllib.error.URLError)) as caught:
+        get(f"{proxy.url}/plain", timeout=0.2 if isinstance(fault, Stall | StallBody) else 30)
+    got = caught.value
+    assert isinstance(getattr(got, "reason", got) if error is not urllib.error.HTTPError else got, error)
+    if isinstance(fault, Status):
+        assert (got.code, got.headers["Retry-After"], got.read()) == (503, "1", b"later")
+        got.close()
+    if isinstance(fault, CutBody):
+        assert got.partial == CONTENT[: len(CONTENT) // 4]
+    assert get(f"{proxy.url}/plain") == CONTENT
+    assert [request.fault for request in proxy.requests] == [fault, None]
+
+
+def test_faults_that_nothing_tells(proxy):
+    proxy.schedule = lambda number, *_: [CutSilently(0.25), Flip(7), Slow(0.1), None][number]
+    assert get(f"{proxy.url}/plain") == CONTENT[: len(CONTENT) // 4]
+    flipped = get(f"{proxy.url}/plain")
+    assert len(flipped) == len(CONTENT)
+    assert [place for place, byte in enumerate(flipped) if byte != CONTENT[place]] == [7]
+    started = time.monotonic()
+    assert get(f"{proxy.url}/plain") == CONTENT
+    assert time.monotonic() - started >= 0.1
+
+
+@pytest.mark.parametrize("fault", [Reset(), Drop(), Status(500), Stall(0.05)])
+def test_after_a_write_the_object_is_there(s3, fault):
+    with fault_proxy(s3.endpoint, hitting(AfterWrite(fault), methods=["PUT"])) as proxy:
+        url = s3.place("lost")
+        with connection(proxy.url) as ask:
+            try:
+                status, _ = ask(f"/{s3.bucket}/{s3.key(url)}/a", "PUT", CONTENT)
+            except ConnectionError:
+                status = None
+        assert status == (500 if isinstance(fault, Status) else None)
+        assert s3.objects(url) == {"a": CONTENT}
+
+
+def test_latency_is_not_serial(proxy):
+    proxy.latency = 0.2
+    started = time.monotonic()
+    with ThreadPoolExecutor(20) as pool:
+        assert set(pool.map(get, [f"{proxy.url}/plain"] * 20)) == {CONTENT}
+    assert 0.2 <= time.monotonic() - started < 20 * 0.2
+    assert 2 <= proxy.most_at_once <= 20
+
+
+def test_a_cut_network_comes_back(proxy):
+    proxy.latency = 60
+    failed = []
+
+    def ask():
+        with pytest.raises(ConnectionResetError) as caught:
+            get(f"{proxy.url}/plain", timeout=30)
+        failed.append(caught.value)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    while not proxy.requests:
+        time.sleep(0.001)
+    proxy.cut()
+    thread.join()
+    assert len(failed) == 1
+    with pytest.raises(urllib.error.URLError) as caught:
+        get(f"{proxy.url}/plain")
+    assert isinstance(caught.value.reason, ConnectionRefusedError)
+    proxy.latency = 0
+    proxy.restore()
+    assert get(f"{proxy.url}/plain") == CONTENT
+
+
+def test_seeded_schedules_repeat():
+    drawn = [seeded(7, 0.1)(number, "GET", "/") for number in range(2000)]
+    assert drawn == [seeded(7, 0.1)(number, "PUT", "/a") for number in range(2000)]
+    assert drawn != [seeded(8, 0.1)(number, "GET", "/") for number in range(2000)]
+    assert 150 < sum(fault is not None for fault in drawn) < 250
+
+
+def test_an_answer_without_a_body_is_lost_whole(proxy):
+    for fault in (CutBody(), ResetBody(), StallBody(seconds=0.05)):
+        proxy.schedule = hitting(fault)
+        with connection(proxy.url) as ask, pytest.raises(ConnectionError):
+            ask("/empty")
+    for fault in (CutSilently(), Flip()):
+        proxy.schedule = hitting(fault)
+        with connection(proxy.url) as ask:
+            assert ask("/empty") == (200, b"")
+
+
+def test_thousands_of_requests(proxy):
+    proxy.schedule = seeded(3, 0.05, [Status(503)])
+
+    def some(_):
+        with connection(proxy.url) as ask:
+            return [ask("/plain") for _ in range(250)]
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = [answer for found in pool.map(some, range(4)) for answer in found]
+    hit = sum(got.fault is not None for got in proxy.requests)
+    assert answers.count((503, b"")) == hit
+    assert answers.count((200, CONTENT)) == 1000 - hit

@@ -1,0 +1,1189 @@
+"""Killed, cut off, out of room or of power: an ingest is whole, or is gone on with to the same bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+import numpy as np
+import pytest
+
+import cop_zarr
+from cop_zarr.errors import (
+    SourceError,
+    StorageError,
+    StoreBusyError,
+    StoreError,
+    StoreExistsError,
+    StoreNotFoundError,
+)
+from cop_zarr.source.geotiff import Block, GeoTiff
+from cop_zarr.storage import LOCK, folder, leases
+from tests.support import factory
+from tests.support.proxy import AfterWrite, Proxy, Slow, Status, fault_proxy, hitting, seeded
+from tests.support.servers import S3, s3_server
+
+ROWS, COLS, BANDS = (300, 396), (572, 732), 16
+"""15 tiles of 32 x 32, 240 chunks of which 33 have no data."""
+
+MAIN = """
+from cop_zarr.storage import leases
+leases.BEAT_SECONDS = {beat}
+from cop_zarr.cli import main
+main()
+"""
+
+Tree = dict[str, bytes | None]
+
+
+@pytest.fixture
+def trials(request: pytest.FixtureRequest) -> int:
+    return request.config.getoption("--trials", default=8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fixed_time() -> Iterator[None]:
+    """So that bytes can be compared."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+        yield
+
+
+@pytest.fixture(scope="module")
+def part(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return factory.write_geotiff(
+        tmp_path_factory.mktemp("part") / "part.tif",
+        rows=ROWS,
+        cols=COLS,
+        bands=BANDS,
+        blockxsize=32,
+        blockysize=32,
+    )
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four tiles, 12 chunks of which 2 have no data."""
+    return factory.write_geotiff(
+        tmp_path_factory.mktemp("tiny") / "tiny.tif",
+        rows=(300, 324),
+        cols=(590, 622),
+        bands=2,
+        blockxsize=16,
+        blockysize=16,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(part: Path, tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """What an undisturbed run makes of :func:`part`."""
+    return made_of(part, tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def tiny_whole(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """What an undisturbed run makes of :func:`tiny`."""
+    return made_of(tiny, tmp_path_factory.mktemp("tiny-whole"))
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of another source."""
+    place = tmp_path_factory.mktemp("old")
+    source = factory.write_geotiff(place / "old.tif", rows=(0, 40), cols=(0, 40), bands=2)
+    cop_zarr.ingest(source, place / "old.zarr")
+    return place / "old.zarr"
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A place with nothing else beside it."""
+    (tmp_path / "stores").mkdir()
+    return tmp_path / "stores" / "out.zarr"
+
+
+def made_of(source: Path, place: Path) -> Tree:
+    cop_zarr.ingest(source, place / "a.zarr")
+    return tree(place / "a.zarr")
+
+
+def tree(place: Path) -> Tree:
+    """Every file's bytes; an empty folder has None."""
+    found: Tree = {}
+    for parent, folders, files in os.walk(place):
+        inside = Path(parent).relative_to(place)
+        found |= {(inside / name).as_posix(): Path(parent, name).read_bytes() for name in files}
+        if not folders and not files:
+            found[inside.as_posix()] = None
+    return found
+
+
+def beside(out: Path) -> list[str]:
+    return sorted(path.name for path in out.parent.iterdir())
+
+
+def staging(out: Path) -> Path:
+    return out.with_name(f"{out.name}.partial")
+
+
+def opens(place: Path | str, **options: Any) -> bool:
+    try:
+        cop_zarr.open(place, **options)
+    except (StoreError, StoreNotFoundError):
+        return False
+    return True
+
+
+def command(*arguments: object, beat: float = 5) -> list[str]:
+    return [sys.executable, "-c", MAIN.format(beat=beat), "ingest", *map(str, arguments)]
+
+
+def run(*arguments: object, beat: float = 5) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments, beat=beat), capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+@contextlib.contextmanager
+def started(*arguments: object, beat: float = 5) -> Iterator[subprocess.Popen[str]]:
+    """An ingest in a process of its own, which does not outlive the context."""
+    with subprocess.Popen(
+        command(*arguments, beat=beat), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def until(what: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.001)
+
+
+# Killed on a disk
+
+
+@dataclass
+class Pace:
+    """Seconds that an undisturbed command takes to the first sign of it on the disk, and to the last."""
+
+    begin: float
+    end: float
+
+
+@pytest.fixture(scope="module")
+def pace(part: Path, tmp_path_factory: pytest.TempPathFactory) -> Pace:
+    place = tmp_path_factory.mktemp("pace")
+    times = []
+    for number in range(2):  # the first run has to read Python's modules from the disk
+        start = time.monotonic()
+        with started(part, place / f"{number}.zarr") as process:
+            until(lambda number=number: (place / f"{number}.zarr.partial").exists())
+            begin = time.monotonic() - start
+            until(lambda number=number: not (place / f"{number}.zarr.partial").exists())
+            times.append(Pace(begin, time.monotonic() - start))
+            assert process.wait(60) == 0
+    return times[1]
+
+
+def phase(out: Path) -> str:
+    """How far an ingest has come, by what it left."""
+    partial = staging(out)
+    if (partial / "ingest" / "replaced").exists() or (out / "ingest").exists():
+        return "publishing"
+    if not partial.exists():
+        return "before or after"
+    if not (partial / "ingest" / "job.json").exists():
+        return "claiming"
+    if (partial / "embedding" / "zarr.json").exists():
+        return "metadata"
+    return "blocks" if (partial / "ingest" / "blocks").exists() else "job"
+
+
+def check_stopped(out: Path, whole: Tree, before: Tree) -> None:
+    """Nothing is taken for a store but the old one and the new one, each of them whole."""
+    found = tree(out)
+    if opens(out):
+        assert without_work(found) in (whole, before)
+    else:
+        # the old store is away between two renames only, and then the new one is whole
+        partial = staging(out)
+        assert found == {}
+        assert not before or (opens(partial) and (partial / "ingest" / "replaced" / "zarr.json").exists())
+    if opens(staging(out)):
+        assert without_work(tree(staging(out))) == whole
+
+
+def without_work(found: Tree) -> Tree:
+    """Leave out what an ingest keeps for itself."""
+    return {key: data for key, data in found.items() if key.partition("/")[0] != "ingest"}
+
+
+def check_whole(out: Path, whole: Tree) -> None:
+    assert tree(out) == whole
+    assert beside(out) == [out.name]
+
+
+def begin_with(old: Path | None, out: Path) -> tuple[Tree, list[str]]:
+    """Put an old store in the place, if there is one; what is there, and the flags to replace it."""
+    if old is None:
+        return {}, []
+    shutil.copytree(old, out)
+    return tree(out), ["--overwrite"]
+
+
+def test_killed_at_any_moment(
+    part: Path, whole: Tree, old: Path, tmp_path: Path, *, pace: Pace, trials: int
+) -> None:
+    """Every other time over an old store; and the resumed runs are killed, too, up to twice."""
+    phases = Counter[str]()
+    for trial in range(trials):
+        draw = random.Random(trial)
+        out = tmp_path / str(trial) / "out.zarr"
+        out.parent.mkdir()
+        before, flags = begin_with(old if trial % 2 else None, out)
+        # the moments of the first runs are spread evenly, those of the resumed runs fall anywhere
+        moments = [(trial + draw.random()) / trials, *(draw.random() for _ in range(trial % 3))]
+        for moment in moments:
+            if kill_at(moment, draw, pace, part, out, *flags):
+                phases[told_phase(out, whole)] += 1
+            else:  # it was measured when the machine was slower
+                pace.end -= (pace.end - pace.begin) / 4
+            check_stopped(out, whole, before)
+            flags = [*flags[: trial % 2], "--resume"]
+        done = run(part, out, *flags)
+        assert done.returncode == 0, done.stderr
+        check_whole(out, whole)
+        shutil.rmtree(out.parent)
+    kills = phases.total()
+    print(f"\n{kills} kills in {trials} trials: {dict(phases)}")  # noqa: T201
+    assert kills >= trials // 2
+    assert phases["blocks"] > 0
+
+
+def kill_at(moment: float, draw: random.Random, pace: Pace, source: Path, out: Path, *flags: str) -> bool:
+    """Run an ingest, and kill it at a moment of its work, from 0 to 1; whether it was not over yet."""
+    resumed = staging(out).exists()
+    with started(source, out, *flags) as process:
+        if draw.random() < 0.1:  # before there is anything of it
+            time.sleep(moment * pace.begin)
+        elif resumed:
+            time.sleep(0.9 * pace.begin + moment * (pace.end - pace.begin))
+        else:
+            until(lambda: staging(out).exists() or process.poll() is not None)
+            time.sleep(moment * (pace.end - pace.begin))
+        process.kill()
+        return process.wait() == -signal.SIGKILL
+
+
+def told_phase(out: Path, whole: Tree) -> str:
+    found = phase(out)
+    if found == "before or after":
+        found = "after publishing" if tree(out) == whole else "before claiming"
+    return found
+
+
+FORKER = """
+    import os, signal, sys
+    import cop_zarr, cop_zarr.writing.ingest, numcodecs, tifffile, imagecodecs, google_crc32c
+    WATCHED = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
+    def child(source, out, flags, kill_at, since):
+        import threading
+        count, begun, lock = 0, False, threading.Lock()
+        def operation(path):
+            nonlocal count, begun
+            if str(path).startswith(out):
+                with lock:
+                    begun = begun or str(path).startswith(since)
+                    if begun and count == kill_at:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    count += begun
+        def hook(event, arguments):
+            if event in WATCHED:
+                operation(arguments[0])
+        fsync = os.fsync
+        def watched_fsync(descriptor):
+            operation(os.readlink(f"/proc/self/fd/{descriptor}"))
+            fsync(descriptor)
+        os.fsync = watched_fsync
+        sys.addaudithook(hook)
+        cop_zarr.ingest(source, out, **dict.fromkeys(flags.split(","), True) if flags else {})
+        return count
+    for line in sys.stdin:
+        source, out, flags, kill_at, since = line.rstrip("\\n").split("\\t")
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.write(writer, str(child(source, out, flags, int(kill_at), since)).encode())
+                os._exit(0)
+            except BaseException:
+                import traceback
+                traceback.print_exc()
+                os._exit(1)
+        os.close(writer)
+        said = os.read(reader, 100).decode()
+        os.close(reader)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said or "-", flush=True)
+"""
+"""Forks an ingest per line of input, which dies at its nth operation on a store's files, or on from one."""
+
+
+class Forker:
+    """Runs ingests that die at an operation of our choice."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._in: IO[str] = process.stdin  # type: ignore[assignment]
+        self._out: IO[str] = process.stdout  # type: ignore[assignment]
+
+    def ingest(
+        self, source: Path, out: Path, *flags: str, kill_at: int = -1, since: Path | None = None
+    ) -> int | None:
+        """The number of operations, from the first one on a file on; None if the process was killed."""
+        line = [str(source), str(out), ",".join(flags), str(kill_at), str(since or out)]
+        self._in.write("\t".join(line) + "\n")
+        self._in.flush()
+        status, said = self._out.readline().split()
+        assert int(status) in {0, -signal.SIGKILL}
+        return int(said) if status == "0" else None
+
+
+@pytest.fixture(scope="module")
+def forker() -> Iterator[Forker]:
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(FORKER)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield Forker(process)
+        process.stdin.close()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("replaces", [False, True], ids=["new", "over an old store"])
+def test_killed_at_any_operation(
+    tiny: Path, tiny_whole: Tree, old: Path, tmp_path: Path, *, forker: Forker, trials: int, replaces: bool
+) -> None:
+    out = tmp_path / "stores" / "out.zarr"
+    out.parent.mkdir()
+    flags = ["overwrite"] if replaces else []
+    begin_with(old if replaces else None, out)
+    total = forker.ingest(tiny, out, *flags)
+    assert total is not None
+    shutil.rmtree(out.parent)
+    out.parent.mkdir()
+    begin_with(old if replaces else None, out)
+    # from there on one thread works alone: it always needs the same number of operations
+    ending = staging(out) / "embedding" / "zarr.json"
+    last = forker.ingest(tiny, out, *flags, since=ending)
+    assert last is not None
+    phases = Counter[str]()
+    # all of them with --trials 50; and always those of the end
+    step = max(1, total // trials) if trials < 50 else 1
+    moments: list[tuple[int, Path | None]] = [
+        (moment, None) for moment in range(trials % step, total, step)
+    ]
+    moments += [(moment, ending) for moment in range(last - 12, last)]
+    for moment, since in moments:
+        shutil.rmtree(out.parent)
+        out.parent.mkdir()
+        before, _ = begin_with(old if replaces else None, out)
+        if forker.ingest(tiny, out, *flags, kill_at=moment, since=since) is not None:
+            assert since is None  # threads do not always need the same number of operations
+            continue
+        phases[phase(out)] += 1
+        check_stopped(out, tiny_whole, before)
+        again = random.Random(moment).randrange(total)  # and killed again, if it takes so long
+        forker.ingest(tiny, out, *flags, "resume", kill_at=again)
+        check_stopped(out, tiny_whole, before)
+        assert forker.ingest(tiny, out, *flags, "resume") is not None
+        check_whole(out, tiny_whole)
+    print(f"\n{phases.total()} of {total} operations, {last} of them at the end: {dict(phases)}")  # noqa: T201
+    assert {"blocks", "metadata", "publishing"} <= set(phases)
+
+
+# What is finished is not done again
+
+
+def test_what_other_versions_began_is_begun_anew(
+    part: Path, whole: Tree, left: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(left, staging(out))
+    document = json.loads(job(staging(out)).read_bytes())
+    job(staging(out)).write_text(json.dumps({**document, "made_by": "cop-zarr 0.0.1"}))
+    read, decoded = GeoTiff.read, []
+
+    def watch(self: GeoTiff, block: Block) -> np.ndarray:
+        decoded.append((block.row, block.col))
+        return read(self, block)
+
+    monkeypatch.setattr(GeoTiff, "read", watch)
+    cop_zarr.ingest(part, out, resume=True)
+    assert len(set(decoded)) == 15
+    check_whole(out, whole)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_resumed_run_does_only_what_is_left(
+    part: Path, whole: Tree, out: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    stop_after(part, out, 6, workers=workers)
+    records = [json.loads(path.read_bytes()) for path in (staging(out) / "ingest" / "blocks").iterdir()]
+    windows = {tuple(record["record"]["window"]) for record in records}
+    finished = {
+        f"embedding/c/0/{row}/{col}"
+        for top, bottom, left, right in windows
+        for row in range(top // 8, bottom // 8)
+        for col in range(left // 8, right // 8)
+    } & set(whole)
+    assert 6 <= len(windows) <= 6 + workers
+    assert len(finished) > 50
+    before = {key: identity(staging(out) / key) for key in finished}
+    read, decoded = GeoTiff.read, []
+
+    def watch(self: GeoTiff, block: Block) -> np.ndarray:
+        decoded.append((block.row, block.row_stop, block.col, block.col_stop))
+        return read(self, block)
+
+    monkeypatch.setattr(GeoTiff, "read", watch)
+    cop_zarr.ingest(part, out, resume=True, workers=workers)
+    assert len(decoded) == len(set(decoded)) == 15 - len(windows)
+    assert not set(decoded) & windows
+    assert {key: identity(out / key) for key in finished} == before
+    check_whole(out, whole)
+
+
+def test_a_resumed_run_may_cut_the_source_otherwise(
+    part: Path, whole: Tree, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block is then read again if any of its chunks is missing."""
+    blocks, read = GeoTiff.blocks, GeoTiff.read
+    decoded = []
+
+    def in_order(self: GeoTiff, *arguments: int, **options: int) -> list[Block]:
+        return sorted(blocks(self, *arguments, **options), key=lambda block: (block.row, block.col))
+
+    def whole_rows(self: GeoTiff, *arguments: int, **options: int) -> list[Block]:
+        made = in_order(self, *arguments, **options)
+        return [
+            Block(row, row + 32, 0, COLS[1] - COLS[0], tuple(segments))
+            for row in (0, 32, 64)
+            if (segments := [number for block in made if block.row == row for number in block.segments])
+        ]
+
+    def watched(self: GeoTiff, block: Block) -> np.ndarray:
+        decoded.append(block.row)
+        return read(self, block)
+
+    monkeypatch.setattr(GeoTiff, "blocks", in_order)
+    stop_after(part, out, 6, workers=1)
+    before = {
+        path.relative_to(staging(out)): identity(path)
+        for path in staging(out).glob("embedding/c/0/[0-3]/*")
+    }
+    assert len(before) > 30
+    monkeypatch.setattr(GeoTiff, "blocks", whole_rows)
+    monkeypatch.setattr(GeoTiff, "read", watched)
+    cop_zarr.ingest(part, out, resume=True)
+    assert sorted(decoded) == [32, 64]  # the first five of the 15 tiles were the first row
+    assert {path: identity(out / path) for path in before} == before
+    check_whole(out, whole)
+
+
+def test_a_whole_store_is_left_as_it_is(part: Path, whole: Tree, out: Path) -> None:
+    cop_zarr.ingest(part, out)
+    before = {path: identity(path) for path in out.rglob("*")}
+    for overwrite in (False, True):
+        report = cop_zarr.ingest(part, out, resume=True, overwrite=overwrite)
+        assert report.chunks_stored == sum(key.startswith("embedding/c/") for key in whole)
+        assert {path: identity(path) for path in out.rglob("*")} == before
+        check_whole(out, whole)
+
+
+def identity(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def stop_after(source: Path, out: Path | str, blocks: int, **options: Any) -> None:
+    """Interrupt an ingest when so many blocks are done."""
+    calls = 0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == blocks:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cop_zarr.ingest(source, out, progress=progress, **options)
+
+
+# Power loss
+
+
+@pytest.fixture(scope="module")
+def left(part: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a killed ingest leaves, in its NAME.partial."""
+    out = tmp_path_factory.mktemp("left") / "out.zarr"
+    with started(part, out, "--workers", 1) as process:
+        until(lambda: len(list(staging(out).glob("ingest/blocks/*-*.json"))) >= 6)
+        process.kill()
+        process.wait()
+    assert not out.exists()
+    assert staging(out).exists()
+    return staging(out)
+
+
+def recorded_chunk(partial: Path) -> Path:
+    """A chunk that a record vouches for, with data."""
+    for record in sorted((partial / "ingest" / "blocks").glob("*-*.json")):
+        row, _, col, stop = json.loads(record.read_bytes())["record"]["window"]
+        found = [
+            place
+            for number in range(col // 8, stop // 8)
+            if (place := partial / f"embedding/c/0/{row // 8}/{number}").exists()
+        ]
+        if found:
+            return found[-1]
+    raise AssertionError
+
+
+def record(partial: Path) -> Path:
+    return max((partial / "ingest" / "blocks").glob("*-*.json"))
+
+
+def cut_to(share: float, which: Callable[[Path], Path], partial: Path) -> None:
+    path = which(partial)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+
+
+def lengthen(which: Callable[[Path], Path], partial: Path) -> None:
+    path = which(partial)
+    path.write_bytes(path.read_bytes() + b"\0")
+
+
+def lose(which: Callable[[Path], Path], partial: Path) -> None:
+    which(partial).unlink()
+
+
+def garble(which: Callable[[Path], Path], partial: Path) -> None:
+    path = which(partial)
+    path.write_bytes(bytes(random.Random(1).randbytes(path.stat().st_size)))
+
+
+def alter(which: Callable[[Path], Path], partial: Path) -> None:
+    """Change a letter in the middle of a record's base64: it is still JSON."""
+    path = which(partial)
+    text = path.read_text()
+    at = text.index('"integrity": "') + 20
+    path.write_text(text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :])
+
+
+def job(partial: Path) -> Path:
+    return partial / "ingest" / "job.json"
+
+
+def lose_row(partial: Path) -> None:
+    shutil.rmtree(recorded_chunk(partial).parent)
+
+
+def strew(*keys: str) -> Callable[[Path], None]:
+    def strewn(partial: Path) -> None:
+        for key in keys:
+            (partial / key).parent.mkdir(parents=True, exist_ok=True)
+            (partial / key).write_bytes(b"what power loss has left of it")
+
+    return strewn
+
+
+DAMAGES = {
+    **{
+        f"{name} {what}": partial(how, which)
+        for what, which in {"chunk": recorded_chunk, "record": record, "job": job}.items()
+        for name, how in {
+            "lose": lose,
+            "empty": partial(cut_to, 0),
+            "halve": partial(cut_to, 0.5),
+            "lengthen": lengthen,
+        }.items()
+    },
+    "garble record": partial(garble, record),
+    "garble job": partial(garble, job),
+    "alter record": partial(alter, record),
+    "lose a row of chunks": lose_row,
+    "strays": strew(
+        "embedding/c/0/11/19",
+        "embedding/c/0/0/0",  # without data
+        "embedding/c/0/900/3",
+        "embedding/c/0/3/3.0123abcd.partial",
+        "ingest/blocks/0-0.json.0123abcd.partial",
+        "ingest/job.json.0123abcd.partial",
+        "valid/c/0/0",
+        "integrity/embedding/c/0/0/0",
+        "integrity/root.json",
+        "zarr.json",
+        "embedding/zarr.json",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_what_was_not_on_the_disk_is_done_again(
+    part: Path, whole: Tree, left: Path, out: Path, damage: Callable[[Path], None]
+) -> None:
+    shutil.copytree(left, staging(out))
+    damage(staging(out))
+    assert not opens(out)
+    assert not opens(staging(out))
+    cop_zarr.ingest(part, out, resume=True)
+    check_whole(out, whole)
+
+
+@dataclass
+class Disk:
+    """What has been written, and what of it has reached the disk."""
+
+    events: list[tuple[str, str, str]]
+
+    def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        fsync, rename, replace = os.fsync, os.rename, os.replace
+        opened, mkdir = io.open, os.mkdir
+
+        def watched_fsync(descriptor: int) -> None:
+            path = Path(f"/proc/self/fd/{descriptor}").readlink()
+            fsync(descriptor)
+            self.events.append(("sync", str(path), ""))
+
+        def moving(move: Callable[[Any, Any], None], one: Any, other: Any) -> None:
+            move(one, other)
+            self.events.append(("move", os.fspath(one), os.fspath(other)))
+
+        def watched_open(path: Any, mode: str = "r", *rest: Any, **options: Any) -> Any:
+            if "w" in mode:
+                self.events.append(("write", os.fspath(path), ""))
+            return opened(path, mode, *rest, **options)
+
+        def watched_mkdir(path: Any, *rest: Any) -> None:
+            mkdir(path, *rest)
+            self.events.append(("make", os.fspath(path), ""))
+
+        monkeypatch.setattr(os, "fsync", watched_fsync)
+        monkeypatch.setattr(os, "rename", partial(moving, rename))
+        monkeypatch.setattr(os, "replace", partial(moving, replace))
+        monkeypatch.setattr(io, "open", watched_open)
+        monkeypatch.setattr(os, "mkdir", watched_mkdir)
+
+    def unsafe(self, stop: int) -> set[str]:
+        """Files and folders whose bytes or names might not have survived at an event."""
+        dirty: set[str] = set()
+        for kind, path, other in self.events[:stop]:
+            if kind == "sync":
+                dirty.discard(path)
+                continue
+            dirty |= {path, str(Path(path).parent)} if kind != "move" else {str(Path(other).parent)}
+            if kind == "move":
+                if path in dirty:
+                    dirty.add(other)
+                dirty.discard(path)
+        return dirty
+
+    def moves(self, end: str) -> list[int]:
+        found = (
+            number
+            for number, (kind, _, other) in enumerate(self.events)
+            if kind == "move" and other.endswith(end)
+        )
+        return list(found)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("replaces", [False, True])
+def test_everything_is_on_the_disk_before_it_is_called_done(
+    part: Path, whole: Tree, old: Path, out: Path, *, monkeypatch: pytest.MonkeyPatch, replaces: bool
+) -> None:
+    begin_with(old if replaces else None, out)
+    disk = Disk([])
+    with monkeypatch.context() as patch:
+        disk.watch(patch)
+        cop_zarr.ingest(part, out, overwrite=replaces, workers=2)
+    base = str(staging(out))
+    records = [
+        (number, other)
+        for number, (kind, _, other) in enumerate(disk.events)
+        if kind == "move" and "/ingest/blocks/" in other
+    ]
+    assert len(records) == 15
+    vouched = set()
+    for number, path in records:
+        row, col = (int(text) // 8 for text in Path(path).stem.split("-"))
+        chunks = {
+            f"{base}/embedding/c/0/{row + down}/{col + right}" for down in range(4) for right in range(4)
+        } & {f"{base}/{key}" for key in whole}
+        vouched |= chunks
+        written = {path for kind, path, _ in disk.events[:number] if kind == "write"}
+        assert chunks <= written
+        assert not chunks & disk.unsafe(number)
+        # and the record itself is on the disk when it gets its name
+        assert disk.events[number][1] not in disk.unsafe(number)
+    assert vouched == {f"{base}/{key}" for key in whole if key.startswith("embedding/c/")}
+    (root,) = disk.moves(f"{base}/zarr.json")
+    files = {f"{base}/{key}" for key in whole} - {f"{base}/zarr.json"}
+    assert not files & disk.unsafe(root)
+    published = disk.moves(str(out))[-1]
+    assert published > root
+    # the name of what was moved aside, or of the lock, is of no use after a power loss
+    assert {path for path in disk.unsafe(published) if path.startswith(base)} <= {f"{base}/ingest"}
+    assert ("sync", str(out.parent), "") in disk.events[published:]
+    assert all(kind != "write" for kind, *_ in disk.events[published:])
+
+
+# Two at once
+
+
+def test_a_second_ingest_refuses_while_one_is_at_work(part: Path, whole: Tree, out: Path) -> None:
+    with started(part, out) as first:
+        until((staging(out) / "embedding").exists)
+        os.kill(first.pid, signal.SIGSTOP)
+        try:
+            for flags in ((), ("--resume",), ("--overwrite",), ("--overwrite", "--resume")):
+                second = run(part, out, *flags)
+                assert second.returncode == 1
+                said = "unfinished ingest" if not flags else "wait for it to end"
+                assert said in second.stderr
+            with pytest.raises(StoreBusyError, match="wait for it to end"):
+                cop_zarr.ingest(part, out, resume=True)
+        finally:
+            os.kill(first.pid, signal.SIGCONT)
+        assert first.wait(60) == 0
+    check_whole(out, whole)
+
+
+@pytest.mark.parametrize("left_over", [False, True])
+def test_of_several_ingests_at_once_one_succeeds(
+    part: Path, whole: Tree, left: Path, out: Path, left_over: bool
+) -> None:
+    if left_over:
+        shutil.copytree(left, staging(out))
+    with contextlib.ExitStack() as stack:
+        flags = ["--resume"] if left_over else []
+        processes = [stack.enter_context(started(part, out, *flags)) for _ in range(3)]
+        ends = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
+    good = [status for _, status in ends if status == 0]
+    # with --resume, one that comes late finds the store whole
+    assert len(good) >= 1 if left_over else len(good) == 1
+    for said, status in ends:
+        assert status in {0, 1}, said
+        told = ("wait for it to end", "is a store already", "unfinished ingest")
+        assert status == 0 or any(text in said for text in told), said
+    check_whole(out, whole)
+
+
+def test_an_ingest_refuses_while_a_repair_is_at_work(part: Path, whole: Tree, out: Path) -> None:
+    cop_zarr.ingest(part, out)
+    (out / "embedding" / "c" / "0" / "0" / "5").write_bytes(b"damaged")
+    refused = []
+
+    def during(done: int, total: int) -> None:
+        if not refused:
+            with pytest.raises(StoreBusyError, match="wait for it to end") as caught:
+                cop_zarr.ingest(part, out, overwrite=True)
+            refused.append(caught.value)
+
+    assert cop_zarr.repair(out, part, progress=during).ok
+    assert refused
+    check_whole(out, whole)
+
+
+# A full disk
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """A function that makes a file system with so many bytes of room, or gives the one there is as many."""
+    place = tmp_path / "volume"
+    place.mkdir()
+    mounted = False
+
+    def sized(size: int) -> Path:
+        nonlocal mounted
+        options = f"{'remount,' if mounted else ''}size={size}"
+        call = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        if subprocess.run(call, check=False, capture_output=True).returncode:
+            pytest.skip("needs the right to mount a file system")
+        mounted = True
+        return place
+
+    yield sized
+    if mounted:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+PAGE = os.sysconf("SC_PAGESIZE")
+
+
+def pages(whole: Tree) -> int:
+    return sum(-(-len(data or b"") // PAGE) for data in whole.values())
+
+
+@pytest.mark.parametrize("room", [0.02, 0.3, 0.9, 1, -4, -2])
+def test_a_full_disk(part: Path, whole: Tree, volume: Callable[[int], Path], room: float) -> None:
+    """Full after a share of the store, or so many pages before its end with the journal."""
+    records = 15 + 1
+    most = pages(whole) + records
+    place = volume(PAGE * int(room * pages(whole) if room > 0 else most + room))
+    out = place / "out.zarr"
+    for again in (False, True):
+        with pytest.raises(StorageError, match=r"No space left on device.*--resume"):
+            cop_zarr.ingest(part, out, resume=again)
+        assert not opens(out)
+        assert not opens(staging(out))
+        assert not out.exists()
+    volume(64 << 20)
+    before = {path: identity(path) for path in staging(out).glob("ingest/blocks/*-*.json")}
+    cop_zarr.ingest(part, out, resume=True)
+    assert (len(before) > 0) == (room > 0.02 or room < 0)
+    check_whole(out, whole)
+
+
+def test_a_disk_that_is_full_from_the_start(part: Path, volume: Callable[[int], Path]) -> None:
+    place = volume(2 * PAGE)
+    (place / "other").write_bytes(bytes(2 * PAGE))
+    with pytest.raises(StorageError, match="No space left on device"):
+        cop_zarr.ingest(part, place / "out.zarr")
+    assert [path.name for path in place.iterdir()] == ["other"]
+
+
+def test_a_disk_too_small_for_the_copy_of_a_source(
+    part: Path, out: Path, volume: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = volume(PAGE * (part.stat().st_size // PAGE // 2))
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    url = "memory://survival/part.tif"
+    fsspec.filesystem("memory").pipe_file(url, part.read_bytes())
+    with pytest.raises(
+        StorageError, match=r"cannot copy memory://survival/part\.tif.*No space left on device"
+    ):
+        cop_zarr.ingest(url, out)
+    assert list(place.iterdir()) == []
+    assert beside(out) == []
+
+
+# Asked to stop
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        (signal.SIGTERM, 128 + signal.SIGTERM),
+        (signal.SIGHUP, 128 + signal.SIGHUP),
+        (signal.SIGINT, 1),
+    ],
+)
+def test_asked_to_stop(part: Path, whole: Tree, old: Path, out: Path, *, number: int, status: int) -> None:
+    before, flags = begin_with(old, out)
+    with started(part, out, *flags) as process:
+        until(lambda: any(staging(out).glob("ingest/blocks/*-*.json")))
+        process.send_signal(number)
+        said, complaint = process.communicate(timeout=30)
+    assert process.returncode == status
+    assert said == ""
+    assert "go on with --resume" in complaint
+    assert "Traceback" not in complaint
+    assert tree(out) == before
+    assert not opens(staging(out))
+    assert not (staging(out) / "ingest" / "lock").exists()
+    finished = {path.name: identity(path) for path in staging(out).glob("embedding/c/0/*/*")}
+    assert finished
+    again = run(part, out, "--resume")  # it remembers that it may overwrite
+    assert again.returncode == 0, again.stderr
+    check_whole(out, whole)
+
+
+def test_a_source_at_fault_leaves_nothing_though_resumed(
+    part: Path, left: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(left, staging(out))
+
+    def damaged(self: GeoTiff, block: Block) -> np.ndarray:
+        raise SourceError("it is damaged")
+
+    monkeypatch.setattr(GeoTiff, "read", damaged)
+    with pytest.raises(SourceError, match=r"^it is damaged$"):
+        cop_zarr.ingest(part, out, resume=True)
+    assert beside(out) == []
+
+
+def test_an_old_store_that_was_moved_aside_comes_back(
+    part: Path, old: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process was killed between two renames, and the next one fails."""
+    (staging(out) / "ingest").mkdir(parents=True)
+    shutil.copytree(old, staging(out) / "ingest" / "replaced")
+
+    def damaged(self: GeoTiff, block: Block) -> np.ndarray:
+        raise SourceError("it is damaged")
+
+    monkeypatch.setattr(GeoTiff, "read", damaged)
+    with pytest.raises(SourceError):
+        cop_zarr.ingest(part, out, overwrite=True)
+    check_whole(out, tree(old))
+
+
+# An object store
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3]:
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def proxy(s3: S3) -> Iterator[Proxy]:
+    with fault_proxy(s3.endpoint) as running:
+        yield running
+
+
+@pytest.fixture
+def via(s3: S3, proxy: Proxy) -> Iterator[dict[str, Any]]:
+    """Storage options that lead through the proxy, which is as new."""
+    proxy.schedule = None
+    proxy.reset_counts()
+    yield s3.through(proxy.url)
+    proxy.schedule = None
+    proxy.restore()
+
+
+@pytest.fixture(scope="module")
+def requests(s3: S3, proxy: Proxy, tiny: Path, tiny_whole: Tree) -> int:
+    """Requests of an undisturbed run over an old store; what it makes is what a disk has."""
+    url = s3.place()
+    for _ in range(2):
+        proxy.reset_counts()
+        cop_zarr.ingest(tiny, url, overwrite=True, storage_options=s3.through(proxy.url))
+        assert s3.objects(url) == tiny_whole
+    return len(proxy.requests)
+
+
+def remote_phase(objects: dict[str, bytes]) -> str:
+    """How far an ingest has come, by what it left."""
+    if "ingest/job.json" not in objects:
+        done = "before or after" if "zarr.json" in objects else "before the job"
+        return f"{done}, locked" if "ingest/lock" in objects else done
+    if "zarr.json" in objects:
+        written = json.loads(objects["ingest/job.json"])["root_crc32c"] is not None
+        return "sweeping" if written else "old store with job"
+    if "embedding/zarr.json" in objects:
+        return "metadata" if json.loads(objects["ingest/job.json"])["root_crc32c"] else "clearing"
+    return "blocks" if any(key.startswith("embedding/c/") for key in objects) else "job"
+
+
+@pytest.mark.parametrize("how", ["cut", "killed"])
+def test_stopped_at_any_moment_on_an_object_store(
+    s3: S3,
+    proxy: Proxy,
+    via: dict[str, Any],
+    tiny: Path,
+    tiny_whole: Tree,
+    *,
+    requests: int,
+    old: Path,
+    trials: int,
+    how: str,
+) -> None:
+    """Every other time over an old store."""
+    phases = Counter[str]()
+    trials = max(trials // 2, 4)
+    for trial in range(trials):
+        url, before = s3.place(), tree(old) if trial % 2 else {}
+        for key, data in before.items():
+            s3.put(f"{url}/{key}", data or b"")
+        moment = int((trial + random.Random(f"{how}/{trial}").random()) / trials * requests) + 1
+        proxy.reset_counts()
+        flags = {"overwrite": True} if before else {}
+        if (cut_off if how == "cut" else shot)(proxy, moment, tiny, url, via, **flags):
+            phases[remote_phase(s3.objects(url))] += 1
+        found = s3.objects(url)
+        if opens(url, storage_options=s3.options):
+            assert without_work({**found}) in (tiny_whole, before)
+        else:
+            assert "zarr.json" not in found
+        cop_zarr.ingest(tiny, url, resume=True, storage_options=via, **flags)
+        assert s3.objects(url) == tiny_whole
+    print(f"\n{phases.total()} of {trials} {how} on S3: {dict(phases)}")  # noqa: T201
+    assert phases.total() >= trials // 2
+
+
+def cut_off(proxy: Proxy, moment: int, source: Path, url: str, via: dict[str, Any], **flags: bool) -> bool:
+    """Ingest, and cut the connection at a request; whether that made it fail."""
+    over = threading.Event()
+
+    def watch() -> None:
+        until(lambda: len(proxy.requests) >= moment or over.is_set(), 60)
+        if not over.is_set():
+            proxy.cut()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        cop_zarr.ingest(source, url, timeout=0.4, storage_options=via, **flags)
+    except StorageError as error:
+        complaint = str(error)
+    else:
+        return False
+    finally:
+        over.set()
+        watcher.join()
+        settle(proxy)
+        proxy.restore()
+    done = [
+        got.path.partition("?")[0] for got in proxy.requests if got.method == "PUT" and got.status == 200
+    ]
+    if any("/ingest/blocks/" in path for path in done) and not done[-1].endswith(".zarr/zarr.json"):
+        assert "--resume" in complaint
+    return True
+
+
+def shot(proxy: Proxy, moment: int, source: Path, url: str, via: dict[str, Any], **flags: bool) -> bool:
+    """Ingest in a process that is killed at a request; whether it was."""
+    options = [f"--{flag}" for flag in flags]
+    with started(source, url, *options, "--storage-options", json.dumps(via)) as process:
+        until(lambda: len(proxy.requests) >= moment or process.poll() is not None)
+        process.kill()
+        status = process.wait()
+    settle(proxy)
+    return status == -signal.SIGKILL
+
+
+def settle(proxy: Proxy) -> None:
+    """Let the server do what it was asked to do before."""
+    until(lambda: proxy._engine.under_way == 0)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_faults_that_pass_are_survived(
+    s3: S3, proxy: Proxy, via: dict[str, Any], tiny: Path, tiny_whole: Tree, *, seed: int
+) -> None:
+    url = s3.place()
+    proxy.schedule = seeded(seed, 0.15)
+    cop_zarr.ingest(tiny, url, storage_options=via)
+    proxy.schedule = seeded(seed + 10, 0.15, [AfterWrite()])
+    cop_zarr.ingest(tiny, url, overwrite=True, storage_options=via)
+    assert sum(got.fault is not None for got in proxy.requests) > 5
+    assert s3.objects(url) == tiny_whole
+
+
+def test_a_second_ingest_refuses_on_an_object_store(
+    s3: S3, proxy: Proxy, via: dict[str, Any], tiny: Path, tiny_whole: Tree
+) -> None:
+    url = s3.place()
+    proxy.schedule = hitting(Status(503), methods=["PUT"], path="/embedding/c/")
+    with started(tiny, url, "--storage-options", json.dumps(via), beat=0.3) as first:
+        until(lambda: any("/embedding/c/" in got.path for got in proxy.requests))
+        for flags in (["--resume"], ["--overwrite"]):
+            second = run(tiny, url, *flags, "--storage-options", json.dumps(s3.options), beat=0.3)
+            assert second.returncode == 1
+            assert "wait for it to end" in second.stderr
+        assert first.poll() is None
+        proxy.schedule = None
+        assert first.wait(60) == 0
+    assert s3.objects(url) == tiny_whole
+
+
+def test_cut_off_after_the_last_write(
+    s3: S3, proxy: Proxy, via: dict[str, Any], tiny: Path, tiny_whole: Tree
+) -> None:
+    """The store is whole then; --resume removes the journal."""
+    url = s3.place()
+    proxy.schedule = hitting(Status(403), methods=["DELETE", "POST"], path="ingest/job.json")
+    with pytest.raises(StorageError) as caught:
+        cop_zarr.ingest(tiny, url, storage_options=via)
+    assert without_work({**s3.objects(url)}) == tiny_whole
+    proxy.schedule = None
+    cop_zarr.ingest(tiny, url, resume=True, storage_options=via)
+    assert s3.objects(url) == tiny_whole
+    assert "--resume" in str(caught.value)
+
+
+def test_who_was_asleep_does_not_disturb_who_took_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was stopped for longer than its lease lasts finds out before it writes."""
+    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.02)
+    place = folder("memory://survival/asleep")
+    first = leases.Lease(place, LOCK)
+    first._over.set()  # its thread sleeps, as the whole process would
+    first._beating.join()
+    time.sleep(leases.STALE_BEATS * leases.BEAT_SECONDS)
+    place.remove([LOCK])
+    second = leases.Lease(place, LOCK)
+    try:
+        second.check()
+        with pytest.raises(StorageError, match="another process took"):
+            first.check()
+    finally:
+        second.release()
+
+
+def test_asked_to_stop_on_an_object_store(
+    s3: S3, proxy: Proxy, via: dict[str, Any], tiny: Path, tiny_whole: Tree
+) -> None:
+    url = s3.place()
+    proxy.schedule = hitting(Slow(1), methods=["PUT"], path="/embedding/c/")
+    with started(tiny, url, "--storage-options", json.dumps(via)) as process:
+        until(lambda: any("/embedding/c/" in got.path for got in proxy.requests))
+        process.terminate()
+        _, complaint = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "go on with --resume" in complaint
+    left = s3.objects(url)
+    assert "ingest/job.json" in left
+    assert not {"zarr.json", "ingest/lock"} & set(left)
+    proxy.schedule = None
+    with pytest.raises(StoreExistsError, match=r"--resume .*--overwrite"):
+        cop_zarr.ingest(tiny, url, storage_options=via)
+    assert s3.objects(url) == left
+    cop_zarr.ingest(tiny, url, resume=True, storage_options=via)
+    assert s3.objects(url) == tiny_whole
+
+
+def test_metadata_come_last_on_an_object_store(
+    s3: S3, proxy: Proxy, via: dict[str, Any], tiny: Path, tiny_whole: Tree
+) -> None:
+    """And first they go, where an old store is replaced."""
+    url = s3.place()
+    for overwrite in (False, True):
+        proxy.reset_counts()
+        cop_zarr.ingest(tiny, url, overwrite=overwrite, storage_options=via)
+        place = f"/{s3.bucket}/{s3.key(url)}"
+        paths = [(got.method, got.path.partition("?")[0]) for got in proxy.requests]
+        asked = [(method, path.removeprefix(f"{place}/")) for method, path in paths]
+        written = [key for method, key in asked if method == "PUT"]
+        root = written.index("zarr.json")
+        assert set(written[:root]) >= {key for key in tiny_whole if key != "zarr.json"}
+        assert all(key.startswith("ingest/") for key in written[root + 1 :])
+        removed = [key for method, key in asked if method == "DELETE" and not key.startswith("ingest/")]
+        if overwrite:
+            assert removed[0] == "zarr.json"
+            assert set(removed) == set(tiny_whole)

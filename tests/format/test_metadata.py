@@ -1,0 +1,231 @@
+"""What a store says about itself, to cop-zarr and to everybody else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from pathlib import Path
+
+import google_crc32c
+import numpy as np
+import pytest
+import rasterio
+import rasterio.crs
+import xarray
+import zarr
+from pyproj import CRS
+
+import cop_zarr
+from cop_zarr.core import product
+from cop_zarr.core.grid import Grid
+from cop_zarr.format import metadata
+from cop_zarr.format.layout import Layout
+from tests.support import factory
+
+GRIDS = {
+    "to the pole": ((702, 721), (0, 1440)),
+    "part": ((300, 337), (580, 633)),
+    "0 to 360": ((300, 310), (720, 2160)),
+    "antimeridian": ((301, 320), (1425, 1462)),
+}
+
+
+@pytest.fixture(scope="module", params=GRIDS.values(), ids=GRIDS)
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A source and its store."""
+    rows, cols = request.param
+    place = tmp_path_factory.mktemp("metadata")
+    path = factory.write_geotiff(place / "a.tif", rows=rows, cols=cols, bands=2)
+    cop_zarr.ingest(path, place / "a.zarr")
+    return path, place / "a.zarr"
+
+
+def crc32c(data: bytes) -> int:
+    return int.from_bytes(google_crc32c.Checksum(data).digest(), "big")
+
+
+# Readers
+
+
+def test_xarray_opens_it_without_a_warning(pair: tuple[Path, Path]) -> None:
+    source, store = pair
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dataset = xarray.open_zarr(store, decode_coords="all", chunks=None)
+    with rasterio.open(source) as tiff:
+        values, placed = tiff.read(), tiff.transform
+    assert set(dataset.data_vars) == {"embedding", "valid"}
+    assert set(dataset.coords) == {"band", "latitude", "longitude", "spatial_ref"}
+    assert dataset.embedding.dims == ("band", "latitude", "longitude")
+    assert dataset.embedding.dtype == "float32"
+    assert np.array_equal(dataset.embedding, values)
+    assert dataset.valid.dims == ("latitude", "longitude")
+    assert dataset.valid.dtype == bool
+    assert np.array_equal(dataset.valid, values.any(axis=0))
+    rows, cols = np.arange(values.shape[1]), np.arange(values.shape[2])
+    assert np.array_equal(dataset.longitude, placed.c + 0.25 * (cols + 0.5))
+    assert np.array_equal(dataset.latitude, placed.f - 0.25 * (rows + 0.5))
+    assert np.array_equal(dataset.band, [0, 1])
+    assert dataset.embedding.encoding["grid_mapping"] == "spatial_ref"
+    assert dataset.valid.encoding["grid_mapping"] == "spatial_ref"
+
+
+def test_a_value_is_found_by_its_coordinates(store_path: Path) -> None:
+    dataset = xarray.open_zarr(store_path, chunks=None)
+    cell = dataset.embedding.sel(latitude=48.0, longitude=11.5)
+    assert cell[0] == (90 - 48.0) / 0.25 + 1
+    assert cell[1] == (11.5 + 180) / 0.25 + 1
+    assert dataset.latitude.attrs == {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"}
+    assert dataset.longitude.attrs == {"standard_name": "longitude", "units": "degrees_east", "axis": "X"}
+
+
+def test_the_grid_mapping_is_that_of_the_source(pair: tuple[Path, Path]) -> None:
+    source, store = pair
+    mapping = dict(zarr.open(store, mode="r")["spatial_ref"].attrs)
+    with rasterio.open(source) as tiff:
+        assert rasterio.crs.CRS.from_wkt(mapping["crs_wkt"]) == tiff.crs
+        assert tuple(map(float, mapping["GeoTransform"].split())) == tiff.transform.to_gdal()
+    assert mapping["grid_mapping_name"] == "latitude_longitude"
+    assert CRS.from_cf(mapping).to_epsg() == 4326
+
+
+@pytest.mark.parametrize("name", ["", "embedding", "valid"])
+def test_the_geozarr_conventions_hold(pair: tuple[Path, Path], name: str) -> None:
+    source, store = pair
+    group = zarr.open(store, mode="r")
+    attributes = dict((group[name] if name else group).attrs)
+    with rasterio.open(source) as tiff:
+        bounds = tiff.bounds
+        assert attributes["proj:code"] == tiff.crs.to_string()
+        assert attributes["spatial:transform"] == list(tiff.transform)[:6]
+        assert attributes["spatial:bbox"] == [bounds.left, bounds.bottom, bounds.right, bounds.top]
+        assert attributes["spatial:shape"] == [tiff.height, tiff.width]
+    assert attributes["spatial:dimensions"] == ["latitude", "longitude"]
+    assert attributes["spatial:registration"] == "pixel"
+    declared = [entry["name"] for entry in attributes["zarr_conventions"]]
+    assert declared == ["proj", "spatial", "proj:", "spatial:"] + (["geoemb:"] if not name else [])
+    used = {key.split(":")[0] for key in attributes if ":" in key}
+    assert used == {entry.rstrip(":") for entry in declared}
+
+
+def test_what_the_vectors_are(pair: tuple[Path, Path]) -> None:
+    attributes = dict(zarr.open(pair[1], mode="r").attrs)
+    assert attributes["geoemb:type"] == "pixel"
+    assert attributes["geoemb:dimensions"] == 2
+    assert attributes["geoemb:data_type"] == "float32"
+    assert attributes["Conventions"].startswith("CF-")
+    assert attributes["license"] == "CC-BY-4.0"
+    assert "2503.11849" in attributes["references"]
+    assert "2021" in attributes["title"]
+    assert "SYNTHETIC" not in attributes["title"]
+
+
+def test_consolidated_metadata_is_what_the_arrays_say(pair: tuple[Path, Path]) -> None:
+    _, store = pair
+    root = json.loads((store / "zarr.json").read_bytes())
+    consolidated = root["consolidated_metadata"]["metadata"]
+    files = {path.parent.relative_to(store).as_posix(): path for path in store.rglob("zarr.json")}
+    del files["."]
+    assert set(files) == set(consolidated)
+    for name, path in files.items():
+        own = json.loads(path.read_bytes())
+        own.pop("consolidated_metadata", None)
+        consolidated[name].pop("consolidated_metadata", None)
+        assert own == consolidated[name], name
+
+
+def test_the_embeddings_codecs_are_those_that_every_reader_knows(pair: tuple[Path, Path]) -> None:
+    array = json.loads((pair[1] / "embedding" / "zarr.json").read_bytes())
+    assert array["zarr_format"] == 3
+    assert array["data_type"] == "float32"
+    assert array["fill_value"] == 0.0
+    assert array["chunk_grid"]["configuration"]["chunk_shape"] == [2, 8, 8]
+    assert array["chunk_key_encoding"]["name"] == "default"
+    assert [codec["name"] for codec in array["codecs"]] == ["transpose", "bytes", "blosc"]
+    assert array["codecs"][0]["configuration"] == {"order": [2, 1, 0]}
+    assert array["codecs"][1]["configuration"] == {"endian": "little"}
+    assert array["dimension_names"] == ["band", "latitude", "longitude"]
+
+
+def test_the_documents_are_json_without_extensions(pair: tuple[Path, Path]) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    for path in pair[1].rglob("zarr.json"):
+        json.loads(path.read_bytes(), parse_constant=refuse)
+
+
+# Provenance and integrity
+
+
+def test_provenance(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    source, store = pair
+    record = zarr.open(store, mode="r").attrs["cop_zarr"]
+    assert (record["format"], record["version"], record["year"]) == ("cop-zarr", 1, 2021)
+    assert record["cop_zarr_version"] == cop_zarr.__version__
+    assert record["license"] == product.LICENSE
+    assert record["citation"] == product.CITATION
+    assert record["source"] == {
+        "url": str(source),
+        "bytes": source.stat().st_size,
+        "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+        "published": False,
+        "synthetic": False,
+        "container": "float32, tiled, pixel-interleaved, compression deflate, predictor none",
+    }
+    assert zarr.open(store, mode="r").attrs["source"] == str(source)
+    assert zarr.open(store, mode="r").attrs["history"].startswith(record["created"])
+
+
+def test_every_object_is_recorded_with_its_length_and_checksum(pair: tuple[Path, Path]) -> None:
+    _, store = pair
+    objects = zarr.open(store, mode="r").attrs["cop_zarr"]["objects"]
+    table = zarr.open(store, mode="r")["integrity/embedding"][:]
+    found = {}
+    for path in store.rglob("*"):
+        key = path.relative_to(store).as_posix()
+        if path.is_dir() or key in {"zarr.json", "integrity/root.json"}:
+            continue
+        record = [path.stat().st_size, crc32c(path.read_bytes())]
+        if key.startswith("embedding/c/"):
+            row, col = map(int, key.split("/")[3:])
+            assert table[:, row, col].tolist() == record
+            table[:, row, col] = 0
+        else:
+            found[key] = record
+    assert found == objects
+    assert not table.any()
+    assert (store / "integrity/root.json").read_bytes() == (store / "zarr.json").read_bytes()
+
+
+def test_the_root_holds_its_own_digest(pair: tuple[Path, Path]) -> None:
+    """As docs/store-format.md tells another implementer to compute it."""
+    root = json.loads((pair[1] / "zarr.json").read_bytes())
+    sha256 = root["attributes"]["cop_zarr"].pop("sha256")
+    canonical = json.dumps(root, sort_keys=True, separators=(",", ":")).encode()
+    assert hashlib.sha256(canonical).hexdigest() == sha256
+    assert cop_zarr.open(pair[1]).info()["sha256"] == sha256
+
+
+def test_a_stand_in_says_so_in_its_title() -> None:
+    layout = Layout(Grid(0, 0, 8, 8), 1)
+    source = {**factory.PROVENANCE, "synthetic": True}
+    nothing = np.zeros((8, 8), bool), np.zeros((2, 1, 1), "<u4")
+    objects = metadata.documents(layout, source, "2024-01-01T00:00:00+00:00", *nothing)
+    assert list(objects)[-2:] == ["integrity/root.json", "zarr.json"]
+    assert objects["integrity/root.json"] == objects["zarr.json"]
+    attributes = json.loads(objects["zarr.json"])["attributes"]
+    assert attributes["title"].startswith("SYNTHETIC")
+    assert attributes["cop_zarr"]["source"]["synthetic"] is True
+
+
+def test_the_same_store_gives_the_same_documents() -> None:
+    layout = Layout(Grid(100, 200, 80, 120), 5)
+    rng = np.random.default_rng(0)
+    valid, table = rng.random((80, 120)) < 0.5, rng.integers(0, 2**32, (2, 10, 15), dtype="<u4")
+    made = [
+        metadata.documents(layout, factory.PROVENANCE, "2024-01-01T00:00:00+00:00", valid, table)
+        for _ in range(20)
+    ]
+    assert all(objects == made[0] for objects in made)

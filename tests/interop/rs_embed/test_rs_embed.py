@@ -1,0 +1,354 @@
+"""rs-embed's own calls, before and after ``import cop_zarr.interop.rs_embed``: the same to the last bit.
+
+rs-embed needs Python 3.12, and its requirements (PyTorch, Earth Engine, ...) serve other models. In an
+environment that has this project's extra ``test``, this is enough::
+
+    pip install --no-deps rs-embed==0.3.1
+
+rs-embed takes no file of less than 700 MiB for its GeoTIFF. The one here has 16 bands; a hole at its end
+makes it large enough, and takes no room on the disk.
+"""
+
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+from cop_zarr.source.locate import sha256_of
+from tests.support import factory
+
+rs_embed = pytest.importorskip("rs_embed")
+
+from rs_embed.core.errors import ModelError, RSEmbedError  # noqa: E402  # only if it is installed
+from rs_embed.embedders import precomputed_copernicus_embed as theirs  # noqa: E402
+
+from cop_zarr.interop import rs_embed as interop  # noqa: E402
+
+LARGE_ENOUGH = 700 * 1024 * 1024
+YEAR = rs_embed.TemporalSpec.year(2021)
+MEAN, MAX = rs_embed.OutputSpec.pooled(), rs_embed.OutputSpec.pooled(pooling="max")
+GRID = rs_embed.OutputSpec.grid()
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*not directly memory-mappable"),
+    pytest.mark.filterwarnings("ignore:.*fixed product grid"),
+    pytest.mark.filterwarnings("ignore:making"),
+]
+
+
+def enlarged(path):
+    os.truncate(path, LARGE_ENOUGH)
+    return path.parent
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder as ``RS_EMBED_COP_DIR`` names it, with noise whose float32 sums depend on their order."""
+    where = tmp_path_factory.mktemp("rs-embed")
+    return enlarged(factory.write_geotiff(where / "embed_map_310k.tif", noise()))
+
+
+def noise(bands=16):
+    values = factory.truth(bands=bands)
+    rng = np.random.default_rng(7)
+    return np.where(values == 0, values, rng.standard_normal(values.shape, "f4"))
+
+
+@pytest.fixture(autouse=True)
+def _settings(folder, monkeypatch):
+    monkeypatch.setenv("RS_EMBED_COP_DIR", str(folder))
+    monkeypatch.delenv("COP_ZARR_STORE", raising=False)
+    yield
+    interop.install()
+
+
+def before_and_after(ask):
+    """What rs-embed answers by itself, and with the store."""
+    interop.uninstall()
+    before = ask()
+    interop.install()
+    return before, ask()
+
+
+def ask_one(spatial, output=MEAN, temporal=YEAR, **more):
+    return rs_embed.get_embedding("copernicus", spatial=spatial, temporal=temporal, output=output, **more)
+
+
+def ask_many(spatials, output=MEAN, **more):
+    return rs_embed.get_embeddings_batch(
+        "copernicus", spatials=spatials, temporal=YEAR, output=output, **more
+    )
+
+
+def outcome(ask, *args, **more):
+    """An answer's parts, or an error's type and text."""
+    try:
+        found = ask(*args, **more)
+    except (RSEmbedError, OSError) as error:
+        return type(error), str(error)
+    return found
+
+
+def assert_same(before, after):
+    assert type(before) is type(after)
+    if isinstance(before, tuple):  # an error
+        assert before == after
+        return
+    one, other = np.asarray(before.data), np.asarray(after.data)
+    assert one.dtype == other.dtype
+    np.testing.assert_array_equal(one.view("u4"), other.view("u4"))
+    assert type(before.data) is type(after.data)
+    assert_same_meta(before.meta, after.meta)
+    if hasattr(before.data, "attrs"):
+        assert before.data.dims == after.data.dims
+        assert before.data.name == after.data.name
+        assert list(before.data.coords) == list(after.data.coords)
+        assert_same_meta(before.data.attrs, after.data.attrs)
+
+
+def assert_same_meta(before, after):
+    assert list(before) == list(after)
+    assert (before["backend"], after["backend"]) == ("vendored_geotiff", "cop_zarr")
+    assert {**before, "backend": None} == {**after, "backend": None}
+
+
+def boxes_by_chance(count, seed):
+    rng = np.random.default_rng(seed)
+    found = []
+    while len(found) < count:
+        width, height = np.exp(rng.uniform(np.log(0.26), np.log(40), 2)).tolist()
+        west, south = rng.uniform(-180, 180), rng.uniform(-90, 90)
+        found.append(rs_embed.BBox(west, south, min(west + width, 180.0), min(south + height, 90.0)))
+    return found
+
+
+def boxes_on_edges():
+    """Boxes whose edges are cell edges, or one bit to either side."""
+    rng, found = np.random.default_rng(3), []
+    for _ in range(60):
+        west, south = -180.125 + 0.25 * rng.integers(1, 1400), -90.125 + 0.25 * rng.integers(1, 690)
+        edges = [west, south, west + 0.25 * rng.integers(1, 9), south + 0.25 * rng.integers(1, 9)]
+        for bits in range(3):
+            moved = [float(np.nextafter(edge, edge + rng.integers(-1, 2) * bits)) for edge in edges]
+            found.append(rs_embed.BBox(*moved))
+    return found
+
+
+SPECIAL = [
+    rs_embed.BBox(-180, -90, 180, 90),
+    rs_embed.BBox(-180, 50, -179, 51),
+    rs_embed.BBox(179, 50, 180, 51),
+    rs_embed.BBox(179.5, -20, 179.875, -19),
+    rs_embed.BBox(0, 89.5, 2, 90),
+    rs_embed.BBox(0, -90, 2, -89.6),
+    rs_embed.BBox(-64.1, 5, -63.85, 6),  # a quarter of a degree, less one bit
+    rs_embed.BBox(10, 10, 10.1, 10.1),
+    rs_embed.BBox(10, 10, 10.25, 10.25),
+    rs_embed.BBox(10.125, 10.125, 10.375, 10.375),
+    rs_embed.BBox(-180, 0, 180, 0.3),  # whole rows
+    rs_embed.BBox(170, 0, -170, 10),  # malformed for rs-embed, as are the next
+    rs_embed.BBox(10, 10, 10, 11),
+    rs_embed.BBox(-190, 0, -180, 10),
+    rs_embed.BBox(0, 80, 1, 91),
+    rs_embed.BBox(0, 0, 1, 1, crs="EPSG:3857"),
+    rs_embed.BBox(float("nan"), 0, 1, 1),
+    rs_embed.PointBuffer(lon=121.5, lat=31.2, buffer_m=30_000),
+    rs_embed.PointBuffer(lon=121.5, lat=31.2, buffer_m=5_000),
+    rs_embed.PointBuffer(lon=179.9, lat=0, buffer_m=40_000),
+    rs_embed.PointBuffer(lon=-179.9, lat=60, buffer_m=40_000),
+    rs_embed.PointBuffer(lon=10, lat=89.9, buffer_m=40_000),
+    rs_embed.PointBuffer(lon=10, lat=-90, buffer_m=100_000),
+    rs_embed.PointBuffer(lon=10, lat=50, buffer_m=-1),
+    "a box",
+    None,
+]
+
+
+@pytest.mark.parametrize("output", [MEAN, MAX, GRID], ids=["mean", "max", "grid"])
+def test_regions_at_edges_and_poles_and_malformed_ones(output):
+    before, after = before_and_after(lambda: [outcome(ask_one, one, output) for one in SPECIAL])
+    for one, other in zip(before, after, strict=True):
+        assert_same(one, other)
+    assert sum(isinstance(one, tuple) for one in before) >= 10  # and there are answers and errors
+    assert sum(not isinstance(one, tuple) for one in before) >= 10
+
+
+@pytest.mark.parametrize("output", [MEAN, MAX, GRID], ids=["mean", "max", "grid"])
+def test_boxes_by_chance_and_on_cell_edges(output):
+    boxes = [*boxes_by_chance(300, seed=1), *boxes_on_edges()]
+    before, after = before_and_after(lambda: [outcome(ask_one, one, output) for one in boxes])
+    for one, other in zip(before, after, strict=True):
+        assert_same(one, other)
+    assert sum(not isinstance(one, tuple) for one in before) > 300
+
+
+def test_point_buffers_by_chance():
+    rng = np.random.default_rng(5)
+    points = [
+        rs_embed.PointBuffer(
+            *map(float, (rng.uniform(-180, 180), rng.uniform(-90, 90), 10 ** rng.uniform(4, 6)))
+        )
+        for _ in range(200)
+    ]
+    before, after = before_and_after(lambda: [outcome(ask_one, one) for one in points])
+    for one, other in zip(before, after, strict=True):
+        assert_same(one, other)
+
+
+@pytest.mark.parametrize("workers", ["1", "4"])
+@pytest.mark.parametrize("output", [MEAN, GRID], ids=["mean", "grid"])
+def test_batch(output, workers, monkeypatch):
+    monkeypatch.setenv("RS_EMBED_COPERNICUS_BATCH_WORKERS", workers)
+    boxes = [
+        box
+        for box in boxes_by_chance(200, seed=2)
+        if box.maxlon - box.minlon > 0.3 < box.maxlat - box.minlat
+    ]
+    before, after = before_and_after(lambda: ask_many(boxes, output))
+    assert len(before) == len(after) == len(boxes)
+    for one, other in zip(before, after, strict=True):
+        assert_same(one, other)
+
+
+@pytest.mark.parametrize(
+    "spatials", [[], None, [SPECIAL[0], SPECIAL[7]], [SPECIAL[1], SPECIAL[11]], ["a box"]]
+)
+def test_batch_that_is_refused(spatials):
+    before, after = before_and_after(lambda: outcome(ask_many, spatials))
+    assert isinstance(before, tuple)
+    assert before == after
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"temporal": None},
+        {"temporal": rs_embed.TemporalSpec.year(2020)},
+        {"temporal": rs_embed.TemporalSpec.range("2020-01-01", "2021-01-01")},
+        {"backend": "nonsense"},
+        {"variant": "large", "data_dir": "/dev/null"},
+    ],
+    ids=str,
+)
+def test_arguments_that_are_refused(more):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before, after = before_and_after(lambda: outcome(ask_one, SPECIAL[0], **more))
+    assert isinstance(before, tuple), before
+    assert before == after
+
+
+@pytest.mark.parametrize("backend", ["auto", "local", " AUTO ", "gee"])
+def test_backends_that_mean_auto(backend):
+    before, after = before_and_after(lambda: outcome(ask_one, SPECIAL[1], backend=backend))
+    assert_same(before, after)
+
+
+def test_range_is_warned_of_and_answered():
+    def ask():
+        with pytest.warns(UserWarning, match="will use start year 2021"):
+            return ask_one(SPECIAL[1], temporal=rs_embed.TemporalSpec.range("2021-03-01", "2021-04-01"))
+
+    assert_same(*before_and_after(ask))
+
+
+def test_folder_named_by_the_call(folder, monkeypatch):
+    monkeypatch.setenv("RS_EMBED_COP_DIR", "/nowhere")
+    assert_same(*before_and_after(lambda: ask_one(SPECIAL[1], data_dir=str(folder))))
+
+    def legacy():
+        sensor = rs_embed.SensorSpec(collection=f"dir:{folder}", bands=())
+        with pytest.warns(DeprecationWarning, match="deprecated"):
+            return ask_one(SPECIAL[1], sensor=sensor)
+
+    assert_same(*before_and_after(legacy))
+
+
+def test_band_sequential_file_is_summed_in_its_own_order(tmp_path):
+    """NumPy sums a band's rows pairwise there, and whole rows in one go."""
+    path = factory.write_geotiff(
+        tmp_path / "embed_map_bands.tif",
+        noise(),
+        interleave="band",
+        tiled=False,
+        blockxsize=None,
+        blockysize=None,
+    )
+    where = str(enlarged(path))
+    regions = [*boxes_by_chance(40, seed=4), SPECIAL[0], SPECIAL[10]]
+    for output in (MEAN, GRID):
+        before, after = before_and_after(
+            lambda o=output: [outcome(ask_one, one, o, data_dir=where) for one in regions]
+        )
+        for one, other in zip(before, after, strict=True):
+            assert_same(one, other)
+
+
+def test_model_object():
+    before, after = before_and_after(
+        lambda: rs_embed.Model("copernicus").get_embedding(SPECIAL[1], temporal=YEAR)
+    )
+    assert_same(before, after)
+
+
+def test_grid_is_the_callers_own():
+    first = ask_one(SPECIAL[1], GRID)
+    kept = np.array(first.data)
+    first.data.data[:] = 7
+    np.testing.assert_array_equal(np.asarray(ask_one(SPECIAL[1], GRID).data), kept)
+
+
+def test_importing_it_after_a_first_use_works_and_describes_the_same(folder):
+    code = (
+        "import rs_embed as r, warnings; warnings.simplefilter('ignore')\n"
+        "ask = lambda: r.get_embedding('copernicus', spatial=r.BBox(0, 0, 1, 1), "
+        "temporal=r.TemporalSpec.year(2021)).meta['backend']\n"
+        "one, told = ask(), r.describe_model('copernicus')\n"
+        "import cop_zarr.interop.rs_embed\n"
+        "print(one, ask(), told == r.describe_model('copernicus'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["vendored_geotiff", "cop_zarr", "True"]
+
+
+def test_nothing_is_unpacked(folder, monkeypatch):
+    def unpack(*_):
+        raise AssertionError("rs-embed's own reader was asked")
+
+    monkeypatch.setattr(theirs.CopernicusEmbedGeoTiff, "array", property(unpack))
+    interop.install()
+    assert ask_one(SPECIAL[0]).meta["backend"] == "cop_zarr"
+    assert (folder / "embed_map_310k.zarr" / "zarr.json").exists()
+
+
+def test_refused_region_makes_no_store(tmp_path, source):
+    path = tmp_path / "embed_map_310k.tif"
+    path.write_bytes(source.read_bytes())
+    enlarged(path)
+    with pytest.raises(ModelError, match="smaller than one dataset pixel"):
+        ask_one(SPECIAL[7], data_dir=str(tmp_path))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_store_of_another_file_is_refused_as_rs_embed_refuses(folder, tmp_path, source):
+    path = tmp_path / "embed_map_310k.tif"
+    path.write_bytes(source.read_bytes())
+    enlarged(path)
+    (tmp_path / "embed_map_310k.zarr").symlink_to(folder / "embed_map_310k.zarr")
+    ask_one(SPECIAL[1])
+    assert sha256_of(path) != sha256_of(folder / path.name)
+    with pytest.raises(ModelError, match="is the store of another file"):
+        ask_one(SPECIAL[1], data_dir=str(tmp_path))
+
+
+def test_folder_without_the_file_is_an_error_of_rs_embeds(tmp_path, monkeypatch):
+    def offline(**_):
+        raise OSError("offline")
+
+    monkeypatch.setattr("rs_embed.embedders.shared.hf_hub_download_cache_first", offline)
+    before, after = before_and_after(lambda: outcome(ask_one, SPECIAL[1], data_dir=str(tmp_path)))
+    assert before[0] is ModelError
+    assert before == after

@@ -1,0 +1,345 @@
+"""Other people's readers open the same store as it is, and give the source's values bit for bit.
+
+Each reader is a function of a store's path and of windows, which shares no code with ours and gets no help
+from it. What they give is held against the numbers that GDAL wrote into the source.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import warnings
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import rasterio
+import rasterio.crs
+import rasterio.shutil
+import rasterio.windows
+import rioxarray
+import tensorstore
+import xarray
+import zarr
+import zarr_cm.proj
+import zarr_cm.spatial
+from affine import Affine
+from packaging.version import Version
+
+import cop_zarr
+from tests.support import factory
+
+HERE = Path(__file__).parents[1] / "support"
+NODE = HERE / "node"
+
+WINDOWS = {
+    "one cell": ((0, 16), (168, 169), (766, 767)),
+    "one number": ((15, 16), (168, 169), (766, 767)),
+    "east of the seam": ((0, 16), (300, 330), (0, 9)),
+    "west of the seam": ((0, 16), (300, 330), (1431, 1440)),
+    "one chunk": ((0, 16), (160, 168), (760, 768)),
+    "over chunk edges": ((0, 16), (165, 179), (755, 771)),
+    "many chunks": ((0, 16), (100, 260), (600, 900)),
+    "an empty chunk": ((0, 16), (160, 168), (304, 312)),
+    "half empty": ((0, 16), (155, 175), (290, 310)),
+    "the north pole": ((0, 16), (0, 3), (1000, 1100)),
+    "the south edge": ((0, 16), (719, 721), (700, 800)),
+    "the last corner": ((0, 16), (720, 721), (1439, 1440)),
+    "the first band": ((0, 1), (0, 721), (0, 1440)),
+    "the last band": ((15, 16), (0, 721), (0, 1440)),
+}
+"""Of the whole globe: [first, stop) of bands, rows and columns."""
+
+
+def cut(values, window):
+    return values[tuple(slice(*limits) for limits in window)]
+
+
+def by_zarr_python(path, windows):
+    array = zarr.open_group(path, mode="r")["embedding"]
+    return [cut(array, window) for window in windows]
+
+
+def by_xarray(path, windows):
+    with xarray.open_zarr(path, chunks=None) as dataset:
+        return [cut(dataset.embedding, window).to_numpy() for window in windows]
+
+
+def by_tensorstore(path, windows):
+    place = {"driver": "file", "path": str(path / "embedding")}
+    array = tensorstore.open({"driver": "zarr3", "kvstore": place}, read=True).result()
+    return [cut(array, window).read().result() for window in windows]
+
+
+def by_zarrs(path, windows):
+    zarrs = pytest.importorskip("zarrs")
+    assert zarrs.ZarrsCodecPipeline
+    with zarr.config.set(
+        {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", "codec_pipeline.strict": True}
+    ):
+        return by_zarr_python(path, windows)
+
+
+def by_gdal(path, windows):
+    with open_by_gdal(path) as raster:
+        return [
+            raster.read(range(first + 1, stop + 1), window=rasterio.windows.Window.from_slices(rows, cols))
+            for (first, stop), rows, cols in windows
+        ]
+
+
+def open_by_gdal(path, name="embedding"):
+    if Version(rasterio.__gdal_version__) < Version("3.12"):
+        pytest.skip(f"GDAL {rasterio.__gdal_version__} does not know the codec 'bytes' of Zarr v3")
+    return rasterio.open(f'ZARR:"{path}":/{name}')
+
+
+def by_zarrita(path, windows):
+    values, _ = ask_node(path, windows)
+    return values
+
+
+def ask_node(path, windows):
+    """The values of windows, and what zarrita.js says of the store."""
+    if shutil.which("node") is None or not (NODE / "node_modules" / "zarrita").exists():
+        pytest.skip("needs Node, and in tests/support/node: npm ci")
+    out = path.parent / "windows.bin"
+    done = subprocess.run(
+        ["node", NODE / "read.mjs", path, out],
+        input=json.dumps(windows),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    shapes = [[stop - first for first, stop in window] for window in windows]
+    ends = np.cumsum([np.prod(shape) for shape in shapes])
+    parts = np.split(np.fromfile(out, "<f4"), ends[:-1])
+    out.unlink()
+    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)], json.loads(done.stdout)
+
+
+READERS = {
+    "zarr-python": by_zarr_python,
+    "xarray": by_xarray,
+    "TensorStore": by_tensorstore,
+    "zarrs": by_zarrs,
+    "GDAL": by_gdal,
+    "zarrita.js": by_zarrita,
+}
+
+
+@pytest.fixture(scope="module", params=READERS.values(), ids=READERS)
+def answers(request, store_path):
+    """What a reader gives for each window."""
+    found = request.param(store_path, list(WINDOWS.values()))
+    return dict(zip(WINDOWS, found, strict=True))
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_every_reader_gives_the_same_bits(answers, globe, window):
+    found, expected = np.asarray(answers[window]), cut(globe, WINDOWS[window])
+    assert found.dtype == np.float32
+    assert found.shape == expected.shape
+    assert found.tobytes() == expected.tobytes()
+
+
+def test_the_windows_hold_what_they_are_called_after(globe):
+    assert not cut(globe, WINDOWS["an empty chunk"]).any()
+    assert cut(globe, WINDOWS["half empty"]).any(axis=0).any()
+    assert cut(globe, WINDOWS["the last corner"]).any()
+    for name, window in WINDOWS.items():
+        if name != "an empty chunk":
+            assert cut(globe, window).any(), name
+
+
+# 768 bands, as the product has them, and a part of the globe over the antimeridian
+
+ROWS, COLS, BANDS = (290, 309), (1428, 1451), 768
+PART = {
+    "all": ((0, 768), (0, 19), (0, 23)),
+    "the seam": ((0, 768), (3, 5), (11, 13)),
+    "bands": ((500, 510), (0, 19), (0, 23)),
+    "the last": ((767, 768), (18, 19), (22, 23)),
+}
+
+
+@pytest.fixture(scope="module")
+def whole_vectors(tmp_path_factory):
+    place = tmp_path_factory.mktemp("vectors")
+    source = factory.write_geotiff(place / "a.tif", rows=ROWS, cols=COLS, bands=BANDS)
+    cop_zarr.ingest(source, place / "a.zarr")
+    return place / "a.zarr"
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+def test_every_reader_of_768_bands(whole_vectors, reader):
+    truth = factory.truth(ROWS, COLS, BANDS)
+    for window, found in zip(PART.values(), reader(whole_vectors, list(PART.values())), strict=True):
+        assert np.asarray(found).tobytes() == cut(truth, window).tobytes()
+
+
+def test_gdal_sees_a_georeferenced_raster_of_768_bands(whole_vectors):
+    with rasterio.open(whole_vectors.parent / "a.tif") as source, open_by_gdal(whole_vectors) as raster:
+        assert raster.driver == "Zarr"
+        assert raster.count == source.count == BANDS
+        assert raster.shape == source.shape
+        assert set(raster.dtypes) == {"float32"}
+        assert raster.crs == source.crs == rasterio.crs.CRS.from_epsg(4326)
+        assert raster.transform == source.transform
+        assert raster.bounds == source.bounds
+        np.testing.assert_array_equal(raster.read(), source.read())
+
+
+def test_gdal_sees_the_mask(whole_vectors):
+    with open_by_gdal(whole_vectors, "valid") as raster:
+        assert raster.crs.to_epsg() == 4326
+        assert raster.transform == factory.transform(ROWS[0], COLS[0])
+        found = raster.read(1)
+    np.testing.assert_array_equal(found, factory.truth(ROWS, COLS, BANDS).any(axis=0))
+
+
+def test_gdal_copies_it_to_a_geotiff(whole_vectors, tmp_path):
+    with open_by_gdal(whole_vectors) as raster:
+        rasterio.shutil.copy(raster, tmp_path / "copy.tif", driver="GTiff")
+    with rasterio.open(tmp_path / "copy.tif") as copy:
+        assert (copy.crs.to_epsg(), copy.transform) == (4326, factory.transform(ROWS[0], COLS[0]))
+        np.testing.assert_array_equal(copy.read(), factory.truth(ROWS, COLS, BANDS))
+
+
+# What xarray and rioxarray find
+
+
+@pytest.mark.parametrize("decode_coords", [True, "all"])
+def test_rioxarray_finds_where_it_lies(store_path, decode_coords):
+    if decode_coords is True and Version(rioxarray.__version__) < Version("0.22"):
+        pytest.skip(f"rioxarray {rioxarray.__version__} does not know the GeoZarr conventions")
+    with xarray.open_zarr(store_path, chunks=None, decode_coords=decode_coords) as dataset:
+        for found in (dataset, dataset.embedding, dataset.valid):
+            assert found.rio.crs.to_epsg() == 4326
+            assert found.rio.bounds() == (-180.125, -90.125, 179.875, 90.125)
+            assert found.rio.transform() == Affine(0.25, 0, -180.125, 0, -0.25, 90.125)
+        part = dataset.embedding.rio.clip_box(5, 45, 15, 50)
+        assert part.rio.bounds() == (4.875, 44.875, 15.125, 50.125)
+
+
+def test_rioxarray_reprojects_it(store_path):
+    with xarray.open_zarr(store_path, chunks=None, decode_coords="all") as dataset:
+        alps = dataset.embedding.isel(band=slice(0, 2)).rio.clip_box(5, 45, 15, 50)
+        flat = alps.rio.reproject("EPSG:3857", resolution=20_000)
+    assert flat.rio.crs.to_epsg() == 3857
+    lat = np.degrees(2 * np.arctan(np.exp(flat.y / 6_378_137)) - np.pi / 2)
+    rows = np.broadcast_to(np.round((90 - lat) / 0.25) + 1, flat.shape[:0:-1]).T
+    held = np.nan_to_num(flat[0].to_numpy()) > 0
+    assert held.sum() > 1000
+    assert (np.abs(flat[0].to_numpy() - rows)[held] <= 1).all()  # band 0 is the row + 1
+
+
+@pytest.mark.parametrize("opened", [xarray.open_dataset, xarray.open_zarr])
+def test_xarray_guesses_its_own_engine(store_path, globe, opened):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dataset = opened(store_path, chunks=None)
+    assert "zarr_conventions" in dataset.attrs
+    cell = dataset.embedding.sel(latitude=48.0, longitude=11.5)
+    np.testing.assert_array_equal(cell, globe[:, 168, 766])
+
+
+# What zarrita.js finds
+
+
+def test_zarrita_finds_the_tree_the_attributes_and_the_mask(whole_vectors):
+    _, said = ask_node(whole_vectors, list(PART.values()))
+    root = zarr.open_group(whole_vectors, mode="r")
+    assert said["dimensions"] == ["band", "latitude", "longitude"]
+    assert set(said["names"]) == {"/"} | {f"/{name}" for name, _ in root.members(max_depth=None)}
+    assert said["attributes"] == dict(root.attrs)
+    valid = factory.truth(ROWS, COLS, BANDS).any(axis=0)
+    for window, mask in zip(PART.values(), said["masks"], strict=True):
+        np.testing.assert_array_equal(np.array(mask, bool), cut(valid, window[1:]).ravel())
+
+
+# The conventions' own schemas
+
+SCHEMAS = {
+    name: json.loads((HERE / "schemas" / f"{name}-v0.1.json").read_text()) for name in ("proj", "spatial")
+}
+NODES = ["zarr.json", "embedding/zarr.json", "valid/zarr.json"]
+
+
+def declaration(document, uuid):
+    return [entry for entry in document["attributes"]["zarr_conventions"] if entry["uuid"] == uuid]
+
+
+def without_comments(schema):
+    """A schema whose ``$ref`` stands beside other keywords: in draft 7 it would silence them."""
+    attributes = schema["properties"]["attributes"]
+    merged = {**attributes, "allOf": [{"$ref": attributes["$ref"]}]}
+    del merged["$ref"]
+    return {**schema, "properties": {**schema["properties"], "attributes": merged}}
+
+
+@pytest.mark.parametrize("node", NODES)
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_the_published_schemas(whole_vectors, node, name):
+    document = json.loads((whole_vectors / node).read_bytes())
+    jsonschema.Draft7Validator(SCHEMAS[name]).validate(document)
+    strict = jsonschema.Draft7Validator(without_comments(SCHEMAS[name]))
+    strict.validate(document)
+    document["attributes"]["zarr_conventions"] = [
+        entry for entry in document["attributes"]["zarr_conventions"] if entry["name"] != name
+    ]
+    assert not strict.is_valid(document)  # what was released is declared as it was released
+
+
+@pytest.mark.parametrize("node", NODES)
+@pytest.mark.parametrize("convention", [zarr_cm.proj, zarr_cm.spatial], ids=["proj", "spatial"])
+def test_the_conventions_own_library(whole_vectors, node, convention):
+    document = json.loads((whole_vectors / node).read_bytes())
+    assert convention.detect(document["attributes"]) == convention.LATEST
+    convention.validate_node_metadata(document)
+    assert convention.CMO in declaration(document, convention.UUID)
+    _, found = convention.extract(document["attributes"])
+    assert found.items() <= document["attributes"].items()
+
+
+GEOEMB = {
+    "schema_url": "https://raw.githubusercontent.com/geo-embeddings/embeddings-zarr-convention/refs/tags/v1/schema.json",
+    "spec_url": "https://github.com/geo-embeddings/embeddings-zarr-convention/blob/v1/README.md",
+    "uuid": "61c12cc5-0e28-4056-999a-480cf3fb7e4c",
+    "name": "geoemb:",
+    "description": "Geoembeddings convention for geospatial embedding arrays with model provenance",
+}
+"""What the convention's schema wants word for word. It has no licence, so its rules are told again here."""
+
+GEOEMB_RULES = {
+    "type": "object",
+    "required": [f"geoemb:{word}" for word in ("type", "dimensions", "model", "source_data", "data_type")],
+    "properties": {
+        "geoemb:type": {"enum": ["pixel", "chip"]},
+        "geoemb:dimensions": {"type": "integer", "minimum": 1},
+        "geoemb:model": {"type": "string", "pattern": "^https://"},
+        "geoemb:source_data": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "string", "pattern": "^https://"},
+        },
+        "geoemb:data_type": {"type": "string"},
+        "geoemb:spatial_layout": {"enum": ["utm_zones", "global"]},
+        "geoemb:build_version": {"type": "string"},
+    },
+    "patternProperties": {"^geoemb:": True, "^[^:]*$": True, "^(proj|spatial):": True},
+    "additionalProperties": False,
+}
+
+
+def test_the_embedding_convention(whole_vectors):
+    document = json.loads((whole_vectors / "zarr.json").read_bytes())
+    assert declaration(document, GEOEMB["uuid"]) == [GEOEMB]
+    jsonschema.Draft202012Validator(GEOEMB_RULES).validate(document["attributes"])
+    for node in NODES[1:]:  # which it is not for
+        document = json.loads((whole_vectors / node).read_bytes())
+        assert not declaration(document, GEOEMB["uuid"])
+        assert not [key for key in document["attributes"] if key.startswith("geoemb:")]

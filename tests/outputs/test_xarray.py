@@ -1,0 +1,447 @@
+"""Stores and answers as xarray Datasets, held against the source's values and xarray's own engine."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+import tracemalloc
+
+import dask
+import numpy as np
+import pytest
+import rasterio
+import rioxarray  # noqa: F401  # gives Datasets .rio
+import xarray as xr
+from affine import Affine
+
+import cop_zarr
+from cop_zarr.errors import ChunkError, StoreNotFoundError
+from cop_zarr.storage import LocalFolder
+from tests.support import factory
+from tests.support.folders import WatchedFolder, open_in
+from tests.support.servers import static_server
+
+POINTS = np.random.default_rng(5)
+
+
+@pytest.fixture(scope="module")
+def dataset(store):
+    return store.to_xarray()
+
+
+# What it looks like
+
+
+def test_it_has_what_xarrays_own_engine_finds(dataset, store_path):
+    with xr.open_zarr(store_path, decode_coords="all", chunks=None) as plain:
+        xr.testing.assert_equal(dataset, plain)
+        assert list(dataset.variables) == ["embedding", "valid", *dataset.coords]
+        for name, variable in dataset.variables.items():
+            assert variable.dims == plain[name].dims
+            assert variable.dtype == plain[name].dtype
+            assert variable.attrs.items() <= plain[name].attrs.items(), name
+            assert variable.encoding.get("grid_mapping") == plain[name].encoding.get("grid_mapping")
+        assert dataset.attrs.items() <= plain.attrs.items()
+        assert {"Conventions", "title", "source", "license", "references"} <= set(dataset.attrs)
+
+
+def test_rioxarray_finds_crs_bounds_and_transform(dataset):
+    assert dataset.rio.crs.to_epsg() == 4326
+    assert dataset.embedding.rio.crs.to_epsg() == 4326
+    assert dataset.rio.bounds() == (-180.125, -90.125, 179.875, 90.125)
+    assert dataset.rio.transform() == Affine(0.25, 0, -180.125, 0, -0.25, 90.125)
+    assert dataset.rio.shape == (721, 1440)
+
+
+def test_and_they_stay_right_when_cells_are_selected(dataset):
+    part = dataset.isel(latitude=slice(100, 140, 2), longitude=slice(700, 730))
+    assert part.rio.bounds() == (-180.125 + 175 - 0.0, 90.25 - 25 - 10, -5.125 + 7.5, 90.25 - 25)
+    assert part.rio.transform() == Affine(0.25, 0, -5.125, 0, -0.5, 65.25)
+    clipped = dataset.rio.clip_box(5, 45, 15, 50)
+    np.testing.assert_array_equal(
+        clipped.embedding, dataset.embedding.sel(latitude=clipped.latitude, longitude=clipped.longitude)
+    )
+    assert clipped.sizes["longitude"] == 41
+
+
+def test_nothing_is_read_before_values_are_asked_for(store_path):
+    folder = WatchedFolder(LocalFolder(store_path))
+    store = open_in(folder)
+    found = store.to_xarray().embedding.sel(latitude=slice(50, 45), longitude=slice(5, 15))
+    repr(found)
+    assert not [key for key in folder.read_keys if key.startswith("embedding/c")]
+    found.to_numpy()
+    chunks = [key for key in folder.read_keys if key.startswith("embedding/c")]
+    assert (
+        len(chunks)
+        == len(set(chunks))
+        == len({(r // 8, c // 8) for r in range(160, 181) for c in range(740, 781)})
+    )
+
+
+# Selecting
+
+SELECTIONS = {
+    "nothing": {},
+    "one cell": {"latitude": 168, "longitude": 766},
+    "one number": {"band": 3, "latitude": 168, "longitude": 766},
+    "from the end": {"latitude": -1, "longitude": -1, "band": -1},
+    "one band": {"band": 7},
+    "bands": {"band": [3, 1, -1, 3], "latitude": slice(150, 170)},
+    "slices": {"latitude": slice(157, 203), "longitude": slice(597, 643)},
+    "steps": {"band": slice(1, None, 3), "latitude": slice(3, 700, 5), "longitude": slice(5, 1400, 17)},
+    "backwards": {"latitude": slice(None, None, -3), "longitude": slice(700, 600, -1)},
+    "arrays": {"latitude": [700, 5, 5, 3, -2], "longitude": [0, 1439, 720, 8, 7]},
+    "an array and a slice": {"latitude": [700, 5], "longitude": slice(-9, None)},
+    "none at all": {"latitude": slice(5, 5), "longitude": [3, 4]},
+    "no bands": {"band": [], "latitude": slice(0, 10)},
+    "empty cells": {"longitude": slice(304, 312), "latitude": slice(0, 16)},
+    "the last row": {"latitude": [720], "longitude": slice(0, 1440, 100)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("selection", SELECTIONS.values(), ids=SELECTIONS)
+def test_outer_indexing(dataset, globe, selection):
+    key = [selection.get(name, slice(None)) for name in ("band", "latitude", "longitude")]
+    expected = globe
+    for axis in (2, 1, 0):  # one after the other, from the last: NumPy's own rules for single indices
+        expected = expected[(slice(None),) * axis + (key[axis],)]
+    found = dataset.embedding.isel(selection).to_numpy()
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, expected)
+
+
+ROWS, COLS, BANDS = (POINTS.integers(-n, n, (3, 40)) for n in (factory.ROWS, factory.COLS, factory.BANDS))
+POINTWISE = {
+    "points": ({"latitude": ROWS, "longitude": COLS}, lambda g: np.moveaxis(g[:, ROWS, COLS], 0, -1)),
+    "points of some bands": (
+        {"latitude": ROWS, "longitude": COLS, "band": slice(2, 9, 3)},
+        lambda g: np.moveaxis(g[2:9:3][:, ROWS, COLS], 0, -1),
+    ),
+    "points of one band": ({"latitude": ROWS, "longitude": COLS, "band": 4}, lambda g: g[4, ROWS, COLS]),
+    "a band each": ({"latitude": ROWS, "longitude": COLS, "band": BANDS}, lambda g: g[BANDS, ROWS, COLS]),
+    "a band each, some columns": (
+        {"latitude": ROWS, "band": BANDS, "longitude": slice(3, 99, 7)},
+        lambda g: g[BANDS, ROWS][..., 3:99:7],
+    ),
+    "a band each, some rows": (
+        {"longitude": COLS, "band": BANDS, "latitude": slice(50, 3, -4)},
+        lambda g: np.moveaxis(g[BANDS, :, COLS], -1, -1)[..., 50:3:-4],
+    ),
+    "rows along two dimensions": (
+        {"latitude": ROWS, "longitude": slice(10, 20)},
+        lambda g: np.moveaxis(g[:, ROWS, 10:20], 0, 2),
+    ),
+    "columns along two dimensions": (
+        {"longitude": COLS, "latitude": slice(10, 20)},
+        lambda g: g.transpose(2, 0, 1)[COLS][..., 10:20],
+    ),
+    "bands along two dimensions": (
+        {"band": BANDS, "latitude": slice(8, 10), "longitude": 5},
+        lambda g: g[BANDS][:, :, 8:10, 5],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("selection", "expected"), POINTWISE.values(), ids=POINTWISE)
+def test_pointwise_indexing(dataset, globe, selection, expected):
+    arrays = {
+        name: xr.DataArray(index, dims=("a", "b")) if isinstance(index, np.ndarray) else index
+        for name, index in selection.items()
+    }
+    found = dataset.embedding.isel(arrays)
+    rest = [
+        name
+        for name in ("band", "latitude", "longitude")
+        if isinstance(selection.get(name, slice(None)), slice)
+    ]
+    np.testing.assert_array_equal(found.transpose("a", "b", *rest), expected(globe))
+
+
+def test_no_points(dataset):
+    none = xr.DataArray(np.zeros(0, int), dims="point")
+    assert dataset.embedding.isel(latitude=none, longitude=none).to_numpy().shape in {(16, 0), (0, 16)}
+
+
+def test_selections_of_selections(dataset, globe):
+    found = dataset.embedding[:, 100:300][::2, ::3].isel(longitude=[9, 3])[:, 5:8]
+    np.testing.assert_array_equal(found, globe[::2, 100:300:3][:, 5:8][..., [9, 3]])
+
+
+def test_by_coordinates(dataset, globe):
+    found = dataset.embedding.sel(latitude=48.1, longitude=11.45, method="nearest")
+    assert (float(found.latitude), float(found.longitude)) == (48.0, 11.5)
+    np.testing.assert_array_equal(found, globe[:, 168, 766])
+    lat, lon = xr.DataArray([48.0, -33.0], dims="site"), xr.DataArray([11.5, 151.25], dims="site")
+    sites = dataset.embedding.sel(latitude=lat, longitude=lon)
+    np.testing.assert_array_equal(sites.transpose("band", "site"), globe[:, [168, 492], [766, 1325]])
+
+
+def test_an_index_out_of_range(dataset):
+    with pytest.raises(IndexError):
+        dataset.embedding.isel(latitude=721)
+    with pytest.raises(IndexError):
+        dataset.embedding.isel(latitude=[3, 721]).to_numpy()
+
+
+def test_a_damaged_chunk_raises_its_error(store_path, tmp_path):
+    copy = shutil.copytree(store_path, tmp_path / "a.zarr")
+    dataset = cop_zarr.open(copy).to_xarray()
+    (copy / "embedding/c/0/21/95").unlink()  # rows 168 to 175, columns 760 to 767
+    with pytest.raises(ChunkError, match=re.escape("embedding/c/0/21/95")):
+        dataset.embedding.isel(latitude=168, longitude=766).to_numpy()
+    with pytest.raises(ChunkError, match="cop-zarr repair"):
+        cop_zarr.open(copy).to_xarray(chunks={"latitude": 80, "longitude": 80}).embedding.mean().compute()
+    dataset.embedding.isel(latitude=160, longitude=766).to_numpy()
+
+
+# Dask
+
+
+def test_without_chunks_there_is_no_dask(dataset):
+    assert dataset.embedding.chunks is None
+
+
+@pytest.mark.parametrize(
+    "chunks", [{}, "auto", {"latitude": 96}, {"band": -1, "latitude": 104, "longitude": 88}]
+)
+def test_chunks(store, globe, chunks):
+    dataset = store.to_xarray(chunks=chunks)
+    assert dataset.chunks["latitude"] == dataset.embedding.chunks[1]
+    part = dataset.isel(latitude=slice(150, 170), longitude=slice(700, 1000, 3))
+    np.testing.assert_array_equal(part.embedding.compute(), globe[:, 150:170, 700:1000:3])
+    if chunks == {}:
+        assert dataset.embedding.data.chunksize == (16, 8, 8)
+    elif chunks == "auto":
+        assert all(size % 8 == 0 for sizes in dataset.embedding.chunks[1:] for size in sizes[:-1])
+
+
+def test_one_name_for_the_same_blocks(store, store_path, tmp_path):
+    names = {cop_zarr.open(store_path).to_xarray(chunks="auto").embedding.data.name for _ in range(2)}
+    assert len(names) == 1
+    factory.write_geotiff(tmp_path / "a.tif", rows=(0, 20), cols=(0, 20))
+    cop_zarr.ingest(tmp_path / "a.tif", tmp_path / "a.zarr")
+    names.add(cop_zarr.open(tmp_path / "a.zarr").to_xarray(chunks="auto").embedding.data.name)
+    assert len(names) == 2
+
+
+@pytest.mark.parametrize("chunks", [None, {"latitude": 160, "longitude": 240}])
+def test_it_can_be_pickled(store_path, globe, chunks):
+    dataset = pickle.loads(pickle.dumps(cop_zarr.open(store_path).to_xarray(chunks=chunks)))
+    np.testing.assert_array_equal(dataset.embedding.isel(latitude=3).compute(), globe[:, 3])
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
+def test_every_scheduler(store_path, globe, scheduler):
+    dataset = cop_zarr.open(store_path).to_xarray(chunks={"latitude": 368, "longitude": 720})
+    with dask.config.set({"scheduler": scheduler, "num_workers": 2}):
+        found = dataset.embedding.max(("latitude", "longitude")).compute()
+    np.testing.assert_array_equal(found, globe.max(axis=(1, 2)))
+
+
+def test_memory_is_bounded_by_blocks(store_path, globe):
+    dataset = cop_zarr.open(store_path, cache_bytes=0, workers=1).to_xarray(
+        chunks={"latitude": 80, "longitude": 80}
+    )
+    tracemalloc.start()
+    with dask.config.set(scheduler="synchronous"):
+        found = dataset.embedding.astype("f8").mean(("latitude", "longitude")).compute()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(found, globe.mean(axis=(1, 2), dtype="f8"), rtol=1e-12)
+    assert peak < globe.nbytes / 4
+
+
+# Other places, other layouts
+
+
+def test_over_a_network(store_path, globe):
+    with static_server(store_path.parent) as url:
+        dataset = cop_zarr.open(f"{url}/{store_path.name}").to_xarray()
+        np.testing.assert_array_equal(dataset.embedding.isel(latitude=slice(160, 180)), globe[:, 160:180])
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata:UserWarning")
+@pytest.mark.parametrize("version", [2, 3])
+def test_another_layout(tmp_path, version):
+    rows, cols = (300, 337), (700, 753)
+    truth = factory.truth(rows, cols)
+    cop_zarr.ingest(factory.write_geotiff(tmp_path / "a.tif", rows=rows, cols=cols), tmp_path / "a.zarr")
+    plain = xr.open_zarr(tmp_path / "a.zarr", chunks=None).drop_encoding()
+    plain.to_zarr(tmp_path / "b.zarr", zarr_format=version, encoding={"embedding": {"chunks": (4, 10, 20)}})
+    dataset = cop_zarr.open(tmp_path / "b.zarr").to_xarray(chunks={})
+    np.testing.assert_array_equal(dataset.embedding.isel(latitude=[30, 2]).compute(), truth[:, [30, 2]])
+    height, width = dataset.embedding.data.chunksize[1:]  # whole chunks of ours and of the store's own
+    assert height % 40 == 0 or height == 37
+    assert width % 40 == 0 or width == 53
+    np.testing.assert_array_equal(dataset.valid, truth.any(axis=0))
+    assert dataset.rio.bounds() == (-5.125, 90.125 - 337 / 4, -5.125 + 53 / 4, 90.125 - 75)
+
+
+# The engine
+
+
+def test_the_engine(store_path, globe):
+    with xr.open_dataset(store_path, engine="cop-zarr", drop_variables="valid", cache_bytes=0) as dataset:
+        assert set(dataset.data_vars) == {"embedding"}
+        np.testing.assert_array_equal(
+            dataset.embedding.isel(latitude=168, longitude=766), globe[:, 168, 766]
+        )
+        assert dataset.rio.crs.to_epsg() == 4326
+    with xr.open_dataset(str(store_path), engine="cop-zarr", chunks={}) as dataset:
+        assert dataset.chunks["latitude"][0] == 8
+
+
+def test_the_engine_reads_as_carefully(store_path, tmp_path):
+    copy = shutil.copytree(store_path, tmp_path / "a.zarr")
+    (copy / "embedding/c/0/21/95").unlink()
+    cell = {"latitude": 168, "longitude": 766}
+    with pytest.raises(ChunkError):
+        xr.open_dataset(copy, engine="cop-zarr").embedding.isel(cell).to_numpy()
+    with pytest.raises(StoreNotFoundError):
+        xr.open_dataset(tmp_path / "b.zarr", engine="cop-zarr")
+
+
+def test_the_engine_over_a_network(store_path, globe):
+    with static_server(store_path.parent) as url:
+        dataset = xr.open_dataset(
+            f"{url}/{store_path.name}", engine="cop-zarr", storage_options={"block_size": 0}, timeout=5
+        )
+        np.testing.assert_array_equal(dataset.embedding.isel(latitude=168), globe[:, 168])
+
+
+def test_the_engine_is_named_and_not_guessed(store_path):
+    engines = xr.backends.list_engines()
+    assert "cop-zarr" in engines
+    assert not engines["cop-zarr"].guess_can_open(str(store_path))
+    with xr.open_dataset(store_path) as dataset:
+        assert "zarr_conventions" in dataset.attrs  # which xarray's own engine shows
+
+
+def test_many_stores(tmp_path):
+    for number, cols in enumerate([(620, 640), (640, 665)]):
+        source = factory.write_geotiff(tmp_path / f"{number}.tif", rows=(200, 220), cols=cols)
+        cop_zarr.ingest(source, tmp_path / f"{number}.zarr")
+    paths = [tmp_path / "1.zarr", tmp_path / "0.zarr"]
+    with xr.open_mfdataset(paths, engine="cop-zarr", combine="by_coords", parallel=True) as dataset:
+        np.testing.assert_array_equal(dataset.embedding, factory.truth((200, 220), (620, 665)))
+        assert dataset.embedding.chunks
+
+
+# Answers
+
+
+@pytest.mark.parametrize("output", ["pooled", "grid"])
+@pytest.mark.parametrize("box", [(5, 45, 15, 50), (178, -20, -177, -10)], ids=["plain", "antimeridian"])
+def test_an_answer(store, box, output):
+    answer = store.query(box, output=output, weights="coverage")
+    dataset = answer.to_xarray()
+    a, _, c, _, e, f = answer.meta["transform"]
+    rows, cols = answer.valid.shape
+    np.testing.assert_array_equal(dataset.longitude, c + a * (np.arange(cols) + 0.5))
+    np.testing.assert_array_equal(dataset.latitude, f + e * (np.arange(rows) + 0.5))
+    assert (np.diff(dataset.longitude) == 0.25).all()
+    for name, values in (("embedding", answer.data), ("valid", answer.valid), ("weights", answer.weights)):
+        np.testing.assert_array_equal(dataset[name], values)
+        assert dataset[name].dtype == values.dtype
+    assert dataset.embedding.dims == (
+        ("band",) if output == "pooled" else ("band", "latitude", "longitude")
+    )
+    assert dataset.weights.dims == dataset.valid.dims == ("latitude", "longitude")
+    assert dataset.rio.crs.to_epsg() == 4326
+    assert dataset.weights.rio.transform() == Affine(*answer.meta["transform"])
+    assert (float(dataset.longitude[-1]) > 180) == (box[0] > box[2])
+
+
+def test_an_answer_of_one_cell_is_placed_too(store):
+    dataset = store.query((5.05, 45.05, 5.1, 45.1), subpixel="nearest", output="grid").to_xarray()
+    assert dataset.sizes == {"band": 16, "latitude": 1, "longitude": 1}
+    assert dataset.rio.bounds() == (4.875, 44.875, 5.125, 45.125)
+
+
+TRIANGLE = {"type": "Polygon", "coordinates": [[[5, 45], [7, 45], [6, 47], [5, 45]]]}
+
+
+@pytest.mark.parametrize("roi", [(5, 45, 15, 50), TRIANGLE, cop_zarr.PointBuffer(7, 46, 50_000)])
+def test_its_attributes_are_the_metadata(store, roi):
+    answer = store.query(roi)
+    attributes = answer.to_xarray().attrs
+    assert set(attributes) == {name for name, value in answer.meta.items() if value is not None}
+    for name, value in attributes.items():
+        expected = answer.meta[name]
+        if isinstance(expected, (dict, list)) and isinstance(value, str):
+            assert json.loads(value) == expected, name
+        else:
+            assert value == expected, name
+
+
+@pytest.mark.parametrize("output", ["pooled", "grid"])
+def test_netcdf_and_back(store, tmp_path, output):
+    dataset = store.query(TRIANGLE, output=output).to_xarray()
+    dataset.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    with xr.open_dataset(tmp_path / "a.nc", engine="h5netcdf", decode_coords="all") as back:
+        xr.testing.assert_equal(back, dataset)
+        assert back.rio.crs.to_epsg() == 4326
+        assert back.attrs["model"] == dataset.attrs["model"]
+        assert json.loads(back.attrs["roi"]) == json.loads(dataset.attrs["roi"])
+
+
+def test_a_part_of_a_store_goes_to_netcdf(dataset, globe, tmp_path):
+    part = dataset.sel(latitude=slice(50, 45), longitude=slice(5, 15))
+    part.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    with xr.open_dataset(tmp_path / "a.nc", engine="h5netcdf", decode_coords="all") as back:
+        np.testing.assert_array_equal(back.embedding, globe[:, 160:181, 740:781])
+        assert back.rio.bounds() == (4.875, 44.875, 15.125, 50.125)
+
+
+def test_an_answer_becomes_a_geotiff(store, tmp_path):
+    answer = store.query((5, 45, 15, 50), output="grid")
+    answer.to_xarray().embedding.rio.to_raster(tmp_path / "a.tif")
+    with rasterio.open(tmp_path / "a.tif") as tiff:
+        assert (tiff.crs.to_epsg(), list(tiff.transform)[:6]) == (4326, answer.meta["transform"])
+        np.testing.assert_array_equal(tiff.read(), answer.data)
+
+
+def test_an_answer_after_a_pickle(store):
+    answer = store.query((5, 45, 15, 50))
+    xr.testing.assert_identical(pickle.loads(pickle.dumps(answer)).to_xarray(), answer.to_xarray())
+
+
+# Without xarray
+
+
+@pytest.mark.parametrize(
+    ("absent", "ask", "named"),
+    [
+        ("xarray", "store.to_xarray()", "cop-zarr[xarray]"),
+        ("xarray", "store.query((5, 45, 15, 50)).to_xarray()", "cop-zarr[xarray]"),
+        ("dask", "store.to_xarray(chunks={})", "dask[array]"),
+    ],
+)
+def test_what_is_missing_is_named(store_path, absent, ask, named):
+    code = f"""
+import sys
+sys.modules[{absent!r}] = None  # which makes it one that is not installed
+import cop_zarr
+store = cop_zarr.open({str(store_path)!r})
+try:
+    {ask}
+except cop_zarr.errors.MissingDependencyError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert named in done.stdout, done.stderr
+
+
+def test_a_query_does_not_load_xarray(store_path):
+    code = f"""
+import sys, cop_zarr
+cop_zarr.open({str(store_path)!r}).query((5, 45, 15, 50))
+print("xarray" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

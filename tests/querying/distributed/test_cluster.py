@@ -1,0 +1,546 @@
+"""On a real Dask cluster of processes, workers killed midway: the same bits and bytes as on one machine."""
+
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+from pyproj import Transformer
+
+import cop_zarr
+from cop_zarr import BBox, PointBuffer
+from cop_zarr.cli import main
+from cop_zarr.errors import (
+    ChunkError,
+    ClusterError,
+    InputError,
+    MissingDependencyError,
+    RegionError,
+    SourceError,
+    SourceNotFoundError,
+    StorageError,
+    StoreBusyError,
+    StoreNotFoundError,
+    StoreReplacedError,
+)
+from cop_zarr.format.chunk_reader import ChunkReader
+from cop_zarr.querying import out_array as filling
+from cop_zarr.querying.distributed import answers as queries
+from cop_zarr.querying.distributed import cluster as dask
+from cop_zarr.querying.distributed import ingests
+from cop_zarr.storage import LOCK, folder, leases
+from cop_zarr.writing.writer import StoreWriter
+from tests.support import factory
+from tests.support.servers import s3_server
+
+distributed = pytest.importorskip("distributed")
+config = pytest.importorskip("dask").config
+
+SMALL = {"rows": (300, 396), "cols": (572, 732), "blockxsize": 32, "blockysize": 32}
+"""15 tiles, 240 chunks of which 36 have no data."""
+
+
+def cluster_of(workers=2, **options):
+    return distributed.LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address="127.0.0.1:0",
+        silence_logs="CRITICAL",
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def client():
+    with cluster_of() as cluster, distributed.Client(cluster, set_as_default=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def s3():
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def mortal():
+    """A cluster of this test alone, whose workers may be killed."""
+    with cluster_of() as cluster, distributed.Client(cluster, set_as_default=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def tif(tmp_path_factory):
+    return factory.write_geotiff(tmp_path_factory.mktemp("dask") / "small.tif", **SMALL)
+
+
+@pytest.fixture(autouse=True)
+def fixed_time(monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+
+
+@pytest.fixture(scope="module")
+def whole(tif, tmp_path_factory):
+    """What an ingest without a cluster makes of it."""
+    place = tmp_path_factory.mktemp("whole") / "store.zarr"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+        cop_zarr.ingest(tif, place)
+    return tree(place)
+
+
+@pytest.fixture
+def idle(monkeypatch):
+    """Have this process decode and encode nothing: only workers can."""
+
+    def refuse(*_, **__):
+        raise AssertionError("the driver does the work itself")
+
+    monkeypatch.setattr(ChunkReader, "_decoded", refuse)
+    monkeypatch.setattr(StoreWriter, "_encode", refuse)
+
+
+def tree(place):
+    return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+
+def boxes(count, seed=1):
+    rng = np.random.default_rng(seed)
+    west, south = rng.uniform(-179, 177, count), rng.uniform(-80, 85, count)
+    size = rng.uniform(0.3, 2, (2, count))
+    return np.stack([west, south, west + size[0], south + size[1]], axis=1).tolist()
+
+
+def mixed(count):
+    """Regions of every kind, some over the antimeridian and all around a pole."""
+    regions = boxes(count)
+    regions[::7] = [shapely.Point(x, y).buffer(1.0) for x, y, *_ in regions[::7]]
+    regions[1::7] = [BBox(*box) for box in regions[1::7]]
+    regions[2::7] = [PointBuffer(x, y, 60_000) for x, y, *_ in regions[2::7]]
+    regions[3::7] = [shapely.box(*box).__geo_interface__ for box in regions[3::7]]
+    return [*regions, (178, 0, -178, 3), (-180, 85, 180, 90)]
+
+
+def kill_one(client):
+    os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+
+
+class Killing:
+    """Progress that kills a worker when some of the work is done."""
+
+    def __init__(self, client):
+        self.client, self.told = client, []
+
+    def __call__(self, done, _):
+        if not self.told:
+            kill_one(self.client)
+        self.told.append(done)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"empty": "skip", "weights": "area"}, {"pooling": "std"}], ids=["mean", "area", "std"]
+)
+def test_regions_have_the_bits_of_one_machine(store, client, options):
+    regions, told = mixed(2000), []
+    found = store.query_many(
+        regions, **options, subpixel="touch", client=client, progress=lambda *now: told.append(now)
+    )
+    assert found.tobytes() == store.query_many(regions, **options, subpixel="touch").tobytes()
+    assert told[-1] == (len(regions), len(regions))
+    assert len(told) >= 4
+
+
+def test_the_workers_do_it_and_are_right(store_path, globe, client, idle):
+    rng = np.random.default_rng(3)
+    rows, cols = rng.integers(0, 710, 1500), rng.integers(0, 1420, 1500)
+    regions = [  # cell edges lie at 90.125 - row / 4, and a shrunk box touches exactly these cells
+        (
+            -180.125 + col / 4 + 0.13,
+            90.125 - (row + 5) / 4 + 0.01,
+            -180.125 + (col + 9) / 4 - 0.01,
+            89.99 - row / 4,
+        )
+        for row, col in zip(rows.tolist(), cols.tolist(), strict=True)
+    ]
+    found = cop_zarr.open(store_path).query_many(regions, client=client)
+    for number in range(0, 1500, 50):
+        row, col = rows[number], cols[number]
+        expected = globe[:, row : row + 5, col : col + 9].mean(axis=(1, 2), dtype="f8")
+        np.testing.assert_allclose(found[number], expected, rtol=1e-6)
+    opened = client.run(lambda: queries.open_reader.cache_info().currsize)
+    assert list(opened.values()) == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"method": "bilinear", "empty": "skip"}], ids=["nearest", "bilinear"]
+)
+def test_points_have_the_bits_of_one_machine(store, client, options):
+    rng = np.random.default_rng(2)
+    lon, lat = rng.uniform(-180, 360, 30_000), rng.uniform(-90, 90, 30_000)
+    lon[5], lat[77] = np.nan, 91
+    found = store.sample(lon, lat, **options, on_error="nan", client=client)
+    assert found.tobytes() == store.sample(lon, lat, **options, on_error="nan").tobytes()
+    grid = store.sample(lon[100:200].reshape(4, 25), lat[100:200].reshape(4, 25), **options, client=client)
+    assert grid.tobytes() == found[100:200].tobytes()
+
+
+def test_points_lie_in_their_cells(store, globe, client, idle):
+    rows, cols = np.random.default_rng(5).integers(0, (721, 1440), (3000, 2)).T
+    found = store.sample(-180 + cols / 4, 90 - rows / 4, client=client)
+    assert np.array_equal(found, globe[:, rows, cols].T)
+
+
+def test_a_table_elsewhere_is_filled_in_blocks(store, client, tmp_path, monkeypatch):
+    zarr = pytest.importorskip("zarr")
+    monkeypatch.setattr(filling, "BLOCK_BYTES", 64_000)
+    regions = boxes(2500)
+    out = zarr.create_array(tmp_path / "out.zarr", shape=(2500, 16), chunks=(500, 16), dtype="f4")
+    assert store.query_many(regions, out=out, subpixel="touch", client=client) is out
+    assert np.array_equal(out[:], store.query_many(regions, subpixel="touch"))
+
+
+def test_regions_in_another_crs(store, client):
+    west, south, east, north = np.array(boxes(600)).clip(-79, 79).T
+    there = Transformer.from_crs(4326, 3857, always_xy=True)
+    regions = np.stack([*there.transform(west, south), *there.transform(east + 1, north + 1)], axis=1)
+    found = store.query_many(regions, crs="EPSG:3857", client=client)
+    assert found.tobytes() == store.query_many(regions, crs="EPSG:3857").tobytes()
+
+
+def test_the_first_bad_region_is_named(store, client):
+    regions = boxes(1500)
+    regions[700], regions[1400], regions[900] = (0, 0, 0.1, 0.1), (9, 9), (10, 95, 11, 96)
+    with pytest.raises(RegionError) as alone:
+        store.query_many(regions)
+    for _ in range(3):
+        with pytest.raises(type(alone.value)) as found:
+            store.query_many(regions, client=client)
+        assert str(found.value) == str(alone.value)
+        assert "region 700" in str(found.value)
+    found = store.query_many(regions, on_error="nan", client=client)
+    assert np.flatnonzero(np.isnan(found[:, 0])).tolist() == [700, 900, 1400]
+    assert found.tobytes() == store.query_many(regions, on_error="nan").tobytes()
+    told, expected = [], []
+    store.query_many(regions, on_error=lambda *each: told.append(each), client=client)
+    store.query_many(regions, on_error=lambda *each: expected.append(each))
+    told.sort(key=lambda each: each[0])  # of whichever group is done first
+    assert [(number, type(error), str(error)) for number, error in told] == [
+        (number, type(error), str(error)) for number, error in expected
+    ]
+    assert [number for number, _ in told] == [700, 900, 1400]
+
+
+class Own:
+    """A class of the caller's, which lies in no module that workers have."""
+
+    def __init__(self, geometry):
+        self.__geo_interface__ = geometry
+
+
+def test_regions_of_ones_own(store, client):
+    script = {}
+    code = "class Mine:\n    def __init__(self, box): self.box = box\n"
+    code += "    @property\n    def __geo_interface__(self): return self.box.__geo_interface__\n"
+    exec(code, {"__name__": "__main__"}, script)
+    mine = [script["Mine"](shapely.box(*box)) for box in boxes(300)]
+    found = store.query_many(mine, subpixel="touch", client=client)
+    assert found.tobytes() == store.query_many(mine, subpixel="touch").tobytes()
+    with pytest.raises(InputError, match="cannot be pickled"):
+        store.query_many([*mine, Own({"type": "Point", "lock": threading.Lock()})], client=client)
+
+
+def test_large_regions_are_sent_in_parts(store, client, monkeypatch):
+    monkeypatch.setattr(queries, "SENT_BYTES", 20_000)
+    regions = [shapely.Point(x, y).buffer(1.0, quad_segs=200) for x, y, *_ in boxes(60)]
+    found = store.query_many(regions, client=client)
+    assert found.tobytes() == store.query_many(regions).tobytes()
+
+
+@pytest.fixture
+def movable(tif, tmp_path):
+    """A small store that a test may spoil, and regions in it."""
+    place = tmp_path / "small.zarr"
+    cop_zarr.ingest(tif, place)
+    west, south, east, north = cop_zarr.open(place).grid.bounds
+    lon, lat = np.random.default_rng(4).uniform((west, south), (east - 1, north - 1), (900, 2)).T
+    return place, np.stack([lon, lat, lon + 1, lat + 1], axis=1).tolist()
+
+
+def test_damage_reaches_the_caller_as_itself(movable, client):
+    place, regions = movable
+    store = cop_zarr.open(place)
+    victim = place / "embedding/c/0/6/12"
+    victim.write_bytes(victim.read_bytes()[:-1])
+    with pytest.raises(ChunkError, match=r"c/0/6/12.*damaged"):
+        store.query_many(regions, client=client)
+
+
+def test_a_store_that_was_replaced(movable, tif, client, tmp_path, monkeypatch):
+    place, regions = movable
+    store = cop_zarr.open(place)
+    shutil.rmtree(place)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1800000000")
+    cop_zarr.ingest(tif, place)
+    with pytest.raises(StoreReplacedError, match=r"the worker tcp://.*open it again"):
+        store.query_many(regions, client=client)
+
+
+def test_a_store_that_workers_do_not_see(movable, client):
+    place, regions = movable
+    store = cop_zarr.open(place)
+    place.rename(place.with_name("gone.zarr"))
+    with pytest.raises(
+        StoreNotFoundError, match=r"the worker tcp://.* finds no store .* disk that they share"
+    ):
+        store.query_many(regions, client=client)
+
+
+def test_a_relative_path_is_the_same_place_for_workers(store_path, client, tmp_path, monkeypatch):
+    (tmp_path / "link.zarr").symlink_to(store_path)
+    monkeypatch.chdir(tmp_path)
+    store = cop_zarr.open("link.zarr")
+    assert store.query_many([(0, 0, 1, 1)], client=client).shape == (1, 16)
+
+
+def test_a_killed_worker_changes_nothing(store, mortal):
+    regions, killing = mixed(6000), Killing(mortal)
+    found = store.query_many(regions, subpixel="touch", client=mortal, progress=killing)
+    assert found.tobytes() == store.query_many(regions, subpixel="touch").tobytes()
+    assert killing.told == sorted(killing.told)
+    assert killing.told[-1] == len(regions)
+    assert len(killing.told) > 2
+
+
+class Deadly:
+    """What kills each worker that unpickles it."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_workers_that_die_again_and_again(store):
+    with (
+        config.set({"distributed.scheduler.allowed-failures": 0}),
+        cluster_of(1) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+        pytest.raises(ClusterError, match="several workers died"),
+    ):
+        store.query_many([Deadly()], client=client)
+
+
+def test_an_address_will_do(store, client):
+    regions = boxes(300)
+    found = store.query_many(regions, subpixel="touch", client=client.scheduler.address)
+    assert found.tobytes() == store.query_many(regions, subpixel="touch").tobytes()
+
+
+def test_a_cluster_that_cannot_be_reached(store, monkeypatch):
+    monkeypatch.setattr(dask, "CONNECT_SECONDS", 0.3)
+    with pytest.raises(
+        ClusterError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9 .*dask scheduler"
+    ):
+        store.query_many(boxes(3), client="tcp://127.0.0.1:9")
+    with pytest.raises(InputError, match="is no address"):
+        store.query_many(boxes(3), client="somewhere")
+    with pytest.raises(InputError, match="got 5"):
+        store.sample([1], [2], client=5)
+    with (
+        cluster_of(0) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+        pytest.raises(ClusterError, match=r"has no worker.*dask worker tcp://"),
+    ):
+        store.query_many(boxes(3), client=client)
+    with pytest.raises(ClusterError, match="not connected"):
+        store.query_many(boxes(3), client=client)
+
+
+def test_another_version_on_the_workers(store, client, monkeypatch):
+    monkeypatch.setattr(dask, "__version__", "0.0.7")
+    with pytest.raises(ClusterError, match=r"has cop-zarr .* and this process 0\.0\.7; install the same"):
+        store.query_many(boxes(3), client=client)
+    late = client.submit(dask._do, "0.0.7", len, "x").result()  # of a worker that came later
+    assert isinstance(late, ClusterError)
+
+
+def test_without_distributed(store, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'cop-zarr\[dask\]'"):
+        store.query_many(boxes(3), client="tcp://127.0.0.1:9")
+
+
+def test_an_ingest_has_the_bytes_of_one_machine(tif, whole, client, tmp_path, idle):
+    told = []
+    report = cop_zarr.ingest(
+        tif, tmp_path / "store.zarr", client=client, progress=lambda *now: told.append(now)
+    )
+    assert tree(tmp_path / "store.zarr") == whole
+    assert report.chunks_total == 240
+    assert [path.name for path in tmp_path.iterdir()] == ["store.zarr"]
+    assert told[-1] == (96 * 160 * 64, 96 * 160 * 64)
+    assert len(told) == 15
+    assert list(client.run(lambda: len(ingests._sources)).values()) == [0, 0]
+
+
+def test_an_ingest_survives_a_killed_worker(tif, whole, mortal, tmp_path):
+    killing = Killing(mortal)
+    cop_zarr.ingest(tif, tmp_path / "store.zarr", client=mortal, progress=killing)
+    assert tree(tmp_path / "store.zarr") == whole
+    assert len(killing.told) == 15
+    assert [path.name for path in tmp_path.iterdir()] == ["store.zarr"]
+
+
+def test_an_ingest_by_the_command_line_into_s3(s3, client, tmp_path, capsys):
+    tiles = {"blockxsize": 16, "blockysize": 16}
+    tif = factory.write_geotiff(tmp_path / "tiny.tif", rows=(300, 348), cols=(572, 620), **tiles)
+    cop_zarr.ingest(tif, tmp_path / "alone.zarr")
+    s3.put("s3://embeddings/source/tiny.tif", tif.read_bytes())
+    options, url = json.dumps(s3.options), s3.place()
+    asked = ["ingest", "s3://embeddings/source/tiny.tif", url, "--json"]
+    asked += ["--scheduler", client.scheduler.address]
+    with pytest.raises(SystemExit) as ended:
+        main([*asked, "--storage-options", options, "--source-options", options])
+    assert not ended.value.code
+    assert json.loads(capsys.readouterr().out)["store"] == url
+    found, whole = s3.objects(url), tree(tmp_path / "alone.zarr")
+    chunks = {key for key in whole if not key.endswith(("zarr.json", "root.json"))}
+    assert {key: found[key] for key in chunks} == {
+        key: whole[key] for key in chunks
+    }  # those name the source
+    assert found.keys() == whole.keys()
+    store = cop_zarr.open(url, storage_options=s3.options)
+    rows = store.query_many([(-35, 5, -30, 12.5)] * 300, client=client)
+    values = factory.truth()[:, 310:341, 580:601]  # from 12.5 N to 5 N, from 35 W to 30 W
+    np.testing.assert_allclose(rows[7], values.mean(axis=(1, 2), dtype="f8"), rtol=1e-6)
+
+
+def test_an_interrupted_ingest_goes_on(tif, whole, client, tmp_path):
+    def stop(done, total):
+        if done > total / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cop_zarr.ingest(tif, tmp_path / "store.zarr", client=client, progress=stop)
+    assert len(list((tmp_path / "store.zarr.partial/ingest/blocks").iterdir())) >= 7
+    told = []
+    cop_zarr.ingest(
+        tif, tmp_path / "store.zarr", client=client, resume=True, progress=lambda *now: told.append(now)
+    )
+    assert 0 < len(told) <= 8
+    assert tree(tmp_path / "store.zarr") == whole
+
+
+def test_a_source_that_workers_see_otherwise(tif, client, tmp_path, monkeypatch):
+    gone = tmp_path / "gone.tif"
+    monkeypatch.setattr("cop_zarr.writing.ingest.reachable", lambda *_: str(gone))
+    with pytest.raises(SourceNotFoundError, match=r"the worker tcp://.*same path on every worker"):
+        cop_zarr.ingest(tif, tmp_path / "store.zarr", client=client)
+    values = factory.truth(SMALL["rows"], SMALL["cols"])
+    values[3, 50, 50] += 1
+    factory.write_geotiff(gone, values, **SMALL)
+    with pytest.raises(ClusterError, match=r"sees another file .*--resume"):
+        cop_zarr.ingest(tif, tmp_path / "store.zarr", client=client, overwrite=True)
+    assert not (tmp_path / "store.zarr").exists()
+
+
+def test_a_damaged_source_leaves_nothing(tif, client, tmp_path):
+    broken = bytearray(tif.read_bytes())
+    broken[len(broken) // 2 : len(broken) // 2 + 3000] = bytes(3000)
+    (tmp_path / "broken.tif").write_bytes(broken)
+    with pytest.raises(SourceError, match="damaged"):
+        cop_zarr.ingest(tmp_path / "broken.tif", tmp_path / "store.zarr", client=client)
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.tif"]
+
+
+def test_a_place_that_workers_do_not_see(tif, client, tmp_path, monkeypatch):
+    lent = folder(str(tmp_path / "elsewhere.zarr"))
+    monkeypatch.setattr("cop_zarr.storage.local.LocalFolder.lend", lambda _: lent)
+    with pytest.raises(StorageError, match=r"the worker tcp://.* sees no ingest at"):
+        cop_zarr.ingest(tif, tmp_path / "store.zarr", client=client)
+    assert not (tmp_path / "elsewhere.zarr").exists()
+
+
+def test_a_lent_folder_is_given_back(tmp_path):
+    place = folder(str(tmp_path / "store.zarr"))
+    with place.claimed():
+        lent = pickle.loads(pickle.dumps(place.staging.lend()))
+        lent.write("embedding/c/0/0/0", b"a chunk")
+        assert place.staging.read("embedding/c/0/0/0") == b"a chunk"
+        assert set(place.staging.listing()) == {LOCK, "embedding/c/0/0/0"}
+    with pytest.raises(StorageError, match="that has ended"):
+        lent.write("embedding/c/0/0/1", b"late")
+    with place.claimed(), pytest.raises(StorageError, match="another one took the place over"):
+        lent.write("embedding/c/0/0/1", b"late")
+    assert set(place.staging.listing()) == {"embedding/c/0/0/0"}
+
+
+def test_a_folder_lent_by_the_dead(tmp_path):
+    """Who is killed leaves its lock's file behind, and in it the token."""
+    code = f"""
+        import os, pickle, sys
+        from cop_zarr.storage import folder
+        place = folder({str(tmp_path / "store.zarr")!r})
+        with place.claimed():
+            sys.stdout.buffer.write(pickle.dumps(place.staging.lend()))
+            sys.stdout.flush()
+            os.kill(os.getpid(), 9)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, check=False)
+    lent, place = pickle.loads(done.stdout), folder(str(tmp_path / "store.zarr"))
+    lent.write("embedding/c/0/0/0", b"nobody else is there")
+    with place.claimed(), pytest.raises(StorageError, match="another one took the place over"):
+        lent.write("embedding/c/0/0/1", b"late")
+
+
+def test_a_lent_lease_ends_with_its_owner(s3, monkeypatch):
+    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(leases, "LENT_SECONDS", 0.05)
+    url = s3.place()
+    place = folder(url, s3.options)
+    with place.claimed():
+        lent = pickle.loads(pickle.dumps(place.lend()))
+        for number in range(8):  # for longer than a silent owner would be believed
+            lent.write(f"embedding/c/0/0/{number}", b"a chunk")
+            time.sleep(0.15)
+        with pytest.raises(StoreBusyError), folder(url, s3.options).claimed():
+            pass
+        monkeypatch.setattr(leases.Lease, "_beat", lambda _: None)
+        mark = place.read(LOCK)
+    with pytest.raises(StorageError, match="ended"):
+        lent.write("embedding/c/0/0/0", b"late")
+    with folder(url, s3.options).claimed():
+        time.sleep(0.1)
+        with pytest.raises(StorageError, match="another one took"):
+            lent.write("embedding/c/0/0/0", b"late")
+    s3.put(f"{url}/{LOCK}", mark)  # of an owner that was killed: nobody rewrites it
+    lent = pickle.loads(pickle.dumps(lent))
+    lent.write("embedding/c/0/0/0", b"not yet known to be dead")
+    time.sleep(1)
+    with pytest.raises(StorageError, match="not written for the process any more"):
+        lent.write("embedding/c/0/0/0", b"late")
+
+
+def test_two_threads_of_a_worker_share_a_source(tif, whole, tmp_path):
+    options = {
+        "n_workers": 1,
+        "threads_per_worker": 3,
+        "dashboard_address": "127.0.0.1:0",
+        "silence_logs": "CRITICAL",
+    }
+    with (
+        distributed.LocalCluster(**options, processes=True) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        cop_zarr.ingest(tif, tmp_path / "store.zarr", client=client)
+    assert tree(tmp_path / "store.zarr") == whole
+    assert Path(tmp_path / "store.zarr").is_dir()

@@ -1,0 +1,641 @@
+"""Points, and regions smaller than a cell: the cell there, or between four centres, against NumPy."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import shapely
+
+import cop_zarr
+from cop_zarr import PointBuffer
+from cop_zarr.errors import CopZarrError, InputError, RegionError, SubcellError
+from cop_zarr.querying import points as sampling
+from tests.support import factory
+
+STEP = factory.STEP
+BANDS = factory.BANDS
+
+
+def nearest(globe, lon, lat):
+    """The cells whose centres are nearest, (n, bands); for points that lie on no edge."""
+    row, col = np.rint((90 - lat) / STEP).astype(int), np.rint((lon + 180) / STEP).astype(int)
+    return globe[:, row, col % factory.COLS].T
+
+
+def bilinear(globe, lon, lat, *, skip=False):
+    """Each centre counts by how near it is, in latitude and longitude, within one cell; (n, bands)."""
+    row, col = np.floor((90 - lat) / STEP), np.floor((lon + 180) / STEP)
+    total, weight = np.zeros((len(lon), len(globe))), np.zeros((len(lon), 1))
+    for south, east in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        r, c = np.clip(row + south, 0, factory.ROWS - 1), col + east
+        near = 1 - np.abs(90 - STEP * r - lat) / STEP, 1 - np.abs(STEP * c - 180 - lon) / STEP
+        cells = globe[:, r.astype(int), c.astype(int) % factory.COLS].T
+        part = (np.where(row + south == r, near[0], 0) * near[1])[:, None]
+        if skip:
+            part = part * cells.any(axis=1, keepdims=True)
+        total += part * cells
+        weight += part
+    with np.errstate(invalid="ignore"):
+        return total / weight
+
+
+def random_points(count, seed=0):
+    """All over the globe, in both conventions of longitude, many near the seam and near the poles."""
+    rng = np.random.default_rng(seed)
+    lon = rng.uniform(-180, 360, count)
+    lat = np.degrees(np.arcsin(rng.uniform(-1, 1, count)))
+    seam, pole = rng.random(count) < 0.1, rng.random(count) < 0.1
+    lon[seam] = 180 + rng.uniform(-0.5, 0.5, seam.sum())
+    lat[pole] = rng.choice([-1, 1], pole.sum()) * rng.uniform(89.4, 90, pole.sum())
+    return lon, lat
+
+
+CORNERS = [
+    *itertools.product((-180.0, -179.9, 0.0, 179.9, 180.0, 359.9, 360.0), (-90.0, 0.0, 90.0)),
+    (10.0, 40.0), (10.1, 40.1), (10.0, 89.99), (10.1, -89.9), (-0.05, 0.05),
+]  # fmt: skip
+
+ORACLES = {"nearest": nearest, "bilinear": bilinear}
+
+
+@pytest.mark.parametrize("method", ORACLES)
+def test_a_hundred_thousand_points(store, globe, method):
+    lon, lat = random_points(100_000)
+    found = store.sample(lon, lat, method=method)
+    expected = ORACLES[method](globe, lon, lat)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-3 * (method == "bilinear"))
+    assert found.dtype == "f4"
+    assert found.shape == (100_000, BANDS)
+    if method == "nearest":
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("method", ORACLES)
+def test_points_at_the_ends_of_the_globe_and_on_centres(store, globe, method):
+    lon, lat = np.array(CORNERS).T
+    np.testing.assert_allclose(
+        store.sample(lon, lat, method=method), ORACLES[method](globe, lon, lat), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("point", "cell"),
+    [
+        ((10.125, 40), (200, 761)), ((10, 40.125), (200, 760)), ((10.125, 40.125), (200, 761)),
+        ((179.875, 0), (360, 0)), ((-179.875, 0), (360, 1)), ((359.875, 0.125), (360, 720)),
+        ((10, 89.875), (1, 760)), ((10, -89.875), (720, 760)),
+    ],
+)  # fmt: skip
+def test_a_point_on_an_edge_lies_in_the_cell_south_or_east_of_it(store, globe, point, cell):
+    np.testing.assert_array_equal(store.sample(*point), globe[:, *cell])
+
+
+def test_a_centre_is_its_cell_bit_for_bit(store, globe):
+    """No neighbour has a part in it, and so none is read."""
+    rng = np.random.default_rng(1)
+    row, col = rng.integers(0, 721, 500), rng.integers(0, 1440, 500)
+    found = store.sample(col * STEP - 180, 90 - row * STEP, method="bilinear")
+    np.testing.assert_array_equal(found, globe[:, row, col].T)
+
+
+@pytest.mark.parametrize("method", ORACLES)
+@pytest.mark.parametrize(
+    ("points", "shape"),
+    [
+        ((10.1, 40.2), ()),
+        ((np.float32(10.1), 40), ()),
+        (([10.1], [40.2]), (1,)),
+        (([10.1, 11], 40), (2,)),
+        (([[10, 11, 12], [13, 14, 15]], [[40, 41, 42], [43, 44, 45]]), (2, 3)),
+        ((np.linspace(10, 12, 5), np.linspace(40, 42, 4)[:, None]), (4, 5)),
+        ((np.arange(6, dtype="u1").reshape(1, 2, 3), np.arange(3, dtype="i2")), (1, 2, 3)),
+        (([], []), (0,)),
+        ((np.zeros((0, 3)), np.zeros((0, 3))), (0, 3)),
+        ((np.zeros((4, 0)), 1), (4, 0)),
+        ((np.arange(10.0)[::3], np.arange(8.0)[::-2]), (4,)),
+    ],
+)
+def test_the_answer_has_the_points_shape(store, globe, method, points, shape):
+    found = store.sample(*points, method=method)
+    assert found.shape == (*shape, BANDS)
+    assert found.dtype == "f4"
+    lons, lats = (each.ravel().astype("f8") for each in np.broadcast_arrays(*points))
+    np.testing.assert_allclose(found.reshape(-1, BANDS), ORACLES[method](globe, lons, lats), rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ORACLES)
+def test_the_same_place_by_either_convention(store, method):
+    lon, lat = random_points(2_000, seed=2)
+    lon = np.round((lon % 180) * 1024) / 1024  # so that 360 can be taken off without rounding
+    np.testing.assert_array_equal(
+        store.sample(lon - 180, lat, method=method), store.sample(lon + 180, lat, method=method)
+    )
+
+
+@pytest.mark.parametrize("method", ORACLES)
+def test_the_order_of_points_does_not_matter(store, method):
+    lon, lat = random_points(5_000, seed=3)
+    order = np.random.default_rng(0).permutation(np.r_[0:5_000, 0:5_000])  # each point twice
+    together = store.sample(lon, lat, method=method)
+    np.testing.assert_array_equal(store.sample(lon[order], lat[order], method=method), together[order])
+    alone = np.stack(
+        [store.sample(*point, method=method) for point in zip(lon[:50], lat[:50], strict=True)]
+    )
+    np.testing.assert_array_equal(alone, together[:50])
+
+
+# Cells without data
+
+
+def test_empty_cells_are_zeros_or_nan(store, globe):
+    lon, lat = random_points(3_000, seed=4)
+    expected = nearest(globe, lon, lat)
+    held = expected.any(axis=1)
+    assert 500 < held.sum() < 2_500
+    np.testing.assert_array_equal(store.sample(lon, lat), expected)
+    found = store.sample(lon, lat, empty="skip")
+    np.testing.assert_array_equal(found, np.where(held[:, None], expected, np.nan))
+
+
+def test_between_centres_those_with_data_make_up_the_mean(store, globe):
+    lon, lat = random_points(3_000, seed=5)
+    expected = bilinear(globe, lon, lat, skip=True)
+    missing = np.isnan(expected).any(axis=1)
+    assert 300 < missing.sum() < 2_500
+    found = store.sample(lon, lat, method="bilinear", empty="skip")
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    plain = store.sample(lon, lat, method="bilinear")
+    assert (np.abs(plain / found - 1)[~missing] > 0.01).any()
+    assert not np.isnan(plain).any()
+
+
+@pytest.mark.parametrize("method", ORACLES)
+@pytest.mark.parametrize(("lon", "lat"), [(-80, 0), ([-80, -81.1], [0.1, 1]), ([], [])])
+def test_points_in_open_ocean_alone(store, method, lon, lat):
+    shape = (*np.shape(lon), BANDS)
+    np.testing.assert_array_equal(store.sample(lon, lat, method=method), np.zeros(shape))
+    found = store.sample(lon, lat, method=method, empty="skip")
+    np.testing.assert_array_equal(found, np.full(shape, np.nan, "f4"))
+
+
+# A part of the globe, with what is no number
+
+ROWS, COLS = (200, 220), (800, 824)
+"""Latitudes 40 to 35.25, longitudes 20 to 25.75."""
+
+
+@pytest.fixture(scope="module")
+def part(tmp_path_factory):
+    """A store of 20 x 24 cells whose cell (3, 3) holds NaN and (5, 5) infinities; and its values."""
+    place = tmp_path_factory.mktemp("part")
+    values = factory.truth(ROWS, COLS, 4)
+    values[:, 3, 3] = np.nan
+    values[:2, 5, 5] = np.inf, -np.inf
+    cop_zarr.ingest(factory.write_geotiff(place / "a.tif", values, rows=ROWS, cols=COLS), place / "a.zarr")
+    globe = np.zeros((4, factory.ROWS, factory.COLS), "f4")
+    globe[:, slice(*ROWS), slice(*COLS)] = values
+    return cop_zarr.open(place / "a.zarr"), globe
+
+
+@pytest.mark.parametrize("method", ORACLES)
+def test_part_of_the_globe(part, method):
+    store, globe = part
+    rng = np.random.default_rng(6)
+    lon, lat = rng.uniform(22, 25.74, 500), rng.uniform(35.26, 38, 500)
+    np.testing.assert_allclose(
+        store.sample(lon, lat, method=method), ORACLES[method](globe, lon, lat), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("method", ORACLES)
+@pytest.mark.parametrize(("lon", "lat"), [(20, 40), (25.75, 40), (20, 35.25), (25.75, 35.25), (22, 35.25)])
+def test_the_outermost_centres_of_a_part_are_in_it(part, method, lon, lat):
+    """Beyond them a neighbour would be missing, here it has no part."""
+    store, globe = part
+    np.testing.assert_array_equal(
+        store.sample(lon, lat, method=method), nearest(globe, np.array([lon]), np.array([lat]))[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "lon", "lat", "message"),
+    [
+        ("nearest", [21, 19.8], 38, r"lon=19\.8, lat=38\.0 at position 1 is outside the store"),
+        ("nearest", [21, 22, 23], [38, 41, 34], r"lon=22\.0, lat=41\.0 at position 1 .* first of 2"),
+        ("nearest", [[21, 22], [200, 23]], 38, r"lon=200\.0, lat=38\.0 at position 1, 0 is outside"),
+        ("nearest", -160, 38, r"at the only position is outside the store"),
+        ("bilinear", [21, 19.9], 38, r"lon=19\.9, .* at position 1 .* the four cell centres around it"),
+        ("bilinear", 21, [38, 35.2], r"lat=35\.2 at position 1 .* are not all in 20 x 24 cells"),
+    ],
+)  # fmt: skip
+def test_points_outside_a_part_are_refused(part, method, lon, lat, message):
+    with pytest.raises(RegionError, match=message):
+        part[0].sample(lon, lat, method=method)
+
+
+def test_a_part_over_the_antimeridian(tmp_path):
+    cols = (1424, 1456)
+    path = factory.write_geotiff(tmp_path / "a.tif", rows=(420, 440), cols=cols, bands=4)
+    cop_zarr.ingest(path, tmp_path / "a.zarr")
+    store, globe = cop_zarr.open(tmp_path / "a.zarr"), factory.truth(bands=4)
+    rng = np.random.default_rng(7)
+    lon, lat = rng.uniform(176.01, 183.74, 300), rng.uniform(-19.74, -15.01, 300)
+    for lons in (lon, (lon + 180) % 360 - 180):
+        for method, oracle in ORACLES.items():
+            found = store.sample(lons, lat, method=method)
+            np.testing.assert_allclose(found, oracle(globe, lon, lat), rtol=1e-6)
+
+
+def test_nan_and_infinity_are_values_and_reach_no_farther_than_their_weight(part):
+    store, globe = part
+    assert np.isnan(store.sample(20.75, 39.25)).all()
+    assert np.isnan(store.sample(20.8, 39.3, method="bilinear")).all()
+    assert np.isnan(store.sample(20.8, 39.3, method="bilinear", empty="skip")).all()
+    for lon, lat in ((21, 39.25), (20.75, 39), (20.5, 39.2)):
+        expected = nearest(globe, np.array([lon]), np.array([lat]))[0]
+        found = store.sample(lon, lat, method="bilinear")
+        assert np.isfinite(found).all()
+        if lat != 39.2:
+            np.testing.assert_array_equal(found, expected)
+    assert store.sample(21.2, 38.8, method="bilinear")[:2].tolist() == [np.inf, -np.inf]
+
+
+# What is read
+
+
+@pytest.mark.parametrize("method", ORACLES)
+def test_each_chunk_under_the_points_is_read_once_and_no_other(watched, globe, method):
+    store, read_keys = watched
+    lon, lat = random_points(4_000, seed=8)
+    store.sample(lon, lat, method=method)
+    row, col = (90 - lat) / STEP, (lon + 180) / STEP
+    if method == "nearest":
+        cells = {(int(r), int(c) % 1440) for r, c in zip(np.rint(row), np.rint(col), strict=True)}
+    else:
+        cells = {
+            (min(int(r) + south, 720), (int(c) + east) % 1440)
+            for r, c in zip(np.floor(row), np.floor(col), strict=True)
+            for south in (0, 1)
+            for east in (0, 1)
+        }
+    held = globe.any(axis=0)
+    keys = {
+        f"embedding/c/0/{r // 8}/{c // 8}"
+        for r, c in cells
+        if held[r // 8 * 8 : r // 8 * 8 + 8, c // 8 * 8 : c // 8 * 8 + 8].any()
+    }
+    assert sorted(read_keys) == sorted(keys)
+
+
+def test_points_that_are_skipped_cost_no_chunk(watched, globe):
+    """Of cells without data the mask tells."""
+    store, read_keys = watched
+    row, col = np.argwhere(~globe.any(axis=0)).T[:, ::997]
+    assert np.isnan(store.sample(col * STEP - 180, 90 - row * STEP, empty="skip")).all()
+    assert read_keys == ["valid/c/0/0"]
+
+
+INFINITE, NAN = float("inf"), float("nan")
+
+
+@pytest.mark.parametrize(
+    ("lon", "lat", "message"),
+    [
+        (NAN, 0, "got lon=nan, lat=0.0 at the only position, the first of 1$"),
+        ([0, 1, NAN, NAN], 0, "got lon=nan, lat=0.0 at position 2, the first of 2$"),
+        (0, [0, INFINITE], "got lon=0.0, lat=inf at position 1"),
+        ([0, -INFINITE], [0, 1], "got lon=-inf, lat=1.0 at position 1"),
+        ([0, -180.01], 0, r"lon must lie within -180 … 360 .* got lon=-180\.01, lat=0.0 at position 1"),
+        ([360.01, 0], 0, r"got lon=360\.01, lat=0.0 at position 0"),
+        ([[0, 0], [0, 0]], [[0, 0], [0, 90.01]], r"lat=90\.01 at position 1, 1, the first of 1"),
+        (48.1, 111.5, "are latitude and longitude swapped"),
+        ([0, 150], [0, 100], r"lat=100\.0 at position 1, the first of 1$"),
+        ("10", 40, "lon must be numbers of degrees; got <U2 values"),
+        ([10, "11"], 40, "lon must be numbers of degrees; got <U"),
+        (10, b"40", r"lat must be numbers of degrees; got \|S2 values"),
+        (None, 40, "lon must be numbers of degrees; got object values"),
+        ([10, None], 40, "lon must be numbers of degrees; got object values"),
+        (10, True, "lat must be numbers of degrees; got bool values"),
+        (10 + 0j, 40, "lon must be numbers of degrees; got complex128 values"),
+        (np.datetime64("2021-01-01"), 40, "lon must be numbers of degrees; got datetime64"),
+        ([[1, 2], [3]], 40, "lon must be numbers of degrees: .*inhomogeneous"),
+        ({"lon": 10}, 40, "lon must be numbers of degrees; got object values"),
+        ([1, 2], [1, 2, 3], r"lon and lat must have one shape; got \(2,\) and \(3,\)"),
+        (np.zeros((2, 3)), np.zeros((3, 2)), r"got \(2, 3\) and \(3, 2\)"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("options", [{}, {"method": "bilinear", "empty": "skip"}], ids=str)
+def test_points_that_are_none_are_refused_before_any_read(watched, lon, lat, message, options):
+    store, read_keys = watched
+    with pytest.raises(RegionError, match=message) as error:
+        store.sample(lon, lat, **options)
+    assert isinstance(error.value, CopZarrError)
+    assert isinstance(error.value, ValueError)
+    assert not read_keys
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "cubic"}, "method must be one of 'nearest', 'bilinear'; got 'cubic'"),
+        ({"method": None}, "got None"),
+        ({"method": ["nearest"]}, r"got \['nearest'\]"),
+        ({"empty": "nan"}, "empty must be one of 'include', 'skip'; got 'nan'"),
+        ({"empty": True}, "got True"),
+    ],
+)
+def test_words_of_sample(watched, options, message):
+    store, read_keys = watched
+    with pytest.raises(InputError, match=message):
+        store.sample(10, 40, **options)
+    assert not read_keys
+
+
+# Points without an answer
+
+
+def points_without_answer():
+    """Points of which some are no numbers, or lie beyond the globe, or beside the part; and which."""
+    lon, lat = (np.random.default_rng(20).uniform(*span, 2_000) for span in ((19, 27), (34.5, 40.5)))
+    odd = np.random.default_rng(21).integers(0, 12, 2_000)
+    for number, value in enumerate([NAN, INFINITE, -INFINITE, 361, -181]):
+        lon[odd == number] = value
+    for number, value in enumerate([NAN, INFINITE, -INFINITE, 90.01, -91], 5):
+        lat[odd == number] = value
+    return lon, lat
+
+
+@pytest.mark.parametrize("empty", ["include", "skip"])
+@pytest.mark.parametrize("method", ORACLES)
+def test_refused_points_are_nan_if_that_is_asked_for(part, method, empty):
+    """Just those that are refused alone; the others have their own bits."""
+    store, _ = part
+    lon, lat = points_without_answer()
+    options = {"method": method, "empty": empty}
+    expected, refused = np.full((len(lon), 4), np.nan, "f4"), np.zeros(len(lon), "?")
+    for row, point in enumerate(zip(lon, lat, strict=True)):
+        try:
+            expected[row] = store.sample(*point, **options)
+        except RegionError:
+            refused[row] = True
+    assert 1500 < refused.sum() < 1900
+    found = store.sample(lon, lat, on_error="nan", **options)
+    np.testing.assert_array_equal(found, expected, strict=True)
+    inside = ~refused
+    np.testing.assert_array_equal(
+        found[inside], store.sample(lon[inside], lat[inside], **options), strict=True
+    )
+    with pytest.raises(RegionError):
+        store.sample(lon, lat, **options)
+    grid = store.sample(lon.reshape(40, 50), lat.reshape(40, 50), on_error="nan", **options)
+    np.testing.assert_array_equal(grid, expected.reshape(40, 50, 4))
+
+
+@pytest.mark.parametrize("method", ORACLES)
+def test_a_single_refused_point_is_a_row_of_nan(store, part, method):
+    for lon, lat, asked in ((NAN, 0, store), (400, 0, store), (0, -INFINITE, store), (-160, 38, part[0])):
+        found = asked.sample(lon, lat, method=method, on_error="nan")
+        np.testing.assert_array_equal(found, np.full(asked.bands, np.nan, "f4"), strict=True)
+    masked = np.ma.masked_array([10.0, 11.0], mask=[False, True])
+    assert np.isnan(store.sample(masked, 40, method=method, on_error="nan")).all(axis=1).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("method", ORACLES)
+def test_refused_points_cost_no_chunk(watched, method):
+    store, read_keys = watched
+    found = store.sample([NAN, 400, 0], [0, 0, INFINITE], method=method, on_error="nan")
+    assert np.isnan(found).all()
+    assert not read_keys
+
+
+@pytest.mark.parametrize("lon", ["10", [10, None], [[1, 2], [3]], {"lon": 1}, True])
+def test_what_is_no_number_is_refused_even_so(watched, lon):
+    store, read_keys = watched
+    with pytest.raises(RegionError, match="lon must be numbers of degrees"):
+        store.sample(lon, 40, on_error="nan")
+    with pytest.raises(RegionError, match="must have one shape"):
+        store.sample([1, 2, 3], [1, 2], on_error="nan")
+    with pytest.raises(InputError, match="on_error must be one of 'raise', 'nan'; got 'ignore'"):
+        store.sample(10, 40, on_error="ignore")
+    assert not read_keys
+
+
+# More points than are sorted at once
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 999, 1000, 5000])
+@pytest.mark.parametrize("method", ORACLES)
+def test_points_in_several_rounds_are_the_same(part, store, monkeypatch, method, at_once):
+    count = 60 if at_once == 1 else 2_000
+    lon, lat = random_points(count, seed=22)
+    lons, lats = (each[:count] for each in points_without_answer())
+    expected = store.sample(lon, lat, method=method)
+    beside = part[0].sample(lons, lats, method=method, on_error="nan", empty="skip")
+    monkeypatch.setattr(sampling, "AT_ONCE", at_once)
+    monkeypatch.setattr(sampling, "COPIED_AT_ONCE", 3)
+    told = []
+    found = store.sample(lon, lat, method=method, progress=lambda *numbers: told.append(numbers))
+    np.testing.assert_array_equal(found, expected, strict=True)
+    assert told == [(min(done, count), count) for done in range(at_once, count + at_once, at_once)]
+    again = part[0].sample(lons, lats, method=method, on_error="nan", empty="skip")
+    np.testing.assert_array_equal(again, beside, strict=True)
+    outside = lons[:50].copy()
+    outside[:], outside[40] = 21, 100
+    with pytest.raises(RegionError, match=r"at position 40 is outside the store, the first of 1"):
+        part[0].sample(outside, 38, method=method)
+
+
+@pytest.mark.parametrize("method", ORACLES)
+def test_each_chunk_is_read_once_a_round(watched, monkeypatch, method):
+    store, read_keys = watched
+    lon, lat = np.tile([20.1, 60.2, 100.3], 400), np.full(1200, 50.2)
+    store.sample(lon, lat, method=method)
+    once = sorted(read_keys)
+    assert len(once) == len(set(once)) >= 3
+    read_keys.clear()
+    monkeypatch.setattr(sampling, "AT_ONCE", 600)
+    store.sample(lon, lat, method=method)
+    assert sorted(read_keys) == sorted(2 * once)
+
+
+@pytest.mark.parametrize(
+    "points", [(10, 40), ([[10, 11]], [[40, 41]]), (np.zeros((3, 0)), 0), ([10, 11], [[40], [41]])], ids=str
+)
+def test_a_table_takes_points_in_one_row(watched, points):
+    store, read_keys = watched
+    for shape in ((2, BANDS), (1, 2, BANDS), (BANDS,), (*np.broadcast(*points).shape, BANDS)):
+        out = np.empty(shape, "f4")
+        with pytest.raises(InputError, match="out goes with points in one row; got points of the shape"):
+            store.sample(*points, out=out)
+    assert not read_keys
+
+
+# Regions smaller than a cell
+
+SHANGHAI = PointBuffer(121.5, 31.2, 5000)
+"""The example of rs-embed's own documentation, which rs-embed refuses."""
+
+
+def test_the_default_names_the_three_ways_out(store):
+    with pytest.raises(SubcellError) as error:
+        store.query(SHANGHAI)
+    message = str(error.value)
+    assert "0.104927° wide and 0.0901934° high, less than one cell of 0.25°" in message
+    for rule in ("touch", "nearest", "bilinear"):
+        assert f"'{rule}'" in message
+        assert store.query(SHANGHAI, subpixel=rule).meta["subpixel"] == rule
+
+
+def test_the_example_by_each_rule(store, globe):
+    """It reaches from 31.155 to 31.245 and 121.448 to 121.552: rows 235 and 236 meet at 31.125, so one."""
+    cell = globe[:, 235, 1206]
+    assert cell.any()
+    np.testing.assert_array_equal(store.query(SHANGHAI, subpixel="touch").data, cell)
+    np.testing.assert_array_equal(store.query(SHANGHAI, subpixel="nearest").data, cell)
+    found = store.query(SHANGHAI, subpixel="bilinear")
+    np.testing.assert_allclose(found.data, 0.2 * globe[:, 236, 1206] + 0.8 * globe[:, 235, 1206], rtol=1e-6)
+    assert found.meta["weights"] == "bilinear"
+    assert (found.meta["rows"], found.meta["cols"]) == ([235, 237], [1206, 1207])
+    assert found.meta["total_cells"] == 2
+
+
+def small_regions(count, seed):
+    """Boxes, circles, boxes of circles and triangles less than a cell high; each with its middle."""
+    rng = np.random.default_rng(seed)
+    lons, lats = random_points(count, seed)
+    for lon, lat, kind in zip(lons, np.clip(lats, -89.99, 89.99), rng.integers(0, 4, count), strict=True):
+        if kind == 0:
+            half_width, half_height = rng.uniform(1e-3, 0.12, 2)
+            half_height = min(half_height, 90 - abs(lat))
+            if not -180 <= lon - half_width < lon + half_width <= 360:
+                continue
+            yield (lon - half_width, lat - half_height, lon + half_width, lat + half_height), lon, lat
+        elif kind == 3:
+            offsets = rng.uniform(-0.1, 0.1, (3, 2))
+            offsets[:, 1] *= min(1, (90 - abs(lat)) / 0.2)
+            corners = offsets - offsets.mean(axis=0) + [lon, lat]
+            if corners[:, 0].min() < -180 or corners[:, 0].max() > 360:
+                continue
+            yield shapely.Polygon(corners), lon, lat
+        else:
+            yield PointBuffer(lon, lat, rng.uniform(10, 12_000), ("box", "circle")[kind - 1]), lon, lat
+
+
+@pytest.mark.parametrize("empty", ["include", "skip"])
+@pytest.mark.parametrize("rule", ORACLES)
+def test_one_vector_for_a_small_region(store, globe, rule, empty):
+    seen = 0
+    for region, lon, lat in small_regions(400, seed=9):
+        lons, lats = np.array([lon]), np.array([lat])
+        answer = store.query(region, subpixel=rule, empty=empty)
+        if rule == "bilinear":
+            expected = bilinear(globe, lons, lats, skip=empty == "skip")[0]
+        else:
+            expected = nearest(globe, lons, lats)[0].astype("f8")
+            expected[:] = expected if expected.any() or empty == "include" else np.nan
+        tolerance = {"rtol": 3e-6, "atol": 0.1 * (rule == "bilinear")}  # 1e-6 of a cell is on the line
+        np.testing.assert_allclose(answer.data, expected, **tolerance, err_msg=str(region))
+        sampled = store.sample(lon, lat, method=rule, empty=empty)
+        np.testing.assert_allclose(answer.data, sampled, **tolerance)
+        seen += np.isnan(expected).all()
+        assert answer.meta["subpixel"] == rule
+        assert answer.meta["weights"] == ("bilinear" if rule == "bilinear" else None)
+        assert (answer.meta["valid_cells"] == 0) == (not (answer.valid & (answer.weights > 0)).any())
+        assert np.isnan(expected).all() == (empty == "skip" and answer.meta["valid_cells"] == 0)
+        if rule == "bilinear":
+            assert answer.weights.sum() == pytest.approx(1, abs=3e-6)
+        else:
+            assert answer.weights.tolist() == [[1]]
+    assert seen > 30 or empty == "include"
+
+
+@pytest.mark.parametrize("weights", [None, "coverage"])
+def test_touched_cells_of_a_small_region(store, globe, weights):
+    for region, *_ in small_regions(150, seed=10):
+        if not isinstance(region, tuple):
+            continue
+        west, south, east, north = region
+        rows = np.arange(math.floor((90.125 - north) / STEP), math.ceil((90.125 - south) / STEP))
+        cols = np.arange(math.floor((west + 180.125) / STEP), math.ceil((east + 180.125) / STEP))
+        tops, lefts = np.minimum(90.125 - STEP * rows, 90), -180.125 + STEP * cols
+        bottoms = np.maximum(90.125 - STEP * (rows + 1), -90)
+        high = (np.minimum(tops, north) - np.maximum(bottoms, south)) / (tops - bottoms)
+        wide = np.minimum(lefts + STEP, east) - np.maximum(lefts, west)
+        parts = np.outer(high, wide) if weights else np.ones((len(rows), len(cols)))
+        cells = globe[:, rows][:, :, cols % factory.COLS].reshape(BANDS, -1)
+        answer = store.query(region, subpixel="touch", weights=weights)
+        np.testing.assert_allclose(answer.data, np.average(cells, axis=1, weights=parts.ravel()), rtol=2e-6)
+        assert (answer.meta["subpixel"], answer.meta["weights"]) == ("touch", weights)
+
+
+@pytest.mark.parametrize("rule", ["raise", "touch", "nearest", "bilinear"])
+@pytest.mark.parametrize("region", [(10, 40, 10.25, 40.25), (10, 40, 12, 42), PointBuffer(10, 40, 30_000)])
+def test_the_rule_says_nothing_of_a_region_that_is_large_enough(store, region, rule):
+    answer = store.query(region, subpixel=rule)
+    np.testing.assert_array_equal(answer.data, store.query(region).data)
+    assert answer.meta["subpixel"] is None
+    assert answer.meta["weights"] is None
+
+
+@pytest.mark.parametrize("rule", ["touch", "nearest"])
+def test_the_grid_of_a_small_region(store, globe, rule):
+    answer = store.query((10.05, 40.05, 10.2, 40.11), subpixel=rule, output="grid")
+    cols = slice(760, 762) if rule == "touch" else slice(761, 762)
+    np.testing.assert_array_equal(answer.data, globe[:, 200:201, cols])
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "min"])
+def test_one_cell_is_its_own_mean_and_extreme(store, globe, pooling):
+    found = store.query(SHANGHAI, subpixel="nearest", pooling=pooling).data
+    np.testing.assert_array_equal(found, globe[:, 235, 1206])
+
+
+def test_small_regions_at_the_edge_of_a_part(part):
+    """Half a cell from the edge a centre is missing; the cell is there, and so is what is touched."""
+    store, globe = part
+    region = (25.7, 37.05, 25.86, 37.15)  # its middle: 25.78, 37.1
+    with pytest.raises(RegionError, match=r"not all in the store .* take subpixel='nearest' or 'touch'"):
+        store.query(region, subpixel="bilinear")
+    for rule in ("nearest", "touch"):
+        answer = store.query(region, subpixel=rule, weights="coverage")
+        assert not answer.meta["clipped"]
+        rows = slice(211, 213) if rule == "touch" else slice(212, 213)
+        parts = np.array([0.25, 0.75]) if rule == "touch" else np.ones(1)
+        np.testing.assert_allclose(answer.data, globe[:, rows, 823] @ parts, rtol=1e-6)
+    region = (25.8, 37.15, 25.9, 37.25)  # beyond the edge by a quarter
+    answer = store.query(region, subpixel="touch", weights="coverage")
+    assert answer.meta["clipped"]
+    np.testing.assert_array_equal(answer.data, globe[:, 211, 823])
+    for rule in ("touch", "nearest", "bilinear"):
+        with pytest.raises(RegionError):
+            store.query((27.7, 37.05, 27.86, 37.15), subpixel=rule)
+
+
+@pytest.mark.parametrize("lat", [89.8, 45.02, -17.13])
+def test_interpolation_has_no_steps(store, lat):
+    """A point and a small box go from cell to cell and over the seam, by a hair at each line of centres."""
+    lines = 178.75 + STEP * np.arange(12)[:, None] + np.array([-1e-6, -1e-9, 0, 1e-9, 1e-6])
+    boxes = [[((lon + 179.98) % 360 - 180, lat - 0.02, (lon + 180.02) % 360 - 180, lat + 0.02)
+              for lon in line] for line in lines]  # fmt: skip
+    found = np.stack(
+        [
+            store.sample(lines, lat, method="bilinear"),
+            [[store.query(box, subpixel="bilinear").data for box in line] for line in boxes],
+        ]
+    )
+    steps = np.abs(np.diff(found / (2048 * (np.arange(BANDS) + 1)), axis=2))
+    assert steps.max() <= 3e-6 + 2 * 1e-6 / STEP
+
+
+def test_a_masked_point_is_no_point(store):
+    """NumPy would answer for what lies under the mask."""
+    lons = np.ma.masked_array([10.0, 11.0, 12.0], mask=[False, True, False])
+    with pytest.raises(RegionError, match="at position 1, the first of 1"):
+        store.sample(lons, [40, 40, 40])
+
+
+@pytest.mark.parametrize("lon", [np.ma.masked_array([None, object()], mask=[False, True]), [None, 1.0]])
+def test_what_is_no_number_is_no_point(store, lon):
+    with pytest.raises(RegionError, match="lon must be numbers of degrees"):
+        store.sample(lon, [1, 1])

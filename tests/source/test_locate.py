@@ -1,0 +1,375 @@
+"""Where a source comes from: a path, a URL, a folder, the hub."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fsspec
+import huggingface_hub
+import numpy as np
+import pytest
+
+import cop_zarr
+from cop_zarr import storage
+from cop_zarr.core import product
+from cop_zarr.errors import (
+    DownloadError,
+    InputError,
+    SourceError,
+    SourceNotFoundError,
+    StorageError,
+)
+from cop_zarr.source import locate as source
+from tests.support import factory, hub
+
+CONTENT = np.random.default_rng(0).bytes(300_000)
+BLOCK = 20_000
+ROWS, COLS, BANDS = (300, 316), (600, 624), 3
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A small GeoTIFF under a name that a folder is searched for."""
+    path = tmp_path / "given" / "embed_map_test.tif"
+    path.parent.mkdir()
+    return factory.write_geotiff(path, rows=ROWS, cols=COLS, bands=BANDS)
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Serve some bytes as the published file; gives a function that starts the hub."""
+    monkeypatch.setattr(storage.copies, "COPY_BYTES", BLOCK)
+    monkeypatch.setattr(product, "SHA256", hashlib.sha256(CONTENT).hexdigest())
+    monkeypatch.setenv("RS_EMBED_COP_DIR", str(tmp_path / "deep" / "cop"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with hub.serving(CONTENT) as served:
+        monkeypatch.setenv("HF_ENDPOINT", served.url)
+        yield served
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def values(store: Path | str) -> np.ndarray:
+    grid = cop_zarr.open(store)
+    return grid.query(tuple(grid.grid.bounds), output="grid").data
+
+
+# Paths, URLs and folders
+
+
+@pytest.mark.parametrize("kind", ["path", "str", "folder", "file", "memory", "default", "default file"])
+def test_every_way_to_name_a_source_reads_the_same_values(
+    small: Path, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fsspec.open(f"memory://{tmp_path.name}/copy.tif", "wb") as copy:
+        copy.write(small.read_bytes())
+    monkeypatch.setenv("RS_EMBED_COP_DIR", str(small if kind == "default file" else small.parent))
+    named = {
+        "path": small,
+        "str": str(small),
+        "folder": small.parent,
+        "file": f"file://{small}",
+        "memory": f"memory://{tmp_path.name}/copy.tif",
+        "default": None,
+        "default file": None,
+    }[kind]
+    report = cop_zarr.ingest(named, tmp_path / "out.zarr")
+    assert np.array_equal(values(tmp_path / "out.zarr"), factory.truth(ROWS, COLS, BANDS))
+    assert report.source["sha256"] == hashlib.sha256(small.read_bytes()).hexdigest()
+    assert report.source["bytes"] == small.stat().st_size
+    assert report.source["url"] == str(small if kind in {"folder", "default", "default file"} else named)
+
+
+def test_the_default_folder_is_the_documented_one(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RS_EMBED_COP_DIR", raising=False)
+    monkeypatch.delenv("COP_ZARR_STORE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    small.parent.rename(tmp_path / "data/copernicus_embed")
+    assert cop_zarr.ingest().store == "data/copernicus_embed.zarr"
+    assert np.array_equal(values("data/copernicus_embed.zarr"), factory.truth(ROWS, COLS, BANDS))
+
+
+def test_no_scratch_file_stays_behind(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    with fsspec.open(f"memory://{tmp_path.name}/copy.tif", "wb") as copy:
+        copy.write(small.read_bytes())
+    with source.located(f"memory://{tmp_path.name}/copy.tif", None, download=False) as (path, _):
+        assert path.is_relative_to(scratch)
+        assert path.read_bytes() == small.read_bytes()
+    assert names(scratch) == []
+
+
+@pytest.mark.parametrize("where", ["gone.tif", "memory://nowhere/gone.tif", "file:///nowhere/gone.tif"])
+def test_a_source_that_is_not_there(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceNotFoundError, match=r"gone\.tif") as caught:
+        cop_zarr.ingest(where, tmp_path / "out.zarr")
+    assert isinstance(caught.value, FileNotFoundError)
+    assert names(tmp_path) == []
+
+
+def test_a_folder_without_a_source(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "other.tif").touch()
+    with pytest.raises(SourceNotFoundError, match=r"embed_map_\*\.tif"):
+        cop_zarr.ingest(tmp_path / "empty", tmp_path / "out.zarr")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_folder_with_two_sources_is_ambiguous(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    monkeypatch.setenv("RS_EMBED_COP_DIR", str(small.parent))
+    (small.parent / "embed_map_more.tif").touch()
+    with pytest.raises(InputError, match=r"embed_map_more\.tif, embed_map_test\.tif"):
+        cop_zarr.ingest(small.parent if named else None, tmp_path / "out.zarr")
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_a_copy_that_ends_early_is_an_error(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs = fsspec.filesystem("memory")
+    fs.pipe_file(f"/{tmp_path.name}/copy.tif", small.read_bytes())
+    monkeypatch.setattr(type(fs), "size", lambda *_: small.stat().st_size + 1)
+    with pytest.raises(StorageError, match="it ended after"):
+        cop_zarr.ingest(f"memory://{tmp_path.name}/copy.tif", tmp_path / "out.zarr", timeout=0.5)
+    assert not (tmp_path / "out.zarr").exists()
+
+
+# The hub
+
+
+def test_the_hub_of_the_tests_speaks_to_huggingface_hub(
+    published: hub.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    got = huggingface_hub.hf_hub_download(
+        product.REPOSITORY,
+        product.FILENAME,
+        repo_type="dataset",
+        revision=product.REVISION,
+        local_dir=tmp_path / "hub",
+        endpoint=published.url,
+        token=False,
+    )
+    assert Path(got).read_bytes() == CONTENT
+
+
+def test_a_download_is_checked_and_leaves_nothing_else(published: hub.Hub, tmp_path: Path) -> None:
+    where = tmp_path / "deep" / "cop"
+    assert source.default_source(download=True) == where / product.FILENAME
+    assert (where / product.FILENAME).read_bytes() == CONTENT
+    assert names(where) == [product.FILENAME]
+    assert {got.path for got in published.requests} == {hub.RESOLVE, f"/cdn/{product.SHA256}"}
+    assert published.sent == len(CONTENT)
+
+
+def test_a_file_that_is_there_is_not_downloaded_again(published: hub.Hub) -> None:
+    source.default_source(download=True)
+    asked = len(published.requests)
+    source.default_source(download=True)
+    assert len(published.requests) == asked
+
+
+def test_nothing_is_downloaded_unless_an_ingest_needs_it(published: hub.Hub, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="would be downloaded"):
+        cop_zarr.plan_ingest(None, tmp_path / "out.zarr")
+    assert published.requests == []
+
+
+def test_a_cut_download_is_taken_up_where_it_stopped(published: hub.Hub) -> None:
+    published.cuts = [len(CONTENT), 5_000, 5_000]  # the first answer is whole, the next two are not
+    path = source.default_source(download=True)
+    assert path.read_bytes() == CONTENT
+    first_bytes = [got.first_byte for got in published.downloads]
+    assert first_bytes.count(0) == 1
+    assert published.sent < len(CONTENT) + 8 * BLOCK
+
+
+def test_the_next_call_goes_on_where_an_earlier_one_gave_up(published: hub.Hub, tmp_path: Path) -> None:
+    where = tmp_path / "deep" / "cop"
+    published.cuts = [len(CONTENT), *[0] * 100]
+    with pytest.raises(DownloadError, match="Start again to go on"):
+        source.default_source(download=True, timeout=0.5)
+    kept = (where / (product.FILENAME + ".partial")).stat().st_size
+    assert kept >= BLOCK
+    assert names(where) == [product.FILENAME + ".partial"]
+    published.cuts = []
+    asked = len(published.downloads)
+    assert source.default_source(download=True).read_bytes() == CONTENT
+    assert published.downloads[asked].first_byte == kept
+    assert names(where) == [product.FILENAME]
+
+
+def test_the_next_process_goes_on_where_a_killed_one_was(published: hub.Hub, tmp_path: Path) -> None:
+    where = tmp_path / "deep" / "cop"
+    partial = where / (product.FILENAME + ".partial")
+    published.stall = 2 * BLOCK - 1  # the first answer but for its last byte
+    command = (
+        "from cop_zarr import source, storage; storage.copies.COPY_BYTES = 10_000;"
+        "source.default_source(download=True)"
+    )
+    published.cuts = [len(CONTENT)]
+    process = subprocess.Popen([sys.executable, "-c", command])
+    try:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and len(published.downloads) < 2:
+            time.sleep(0.01)
+        assert process.poll() is None
+        assert not (where / product.FILENAME).exists()
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    published.stall, published.cuts = None, []
+    asked = len(published.downloads)
+    kept = partial.stat().st_size
+    assert source.default_source(download=True).read_bytes() == CONTENT
+    assert published.downloads[asked].first_byte == kept
+    assert names(where) == [product.FILENAME]
+
+
+def test_a_download_killed_after_its_last_byte_is_not_fetched_again(
+    published: hub.Hub, tmp_path: Path
+) -> None:
+    where = tmp_path / "deep" / "cop"
+    where.mkdir(parents=True)
+    (where / (product.FILENAME + ".partial")).write_bytes(CONTENT)
+    assert source.default_source(download=True).read_bytes() == CONTENT
+    assert published.sent == 0
+    assert names(where) == [product.FILENAME]
+
+
+def test_a_server_that_knows_no_ranges_sends_all_of_it_again(published: hub.Hub, tmp_path: Path) -> None:
+    where = tmp_path / "deep" / "cop"
+    where.mkdir(parents=True)
+    (where / (product.FILENAME + ".partial")).write_bytes(CONTENT[:100_000])
+    published.ranges = False
+    assert source.default_source(download=True).read_bytes() == CONTENT
+    assert published.sent >= len(CONTENT)
+
+
+@pytest.mark.parametrize("content", [CONTENT[:-1] + b"?", CONTENT[:1000], CONTENT + b"more"])
+def test_another_file_never_gets_the_name(published: hub.Hub, tmp_path: Path, content: bytes) -> None:
+    published.content = content
+    with pytest.raises(DownloadError, match="not the published one") as caught:
+        source.default_source(download=True)
+    assert hashlib.sha256(content).hexdigest() in str(caught.value)
+    assert names(tmp_path / "deep" / "cop") == []
+
+
+@pytest.mark.parametrize("length", [1000, len(CONTENT)])
+def test_a_damaged_partial_file_is_removed_and_the_next_call_starts_anew(
+    published: hub.Hub, tmp_path: Path, length: int
+) -> None:
+    where = tmp_path / "deep" / "cop"
+    where.mkdir(parents=True)
+    (where / (product.FILENAME + ".partial")).write_bytes(b"?" * length)
+    with pytest.raises(DownloadError, match="not the published one"):
+        source.default_source(download=True)
+    assert names(where) == []
+    assert source.default_source(download=True).read_bytes() == CONTENT
+
+
+def test_a_partial_file_that_is_too_long_is_not_gone_on_with(published: hub.Hub, tmp_path: Path) -> None:
+    where = tmp_path / "deep" / "cop"
+    where.mkdir(parents=True)
+    (where / (product.FILENAME + ".partial")).write_bytes(b"?" * (len(CONTENT) + 1))
+    assert source.default_source(download=True).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
+def test_a_hub_that_refuses(published: hub.Hub, tmp_path: Path, status: int) -> None:
+    published.statuses = [status] * 100
+    with pytest.raises(DownloadError, match="cannot download the published file") as caught:
+        source.default_source(download=True, timeout=0.5)
+    assert isinstance(caught.value, OSError)
+    assert not (tmp_path / "deep" / "cop" / product.FILENAME).exists()
+
+
+def test_no_hub_at_all(published: hub.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    with hub.serving(b"") as gone:
+        pass
+    monkeypatch.setenv("HF_ENDPOINT", gone.url)
+    with pytest.raises(DownloadError, match=gone.url):
+        source.default_source(download=True)
+
+
+def test_an_endpoint_that_is_no_url(published: hub.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "carrier-pigeon://loft")
+    with pytest.raises(InputError, match="carrier-pigeon"):
+        source.default_source(download=True)
+
+
+def test_credentials_of_a_mirror_are_not_shown(published: hub.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    published.content = b"?"
+    monkeypatch.setenv("HF_ENDPOINT", published.url.replace("://", "://me:secret@"))
+    with pytest.raises(DownloadError) as caught:
+        source.default_source(download=True)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_made(
+    published: hub.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RS_EMBED_COP_DIR", str(tmp_path / "file" / "cop"))
+    with pytest.raises(DownloadError, match="cannot download"):
+        source.default_source(download=True)
+
+
+def test_a_failed_download_leaves_a_folder_that_was_there(published: hub.Hub, tmp_path: Path) -> None:
+    where = tmp_path / "deep" / "cop"
+    published.statuses = [404] * 100
+    with pytest.raises(DownloadError):
+        source.default_source(download=True)
+    assert not where.exists()
+    where.mkdir()
+    with pytest.raises(DownloadError):
+        source.default_source(download=True)
+    assert where.exists()
+
+
+def test_progress_is_told(published: hub.Hub) -> None:
+    told: list[tuple[int, int]] = []
+    source.default_source(download=True, progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (len(CONTENT), len(CONTENT))
+    assert len(told) >= len(CONTENT) // BLOCK
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_ingest_without_a_source_downloads_it(
+    published: hub.Hub, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published.content = small.read_bytes()
+    monkeypatch.setattr(product, "SHA256", hashlib.sha256(published.content).hexdigest())
+    report = cop_zarr.ingest(None, tmp_path / "out.zarr", strict=True)
+    assert np.array_equal(values(tmp_path / "out.zarr"), factory.truth(ROWS, COLS, BANDS))
+    assert report.source["published"] is True
+    assert report.source["url"] == str(tmp_path / "deep" / "cop" / product.FILENAME)
+
+
+def test_a_wrong_download_leaves_no_store(published: hub.Hub, tmp_path: Path) -> None:
+    published.content = b"?"
+    with pytest.raises(DownloadError):
+        cop_zarr.ingest(None, tmp_path / "out.zarr")
+    assert not (tmp_path / "out.zarr").exists()
+    assert not (tmp_path / "out.zarr.partial").exists()
+
+
+def test_a_published_file_that_is_no_geotiff(published: hub.Hub, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="TIFF"):
+        cop_zarr.ingest(None, tmp_path / "out.zarr")
+    assert not (tmp_path / "out.zarr").exists()

@@ -1,0 +1,249 @@
+"""What a TIFF claims: nonsense is refused, and nothing that GDAL writes is."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import struct
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import rasterio
+import tifffile
+
+from cop_zarr.source.preflight import (
+    MAX_DIRECTORIES,
+    MAX_TAGS,
+    MAX_VALUES,
+    SINGLE,
+    check_directories,
+    check_lzw,
+)
+from tests.support import factory
+
+Entry = tuple[int, int, int]
+"""Of a directory: tag, type, number of values."""
+
+PLAIN: list[Entry] = [(256, 3, 1), (257, 3, 1), (258, 3, 16), (324, 16, 90)]
+FORMS = [(order, big) for order in "<>" for big in (False, True)]
+
+
+def tiff(
+    *directories: list[Entry], order: str = "<", big: bool = False, circle: int | None = None
+) -> bytes:
+    """A TIFF without values; its last directory may lead back to one before."""
+    place, number, entry = ("Q", "Q", "HHQ8x") if big else ("I", "H", "HHI4x")
+    mark = b"II" if order == "<" else b"MM"
+    start = mark + struct.pack(order + ("HHH" if big else "H"), *((43, 8, 0) if big else (42,)))
+    at = len(start) + struct.calcsize(order + place)
+    places, packed = [], []
+    for tags in directories:
+        places.append(at)
+        body = struct.pack(order + number, len(tags))
+        body += b"".join(struct.pack(order + entry, *tag) for tag in tags)
+        packed.append(body)
+        at += len(body) + struct.calcsize(order + place)
+    following = [*places[1:], 0 if circle is None else places[circle]]
+    parts = [start, struct.pack(order + place, places[0] if places else 0)]
+    for body, next_place in zip(packed, following, strict=False):
+        parts += [body, struct.pack(order + place, next_place)]
+    return b"".join(parts)
+
+
+def check(data: bytes) -> None:
+    file = io.BytesIO(data)
+    check_directories(file)
+    assert file.tell() == 0
+
+
+@pytest.mark.parametrize(("order", "big"), FORMS)
+def test_what_is_no_nonsense_passes(order: str, big: bool) -> None:
+    check(tiff(PLAIN, order=order, big=big))
+    check(tiff(*[PLAIN] * MAX_DIRECTORIES, order=order, big=big))
+    check(tiff([(40_000, 1, MAX_VALUES)], order=order, big=big))
+    check(tiff([(40_000, 1, 1)] * MAX_TAGS, order=order, big=big))
+
+
+@pytest.mark.parametrize(("order", "big"), FORMS)
+@pytest.mark.parametrize(
+    ("directories", "circle", "message"),
+    [
+        ([PLAIN], 0, "run in a circle"),
+        ([PLAIN] * 3, 1, "run in a circle"),
+        ([PLAIN] * (MAX_DIRECTORIES + 1), None, "more than 64 directories"),
+        ([[(40_000, 1, 1)] * (MAX_TAGS + 1)], None, "claims to have 4,097 tags"),
+        ([[(40_000, 1, MAX_VALUES + 1)]], None, "claim to have 8,388,609 values"),
+        ([[(40_000, 1, MAX_VALUES)], [(40_000, 1, 1)]], None, "claim to have 8,388,609 values"),
+        ([PLAIN, [(257, 3, 2)]], None, "tag 257 has 2 values; one is expected"),
+    ],
+)
+def test_nonsense_is_refused(
+    order: str, big: bool, directories: list[list[Entry]], circle: int | None, message: str
+) -> None:
+    with pytest.raises(tifffile.TiffFileError, match=message):
+        check(tiff(*directories, order=order, big=big, circle=circle))
+
+
+@pytest.mark.parametrize("code", sorted(SINGLE))
+@pytest.mark.parametrize("count", [0, 2, 4_000_000_000])
+def test_sizes_are_single_numbers(code: int, count: int) -> None:
+    with pytest.raises(tifffile.TiffFileError, match=f"tag {code} has {count:,} values|claim to have"):
+        check(tiff([(code, 3, count)]))
+
+
+@pytest.mark.parametrize(("order", "big"), FORMS)
+def test_every_cut_is_refused(order: str, big: bool) -> None:
+    whole = tiff(PLAIN, PLAIN, order=order, big=big)
+    for length in range(8, len(whole)):
+        with pytest.raises(tifffile.TiffFileError, match="cut short"):
+            check(whole[:length])
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"I", b"II", b"II*", b"XX*\0" * 4, b"II\x2c\0" * 4, b"\x89PNG\r\n\x1a\n"]
+)
+def test_what_does_not_begin_as_one(data: bytes) -> None:
+    with pytest.raises((tifffile.TiffFileError, struct.error)):
+        check(data)
+
+
+CONTAINERS: list[dict[str, object]] = [
+    {"interleave": interleave, "BIGTIFF": bigtiff, "ENDIANNESS": endianness, **shape}
+    for interleave, bigtiff, endianness, shape in itertools.product(
+        ["pixel", "band"],
+        ["YES", "NO"],
+        ["LITTLE", "BIG"],
+        [{}, {"tiled": False, "blockxsize": None, "blockysize": 3}, {"blockxsize": 16, "blockysize": 16}],
+    )
+]
+
+
+@pytest.mark.parametrize("container", CONTAINERS, ids=str)
+def test_every_container_that_gdal_writes_passes(tmp_path: Path, container: dict[str, object]) -> None:
+    path = factory.write_geotiff(
+        tmp_path / "a.tif", rows=(0, 70), cols=(0, 150), bands=5, compress="lzw", **container
+    )
+    check(path.read_bytes())
+    with rasterio.open(path, "r+") as file:
+        file.build_overviews([2, 4, 8])
+        file.update_tags(note="x" * 10_000)
+        file.write_mask(True)
+    check(path.read_bytes())
+    segments(path)
+
+
+def test_the_published_size_in_the_smallest_tiles_passes(tmp_path: Path) -> None:
+    """768 separate bands of 721 x 1440 cells in tiles of 16 x 16: two numbers for each of 3.2 million."""
+    tiles = 768 * 46 * 90
+    check(tiff([*PLAIN[:2], (258, 3, 768), (324, 16, tiles), (325, 16, tiles)], big=True))
+
+
+def segments(path: Path) -> int:
+    """See that the check lets every LZW segment of a file through; gives their number."""
+    count = 0
+    with tifffile.TiffFile(path) as file:
+        for page in file.pages:
+            if page.compression != tifffile.COMPRESSION.LZW:
+                continue
+            for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+                file.filehandle.seek(offset)
+                if length:
+                    check_lzw(file.filehandle.read(length))
+                    count += 1
+    assert count
+    return count
+
+
+@pytest.mark.parametrize("predictor", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["noise", "zeros", "constant", "steps", "truth", "few"])
+def test_every_lzw_that_gdal_writes_passes(tmp_path: Path, predictor: int, kind: str) -> None:
+    """Noise fills the table up after 3,837 codes, and a CLEAR follows; zeros make the longest strings."""
+    rng = np.random.default_rng(0)
+    shape = (4, 300, 300)
+    values = {
+        "noise": rng.integers(0, 2**32, shape, "u4").view("f4"),
+        "zeros": np.zeros(shape, "f4"),
+        "constant": np.full(shape, 0.1, "f4"),
+        "steps": np.broadcast_to(np.arange(300, dtype="f4"), shape),
+        "truth": factory.truth((200, 500), (0, 300), 4),
+        "few": rng.integers(0, 3, shape).astype("f4"),
+    }[kind]
+    path = factory.write_geotiff(
+        tmp_path / "a.tif", values, rows=(200, 500), cols=(0, 300), compress="lzw", predictor=predictor
+    )
+    assert segments(path) >= 4
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 254, 255, 256, 257, 4000, 5120, 100_000])
+def test_every_lzw_that_imagecodecs_writes_passes(size: int) -> None:
+    rng = np.random.default_rng(size)
+    for data in (bytes(size), rng.bytes(size), rng.integers(0, 2, size, "u1").tobytes()):
+        encoded = imagecodecs.lzw_encode(data)
+        check_lzw(encoded)
+        assert imagecodecs.lzw_decode(encoded) == data
+
+
+def lzw(*codes: int) -> bytes:
+    """Codes of nine bits."""
+    bits = "".join(f"{code:09b}" for code in codes)
+    size = -(-len(bits) // 8)
+    return int(bits.ljust(8 * size, "0"), 2).to_bytes(size, "big")
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [(256, 257), (256, 65, 257), (256, 256, 65, 257), (256, 65, 258, 256, 66, 257), (256, 65), (256,)],
+)
+def test_codes_that_decode_pass(codes: tuple[int, ...]) -> None:
+    check_lzw(lzw(*codes))
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        ((256, 258, 257), "after a CLEAR is not that of a byte"),
+        ((256, 511), "after a CLEAR is not that of a byte"),
+        ((256, 65, 256, 258, 257), "after a CLEAR is not that of a byte"),
+        ((256, 256, 300), "after a CLEAR is not that of a byte"),
+        ((65, 66, 257), "do not begin with a CLEAR"),
+        ((257, 256), "do not begin with a CLEAR"),
+    ],
+)
+def test_codes_that_imagecodecs_would_follow_into_nowhere_are_refused(
+    codes: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_lzw(lzw(*codes))
+
+
+@pytest.mark.parametrize("data", [b"", b"\x80", b"\0\0\0", b"\x80\x80\0"])
+def test_what_is_no_lzw(data: bytes) -> None:
+    with pytest.raises(ValueError, match="do not begin with a CLEAR"):
+        check_lzw(data)
+
+
+def test_a_bad_code_far_behind_is_found() -> None:
+    """After the table has been full, with codes of 12 bits, and a CLEAR among them."""
+    noise = np.random.default_rng(0).bytes(50_000)
+    encoded = imagecodecs.lzw_encode(noise)
+    bits = "".join(f"{byte:08b}" for byte in encoded)
+    at = first_clear_after(bits, 9)
+    bad = bits[:at] + f"{300:09b}" + bits[at + 9 :]
+    bad = int(bad, 2).to_bytes(len(bad) // 8, "big")
+    check_lzw(encoded)
+    with pytest.raises(ValueError, match="after a CLEAR"):
+        check_lzw(bad)
+
+
+def first_clear_after(bits: str, at: int) -> int:
+    """Where the code begins that follows the next CLEAR, read one by one as TIFF 6.0 says."""
+    table = 257
+    while True:
+        width = 9 if table < 511 else 10 if table < 1023 else 11 if table < 2047 else 12
+        code = int(bits[at : at + width], 2)
+        at += width
+        if code == 256:
+            return at
+        table += 1

@@ -1,0 +1,280 @@
+"""The stand-in: the published container, real coastlines, and it says that it is made up."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import tifffile
+from global_land_mask import globe as land_globe
+
+import cop_zarr
+from cop_zarr.core.grid import Grid
+from cop_zarr.errors import InputError, StorageError, StoreExistsError
+from cop_zarr.source import synthetic
+from tests.support import factory
+
+EUROPE = Grid(120, 660, 100, 280)
+"""60° to 35° N, 15° W to 55° E."""
+
+
+@pytest.fixture(scope="module")
+def standin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole globe with 3 bands."""
+    return cop_zarr.synthesize(tmp_path_factory.mktemp("synthetic") / "globe.tif", bands=3)
+
+
+@pytest.fixture(scope="module")
+def values(standin: Path) -> np.ndarray:
+    with rasterio.open(standin) as tiff:
+        return tiff.read()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make cheaper values, where a test does not look at them."""
+    monkeypatch.setattr(synthetic, "FIELDS", 1)
+
+
+def at(mask: np.ndarray, lon: float, lat: float) -> bool:
+    """The cell that a place lies in; independent of cop_zarr's arithmetic."""
+    row, col = rasterio.transform.rowcol(factory.transform(), lon, lat)
+    return bool(mask[row, col % 1440])
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_gdal_reads_the_published_container(standin: Path) -> None:
+    with rasterio.open(standin) as tiff:
+        assert (tiff.height, tiff.width, tiff.count) == (721, 1440, 3)
+        assert set(tiff.dtypes) == {"float32"}
+        assert tiff.crs == "EPSG:4326"
+        assert tiff.transform == factory.transform()
+        assert tiff.tags()["AREA_OR_POINT"] == "Area"
+        assert tiff.nodata is None
+        assert set(tiff.block_shapes) == {(256, 256)}
+        assert tiff.profile["interleave"] == "pixel"
+        assert tiff.profile["compress"] == "deflate"
+        assert "PREDICTOR" not in tiff.tags(ns="IMAGE_STRUCTURE")
+    assert standin.read_bytes()[:2] == b"II"
+
+
+def test_it_is_what_gdal_would_have_written(standin: Path, tmp_path: Path) -> None:
+    """Tag for tag like a file of the same layout that GDAL wrote."""
+    gdal = factory.write_geotiff(tmp_path / "gdal.tif", bands=3)
+    tags = [
+        *("ImageWidth", "ImageLength", "TileWidth", "TileLength", "BitsPerSample", "SampleFormat"),
+        *("SamplesPerPixel", "ExtraSamples", "PlanarConfiguration", "PhotometricInterpretation"),
+        *("Compression", "ModelPixelScaleTag", "ModelTiepointTag"),
+    ]
+    with tifffile.TiffFile(standin) as ours, tifffile.TiffFile(gdal) as theirs:
+        one, two = ours.pages[0], theirs.pages[0]
+        assert {tag: one.tags.valueof(tag) for tag in tags} == {tag: two.tags.valueof(tag) for tag in tags}
+        for key in ("GTModelTypeGeoKey", "GTRasterTypeGeoKey", "GeographicTypeGeoKey"):
+            assert one.geotiff_tags[key] == two.geotiff_tags[key]
+
+
+def test_every_band_has_data_on_land_and_only_there(values: np.ndarray) -> None:
+    land = synthetic.land_mask()
+    assert (values.any(axis=0) == land).mean() > 0.9999  # a value may round to zero in all three bands
+    assert not values[:, ~land].any()
+    assert np.isfinite(values).all()
+    assert all(band[land].std() > 0.1 for band in values)
+
+
+@pytest.mark.parametrize(
+    ("place", "lon", "lat", "land"),
+    [
+        ("Munich", 11.5, 48.1, True),
+        ("Manaus", -60.0, -3.1, True),
+        ("Sahara", 10, 24, True),
+        ("Alice Springs", 133.9, -23.7, True),
+        ("Chukotka, beyond 180", -175, 67, True),
+        ("South Pole", 0, -90, True),
+        ("Kansas", -98, 38.5, True),
+        ("mid-Pacific", -150, 0, False),
+        ("antimeridian at the equator", 180, 0, False),
+        ("North Pole", 0, 90, False),
+        ("North Atlantic", -40, 40, False),
+        ("Indian Ocean", 80, -30, False),
+    ],
+)
+def test_the_coastlines_are_where_they_are(
+    values: np.ndarray, place: str, lon: float, lat: float, land: bool
+) -> None:
+    assert at(values.any(axis=0), lon, lat) is land, place
+
+
+def test_the_mask_is_that_of_the_elevation_model() -> None:
+    lat = np.clip(90 - 0.25 * np.arange(721), -89.99, 89.99)
+    lon = -180 + 0.25 * np.arange(1440)
+    expected = land_globe.is_land(*np.meshgrid(lat, lon, indexing="ij"))
+    assert (synthetic.land_mask() == expected).mean() > 0.999
+    assert 0.28 < synthetic.land_mask().mean() < 0.38  # of cells, not of area: Antarctica counts for much
+
+
+def test_neighbours_resemble_each_other(values: np.ndarray) -> None:
+    land = synthetic.land_mask()
+    pairs = land[:, 1:] & land[:, :-1]
+    step = np.abs(np.diff(values, axis=2))[:, pairs].mean()
+    assert 0 < step < 0.3 * values[:, land].std()
+
+
+def test_the_seam_is_no_edge(values: np.ndarray) -> None:
+    land = synthetic.land_mask()
+    seam = land[:, 0] & land[:, -1]
+    assert seam.sum() > 20
+    across = np.abs(values[:, seam, 0] - values[:, seam, -1]).mean()
+    assert across < 0.5 * values[:, land].std()
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
+    files = [
+        cop_zarr.synthesize(tmp_path / f"{name}.tif", grid=EUROPE, bands=4, seed=seed)
+        for name, seed in {"a": 7, "b": 7, "c": 8}.items()
+    ]
+    assert sha256(files[0]) == sha256(files[1]) != sha256(files[2])
+
+
+def test_another_process_gives_the_same_file(tmp_path: Path) -> None:
+    cop_zarr.synthesize(tmp_path / "a.tif", grid=EUROPE, bands=4)
+    command = (
+        "import sys, cop_zarr; from cop_zarr.core.grid import Grid; "
+        f"cop_zarr.synthesize(sys.argv[1], grid={EUROPE!r}, bands=4)"
+    )
+    subprocess.run([sys.executable, "-c", command, tmp_path / "b.tif"], check=True)
+    assert sha256(tmp_path / "a.tif") == sha256(tmp_path / "b.tif")
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        EUROPE,
+        Grid(0, 0, 1, 1440),
+        Grid(100, 1430, 300, 20),  # over the antimeridian
+        Grid(200, 720, 30, 1440),  # 0 … 360
+        Grid(168, 766, 1, 1),
+        Grid(0, 0, 257, 257),
+    ],
+)
+def test_a_part_of_the_globe_is_that_part(tmp_path: Path, values: np.ndarray, grid: Grid) -> None:
+    path = cop_zarr.synthesize(tmp_path / "part.tif", grid=grid, bands=3)
+    rows = slice(grid.row_offset, grid.row_offset + grid.rows)
+    cols = np.arange(grid.col_offset, grid.col_offset + grid.cols) % 1440
+    with rasterio.open(path) as tiff:
+        part = tiff.read()
+        assert tiff.transform == factory.transform(grid.row_offset, grid.col_offset)
+    expected = values[:, rows][:, :, cols]
+    assert part.shape == expected.shape
+    assert np.abs(part - expected).max() <= synthetic.VALUE_STEP  # sums in another order may round apart
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("bands", [1, 2, 17])
+def test_any_number_of_bands(tmp_path: Path, bands: int) -> None:
+    path = cop_zarr.synthesize(tmp_path / "a.tif", grid=EUROPE, bands=bands)
+    with rasterio.open(path) as tiff:
+        assert tiff.read().shape == (bands, 100, 280)
+
+
+def test_the_mark_goes_from_the_file_to_every_answer(standin: Path, tmp_path: Path) -> None:
+    with rasterio.open(standin) as tiff:
+        assert "made-up" in tiff.tags()["synthetic"]
+    assert cop_zarr.plan_ingest(standin, tmp_path / "a.zarr").info.synthetic is True
+    report = cop_zarr.ingest(standin, tmp_path / "a.zarr")
+    assert report.source["synthetic"] is True
+    assert report.source["published"] is False
+    store = cop_zarr.open(tmp_path / "a.zarr")
+    assert store.source["synthetic"] is True
+    assert "synthetic" in repr(store)
+    answer = store.query((11, 47.5, 12.5, 49))
+    assert answer.meta["synthetic"] is True
+    assert "synthetic" in repr(answer)
+    assert answer.meta["valid_cells"] == answer.meta["total_cells"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_file_that_gdal_copied_keeps_the_mark(tmp_path: Path) -> None:
+    path = cop_zarr.synthesize(tmp_path / "a.tif", grid=EUROPE, bands=2)
+    with rasterio.open(path) as tiff, rasterio.open(tmp_path / "b.tif", "w", **tiff.profile) as copy:
+        copy.update_tags(**tiff.tags())
+        copy.write(tiff.read())
+    assert cop_zarr.ingest(tmp_path / "b.tif", tmp_path / "b.zarr").source["synthetic"] is True
+
+
+def test_an_ingest_of_it_is_good(standin: Path, tmp_path: Path, values: np.ndarray) -> None:
+    report = cop_zarr.ingest(standin, tmp_path / "a.zarr")
+    assert report.valid_cells == values.any(axis=0).sum()
+    assert cop_zarr.verify(tmp_path / "a.zarr", standin).ok
+
+
+# Failures
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_file_that_exists_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_text("mine")
+    with pytest.raises(StoreExistsError, match="--overwrite"):
+        cop_zarr.synthesize(tmp_path / "a.tif", grid=EUROPE, bands=1)
+    assert (tmp_path / "a.tif").read_text() == "mine"
+    cop_zarr.synthesize(tmp_path / "a.tif", grid=EUROPE, bands=1, overwrite=True)
+    with rasterio.open(tmp_path / "a.tif") as tiff:
+        assert tiff.count == 1
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failure_leaves_nothing_and_keeps_what_was_there(tmp_path: Path, error: BaseException) -> None:
+    def fail(done: int, total: int) -> None:
+        raise error
+
+    (tmp_path / "old.tif").write_text("mine")
+    for name in ("new.tif", "old.tif"):
+        with pytest.raises(StorageError if isinstance(error, OSError) else KeyboardInterrupt):
+            cop_zarr.synthesize(tmp_path / name, grid=EUROPE, bands=1, overwrite=True, progress=fail)
+    assert [path.name for path in tmp_path.iterdir()] == ["old.tif"]
+    assert (tmp_path / "old.tif").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("quick")
+def test_parents_are_made(tmp_path: Path) -> None:
+    path = cop_zarr.synthesize(tmp_path / "a" / "b.tif", grid=EUROPE, bands=1)
+    assert path == tmp_path / "a" / "b.tif"
+    assert [found.name for found in (tmp_path / "a").iterdir()] == ["b.tif"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="cannot write"):
+        cop_zarr.synthesize(tmp_path / "file" / "a.tif", grid=EUROPE, bands=1)
+
+
+@pytest.mark.parametrize("bands", [0, -1, 65_536])
+def test_nonsense_for_bands(tmp_path: Path, bands: int) -> None:
+    with pytest.raises(InputError, match="bands must be 1 to 65,535"):
+        cop_zarr.synthesize(tmp_path / "a.tif", bands=bands)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nonsense_for_seed(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="seed must be 0 or more"):
+        cop_zarr.synthesize(tmp_path / "a.tif", seed=-1)
+
+
+@pytest.mark.usefixtures("quick")
+def test_progress_ends_at_the_decoded_size(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    cop_zarr.synthesize(
+        tmp_path / "a.tif", grid=EUROPE, bands=2, progress=lambda done, total: seen.append((done, total))
+    )
+    tile = 256 * 256 * 2 * 4
+    assert seen == [(tile, 2 * tile), (2 * tile, 2 * tile)]

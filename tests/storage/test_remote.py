@@ -1,0 +1,796 @@
+"""Stores and sources by URL: the same bytes and answers as on a disk, in few requests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import fsspec
+import numpy as np
+import pytest
+import xarray
+import zarr
+
+import cop_zarr
+from cop_zarr.errors import (
+    AccessError,
+    CopZarrError,
+    InputError,
+    MissingDependencyError,
+    SourceNotFoundError,
+    StorageError,
+    StoreExistsError,
+    StoreNotFoundError,
+)
+from cop_zarr.format.layout import ROOT, ROOT_COPY
+from cop_zarr.storage.filesystems import EXTRAS
+from tests.support import factory
+from tests.support.proxy import CutBody, Flip, Reset, Status, fault_proxy
+from tests.support.questions import Part, Question
+from tests.support.servers import GCS, S3, gcs_server, s3_server, static_server
+
+PART = Part((200, 216), (580, 628))
+"""2 x 6 chunks, of which the western 2 x 2 hold no data."""
+
+WIDE = Part((200, 272), (560, 680))
+"""9 x 15 chunks; the western five columns hold no data."""
+
+RING = Part((200, 208), (0, 1440), 2)
+"""All around the globe, one chunk high; columns 38 to 74 of 180 hold no data."""
+
+CHUNK = re.compile(r"/embedding/c/0/(\d+)/(\d+)$")
+
+ODD = "a store+1%20#ü&=[x]'.zarr"
+"""A name with what URLs, globs and shells make something of."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _epoch():
+    """Every ingest writes the same bytes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+        for name in ("COP_ZARR_WORKERS", "AWS_PROFILE"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, _epoch) -> Path:
+    """A folder with the sources and stores of PART (a, and under an odd name), WIDE and RING, and ZIPs."""
+    site = tmp_path_factory.mktemp("site")
+    for name, part in (("a", PART), ("wide", WIDE), ("ring", RING)):
+        cop_zarr.ingest(part.write(site / f"{name}.tif"), site / f"{name}.zarr")
+    shutil.copytree(site / "a.zarr", site / "odd" / ODD)
+    shutil.make_archive(str(site / "root"), "zip", site / "a.zarr")
+    shutil.make_archive(str(site / "folder"), "zip", site, "a.zarr")
+    return site
+
+
+@pytest.fixture(scope="module")
+def written(site) -> dict[str, bytes]:
+    """What a.zarr consists of."""
+    return files_of(site / "a.zarr")
+
+
+@pytest.fixture(scope="module")
+def s3():
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def gcs():
+    with gcs_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def web(site):
+    with static_server(site) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def plain_web(site):
+    """A web server that knows no ranges."""
+    with static_server(site, ranges=False) as url:
+        yield url
+
+
+@dataclass
+class Servers:
+    """All of them."""
+
+    s3: S3
+    gcs: GCS
+    web: str
+    plain_web: str
+
+
+@pytest.fixture(scope="module")
+def servers(s3, gcs, web, plain_web) -> Servers:
+    return Servers(s3, gcs, web, plain_web)
+
+
+@pytest.fixture(autouse=True)
+def _memory():
+    yield
+    with contextlib.suppress(FileNotFoundError):
+        fsspec.filesystem("memory").rm("/", recursive=True)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def in_memory(url: str) -> dict[str, bytes]:
+    """What lies below a place in fsspec's memory filesystem."""
+    root = "/" + url.removeprefix("memory://").strip("/")
+    files = fsspec.filesystem("memory").store
+    return {
+        path.removeprefix(f"{root}/"): file.getvalue()
+        for path, file in files.items()
+        if path.startswith(root)
+    }
+
+
+def good(url: str, options: dict[str, Any] | None = None, source: Path | None = None) -> None:
+    """See that a store of PART answers as the factory wrote, is whole, and says what it is."""
+    store = cop_zarr.open(url, storage_options=options)
+    questions = [
+        PART.all(),
+        Question("points", PART.bands, (200, 215, 207), (600, 627, 585), shift=0.1),
+        *(Question("pooled", PART.bands, (203, 213), (590, 611), pooling) for pooling in ("mean", "max")),
+        *(PART.draw(f"{url}/{number}") for number in range(5)),
+    ]
+    assert [question for question in questions if not question.answered_by(question.ask(store))] == []
+    np.testing.assert_array_equal(store.valid, PART.all().answer().any(axis=0))
+    report = cop_zarr.verify(url, source, storage_options=options)
+    assert report.problems == []
+    assert report.values_compared == (0 if source is None else 16 * 48 * PART.bands)
+    info = store.info()
+    assert (info["bands"], info["shape"], info["chunks_stored"]) == (PART.bands, [16, 48], 8)
+    assert info["store"] == store.url
+
+
+# Write and read
+
+
+@pytest.fixture
+def places(s3, gcs, tmp_path) -> dict[str, tuple[str, dict[str, Any], Any]]:
+    """URLs that can be written, with their options and what tells the objects there."""
+    return {
+        "s3": (s3.place(), s3.options, s3.objects),
+        "s3 odd": (s3.place(ODD), s3.options, s3.objects),
+        "s3 slash": (f"{s3.place()}/", s3.options, s3.objects),
+        "s3a": (s3.place().replace("s3://", "s3a://"), s3.options, lambda url: s3.objects("s3" + url[3:])),
+        "gs": (gcs.place(), gcs.options, gcs.objects),
+        "gs odd": (gcs.place(ODD), gcs.options, gcs.objects),
+        "gs slash": (f"{gcs.place()}/", gcs.options, gcs.objects),
+        "memory": ("memory://place/a.zarr", {}, in_memory),
+        "memory odd": (f"memory://{ODD}", {}, in_memory),
+        "memory slash": ("memory://place/a.zarr/", {}, in_memory),
+        "file": (f"file://{tmp_path}/a.zarr", {}, lambda url: files_of(Path(url[7:]))),
+        "file odd": (f"file://{tmp_path}/{ODD}", {}, lambda url: files_of(Path(url[7:]))),
+        "file slash": (f"file://{tmp_path}/a.zarr/", {}, lambda url: files_of(Path(url[7:]))),
+        "path odd": (f"{tmp_path}/{ODD}", {}, lambda url: files_of(Path(url))),
+    }
+
+
+NAMES = [
+    *("s3", "s3 odd", "s3 slash", "s3a", "gs", "gs odd", "gs slash"),
+    *("memory", "memory odd", "memory slash", "file", "file odd", "file slash", "path odd"),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ingest_and_ask(site, written, places, name):
+    """The same bytes as on a disk, and nothing else; the same answers; and not a second time."""
+    url, options, objects = places[name]
+    report = cop_zarr.ingest(site / "a.tif", url, storage_options=options)
+    assert objects(url) == written
+    assert (report.chunks_stored, report.chunks_total) == (8, 12)
+    assert report.store_bytes == sum(map(len, written.values()))
+    good(url, options, site / "a.tif")
+    with pytest.raises(StoreExistsError, match="is a store already"):
+        cop_zarr.ingest(site / "a.tif", url, storage_options=options)
+    assert objects(url) == written
+
+
+def test_the_root_of_a_bucket(site, written, s3):
+    with s3.client() as client:
+        for bucket, url in (("whole", "s3://whole"), ("slashed", "s3://slashed/")):
+            client.create_bucket(Bucket=bucket)
+            cop_zarr.ingest(site / "a.tif", url, storage_options=s3.options)
+            listed = client.list_objects_v2(Bucket=bucket)["Contents"]
+            assert {each["Key"]: each["Size"] for each in listed} == {
+                key: len(data) for key, data in written.items()
+            }
+            good(url, s3.options)
+
+
+def test_overwrite_and_repair_on_an_object_store(site, written, s3, tmp_path):
+    """An old store's objects go; a damaged one's come back; a neighbour's stay."""
+    url = s3.place()
+    s3.put(f"{url}.neighbour", b"precious")
+    other = Part((300, 320), (700, 730), 3).write(tmp_path / "other.tif")
+    cop_zarr.ingest(other, url, storage_options=s3.options)
+    cop_zarr.ingest(site / "a.tif", url, storage_options=s3.options, overwrite=True)
+    assert s3.objects(url) == written
+    s3.delete(f"{url}/embedding/c/0/1/4")
+    s3.put(f"{url}/valid/c/0/0", b"rubbish")
+    s3.put(f"{url}/embedding/c/0/0/0", b"a chunk that nothing records")
+    found = cop_zarr.verify(url, storage_options=s3.options)
+    keys = {"embedding/c/0/0/0", "embedding/c/0/1/4", "valid/c/0/0"}
+    assert {problem.key for problem in found.problems} == keys
+    done = cop_zarr.repair(url, site / "a.tif", storage_options=s3.options)
+    assert (done.ok, done.rewritten, done.removed) == (True, sorted(keys)[1:], sorted(keys)[:1])
+    assert s3.objects(url) == written
+    assert s3.objects(url.rpartition("/")[0])["store.zarr.neighbour"] == b"precious"
+
+
+def test_foreign_objects_are_not_touched(site, s3):
+    url = s3.place()
+    s3.put(f"{url}/thesis.docx", b"precious")
+    for options in ({}, {"overwrite": True}):
+        with pytest.raises(StoreExistsError, match="is not a cop-zarr store"):
+            cop_zarr.ingest(site / "a.tif", url, storage_options=s3.options, **options)
+    assert s3.objects(url) == {"thesis.docx": b"precious"}
+
+
+READ_ONLY = [
+    *("{web}/a.zarr", "{web}/a.zarr/", "{web}/odd/{odd}", "{plain}/a.zarr", "{plain}/odd/{odd}"),
+    *("zip::{site}/root.zip", "zip::file://{site}/root.zip", "zip://a.zarr::{site}/folder.zip"),
+    *("zip://a.zarr/::{site}/folder.zip", "zip::{web}/root.zip", "zip://a.zarr::{web}/folder.zip"),
+]
+
+
+@pytest.mark.parametrize("form", READ_ONLY)
+def test_ask_what_can_only_be_read(site, web, plain_web, form):
+    url = form.format(site=site, web=web, plain=plain_web, odd=quote(ODD))
+    good(url, source=site / "a.tif")
+    for job in (
+        lambda: cop_zarr.ingest(site / "a.tif", url, overwrite=True),
+        lambda: cop_zarr.repair(url, site / "a.tif"),
+    ):
+        with pytest.raises(InputError, match=r"cannot be written: \w+:// places can only be read"):
+            job()
+
+
+def test_a_zip_file_on_s3(site, s3):
+    """Options of a chained URL are given by protocol."""
+    url = f"{s3.place()}/a.zip"
+    s3.put(url, (site / "folder.zip").read_bytes())
+    good(f"zip://a.zarr::{url}", {"s3": s3.options})
+
+
+NO_ZIP = [
+    *("zip::{site}/gone.zip", "zip::{web}/gone.zip"),
+    *(form for form in ("zip::{site}/a.tif", "zip::{web}/a.tif")),
+]
+
+
+@pytest.mark.parametrize("form", NO_ZIP)
+def test_what_is_no_zip_file(site, web, form):
+    with pytest.raises(StorageError, match="cannot open zip::"):
+        cop_zarr.open(form.format(site=site, web=web))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(Status(403), Status(500), Reset()),
+        *(fault for fault in (CutBody(0.5), Flip(-10))),
+    ],
+    ids=str,
+)
+def test_a_zip_file_that_cannot_be_read(web, fault):
+    """Whatever happens to opening it: there is a typed error, or the right answer."""
+    with fault_proxy(web, lambda *_: fault) as proxy, pytest.raises((StorageError, StoreNotFoundError)):
+        PART.all().ask(cop_zarr.open(f"zip::{proxy.url}/root.zip", timeout=1))
+
+
+@pytest.mark.parametrize("name", ["s3", "gs", "web", "plain web", "zip", "zip on s3", "memory", "file"])
+def test_ingest_from_a_url(site, servers, tmp_path, name):
+    """A source that is not on a disk gives the same store; its URL is recorded without secrets."""
+    s3, gcs = servers.s3, servers.gcs
+    data = (site / "a.tif").read_bytes()
+    shutil.make_archive(str(tmp_path / "tif"), "zip", site, "a.tif")
+    urls = {
+        "s3": (f"{s3.place()}/a tif.tif", s3.options),
+        "gs": (f"{gcs.place()}/a tif.tif", gcs.options),
+        "web": (f"{servers.web.replace('//', '//me:secret@')}/a.tif", {}),
+        "plain web": (f"{servers.plain_web}/a.tif?token=secret", {}),
+        "zip": (f"zip://a.tif::{tmp_path}/tif.zip", {}),
+        "zip on s3": (f"zip://a.tif::{s3.place()}/a.zip", {"s3": s3.options}),
+        "memory": ("memory://sources/a.tif", {}),
+        "file": (f"file://{site}/a.tif", {}),
+    }
+    url, options = urls[name]
+    if name in {"s3", "gs"}:
+        (s3 if name == "s3" else gcs).put(url, data)
+    elif name == "zip on s3":
+        s3.put(url.partition("::")[2], (tmp_path / "tif.zip").read_bytes())
+    elif name == "memory":
+        fsspec.filesystem("memory").pipe_file("/sources/a.tif", data)
+    heard: list[tuple[int, int]] = []
+    cop_zarr.ingest(
+        url, tmp_path / "b.zarr", source_options=options, progress=lambda *two: heard.append(two)
+    )
+    good(str(tmp_path / "b.zarr"), source=site / "a.tif")
+    source = cop_zarr.open(tmp_path / "b.zarr").source
+    assert source["bytes"] == len(data)
+    assert source["url"] == url.replace("me:secret@", "").partition("?")[0]
+    if name != "file":
+        assert (len(data), len(data)) in heard
+    assert cop_zarr.verify(tmp_path / "b.zarr", url, source_options=options).ok
+
+
+def test_from_one_object_store_into_another(site, written, s3, gcs):
+    source, url = f"{s3.place()}/a.tif", gcs.place()
+    s3.put(source, (site / "a.tif").read_bytes())
+    cop_zarr.ingest(source, url, source_options=s3.options, storage_options=gcs.options)
+    objects = gcs.objects(url)
+    other = {key for key in written | objects if objects.get(key) != written.get(key)}
+    assert other == {ROOT, ROOT_COPY}  # which say where the source was
+    good(url, gcs.options)
+
+
+@pytest.mark.parametrize("name", ["s3", "gs", "web", "memory"])
+def test_a_source_that_is_not_there(s3, gcs, web, tmp_path, name):
+    url, options = {
+        "s3": (s3.place("a.tif"), s3.options),
+        "gs": (gcs.place("a.tif"), gcs.options),
+        "web": (f"{web}/gone.tif", {}),
+        "memory": ("memory://gone.tif", {}),
+    }[name]
+    with pytest.raises(SourceNotFoundError, match="there is no file"):
+        cop_zarr.ingest(url, tmp_path / "a.zarr", source_options=options)
+    assert list(tmp_path.iterdir()) == []
+
+
+# Options from the environment
+
+
+def command(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run cop-zarr in a process of its own, with these variables."""
+    program = [sys.executable, "-c", "from cop_zarr.cli import main; main(prog_name='cop-zarr')"]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "FSSPEC_"))}
+    env = {**kept, **variables, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run(
+        [*program, *map(str, arguments)], capture_output=True, text=True, check=False, env=env
+    )
+
+
+@pytest.mark.parametrize("way", ["aws", "fsspec"])
+def test_the_usual_environment_variables(site, written, s3, way):
+    """Ingest, verify and a query, told by the environment alone who they are and where to."""
+    variables = {
+        "aws": {
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_ENDPOINT_URL": s3.endpoint,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        },
+        "fsspec": {
+            "FSSPEC_S3_KEY": "testing",
+            "FSSPEC_S3_SECRET": "testing",
+            "FSSPEC_S3_ENDPOINT_URL": s3.endpoint,
+        },
+    }[way]
+    url = s3.place()
+    done = command("ingest", site / "a.tif", url, **variables)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert s3.objects(url) == written
+    done = command("query", url, "--bbox", -31, 37, -29, 39, **variables)
+    assert (done.returncode, done.stderr) == (0, "")
+    question = Question("pooled", PART.bands, (204, 213), (596, 605))
+    assert question.answered_by(np.array(json.loads(done.stdout)["data"], "f4"))
+    done = command("info", url)  # nobody tells who asks, nor where
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+# What is not installed
+
+
+@pytest.mark.parametrize(
+    ("protocol", "package"), [("s3", "s3fs"), ("s3a", "s3fs"), ("gs", "gcsfs"), ("https", "aiohttp")]
+)
+def test_a_missing_package_is_named_with_its_extra(monkeypatch, protocol, package):
+    registry = sys.modules["fsspec.registry"]._registry
+    monkeypatch.delitem(registry, protocol, raising=False)
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "fsspec.implementations.http", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    extra = {"s3": "s3", "s3a": "s3", "gs": "gcs", "https": "http"}[protocol]
+    with pytest.raises(MissingDependencyError, match=rf'pip install "cop-zarr\[{extra}\]"'):
+        cop_zarr.open(f"{protocol}://bucket/a.zarr")
+
+
+def test_the_extras_exist():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    assert set(EXTRAS.values()) == {"s3", "gcs", "http"}
+    assert [re.split(r"\W", need[0])[0] for need in (extras["s3"], extras["gcs"])] == ["s3fs", "gcsfs"]
+    assert extras["http"] == ["fsspec[http]"]
+
+
+# Places without a store, and doors that are shut
+
+
+@pytest.mark.parametrize("name", ["s3", "s3 bucket", "gs", "memory", "web", "plain web", "file"])
+def test_a_store_that_is_not_there(servers, tmp_path, name):
+    s3, gcs = servers.s3, servers.gcs
+    url, options = {
+        "s3": (s3.place(), s3.options),
+        "s3 bucket": ("s3://nobody/a.zarr", s3.options),
+        "gs": (gcs.place(), gcs.options),
+        "memory": ("memory://gone.zarr", {}),
+        "web": (f"{servers.web}/gone.zarr", {}),
+        "plain web": (f"{servers.plain_web}/gone.zarr", {}),
+        "file": (f"file://{tmp_path}/gone.zarr", {}),
+    }[name]
+    shown = re.escape(url.removeprefix("file://"))
+    for job in (cop_zarr.open, cop_zarr.verify):
+        with pytest.raises(StoreNotFoundError, match=f"there is no store at {shown}; make one"):
+            job(url, storage_options=options)
+
+
+def is_listing(path: str) -> bool:
+    return "list-type=2" in path or "prefix=" in path
+
+
+@pytest.fixture
+def stored(site, s3) -> str:
+    """URL of a store on S3, put there without cop_zarr."""
+    return upload(s3, site / "a.zarr")
+
+
+def upload(s3, folder: Path) -> str:
+    url = s3.place()
+    with s3.client() as client, ThreadPoolExecutor(4) as pool:
+
+        def put(key: str, data: bytes) -> None:
+            client.put_object(Bucket=s3.bucket, Key=f"{s3.key(url)}/{key}", Body=data)
+
+        files = files_of(folder)
+        list(pool.map(put, files, files.values()))
+    return url
+
+
+def test_access_denied_to_everything(site, s3, web, stored):
+    for upstream in (s3.endpoint, web):
+        with fault_proxy(upstream, lambda *_: Status(403)) as proxy:
+            where = {"storage_options": s3.through(proxy.url)} if upstream == s3.endpoint else {}
+            url = stored if where else f"{proxy.url}/a.zarr"
+            for job in (cop_zarr.open, cop_zarr.verify):
+                with pytest.raises(AccessError, match="access denied"):
+                    job(url, **where)
+            assert len(proxy.requests) == 2
+    with fault_proxy(s3.endpoint, lambda *_: Status(403)) as proxy, pytest.raises(AccessError):
+        cop_zarr.ingest(site / "a.tif", s3.place(), storage_options=s3.through(proxy.url))
+
+
+def test_listing_denied(s3, stored):
+    """Who may read and not list can ask; verify says what it could not look for, or that it could not."""
+    with fault_proxy(s3.endpoint, lambda _, __, path: Status(403) if is_listing(path) else None) as proxy:
+        options = s3.through(proxy.url)
+        assert PART.all().answered_by(PART.all().ask(cop_zarr.open(stored, storage_options=options)))
+        assert not [got for got in proxy.requests if got.fault]
+        with pytest.raises((AccessError, StoreNotFoundError)):
+            cop_zarr.open(s3.place(), storage_options=options)
+
+
+def test_reading_denied(s3, stored):
+    """S3 says 403, too, of what is not there, to who may not list."""
+
+    def schedule(_: int, method: str, path: str) -> Status | None:
+        return Status(403) if method == "GET" and not is_listing(path) else None
+
+    with fault_proxy(s3.endpoint, schedule) as proxy:
+        for url in (stored, s3.place()):
+            with pytest.raises(AccessError, match="S3 also says this of an object that is not there"):
+                cop_zarr.open(url, storage_options=s3.through(proxy.url))
+
+
+def test_a_chunk_that_is_denied(s3, stored):
+    key = "embedding/c/0/1/3"
+    with fault_proxy(s3.endpoint, lambda _, __, path: Status(403) if path.endswith(key) else None) as proxy:
+        options = s3.through(proxy.url)
+        with pytest.raises(AccessError, match=f"cannot read .*{key}: access denied"):
+            PART.all().ask(cop_zarr.open(stored, storage_options=options))
+        with pytest.raises(AccessError):
+            cop_zarr.verify(stored, storage_options=options)
+
+
+def test_a_place_that_must_not_be_written(site, s3):
+    url = s3.place()
+    writing = {"PUT", "POST", "DELETE"}
+    with fault_proxy(
+        s3.endpoint, lambda _, method, __: Status(403) if method in writing else None
+    ) as proxy:
+        with pytest.raises(AccessError, match=r"cannot write .*access denied"):
+            cop_zarr.ingest(site / "a.tif", url, storage_options=s3.through(proxy.url))
+        assert len(proxy.asked("PUT")) <= 2
+    assert s3.objects(url) == {}
+
+
+@pytest.mark.parametrize("tail", ["?token=secret", "?X-Amz-Signature=secret"])
+def test_one_signature_for_many_objects(web, tail):
+    with pytest.raises(InputError, match="pass storage_options=") as raised:
+        cop_zarr.open(f"{web}/a.zarr{tail}")
+    assert "secret" not in str(raised.value)
+
+
+def test_credentials_in_the_url_are_not_shown(web, s3, stored):
+    url = web.replace("//", "//me:secret@")
+    assert "secret" not in cop_zarr.open(f"{url}/a.zarr").url
+    with pytest.raises(StoreNotFoundError) as raised:
+        cop_zarr.open(f"{url}/gone.zarr")
+    assert "secret" not in str(raised.value)
+    assert "secret" not in repr(cop_zarr.open(stored, storage_options={**s3.options, "secret": "testing"}))
+
+
+# Other readers of the same store
+
+
+@pytest.mark.parametrize("reader", ["xarray", "zarr"])
+@pytest.mark.parametrize("place", ["s3", "web", "plain web"])
+def test_other_readers(servers, stored, reader, place):
+    url, options = {
+        "s3": (stored, servers.s3.options),
+        "web": (f"{servers.web}/a.zarr", {}),
+        "plain web": (f"{servers.plain_web}/a.zarr", {}),
+    }[place]
+    if reader == "xarray":
+        with xarray.open_zarr(url, storage_options=options, chunks=None) as dataset:
+            values, valid = dataset["embedding"].values, dataset["valid"].values
+    else:
+        group = zarr.open_group(url, mode="r", storage_options=options)
+        values, valid = group["embedding"][:], group["valid"][:]
+    np.testing.assert_array_equal(values, PART.all().answer())
+    np.testing.assert_array_equal(valid, PART.all().answer().any(axis=0))
+
+
+# Round trips
+
+
+@pytest.fixture(scope="module", params=["s3", "web", "plain web"])
+def wide(request, site):
+    """The store WIDE behind a proxy: its URL and options, and the proxy."""
+    if request.param == "s3":
+        s3 = request.getfixturevalue("s3")
+        url = upload(s3, site / "wide.zarr")
+        with fault_proxy(s3.endpoint) as proxy:
+            yield url, s3.through(proxy.url), proxy
+    else:
+        upstream = request.getfixturevalue(request.param.replace(" ", "_"))
+        with fault_proxy(upstream) as proxy:
+            yield f"{proxy.url}/wide.zarr", {}, proxy
+
+
+@pytest.fixture
+def asked(wide):
+    """The same, with nothing asked for yet, and no latency left over."""
+    url, options, proxy = wide
+    proxy.reset_counts()
+    yield url, options, proxy
+    proxy.latency = 0
+
+
+def keys(proxy) -> list[str]:
+    """What was asked for, each time it was."""
+    return sorted(got.path.partition(".zarr/")[2] for got in proxy.requests)
+
+
+def chunk_keys(rows: range, cols: range) -> list[str]:
+    return sorted(f"embedding/c/0/{row}/{col}" for row in rows for col in cols)
+
+
+def test_requests(asked):
+    """Two to open; a query asks for its chunks with data and, once, for the mask; nothing else."""
+    url, options, proxy = asked
+    store = cop_zarr.open(url, storage_options=options, cache_bytes=0)
+    assert {got.method for got in proxy.requests} == {"GET"}
+    assert keys(proxy) == ["integrity/embedding/c/0/0/0", "zarr.json"]
+    proxy.reset_counts()
+    ocean = Question("pooled", WIDE.bands, (204, 250), (563, 595))
+    for question in (ocean, Question("grid", WIDE.bands, *(ocean.rows, ocean.cols))):
+        assert question.answered_by(question.ask(store))
+    points = Question("points", WIDE.bands, (204, 250), (563, 595))
+    assert points.answered_by(points.ask(store))
+    assert keys(proxy) == []
+    coast = Question("grid", WIDE.bands, (210, 230), (580, 620))  # chunks 1 to 3 x 2 to 7, 5 to 7 with data
+    assert coast.answered_by(coast.ask(store))
+    assert keys(proxy) == [*chunk_keys(range(1, 4), range(5, 8)), "valid/c/0/0"]
+    proxy.reset_counts()
+    assert coast.answered_by(coast.ask(store))
+    assert keys(proxy) == chunk_keys(range(1, 4), range(5, 8))
+    proxy.reset_counts()
+    points = Question("points", WIDE.bands, (211, 213, 230, 211), (613, 609, 650, 590))
+    assert points.answered_by(points.ask(store))
+    assert keys(proxy) == ["embedding/c/0/1/6", "embedding/c/0/3/11"]
+
+
+def test_all_of_it_is_asked_for_once(asked):
+    url, options, proxy = asked
+    store = cop_zarr.open(url, storage_options=options)
+    proxy.reset_counts()
+    everything = Question("pooled", WIDE.bands, WIDE.rows, WIDE.cols)
+    assert everything.answered_by(everything.ask(store))
+    assert keys(proxy) == [*chunk_keys(range(9), range(5, 15)), "valid/c/0/0"]
+    assert 16 < proxy.most_at_once <= 64
+
+
+def test_all_around_the_globe_each_chunk_once(web):
+    """A box across 180° that begins and ends in the same chunk."""
+    with fault_proxy(web) as proxy:
+        store = cop_zarr.open(f"{proxy.url}/ring.zarr", cache_bytes=0)
+        proxy.reset_counts()
+        whole = store.query((-180, 38.25, 180, 40), output="grid").data
+        cols = np.arange(whole.shape[2]) % factory.COLS
+        np.testing.assert_array_equal(whole, factory.truth((200, 208), (0, 1440), 2)[:, :, cols])
+        wrapped = store.query((1.05, 38.25, 0.9, 40), output="grid").data
+        asked = [got.path for got in proxy.requests if CHUNK.search(got.path)]
+        full = [col for col in range(180) if not 38 <= col < 75]
+        expected = [f"/ring.zarr/embedding/c/0/0/{col}" for col in full]
+        # columns 296 to 303 are chunk 37, of which the west has data
+        assert sorted(asked) == sorted(2 * expected)
+        assert wrapped.shape[2] == factory.COLS
+        np.testing.assert_array_equal(
+            wrapped, factory.truth((200, 208), (0, 1440), 2)[:, :, (724 + np.arange(1440)) % 1440]
+        )
+
+
+def test_64_chunks_take_a_round_trip_or_two(asked):
+    url, options, proxy = asked
+    store = cop_zarr.open(url, storage_options=options, cache_bytes=0)
+    square = Question("grid", WIDE.bands, (200, 264), (600, 664))
+    assert store.valid.any()
+    square.ask(store)  # connections are made
+
+    def time_with(latency: float) -> float:
+        proxy.reset_counts()
+        proxy.latency = latency
+        began = time.monotonic()
+        assert square.answered_by(square.ask(store))
+        took = time.monotonic() - began
+        assert len(proxy.requests) == 64
+        assert took > latency
+        return took
+
+    usual = time_with(0.0)
+    for left in range(4, -1, -1):  # a machine that is busy now may not be so in a second
+        late = time_with(0.4) - usual
+        if (late < 2 * 0.4 and proxy.most_at_once == 64) or not left:
+            break
+    assert late < 2 * 0.4
+    assert proxy.most_at_once == 64
+
+
+@pytest.mark.parametrize("by", ["variable", "argument"])
+def test_workers_bound_the_requests_at_once(asked, monkeypatch, by):
+    url, options, proxy = asked
+    if by == "variable":
+        monkeypatch.setenv("COP_ZARR_WORKERS", "3")
+    store = cop_zarr.open(url, storage_options=options, workers=None if by == "variable" else 3)
+    square = Question("grid", WIDE.bands, (200, 232), (600, 632))
+    proxy.reset_counts()
+    proxy.latency = 0.02
+    assert square.answered_by(square.ask(store))
+    assert proxy.most_at_once == 3
+    assert len(proxy.requests) == 17
+
+
+# The cache on a disk
+
+ASK = """
+import sys, json, cop_zarr
+url, options, cache = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
+store = cop_zarr.open(url, storage_options=options, cache_dir=cache)
+print(store.query((-35, 37, -15, 39)).data.tolist(), store.valid.sum(), store.info()["valid_cells"])
+"""
+
+
+def test_a_cache_serves_the_next_process(asked, tmp_path):
+    """Only zarr.json is asked for again: it tells whether the store is still the same."""
+    url, options, proxy = asked
+    said = []
+    for number in range(2):
+        proxy.reset_counts()
+        done = subprocess.run(
+            [sys.executable, "-c", ASK, url, json.dumps(options), tmp_path / "cache"],
+            capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2],
+        )  # fmt: skip
+        said.append(done.stdout)
+        assert len(keys(proxy)) == len(set(keys(proxy)))
+        assert (keys(proxy) == ["zarr.json"]) == bool(number)
+        assert "zarr.json" in keys(proxy)
+    assert said[0] == said[1]
+    assert len(said[0]) > 50
+
+
+def test_a_cache_is_not_believed_blindly(asked, tmp_path):
+    """What a crash, a disk or somebody has made of a kept object is asked for again."""
+    url, options, proxy = asked
+    place = {"storage_options": options, "cache_dir": tmp_path}
+    square = Question("grid", WIDE.bands, (200, 216), (600, 616))
+    assert square.answered_by(square.ask(cop_zarr.open(url, **place)))
+    kept = sorted(path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size > 100)
+    assert len(kept) == 6
+    kept[0].write_bytes(b"")
+    kept[1].write_bytes(kept[1].read_bytes()[:-1])
+    kept[2].write_bytes(bytes(kept[2].stat().st_size))
+    kept[3].unlink()
+    kept[4].write_bytes(kept[5].read_bytes())
+    for asked_again in (5, 0):
+        proxy.reset_counts()
+        assert square.answered_by(square.ask(cop_zarr.open(url, **place)))
+        assert len(proxy.requests) == 1 + asked_again
+
+
+def test_a_cache_stays_within_its_size(asked, tmp_path):
+    url, options, proxy = asked
+    store = cop_zarr.open(url, storage_options=options, cache_dir=tmp_path, cache_disk_bytes=30_000)
+    everything = Question("grid", WIDE.bands, WIDE.rows, WIDE.cols)
+    for _ in range(2):
+        assert everything.answered_by(everything.ask(store))
+        sizes = [path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()]
+        assert 10_000 < sum(sizes) <= 30_000 + 100  # and the file that tells the size
+    last = Question("grid", WIDE.bands, (264, 272), (672, 680))
+    assert last.answered_by(last.ask(store))
+    proxy.reset_counts()
+    assert last.answered_by(last.ask(store))
+    assert keys(proxy) == []
+
+
+def test_a_replaced_store_is_not_answered_from_the_old_cache(site, s3, tmp_path):
+    """Other values of the same shape, at the same place."""
+    url = upload(s3, site / "a.zarr")
+    place = {"storage_options": s3.options, "cache_dir": tmp_path / "cache"}
+    old = cop_zarr.open(url, **place)
+    assert PART.all().answered_by(PART.all().ask(old))
+    doubled = 2 * PART.all().answer()
+    factory.write_geotiff(tmp_path / "b.tif", doubled, rows=PART.rows, cols=PART.cols, bands=PART.bands)
+    cop_zarr.ingest(tmp_path / "b.tif", url, storage_options=s3.options, overwrite=True)
+    new = cop_zarr.open(url, **place)
+    np.testing.assert_array_equal(PART.all().ask(new), doubled)
+    assert PART.all().answered_by(PART.all().ask(old))  # all of it lies in the cache
+    bare = cop_zarr.open(url, storage_options=s3.options)
+    np.testing.assert_array_equal(PART.all().ask(bare), doubled)
+
+
+def test_a_cache_that_cannot_be(site, web, tmp_path):
+    (tmp_path / "file").touch()
+    for cache in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(StorageError, match="cannot keep a cache in"):
+            cop_zarr.open(f"{web}/a.zarr", cache_dir=cache)
+    for size in (0, -1):
+        with pytest.raises(InputError, match="cache_disk_bytes must be at least 1"):
+            cop_zarr.open(f"{web}/a.zarr", cache_dir=tmp_path / "cache", cache_disk_bytes=size)
+    with pytest.raises(InputError, match="cache_disk_bytes goes with cache_dir"):
+        cop_zarr.open(f"{web}/a.zarr", cache_disk_bytes=1000)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), "soon", None])
+def test_what_is_no_timeout(site, timeout):
+    for job in (cop_zarr.open, cop_zarr.verify):
+        with pytest.raises(InputError, match="timeout must be a positive number of seconds"):
+            job("memory://a.zarr", timeout=timeout)
+    with pytest.raises(CopZarrError, match="timeout must be a positive number of seconds"):
+        cop_zarr.ingest(site / "a.tif", "memory://a.zarr", timeout=timeout)

@@ -1,0 +1,122 @@
+"""Random questions to a store of :mod:`tests.support.factory`'s values, and their answers by brute force.
+
+Nothing here uses cop_zarr but :meth:`Question.ask`.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+import cop_zarr
+from tests.support import factory
+
+REDUCERS = {"mean": np.mean, "max": np.max, "min": np.min, "std": np.std, "sum": np.sum}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: a window's pooled vector or its grid, or the vectors of single cells.
+
+    Attributes
+    ----------
+    kind : str
+        Which of the three.
+    bands : int
+        Those of the store.
+    rows, cols : tuple of int
+        Lattice rows and columns: the first and one past the last of a window, or one of each cell.
+    pooling : str
+        How cells become one vector.
+    shift : float
+        Degrees by which the box's edges, and the points, lie beside the centres of cells.
+    """
+
+    kind: Literal["pooled", "grid", "points"]
+    bands: int
+    rows: tuple[int, ...]
+    cols: tuple[int, ...]
+    pooling: str = "mean"
+    shift: float = 0.0
+
+    def ask(self, store: cop_zarr.Store) -> np.ndarray:
+        """What the store answers."""
+        if self.kind == "points":
+            return store.sample(
+                [-180 + factory.STEP * col + self.shift for col in self.cols],
+                [90 - factory.STEP * row + self.shift for row in self.rows],
+            )
+        (top, bottom), (left, right) = self.rows, self.cols
+        edges = (left, bottom - 1, right - 1, top)
+        west, south, east, north = (
+            round(sign * (90 * turn - factory.STEP * at) + self.shift, 6)
+            for at, sign, turn in zip(edges, (-1, 1, -1, 1), (2, 1, 2, 1), strict=True)
+        )
+        return store.query((west, south, east, north), output=self.kind, pooling=self.pooling).data
+
+    def answer(self) -> np.ndarray:
+        """What the factory wrote."""
+        if self.kind == "points":
+            cells = [
+                factory.truth((row, row + 1), (col, col + 1), self.bands)[:, 0, 0]
+                for row, col in zip(self.rows, self.cols, strict=True)
+            ]
+            return np.array(cells)
+        cells = factory.truth(self.rows, self.cols, self.bands)
+        if self.kind == "grid":
+            return cells
+        return REDUCERS[self.pooling](cells.astype("f8"), axis=(1, 2))
+
+    def answered_by(self, data: np.ndarray) -> bool:
+        """Whether an answer is right: to the last bit, or to float32's last digit where one is computed."""
+        expected = self.answer()
+        if data.shape != expected.shape or data.dtype != np.float32:
+            return False
+        if self.kind != "pooled" or self.pooling in {"max", "min"}:
+            return np.array_equal(data, expected)
+        return np.allclose(data, expected, rtol=1e-5, atol=1e-3)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of the lattice that a store covers: its first row and column, and one past its last."""
+
+    rows: tuple[int, int]
+    cols: tuple[int, int]
+    bands: int = 5
+
+    def write(self, path: Path) -> Path:
+        """Have GDAL write it."""
+        return factory.write_geotiff(path, rows=self.rows, cols=self.cols, bands=self.bands)
+
+    def all(self) -> Question:
+        """The grid of all its cells."""
+        return Question("grid", self.bands, self.rows, self.cols)
+
+    def draw(self, seed: str, longest: int = 12) -> Question:
+        """A question that the seed alone decides on."""
+        draw = random.Random(seed)
+        kind = draw.choice(("pooled", "pooled", "grid", "points"))
+        shift = draw.uniform(-0.1, 0.1)
+        if kind == "points":
+            rows, cols = (tuple(draw.randrange(*span) for _ in range(3)) for span in (self.rows, self.cols))
+        else:
+            rows, cols = (self._run(draw, span, longest) for span in (self.rows, self.cols))
+        pooling = draw.choice(tuple(REDUCERS)) if kind == "pooled" else "mean"
+        return Question(kind, self.bands, rows, cols, pooling, shift)
+
+    @staticmethod
+    def _run(draw: random.Random, span: tuple[int, int], longest: int) -> tuple[int, int]:
+        size = draw.randint(3, min(longest, span[1] - span[0]))
+        start = draw.randint(span[0], span[1] - size)
+        return start, start + size
+
+
+def ask_and_compare(store: cop_zarr.Store, part: Part, seeds: list[str]) -> list[str]:
+    """Ask these questions; gives those that were answered wrongly. For pools of processes."""
+    drawn = {seed: part.draw(seed) for seed in seeds}
+    return [seed for seed, question in drawn.items() if not question.answered_by(question.ask(store))]

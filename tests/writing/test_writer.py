@@ -1,0 +1,189 @@
+"""Cells become objects: which are written, with which bytes, in which order, and what is kept of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+import google_crc32c
+import numpy as np
+import pytest
+
+import cop_zarr
+from cop_zarr import storage
+from cop_zarr.core.grid import Grid, Window
+from cop_zarr.errors import StorageError
+from cop_zarr.format.codec import decode
+from cop_zarr.format.layout import Layout
+from cop_zarr.writing.writer import Piece, StoreWriter
+from tests.support import factory
+
+LAYOUT = Layout(Grid(300, 590, 21, 23), 3)
+"""3 x 3 chunks, cut at the south and the east edge."""
+
+CREATED = "2026-01-01T00:00:00+00:00"
+
+
+class Recorder:
+    """A folder in memory that keeps what is asked of it, in order."""
+
+    url = "recorder"
+
+    def __init__(self, *, remote: bool = False) -> None:
+        self.remote = remote
+        self.calls: list[tuple[str, str]] = []
+        self.objects: dict[str, bytes] = {}
+
+    def write(self, key: str, data: bytes) -> None:
+        self.calls.append(("write", key))
+        self.objects[key] = data
+
+    def replace(self, key: str, data: bytes) -> None:
+        self.calls.append(("replace", key))
+        self.objects[key] = data
+
+    def flush(self, keys: Iterable[str]) -> None:
+        self.calls += [("flush", key) for key in keys]
+
+
+def cells(window: Window = LAYOUT.grid.whole) -> np.ndarray:
+    """Cells as a source gives them: (rows, cols, bands)."""
+    rows, cols = (300 + window.row, 300 + window.row_stop), (590 + window.col, 590 + window.col_stop)
+    return np.moveaxis(factory.truth(rows, cols, 3), 0, -1).copy()
+
+
+def test_chunks_are_the_cells_they_cover_filled_up_with_zeros() -> None:
+    target = Recorder()
+    with StoreWriter(LAYOUT, target) as writer:
+        writer.write(LAYOUT.grid.whole, cells())
+    padded = np.zeros((24, 24, 3), "f4")
+    padded[:21, :23] = cells()
+    for row in range(3):
+        for col in range(3):
+            part = padded[8 * row : 8 * row + 8, 8 * col : 8 * col + 8]
+            data = target.objects.get(f"embedding/c/0/{row}/{col}")
+            assert (data is None) == (not part.any())
+            length, crc = writer.integrity[:, row, col].tolist()
+            if data is None:
+                assert length == crc == 0
+                continue
+            assert length == len(data)
+            assert crc == google_crc32c.value(data)
+            np.testing.assert_array_equal(decode(data, np.empty((8, 8, 3), "<f4")).transpose(1, 0, 2), part)
+    assert len(target.objects) == 6
+    np.testing.assert_array_equal(writer.valid, cells().any(axis=2))
+
+
+def test_no_bit_is_lost_and_only_numbers_other_than_zero_are_data() -> None:
+    target, values = Recorder(), np.zeros((21, 23, 3), "f4")
+    values[0, 0, 0] = -0.0  # stored, and no data
+    values.view("u4")[8, 8, 1] = 0x7F800001  # a signalling NaN: data
+    values.view("u4")[16, 16, 2] = 1  # the smallest subnormal: data
+    with StoreWriter(LAYOUT, target) as writer:
+        writer.write(LAYOUT.grid.whole, values)
+    assert sorted(target.objects) == [f"embedding/c/0/{number}/{number}" for number in range(3)]
+    assert np.argwhere(writer.valid).tolist() == [[8, 8], [16, 16]]
+    for number in range(3):
+        chunk = decode(target.objects[f"embedding/c/0/{number}/{number}"], np.empty((8, 8, 3), "<f4"))
+        assert chunk.view("u4")[0, 0, number] == values.view("u4")[8 * number, 8 * number, number]
+        assert np.count_nonzero(chunk.view("u4")) == 1
+
+
+def test_the_order_of_writing() -> None:
+    """Chunks, and on the disk; the other objects, and on the disk; zarr.json."""
+    target = Recorder()
+    with StoreWriter(LAYOUT, target) as writer:
+        writer.write(LAYOUT.grid.whole, cells())
+        chunks = list(target.objects)
+        objects = writer.documents(factory.PROVENANCE, CREATED)
+        assert target.calls == [("write", key) for key in chunks] + [("flush", key) for key in chunks]
+        target.calls.clear()
+        writer.finish(objects)
+    small = [key for key in objects if key != "zarr.json"]
+    assert "integrity/root.json" in small
+    assert target.calls == [
+        *(("write", key) for key in small),
+        *(("flush", key) for key in small),
+        ("replace", "zarr.json"),
+    ]
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_pieces_make_the_same_store_as_the_whole(remote: bool) -> None:
+    whole, pieces = Recorder(), Recorder(remote=remote)
+    with StoreWriter(LAYOUT, whole) as writer:
+        writer.write(LAYOUT.grid.whole, cells())
+        writer.finish(writer.documents(factory.PROVENANCE, CREATED))
+    windows = [Window(8, 21, 0, 16), Window(0, 8, 0, 23), Window(8, 21, 16, 23)]
+    with StoreWriter(LAYOUT, pieces) as writer:
+        for window in windows:
+            piece = writer.write(window, cells(window))
+            lengths = piece.lengths(LAYOUT)
+            assert lengths == {key: len(pieces.objects[key]) for key in lengths}
+            assert {key for key in lengths if key in whole.objects} == set(lengths)
+        writer.finish(writer.documents(factory.PROVENANCE, CREATED))
+    assert pieces.objects == whole.objects
+
+
+def test_a_piece_that_an_earlier_run_wrote_is_taken_over() -> None:
+    window, rest = Window(0, 8, 0, 23), Window(8, 21, 0, 23)
+    with StoreWriter(LAYOUT, Recorder()) as earlier:
+        found = earlier.write(window, cells(window))
+    piece = Piece(window, found.valid.copy(), found.integrity.copy())
+    with StoreWriter(LAYOUT, Recorder()) as whole, StoreWriter(LAYOUT, Recorder()) as later:
+        whole.write(LAYOUT.grid.whole, cells())
+        later.restore(piece)
+        later.write(rest, cells(rest))
+        assert later.documents(factory.PROVENANCE, CREATED) == whole.documents(factory.PROVENANCE, CREATED)
+
+
+def test_encoding_alone_writes_nothing() -> None:
+    target = Recorder()
+    with StoreWriter(LAYOUT, target) as writer:
+        encoded = {(part.row, part.col): data for part, data in writer.encoded(LAYOUT.grid.whole, cells())}
+    assert target.calls == []
+    assert set(encoded) == {(row, col) for row in range(3) for col in (1, 2)}
+    assert all(writer.integrity[0, row, col] == len(data) for (row, col), data in encoded.items())
+
+
+def test_over_a_network_many_objects_are_sent_at_once() -> None:
+    together = threading.Barrier(6)
+
+    class Waiting(Recorder):
+        def write(self, key: str, data: bytes) -> None:
+            together.wait(timeout=30)  # for all six chunks
+            super().write(key, data)
+
+    target = Waiting(remote=True)
+    with StoreWriter(LAYOUT, target) as writer:
+        writer.write(LAYOUT.grid.whole, cells())
+        assert {kind for kind, _ in target.calls[:6]} == {"write"}
+    assert len(target.objects) == 6
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("cop-zarr-write")]
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_what_cannot_be_written_is_not_recorded_as_flushed(remote: bool) -> None:
+    class Full(Recorder):
+        def write(self, key: str, data: bytes) -> None:
+            if key.endswith("1/2"):
+                raise StorageError("no space left")
+            super().write(key, data)
+
+    target = Full(remote=remote)
+    with StoreWriter(LAYOUT, target) as writer, pytest.raises(StorageError, match="no space left"):
+        writer.write(LAYOUT.grid.whole, cells())
+    assert not [key for kind, key in target.calls if kind == "flush"]
+
+
+def test_what_is_written_opens_as_a_store(tmp_path: Path) -> None:
+    with StoreWriter(LAYOUT, storage.folder(str(tmp_path / "a.zarr"))) as writer:
+        writer.write(LAYOUT.grid.whole, cells())
+        objects = writer.documents(factory.PROVENANCE, CREATED)
+        for key in objects:
+            assert not (tmp_path / "a.zarr" / key).exists()
+        writer.finish(objects)
+    assert cop_zarr.verify(tmp_path / "a.zarr").ok
+    answer = cop_zarr.open(tmp_path / "a.zarr").query((-32.5, 10, -27, 15), output="grid")
+    np.testing.assert_array_equal(answer.data, np.moveaxis(cells(), -1, 0))
