@@ -22,7 +22,7 @@ import numpy as np
 
 import cop_zarr
 from cop_zarr.format import chunk_reader as chunks
-from cop_zarr.format.layout import StoreDocument, parse
+from cop_zarr.format.document import StoreDocument, parse
 from cop_zarr.storage import LocalFolder
 
 BAR = 0.05

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cop_zarr.errors import CopZarrError
     from cop_zarr.interop.tables.batch import batch
     from cop_zarr.interop.tables.runner import BatchReport
-    from cop_zarr.querying.region import Embedding
+    from cop_zarr.outputs.embedding import Embedding
     from cop_zarr.regions import BBox, PointBuffer
     from cop_zarr.source.synthetic import synthesize
     from cop_zarr.store import Store, open, query
@@ -35,7 +35,7 @@ _HOMES = {
     "BBox": "regions",
     "BatchReport": "interop.tables.runner",
     "CopZarrError": "errors",
-    "Embedding": "querying.region",
+    "Embedding": "outputs.embedding",
     "IngestPlan": "writing.ingest",
     "IngestReport": "writing.ingest",
     "PointBuffer": "regions",

@@ -19,8 +19,10 @@ from cop_zarr.core.grid import Grid
 from cop_zarr.core.lru_cache import CACHE_BYTES, MemoryCache
 from cop_zarr.errors import InputError, StoreReplacedError
 from cop_zarr.format.chunk_reader import ChunkReader
-from cop_zarr.format.layout import ROOT, StoreDocument
+from cop_zarr.format.document import StoreDocument
+from cop_zarr.format.layout import ROOT
 from cop_zarr.format.opening import read_document, reader_of, refuse_uncacheable
+from cop_zarr.outputs.embedding import Embedding
 from cop_zarr.querying import geodataframe as frames
 from cop_zarr.querying import many_regions as batches
 from cop_zarr.querying import plan as plans
@@ -39,7 +41,6 @@ from cop_zarr.querying.plan import (
     Weights,
     check_on_error,
 )
-from cop_zarr.querying.region import Embedding
 from cop_zarr.regions import BBox, Roi, footprint
 from cop_zarr.storage import (
     CACHE_DISK_BYTES,

@@ -28,7 +28,7 @@ from cop_zarr.errors import (
     StoreNotFoundError,
     StoreReplacedError,
 )
-from cop_zarr.format.layout import digest
+from cop_zarr.format.document import digest
 from cop_zarr.storage import LocalFolder
 from tests.support import factory
 from tests.support.folders import WatchedFolder, open_in

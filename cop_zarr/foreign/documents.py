@@ -14,6 +14,8 @@ from cop_zarr.errors import AccessError, GridError, StoreError
 from cop_zarr.foreign import arrays
 from cop_zarr.foreign.arrays import ATTRIBUTES_V2, GROUP_V2, Claim
 from cop_zarr.foreign.opened import open_all, read_all
+from cop_zarr.format.chunk_grid import Layout
+from cop_zarr.format.document import StoreDocument, is_record
 from cop_zarr.format.layout import (
     ATTRIBUTE,
     EMBEDDING,
@@ -23,9 +25,6 @@ from cop_zarr.format.layout import (
     LONGITUDE,
     ROOT,
     ROOT_COPY,
-    Layout,
-    StoreDocument,
-    is_record,
 )
 from cop_zarr.storage import Folder
 

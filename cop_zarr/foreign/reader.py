@@ -17,8 +17,9 @@ from cop_zarr.foreign import arrays
 from cop_zarr.foreign.arrays import Claim
 from cop_zarr.foreign.documents import ForeignDocument
 from cop_zarr.foreign.opened import DECODING_ERRORS, open_all, read_all, read_part
+from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.chunk_reader import SHORT_PAUSES, ChunkReader, Place
-from cop_zarr.format.layout import EMBEDDING, VALID, Layout
+from cop_zarr.format.layout import EMBEDDING, VALID
 from cop_zarr.storage import Folder
 
 T = TypeVar("T")

@@ -28,8 +28,9 @@ from cop_zarr.format.cf import (
     grid_mapping,
     group_attributes,
 )
+from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.codec import crc32c
-from cop_zarr.format.layout import Layout
+from cop_zarr.format.document import digest
 
 _CRS = {
     "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
@@ -113,7 +114,7 @@ def documents(
     document = json.loads(objects.pop(names.ROOT))
     record = document["attributes"][names.ATTRIBUTE]
     record[names.OBJECT_ATTRIBUTE] = {key: [len(data), crc32c(data)] for key, data in objects.items()}
-    record[names.DIGEST_ATTRIBUTE] = names.digest(document)
+    record[names.DIGEST_ATTRIBUTE] = digest(document)
     root_json = json.dumps(document, indent=2, allow_nan=False).encode()
     return {**objects, names.ROOT_COPY: root_json, names.ROOT: root_json}
 

@@ -19,7 +19,8 @@ from cop_zarr.errors import (
 )
 from cop_zarr.foreign import ForeignDocument, ForeignReader, is_candidate, read_foreign
 from cop_zarr.format.chunk_reader import ChunkReader
-from cop_zarr.format.layout import ROOT, ROOT_COPY, StoreDocument, is_store, parse
+from cop_zarr.format.document import StoreDocument, is_store, parse
+from cop_zarr.format.layout import ROOT, ROOT_COPY
 from cop_zarr.storage import REQUESTS_AT_ONCE, DiskCache, Folder
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from cop_zarr.core.grid import Affine
 from cop_zarr.errors import InputError
-from cop_zarr.querying.region import Embedding
+from cop_zarr.outputs.embedding import Embedding
 from cop_zarr.storage import refuse_existing, replacing
 
 

@@ -28,7 +28,8 @@ from cop_zarr.format.cf import (
     group_attributes,
 )
 from cop_zarr.format.chunk_reader import ChunkReader
-from cop_zarr.format.layout import DIMENSIONS, EMBEDDING, SPATIAL_REF, VALID, StoreDocument
+from cop_zarr.format.document import StoreDocument
+from cop_zarr.format.layout import DIMENSIONS, EMBEDDING, SPATIAL_REF, VALID
 from cop_zarr.outputs.xarray_indexing import read_outer, read_points
 
 try:

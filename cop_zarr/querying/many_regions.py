@@ -17,11 +17,11 @@ import numpy as np
 from cop_zarr.core.grid import Window
 from cop_zarr.core.reducers import REDUCERS, Reducer, quiet
 from cop_zarr.errors import InputError, RegionError
+from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.chunk_reader import ChunkReader
-from cop_zarr.format.layout import Layout
 from cop_zarr.querying import plan as plans
 from cop_zarr.querying.plan import OnError, Options
-from cop_zarr.querying.region import empty_weight, pool_part, weighed, weight_of, with_weight
+from cop_zarr.querying.pool_parts import empty_weight, pool_part, weighed, weight_of, with_weight
 from cop_zarr.regions import BBox, PointBuffer, footprint, refuse_unknown
 from cop_zarr.regions.bbox import is_plain
 

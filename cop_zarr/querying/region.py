@@ -2,157 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable
 
 import numpy as np
 
-from cop_zarr.core import product
-from cop_zarr.core.grid import Grid, Window
+from cop_zarr.core.grid import Window
 from cop_zarr.core.lru_cache import ENTRY_BYTES
 from cop_zarr.core.reducers import REDUCERS, Partial, Reducer, nbytes, quiet
-from cop_zarr.core.version import __version__
 from cop_zarr.errors import ResultTooLargeError
+from cop_zarr.format.chunk_grid import ChunkPart
 from cop_zarr.format.chunk_reader import ChunkReader, Place
-from cop_zarr.format.layout import ChunkPart
 from cop_zarr.querying.plan import Options, Plan
-
-if TYPE_CHECKING:
-    import xarray as xr
-
-
-class Embedding:
-    """The answer to a query. What tells about the data is put together when it is first asked for.
-
-    Attributes
-    ----------
-    data : ndarray
-        float32: ``(bands,)`` if pooled, ``(bands, rows, cols)`` with north up if a grid. A grid's memory
-        order is pixel-interleaved, as it is stored; ``np.ascontiguousarray`` makes it band-sequential.
-    valid : ndarray
-        bool, ``(rows, cols)``: False for cells without data, which are 0 in every band.
-    weights : ndarray
-        float32, ``(rows, cols)``: how much each cell of the window belongs to the region, whether it has
-        data or not. 0 is not at all; 1 is wholly, or if ``meta["weights"]`` is None, touched; areas are in
-        m²; those of ``subpixel="bilinear"`` add up to 1.
-    meta : dict
-        What was asked and answered, JSON-ready: model, year, region, window, CRS, source, store.
-    """
-
-    __slots__ = ("_facts", "_grid", "_mask", "_meta", "_options", "_plan", "_valid", "_weights", "data")
-
-    def __init__(
-        self,
-        data: np.ndarray,
-        *,
-        plan: Plan,
-        options: Options,
-        grid: Grid,
-        mask: np.ndarray | None,
-        facts: Mapping[str, Any],
-    ) -> None:
-        self.data = data
-        self._plan, self._options, self._grid, self._mask, self._facts = plan, options, grid, mask, facts
-        self._valid: np.ndarray | None = None
-        self._weights: np.ndarray | None = None
-        self._meta: dict[str, Any] | None = None
-
-    @property
-    def valid(self) -> np.ndarray:
-        """Which cells of the window have data."""
-        if self._valid is None:
-            self._valid = self._held()
-        return self._valid
-
-    def _held(self) -> np.ndarray:
-        window = self._plan.window
-        return np.zeros(window.shape, "?") if self._mask is None else _cut(self._mask, window)
-
-    @property
-    def weights(self) -> np.ndarray:
-        """How much each cell of the window belongs to the region."""
-        if self._weights is None:
-            weights = self._plan.weights
-            self._weights = (self._plan.members if weights is None else weights).astype("f4")
-        return self._weights
-
-    @property
-    def meta(self) -> dict[str, Any]:
-        """What was asked and answered."""
-        if self._meta is None:
-            self._meta = self._described()
-        return self._meta
-
-    def _described(self) -> dict[str, Any]:
-        plan, options = self._plan, self._options
-        window, members, pools = plan.window, plan.members, options.output == "pooled"
-        return {
-            "model": product.MODEL,
-            "year": product.YEAR,
-            "roi": plan.footprint.roi,
-            "bbox_4326": list(plan.footprint.bounds),
-            "rows": [window.row, window.row_stop],
-            "cols": [window.col, window.col_stop],
-            "shape": list(self.data.shape),
-            "valid_cells": int((self._held() & members).sum()),
-            "total_cells": int(members.sum()),
-            "weights": plan.weighing,
-            "subpixel": plan.subpixel,
-            "clipped": plan.clipped,
-            "input_crs": plan.footprint.input_crs,
-            "transform": list(self._grid.transform(window)),
-            "output": options.output,
-            "pooling": options.pooling if pools else None,
-            "empty": options.empty,
-            "output_crs": product.CRS,
-            "product_resolution_deg": [product.STEP_DEG, product.STEP_DEG],
-            **self._facts,
-            "cop_zarr_version": __version__,
-        }
-
-    def to_xarray(self) -> xr.Dataset:
-        """The answer as a Dataset of xarray.
-
-        Returns
-        -------
-        xarray.Dataset
-            ``embedding``: (band,) if pooled, (band, latitude, longitude) if a grid; ``valid`` and
-            ``weights`` (latitude, longitude); coordinates are cell centres, whose longitudes run on past
-            180 where the window crosses the antimeridian; ``spatial_ref`` has the CRS and the window's
-            ``GeoTransform``. Attributes are :attr:`meta`, as netCDF can hold them: None is left out, a
-            truth value is 0 or 1, and what is nested is JSON text.
-
-        Raises
-        ------
-        MissingDependencyError
-            If xarray is not installed.
-
-        Examples
-        --------
-        >>> import cop_zarr
-        >>> answer = cop_zarr.open("copernicus.zarr").query((120, 30, 122, 32), output="grid")
-        >>> dict(answer.to_xarray().embedding.sizes)
-        {'band': 16, 'latitude': 9, 'longitude': 9}
-        """
-        from cop_zarr.outputs import xarray  # optional, and takes half a second
-
-        return xarray.answer_dataset(self.data, self.valid, self.weights, self.meta)
-
-    def __getstate__(self) -> tuple[Any, ...]:
-        return self.data, self.valid, self.weights, self.meta
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.data, self._valid, self._weights, self._meta = state
-
-    def __repr__(self) -> str:
-        kind = self.meta["pooling"] or "grid"
-        valid, total = self.meta["valid_cells"], self.meta["total_cells"]
-        made_up = ", synthetic" if self.meta["synthetic"] else ""
-        return f"<Embedding {kind} {self.data.shape}: {valid} of {total} cells with data{made_up}>"
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """The data, for ``np.asarray(embedding)``."""
-        return np.array(self.data, dtype=dtype, copy=copy)
+from cop_zarr.querying.pool_parts import empty_weight, pool_part, weighed, weight_of, with_weight
 
 
 def data(reader: ChunkReader, plan: Plan, options: Options, mask: np.ndarray | None) -> np.ndarray:
@@ -171,14 +32,6 @@ def data(reader: ChunkReader, plan: Plan, options: Options, mask: np.ndarray | N
     if options.output == "grid":
         return grid(reader, plan.window)
     return pooled(reader, plan.window, options.pooling, weighed(plan, options, mask))
-
-
-def weighed(plan: Plan, options: Options, mask: np.ndarray | None) -> np.ndarray | None:
-    """What a plan's cells weigh, once it is known which have data; None if each counts once."""
-    if options.empty == "include":
-        return plan.weights
-    counts = np.zeros(plan.window.shape) if mask is None else _cut(mask, plan.window).astype("f8")
-    return counts if plan.weights is None else plan.weights * counts
 
 
 @quiet
@@ -256,33 +109,6 @@ def _keys(
     return {place: (reducer.kind, *place) for place in whole}
 
 
-def with_weight(parts: Iterable[ChunkPart], weights: np.ndarray | None) -> list[ChunkPart]:
-    """Those parts of a window in which a cell has any weight."""
-    return [part for part in parts if weights is None or weights[part.target].any()]
-
-
-def weight_of(parts: Iterable[ChunkPart], weights: np.ndarray | None) -> float:
-    """What the cells of parts of a window weigh."""
-    return sum(float(part.cells if weights is None else weights[part.target].sum()) for part in parts)
-
-
-def empty_weight(reader: ChunkReader, window: Window, weights: np.ndarray) -> float:
-    """What the cells of those chunks weigh that are known to hold no data."""
-    empty = reader.layout.chunks(window, reader.lengths == 0)
-    return weight_of((part for _, parts in empty for part in parts), weights)
-
-
-def pool_part(reducer: Reducer, part: ChunkPart, chunk: np.ndarray, weights: np.ndarray | None) -> Partial:
-    """Pool the part of a window that lies in one chunk; ``weights`` are the window's, not all 0 there."""
-    if weights is None:
-        return reducer.pool(part.of(chunk))
-    cells, weight = part.of(chunk), weights[part.target].T  # cells are (longitude, latitude, band)
-    counts = weight > 0
-    if counts.all():
-        return reducer.pool(cells, weight)
-    return reducer.pool(cells[counts], weight[counts])  # a cell outside must not count even if it is NaN
-
-
 def refuse_too_large(window: Window, bands: int, max_bytes: int) -> None:
     """Refuse a grid of more than so many bytes."""
     rows, cols = window.shape
@@ -308,11 +134,3 @@ def grid(reader: ChunkReader, window: Window) -> np.ndarray:
     for _ in reader.each([place for place, _ in chunks], work):
         pass
     return np.moveaxis(out, -1, 0)
-
-
-def _cut(mask: np.ndarray, window: Window) -> np.ndarray:
-    """Cut a window out of a whole-grid mask: ``(rows, cols)`` of either, around the seam where it wraps."""
-    rows = mask[window.row : window.row_stop]
-    if window.col_stop <= mask.shape[1]:
-        return rows[:, window.col : window.col_stop].copy()
-    return rows.take(range(window.col, window.col_stop), axis=1, mode="wrap")

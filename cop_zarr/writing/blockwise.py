@@ -12,7 +12,7 @@ from typing import TypeVar
 from cop_zarr.core import settings
 from cop_zarr.core.grid import Window
 from cop_zarr.errors import MemoryLimitError
-from cop_zarr.format.layout import Layout
+from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.storage import Progress
 

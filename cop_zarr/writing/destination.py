@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cop_zarr.errors import StoreExistsError
-from cop_zarr.format.layout import ROOT, ROOT_COPY, belongs, is_store
+from cop_zarr.format.document import is_store
+from cop_zarr.format.layout import ROOT, ROOT_COPY, belongs
 from cop_zarr.storage import WORK, Folder
 from cop_zarr.writing.journal import Job
 

@@ -25,7 +25,8 @@ from cop_zarr.errors import (
     StoreExistsError,
     StoreNotFoundError,
 )
-from cop_zarr.format.layout import ROOT, Layout
+from cop_zarr.format.chunk_grid import Layout
+from cop_zarr.format.layout import ROOT
 from cop_zarr.format.opening import read_document, reader_of
 from cop_zarr.querying.distributed.cluster import Cluster, connected
 from cop_zarr.querying.distributed.ingests import Order, Source, reachable, written

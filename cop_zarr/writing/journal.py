@@ -24,8 +24,9 @@ from numcodecs import blosc
 
 from cop_zarr.core.grid import Window
 from cop_zarr.core.version import __version__
+from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.codec import crc32c
-from cop_zarr.format.layout import FORMAT_VERSION, ROOT, Layout, belongs
+from cop_zarr.format.layout import FORMAT_VERSION, ROOT, belongs
 from cop_zarr.storage import JOB, WORK, Folder
 from cop_zarr.writing.writer import Piece
 

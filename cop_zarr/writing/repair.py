@@ -20,16 +20,8 @@ from cop_zarr.errors import (
 )
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.codec import crc32c
-from cop_zarr.format.layout import (
-    EMBEDDING,
-    INTEGRITY_CHUNK,
-    ROOT,
-    ROOT_COPY,
-    VALID_CHUNK,
-    StoreDocument,
-    belongs,
-    parse,
-)
+from cop_zarr.format.document import StoreDocument, parse
+from cop_zarr.format.layout import EMBEDDING, INTEGRITY_CHUNK, ROOT, ROOT_COPY, VALID_CHUNK, belongs
 from cop_zarr.format.opening import read_document, reader_of
 from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.source.locate import located, sha256_of

@@ -14,8 +14,10 @@ import numpy as np
 from cop_zarr.core import settings
 from cop_zarr.core.grid import Bounds, Window
 from cop_zarr.errors import ChunkError, InputError
+from cop_zarr.format.chunk_grid import ChunkPart
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.codec import DamageError, decode
+from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.layout import (
     BAND,
     INTEGRITY_CHUNK,
@@ -24,8 +26,6 @@ from cop_zarr.format.layout import (
     ROOT,
     ROOT_COPY,
     VALID_CHUNK,
-    ChunkPart,
-    StoreDocument,
     is_unfinished,
 )
 from cop_zarr.format.opening import read_document, reader_of

@@ -12,8 +12,9 @@ from typing import Any, Self
 import numpy as np
 
 from cop_zarr.core.grid import Window
+from cop_zarr.format.chunk_grid import ChunkPart, Layout
 from cop_zarr.format.codec import crc32c, encode
-from cop_zarr.format.layout import ROOT, ChunkPart, Layout
+from cop_zarr.format.layout import ROOT
 from cop_zarr.format.metadata import documents
 from cop_zarr.storage import REQUESTS_AT_ONCE, Folder
 

@@ -12,17 +12,9 @@ from hypothesis import strategies as st
 import cop_zarr
 from cop_zarr.core.grid import Grid, Window
 from cop_zarr.errors import CopZarrError, FormatVersionError, StoreError
-from cop_zarr.format.layout import (
-    ATTRIBUTE,
-    CHUNK_CELLS,
-    FORMAT_VERSION,
-    INTEGRITY_CHUNK,
-    VALID_CHUNK,
-    Layout,
-    digest,
-    is_store,
-    parse,
-)
+from cop_zarr.format.chunk_grid import Layout
+from cop_zarr.format.document import digest, is_store, parse
+from cop_zarr.format.layout import ATTRIBUTE, CHUNK_CELLS, FORMAT_VERSION, INTEGRITY_CHUNK, VALID_CHUNK
 from tests.support import factory
 from tests.support.folders import open_in
 

@@ -20,7 +20,7 @@ import cop_zarr
 from cop_zarr.core import product
 from cop_zarr.core.grid import Grid
 from cop_zarr.format import metadata
-from cop_zarr.format.layout import Layout
+from cop_zarr.format.chunk_grid import Layout
 from tests.support import factory
 
 GRIDS = {

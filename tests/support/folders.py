@@ -7,6 +7,7 @@ from collections.abc import Callable
 from cop_zarr.core.lru_cache import MemoryCache
 from cop_zarr.format import layout
 from cop_zarr.format.chunk_reader import ChunkReader
+from cop_zarr.format.document import parse
 from cop_zarr.storage import SMALL_BYTES, Folder
 from cop_zarr.store import Store
 
@@ -29,5 +30,5 @@ class WatchedFolder:
 
 def open_in(folder: Folder, workers: int = 4, root: bytes | None = None, cache_bytes: int = 0) -> Store:
     """Open the store in a folder of the caller's own, with its zarr.json or another one."""
-    document = layout.parse(folder.read(layout.ROOT) if root is None else root)
+    document = parse(folder.read(layout.ROOT) if root is None else root)
     return Store(ChunkReader(folder, document, workers, memory=MemoryCache(cache_bytes)), document)

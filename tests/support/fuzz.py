@@ -41,6 +41,7 @@ from numcodecs import blosc
 
 import cop_zarr
 from cop_zarr.format import layout
+from cop_zarr.format.document import digest
 from cop_zarr.source.geotiff import GeoTiff
 from tests.support import factory
 
@@ -675,7 +676,7 @@ def seal(document: Any) -> bytes:
     sys.setrecursionlimit(20 * usual)
     try:
         with contextlib.suppress(KeyError, TypeError, AttributeError, ValueError):
-            document["attributes"]["cop_zarr"]["sha256"] = layout.digest(document)
+            document["attributes"]["cop_zarr"]["sha256"] = digest(document)
         return json.dumps(document).encode()
     except RecursionError:
         return b"[" * 5000

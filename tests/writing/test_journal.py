@@ -20,8 +20,9 @@ from cop_zarr import storage
 from cop_zarr.core.grid import Grid, Window
 from cop_zarr.core.version import __version__
 from cop_zarr.errors import StorageError
+from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.codec import crc32c
-from cop_zarr.format.layout import FORMAT_VERSION, Layout
+from cop_zarr.format.layout import FORMAT_VERSION
 from cop_zarr.storage import Folder, folder
 from cop_zarr.writing import journal
 from cop_zarr.writing.journal import MADE_BY, Job, Journal

@@ -37,7 +37,9 @@ from cop_zarr.errors import (
     StoreExistsError,
     StoreNotFoundError,
 )
-from cop_zarr.format import layout, metadata
+from cop_zarr.format import metadata
+from cop_zarr.format.chunk_grid import Layout
+from cop_zarr.format.document import digest
 from cop_zarr.writing import journal
 from cop_zarr.writing import writer as writing
 from tests.support import factory
@@ -305,7 +307,7 @@ def test_what_is_foreign_is_left_alone_and_reported(
 def test_a_mask_that_was_wrong_from_the_beginning_is_mended_or_reported(
     tmp_path: Path, source: Path
 ) -> None:
-    where = layout.Layout(cop_zarr.core.grid.Grid(300, 595, 25, 30), BANDS)
+    where = Layout(cop_zarr.core.grid.Grid(300, 595, 25, 30), BANDS)
     values = factory.truth(ROWS, COLS, BANDS)
     provenance = {**factory.PROVENANCE, "sha256": cop_zarr.source.locate.sha256_of(source)}
     with writing.StoreWriter(where, storage.folder(str(tmp_path / "a.zarr"))) as writer:
@@ -448,7 +450,7 @@ def test_a_store_without_root_and_copy_is_refused(
 def test_a_newer_format_is_refused_by_name(copied: Path, source: Path) -> None:
     document = json.loads((copied / ROOT).read_bytes())
     document["attributes"]["cop_zarr"]["version"] = 2
-    document["attributes"]["cop_zarr"]["sha256"] = layout.digest(document)
+    document["attributes"]["cop_zarr"]["sha256"] = digest(document)
     for key in (ROOT, COPY):
         (copied / key).write_text(json.dumps(document))
     flip(copied / CHUNK)

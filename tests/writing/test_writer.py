@@ -14,8 +14,8 @@ import cop_zarr
 from cop_zarr import storage
 from cop_zarr.core.grid import Grid, Window
 from cop_zarr.errors import StorageError
+from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.codec import decode
-from cop_zarr.format.layout import Layout
 from cop_zarr.writing.writer import Piece, StoreWriter
 from tests.support import factory
 

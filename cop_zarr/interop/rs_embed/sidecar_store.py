@@ -24,7 +24,7 @@ from cop_zarr.errors import (
     StoreNotFoundError,
 )
 from cop_zarr.format.chunk_reader import ChunkReader
-from cop_zarr.format.layout import StoreDocument
+from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.opening import read_document, reader_of
 from cop_zarr.source.locate import sha256_of
 from cop_zarr.storage import folder

@@ -13,8 +13,8 @@ from typing import TypeVar
 import numpy as np
 
 from cop_zarr.core.reducers import quiet
+from cop_zarr.format.chunk_grid import ChunkPart
 from cop_zarr.format.chunk_reader import ChunkReader
-from cop_zarr.format.layout import ChunkPart
 from cop_zarr.outputs.plotting.extent import View
 
 T = TypeVar("T")

@@ -27,7 +27,7 @@ from cop_zarr.outputs.plotting.axes import (
 )
 from cop_zarr.outputs.plotting.extent import View, showing
 from cop_zarr.querying.plan import Options, Plan
-from cop_zarr.querying.region import weighed
+from cop_zarr.querying.pool_parts import weighed
 from cop_zarr.regions import Footprint
 
 SHADES = ListedColormap(mpl.colormaps["Blues"](np.linspace(0.1, 0.58, 256))).with_extremes(under="white")

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cop_zarr.errors import ClusterError, SourceNotFoundError, StorageError
-from cop_zarr.format.layout import Layout
+from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.querying.distributed.cluster import Cluster, here
 from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.source.locate import located, sha256_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cop_zarr.format.layout import Layout
+from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.regions import BBox, PointBuffer
 from cop_zarr.regions.bbox import is_plain
 

@@ -7,7 +7,7 @@ import shapely
 from cop_zarr import BBox, PointBuffer
 from cop_zarr.core.grid import Grid
 from cop_zarr.core.product import LATTICE_COLS, LATTICE_ROWS
-from cop_zarr.format.layout import Layout
+from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.querying.distributed import partition as partitions
 
 LAYOUT = Layout(Grid(0, 0, LATTICE_ROWS, LATTICE_COLS), 16)

@@ -1,0 +1,176 @@
+"""How the embedding array is cut into chunks, and a window into parts of them. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import NamedTuple
+
+import numpy as np
+
+from cop_zarr.core.grid import Grid, Window, split_columns
+from cop_zarr.format.layout import CHUNK_CELLS, EMBEDDING
+
+
+class ChunkPart(NamedTuple):
+    """The part of one chunk that falls into a window.
+
+    Attributes
+    ----------
+    row, col : int
+        The chunk's place in the chunk grid.
+    inside : tuple of slice
+        Rows and columns within the chunk.
+    target : tuple of slice
+        Rows and columns within the window.
+    """
+
+    row: int
+    col: int
+    inside: tuple[slice, slice]
+    target: tuple[slice, slice]
+
+    @property
+    def cells(self) -> int:
+        """Number of cells in this part."""
+        rows, cols = self.inside
+        return int((rows.stop - rows.start) * (cols.stop - cols.start))
+
+    def of(self, chunk: np.ndarray) -> np.ndarray:
+        """The cells of a whole chunk that are this part: both ``(longitude, latitude, band)``."""
+        rows, cols = self.inside
+        return chunk[cols, rows]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an embedding array of ``bands`` on ``grid`` is cut into chunks."""
+
+    grid: Grid
+    bands: int
+    chunk_cells: int = CHUNK_CELLS
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of ``embedding``: (band, latitude, longitude)."""
+        return self.bands, *self.grid.shape
+
+    @property
+    def chunk_grid(self) -> tuple[int, int]:
+        """Number of chunk rows and chunk columns."""
+        rows, cols = self.grid.shape
+        return -(-rows // self.chunk_cells), -(-cols // self.chunk_cells)
+
+    @property
+    def stored_shape(self) -> tuple[int, int, int]:
+        """Shape of a decoded chunk as it is stored: (longitude, latitude, band)."""
+        return self.chunk_cells, self.chunk_cells, self.bands
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Size of a decoded chunk."""
+        return 4 * self.chunk_cells**2 * self.bands
+
+    def chunk_key(self, row: int, col: int) -> str:
+        """Key of a chunk object within the store."""
+        return f"{EMBEDDING}/c/0/{row}/{col}"
+
+    def chunk_range(self, window: Window) -> tuple[slice, slice]:
+        """Rows and columns of the chunk grid that a window reaches into; the window does not wrap."""
+        size = self.chunk_cells
+        return (
+            slice(window.row // size, -(-window.row_stop // size)),
+            slice(window.col // size, -(-window.col_stop // size)),
+        )
+
+    def chunk_window(self, row: int, col: int) -> Window:
+        """Cells of the grid that a chunk holds; fewer than a full chunk at the south and east edge."""
+        size, (rows, cols) = self.chunk_cells, self.grid.shape
+        return Window(row * size, min((row + 1) * size, rows), col * size, min((col + 1) * size, cols))
+
+    def chunks(
+        self, window: Window, where: np.ndarray | None = None
+    ) -> list[tuple[tuple[int, int], list[ChunkPart]]]:
+        """The chunks under a window, each once, by row and column, and their parts.
+
+        A window all around the globe has two parts in the chunk that it begins and ends in.
+
+        Parameters
+        ----------
+        where : ndarray, optional
+            Of the chunk grid's shape: those that are 0 there are left out.
+        """
+        parts = self.parts(window)
+        if where is not None:
+            held = where.tolist() if len(parts) > 64 else where
+            parts = [part for part in parts if held[part.row][part.col]]
+        if window.col_stop <= self.grid.cols:
+            return [((part.row, part.col), [part]) for part in parts]
+        place = attrgetter("row", "col")
+        return [(key, list(group)) for key, group in groupby(sorted(parts, key=place), place)]
+
+    def parts_in(self, window: Window, place: tuple[int, int]) -> Iterator[ChunkPart]:
+        """The parts of a window in one chunk: one, or two if it goes all around the globe."""
+        (chunk_row, chunk_col), size = place, self.chunk_cells
+        row, col = chunk_row * size, chunk_col * size
+        top, bottom = max(window.row, row), min(window.row_stop, row + size)
+        for first, stop, offset in split_columns(window, self.grid.cols):
+            left, right, shift = max(first, col), min(stop, col + size), offset - first
+            if left < right:
+                inside = slice(top - row, bottom - row), slice(left - col, right - col)
+                target = slice(top - window.row, bottom - window.row), slice(left + shift, right + shift)
+                yield ChunkPart(chunk_row, chunk_col, inside, target)
+
+    def under(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The chunks under many windows at once.
+
+        Parameters
+        ----------
+        windows : ndarray
+            int64, ``(n, 4)``: the numbers of a :class:`Window` each.
+
+        Returns
+        -------
+        chunks, owners : ndarray
+            int64: numbers of chunks, counted row by row, and which window each lies under. A window around
+            the globe may meet a chunk twice.
+        """
+        size, cols, chunk_cols = self.chunk_cells, self.grid.cols, self.chunk_grid[1]
+        wraps = np.flatnonzero(windows[:, 3] > cols)
+        beyond = windows[wraps] * [1, 1, 0, 1] - [0, 0, 0, cols]
+        pieces = np.concatenate([windows, beyond])
+        owners = np.concatenate([np.arange(len(windows)), wraps])
+        row, row_stop, col, col_stop = pieces.T
+        col_stop = np.minimum(col_stop, cols)
+        heights, widths = -(-row_stop // size) - row // size, -(-col_stop // size) - col // size
+        counts = heights * widths
+        piece = np.repeat(np.arange(len(pieces)), counts)
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        down, across = np.divmod(within, widths[piece])
+        return (row[piece] // size + down) * chunk_cols + col[piece] // size + across, owners[piece]
+
+    def parts(self, window: Window) -> list[ChunkPart]:
+        """Cut a window along the chunk edges, chunk row by chunk row; a wrapped one is followed around."""
+        size = self.chunk_cells
+        columns = [
+            cut
+            for first, stop, offset in split_columns(window, self.grid.cols)
+            for cut in _cut(first, stop, offset, size)
+        ]
+        return [
+            ChunkPart(chunk_row, chunk_col, (rows, cols), (target_rows, target_cols))
+            for chunk_row, rows, target_rows in _cut(window.row, window.row_stop, 0, size)
+            for chunk_col, cols, target_cols in columns
+        ]
+
+
+def _cut(start: int, stop: int, offset: int, size: int) -> Iterator[tuple[int, slice, slice]]:
+    """Cut a run of cells at chunk edges: chunk index, slice in the chunk, slice from ``offset`` on."""
+    shift = offset - start
+    while start < stop:
+        index, first = divmod(start, size)
+        last = min(stop - start + first, size)
+        yield index, slice(first, last), slice(start + shift, start + shift + last - first)
+        start += last - first

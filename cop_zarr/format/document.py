@@ -1,0 +1,195 @@
+"""Read and check a store's ``zarr.json``. It is not trusted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from cop_zarr.core.grid import Grid
+from cop_zarr.core.product import MAX_BANDS
+from cop_zarr.errors import CopZarrError, FormatVersionError, StoreError
+from cop_zarr.format.chunk_grid import Layout
+from cop_zarr.format.layout import (
+    ATTRIBUTE,
+    BLOSC,
+    DIGEST_ATTRIBUTE,
+    EMBEDDING,
+    FORMAT,
+    FORMAT_VERSION,
+    KEYS,
+    OBJECT_ATTRIBUTE,
+    TRANSPOSE_ORDER,
+)
+from cop_zarr.storage import SMALL_BYTES
+
+_RECORD_TYPES = {"created": str, "cop_zarr_version": str, "source": dict}
+
+
+_SOURCE_TYPES = {
+    "url": str,
+    "bytes": int,
+    "sha256": str,
+    "published": bool,
+    "synthetic": bool,
+    "container": str,
+}
+"""What readers take from the ``cop_zarr`` attribute and from its ``source``, and of which types."""
+
+
+class ObjectRecord(NamedTuple):
+    """What an object of the store must be: its length in bytes and its CRC-32C."""
+
+    length: int
+    crc32c: int
+
+
+@dataclass(frozen=True)
+class StoreDocument:
+    """What ``zarr.json`` says of a store, checked.
+
+    Attributes
+    ----------
+    layout : Layout
+        Grid, bands and chunks.
+    objects : dict of str to ObjectRecord
+        Every object apart from ``zarr.json`` itself and the chunks of ``embedding``.
+    record : dict
+        The ``cop_zarr`` attribute: format, provenance, product.
+    consolidated : dict
+        The documents of the arrays and groups below, by name.
+    sha256 : str
+        Digest of the document without this digest: the identity of the store.
+    """
+
+    layout: Layout
+    objects: dict[str, ObjectRecord]
+    record: dict[str, Any]
+    consolidated: dict[str, Any]
+    sha256: str
+
+
+def digest(document: dict[str, Any]) -> str:
+    """SHA-256 (hex) of a root document's canonical JSON, leaving out the place where it is kept."""
+    attributes = dict(document["attributes"])
+    attributes[ATTRIBUTE] = {
+        key: value for key, value in attributes[ATTRIBUTE].items() if key != DIGEST_ATTRIBUTE
+    }
+    canonical = json.dumps({**document, "attributes": attributes}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def is_store(data: bytes) -> bool:
+    """Whether bytes are the ``zarr.json`` of a cop-zarr store of any version, whole or not."""
+    try:
+        return bool(json.loads(data)["attributes"][ATTRIBUTE]["format"] == FORMAT)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def is_record(record: Any) -> bool:
+    """Whether something is a ``cop_zarr`` attribute from which provenance can be taken."""
+    try:
+        _check_record(record)
+    except (LookupError, TypeError):
+        return False
+    return True
+
+
+def parse(data: bytes) -> StoreDocument:
+    """Read a store's ``zarr.json``.
+
+    Parameters
+    ----------
+    data : bytes
+        The root document. It is not trusted.
+
+    Returns
+    -------
+    StoreDocument
+
+    Raises
+    ------
+    StoreError
+        If it is not the document of a cop-zarr store, or not as it was written.
+    FormatVersionError
+        If a newer cop-zarr wrote it.
+    """
+    if not is_store(data):
+        raise StoreError("its zarr.json is not that of a cop-zarr store")
+    document = json.loads(data)
+    record = document["attributes"][ATTRIBUTE]
+    version = record.get("version")
+    if not isinstance(version, int) or version < 1:
+        raise StoreError(f"its zarr.json names no format version: {version!r}")
+    if version > FORMAT_VERSION:
+        raise FormatVersionError(
+            f"it has {FORMAT} format version {version}, and this cop-zarr reads up to version "
+            f"{FORMAT_VERSION}: pip install --upgrade cop-zarr"
+        )
+    sha256 = digest(document)
+    if record.get(DIGEST_ATTRIBUTE) != sha256:
+        raise StoreError("its zarr.json is damaged, or was edited: it does not match its own SHA-256")
+    try:
+        layout = _layout(document)
+        objects = {key: _object_record(key, entry) for key, entry in record[OBJECT_ATTRIBUTE].items()}
+        _check_record(record)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, CopZarrError) as error:
+        raise StoreError(f"its zarr.json is not as the format says: {error!r}") from error
+    consolidated = document["consolidated_metadata"]["metadata"]
+    return StoreDocument(layout, objects, record, consolidated, sha256)
+
+
+def _layout(document: dict[str, Any]) -> Layout:
+    """Find grid and bands in a root document, and insist on this format's own chunks and codecs."""
+    array = document["consolidated_metadata"]["metadata"][EMBEDDING]
+    bands, rows, cols = _whole_numbers(array["shape"])
+    transform = document["attributes"]["spatial:transform"]
+    layout = Layout(Grid.from_corner(transform[2], transform[5], rows, cols), bands)
+    chunk_shape = array["chunk_grid"]["configuration"]["chunk_shape"]
+    codecs = {codec["name"]: codec.get("configuration", {}) for codec in array["codecs"]}
+    expected = {
+        "transpose": {"order": list(TRANSPOSE_ORDER)},
+        "bytes": {"endian": "little"},
+        "blosc": BLOSC,
+    }
+    if not 0 < bands <= MAX_BANDS:
+        raise ValueError(f"{bands} bands")
+    if array["data_type"] != "float32" or codecs != expected:
+        raise ValueError(f"{array['data_type']} with codecs {list(codecs)}")
+    if [codec["name"] for codec in array["codecs"]] != list(expected) or array["fill_value"] != 0:
+        raise ValueError(f"codecs {list(codecs)} and fill value {array['fill_value']}")
+    if array["chunk_key_encoding"] != {"name": "default", "configuration": {"separator": "/"}}:
+        raise ValueError(f"chunk keys {array['chunk_key_encoding']}")
+    if list(transform) != list(layout.grid.transform()):
+        raise ValueError(f"transform {transform}")
+    if chunk_shape != [bands, layout.chunk_cells, layout.chunk_cells]:
+        raise ValueError(f"chunks of {chunk_shape}")
+    return layout
+
+
+def _object_record(key: str, entry: Any) -> ObjectRecord:
+    length, crc32c = _whole_numbers(entry)
+    if not KEYS.fullmatch(key) or not 0 <= length <= SMALL_BYTES:
+        raise ValueError(f"an object {key!r} of {length} bytes")
+    return ObjectRecord(length, crc32c)
+
+
+def _whole_numbers(values: Any) -> list[int]:
+    """The numbers of a JSON list; 4.0 and true are none."""
+    if not isinstance(values, list) or any(type(value) is not int for value in values):
+        raise TypeError(f"{values!r} are no whole numbers")
+    return values
+
+
+def _check_record(record: dict[str, Any]) -> None:
+    _check_types(record, _RECORD_TYPES)
+    _check_types(record["source"], _SOURCE_TYPES)
+
+
+def _check_types(record: dict[str, Any], types: Mapping[str, type]) -> None:
+    for name, kind in types.items():
+        if not isinstance(record[name], kind):
+            raise TypeError(f"{name} is {record[name]!r}")

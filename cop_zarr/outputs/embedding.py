@@ -1,0 +1,151 @@
+"""The answer to a query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cop_zarr.core import product
+from cop_zarr.core.grid import Grid
+from cop_zarr.core.version import __version__
+from cop_zarr.querying.plan import Options, Plan
+from cop_zarr.querying.pool_parts import cut_window
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+class Embedding:
+    """The answer to a query. What tells about the data is put together when it is first asked for.
+
+    Attributes
+    ----------
+    data : ndarray
+        float32: ``(bands,)`` if pooled, ``(bands, rows, cols)`` with north up if a grid. A grid's memory
+        order is pixel-interleaved, as it is stored; ``np.ascontiguousarray`` makes it band-sequential.
+    valid : ndarray
+        bool, ``(rows, cols)``: False for cells without data, which are 0 in every band.
+    weights : ndarray
+        float32, ``(rows, cols)``: how much each cell of the window belongs to the region, whether it has
+        data or not. 0 is not at all; 1 is wholly, or if ``meta["weights"]`` is None, touched; areas are in
+        m²; those of ``subpixel="bilinear"`` add up to 1.
+    meta : dict
+        What was asked and answered, JSON-ready: model, year, region, window, CRS, source, store.
+    """
+
+    __slots__ = ("_facts", "_grid", "_mask", "_meta", "_options", "_plan", "_valid", "_weights", "data")
+
+    def __init__(
+        self,
+        data: np.ndarray,
+        *,
+        plan: Plan,
+        options: Options,
+        grid: Grid,
+        mask: np.ndarray | None,
+        facts: Mapping[str, Any],
+    ) -> None:
+        self.data = data
+        self._plan, self._options, self._grid, self._mask, self._facts = plan, options, grid, mask, facts
+        self._valid: np.ndarray | None = None
+        self._weights: np.ndarray | None = None
+        self._meta: dict[str, Any] | None = None
+
+    @property
+    def valid(self) -> np.ndarray:
+        """Which cells of the window have data."""
+        if self._valid is None:
+            self._valid = self._held()
+        return self._valid
+
+    def _held(self) -> np.ndarray:
+        window = self._plan.window
+        return np.zeros(window.shape, "?") if self._mask is None else cut_window(self._mask, window)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """How much each cell of the window belongs to the region."""
+        if self._weights is None:
+            weights = self._plan.weights
+            self._weights = (self._plan.members if weights is None else weights).astype("f4")
+        return self._weights
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What was asked and answered."""
+        if self._meta is None:
+            self._meta = self._described()
+        return self._meta
+
+    def _described(self) -> dict[str, Any]:
+        plan, options = self._plan, self._options
+        window, members, pools = plan.window, plan.members, options.output == "pooled"
+        return {
+            "model": product.MODEL,
+            "year": product.YEAR,
+            "roi": plan.footprint.roi,
+            "bbox_4326": list(plan.footprint.bounds),
+            "rows": [window.row, window.row_stop],
+            "cols": [window.col, window.col_stop],
+            "shape": list(self.data.shape),
+            "valid_cells": int((self._held() & members).sum()),
+            "total_cells": int(members.sum()),
+            "weights": plan.weighing,
+            "subpixel": plan.subpixel,
+            "clipped": plan.clipped,
+            "input_crs": plan.footprint.input_crs,
+            "transform": list(self._grid.transform(window)),
+            "output": options.output,
+            "pooling": options.pooling if pools else None,
+            "empty": options.empty,
+            "output_crs": product.CRS,
+            "product_resolution_deg": [product.STEP_DEG, product.STEP_DEG],
+            **self._facts,
+            "cop_zarr_version": __version__,
+        }
+
+    def to_xarray(self) -> xr.Dataset:
+        """The answer as a Dataset of xarray.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``embedding``: (band,) if pooled, (band, latitude, longitude) if a grid; ``valid`` and
+            ``weights`` (latitude, longitude); coordinates are cell centres, whose longitudes run on past
+            180 where the window crosses the antimeridian; ``spatial_ref`` has the CRS and the window's
+            ``GeoTransform``. Attributes are :attr:`meta`, as netCDF can hold them: None is left out, a
+            truth value is 0 or 1, and what is nested is JSON text.
+
+        Raises
+        ------
+        MissingDependencyError
+            If xarray is not installed.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> answer = cop_zarr.open("copernicus.zarr").query((120, 30, 122, 32), output="grid")
+        >>> dict(answer.to_xarray().embedding.sizes)
+        {'band': 16, 'latitude': 9, 'longitude': 9}
+        """
+        from cop_zarr.outputs import xarray  # optional, and takes half a second
+
+        return xarray.answer_dataset(self.data, self.valid, self.weights, self.meta)
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.data, self.valid, self.weights, self.meta
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.data, self._valid, self._weights, self._meta = state
+
+    def __repr__(self) -> str:
+        kind = self.meta["pooling"] or "grid"
+        valid, total = self.meta["valid_cells"], self.meta["total_cells"]
+        made_up = ", synthetic" if self.meta["synthetic"] else ""
+        return f"<Embedding {kind} {self.data.shape}: {valid} of {total} cells with data{made_up}>"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The data, for ``np.asarray(embedding)``."""
+        return np.array(self.data, dtype=dtype, copy=copy)

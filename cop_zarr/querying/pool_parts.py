@@ -1,0 +1,56 @@
+"""Pool the parts of a window, chunk by chunk, with the weights of its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from cop_zarr.core.grid import Window
+from cop_zarr.core.reducers import Partial, Reducer
+from cop_zarr.format.chunk_grid import ChunkPart
+from cop_zarr.format.chunk_reader import ChunkReader
+from cop_zarr.querying.plan import Options, Plan
+
+
+def weighed(plan: Plan, options: Options, mask: np.ndarray | None) -> np.ndarray | None:
+    """What a plan's cells weigh, once it is known which have data; None if each counts once."""
+    if options.empty == "include":
+        return plan.weights
+    counts = np.zeros(plan.window.shape) if mask is None else cut_window(mask, plan.window).astype("f8")
+    return counts if plan.weights is None else plan.weights * counts
+
+
+def with_weight(parts: Iterable[ChunkPart], weights: np.ndarray | None) -> list[ChunkPart]:
+    """Those parts of a window in which a cell has any weight."""
+    return [part for part in parts if weights is None or weights[part.target].any()]
+
+
+def weight_of(parts: Iterable[ChunkPart], weights: np.ndarray | None) -> float:
+    """What the cells of parts of a window weigh."""
+    return sum(float(part.cells if weights is None else weights[part.target].sum()) for part in parts)
+
+
+def empty_weight(reader: ChunkReader, window: Window, weights: np.ndarray) -> float:
+    """What the cells of those chunks weigh that are known to hold no data."""
+    empty = reader.layout.chunks(window, reader.lengths == 0)
+    return weight_of((part for _, parts in empty for part in parts), weights)
+
+
+def pool_part(reducer: Reducer, part: ChunkPart, chunk: np.ndarray, weights: np.ndarray | None) -> Partial:
+    """Pool the part of a window that lies in one chunk; ``weights`` are the window's, not all 0 there."""
+    if weights is None:
+        return reducer.pool(part.of(chunk))
+    cells, weight = part.of(chunk), weights[part.target].T  # cells are (longitude, latitude, band)
+    counts = weight > 0
+    if counts.all():
+        return reducer.pool(cells, weight)
+    return reducer.pool(cells[counts], weight[counts])  # a cell outside must not count even if it is NaN
+
+
+def cut_window(mask: np.ndarray, window: Window) -> np.ndarray:
+    """Cut a window out of a whole-grid mask: ``(rows, cols)`` of either, around the seam where it wraps."""
+    rows = mask[window.row : window.row_stop]
+    if window.col_stop <= mask.shape[1]:
+        return rows[:, window.col : window.col_stop].copy()
+    return rows.take(range(window.col, window.col_stop), axis=1, mode="wrap")
