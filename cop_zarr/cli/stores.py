@@ -11,7 +11,7 @@ import click
 import cop_zarr
 from cop_zarr.cli import reports
 from cop_zarr.cli.main import main
-from cop_zarr.cli.options import JSON, SCHEDULER, STORAGE_OPTIONS, STORE, TIMEOUT, going_through
+from cop_zarr.cli.options import JSON, STORAGE_OPTIONS, STORE, TIMEOUT, going_through
 from cop_zarr.cli.output import progress, show
 
 
@@ -22,13 +22,11 @@ from cop_zarr.cli.output import progress, show
 @click.option("--resume", is_flag=True, help="Go on with what an interrupted ingest left.")
 @click.option("--strict", is_flag=True, help="Refuse a source that is not the published file.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@SCHEDULER
 @going_through
 def ingest(
     source: str | None,
     store: str | None,
     dry_run: bool,
-    scheduler: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -39,9 +37,6 @@ def ingest(
     downloaded from its publisher (768 MB).
 
     An ingest that was interrupted, even by a kill, is finished by the same command with --resume.
-
-    With --scheduler the workers of a Dask cluster write it, one writer for each chunk. They must see SOURCE
-    and STORE under these names; --workers and --memory are those of each of their processes.
     """
     if dry_run:
         plan = cop_zarr.plan_ingest(source, store, **options)
@@ -49,7 +44,7 @@ def ingest(
         return
     try:
         with progress("ingest") as told:
-            report = cop_zarr.ingest(source, store, **options, progress=told, client=scheduler)
+            report = cop_zarr.ingest(source, store, **options, progress=told)
     except (KeyboardInterrupt, SystemExit):
         click.echo(
             "\nStopped. What is finished, if anything, has been kept: go on with --resume.", err=True

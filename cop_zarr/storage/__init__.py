@@ -98,12 +98,6 @@ class Folder(Protocol):
     def claimed(self) -> contextlib.AbstractContextManager[None]:
         """Have the place to oneself while a new content is written; raises StoreBusyError."""
 
-    def lend(self) -> Folder:
-        """The place, claimed, as it can be pickled to processes that write to it on this one's behalf.
-
-        What they write raises StorageError when this one does not have the place to itself any more.
-        """
-
     def publish(self, *, replace: bool) -> None:
         """Have what is staged appear here; raises StoreExistsError if something else has, meanwhile."""
 

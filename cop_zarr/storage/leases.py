@@ -25,10 +25,6 @@ BEAT_SECONDS = 5.0
 STALE_BEATS = 6
 """An owner that has not shown itself for so many beats is dead."""
 
-LENT_SECONDS = 0.5
-"""How often who writes for an owner looks whether that still holds the place: at least once in the pause
-that a new owner makes before it begins."""
-
 _mine: set[str] = set()
 """Tokens of the leases that this process holds."""
 
@@ -86,11 +82,6 @@ class Lease:
             raise
         self._beating = threading.Thread(target=self._beat, name="cop-zarr-lease", daemon=True)
         self._beating.start()
-
-    @property
-    def token(self) -> str:
-        """What the object holds while the place is held by this lease, and by no other."""
-        return self._token
 
     def check(self) -> None:
         """Refuse to go on if somebody else has taken the place meanwhile."""
@@ -175,55 +166,6 @@ class Lease:
             "beat": time.time(),
         }
         return json.dumps(mark).encode()
-
-
-class LentLease:
-    """The lease of another process, as those see it that write on its behalf. May be pickled.
-
-    Parameters
-    ----------
-    folder : Place
-        The place.
-    key : str
-        The object that marks it as taken.
-    token : str
-        That of the owner's lease.
-    """
-
-    def __init__(self, folder: Place, key: str, token: str) -> None:
-        self._folder, self._key, self._token = folder, key, token
-        self._mark: dict[str, Any] | None = None
-        self._changed = self._looked = 0.0
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_mark": None, "_changed": 0.0, "_looked": 0.0}  # another machine's clock
-
-    def check(self) -> None:
-        """Refuse to go on if the owner holds the place no more, or shows itself no more.
-
-        An owner is given up when it is silent for half of the time after which others may take its place.
-
-        Raises
-        ------
-        StorageError
-            If that is so.
-        """
-        now = _clock()
-        if self._mark is not None and now - self._looked < LENT_SECONDS:
-            return
-        try:
-            mark = json.loads(self._folder.read(self._key))
-        except (FileNotFoundError, ValueError):
-            mark = {}
-        if mark != self._mark:
-            self._mark, self._changed = mark, now
-        self._looked = now
-        silent = now - self._changed > STALE_BEATS / 2 * BEAT_SECONDS
-        if not isinstance(mark, dict) or mark.get("token") != self._token or silent:
-            raise StorageError(
-                f"{self._folder.url} is not written for the process any more that began it: that has "
-                "ended, or another one took the place over"
-            )
 
 
 def _machine() -> str:

@@ -26,7 +26,6 @@ class LocalFolder:
         self._root = path.absolute()  # it stays this place when the working directory changes
         self._prefix = f"{self._root}/"
         self._made: set[Path] = set()  # folders known to exist, so that each is made once
-        self._token: str | None = None  # of a folder that was lent
 
     @property
     def url(self) -> str:
@@ -54,9 +53,6 @@ class LocalFolder:
     def write(self, key: str, data: bytes) -> None:
         """Write a whole object, that nobody reads yet."""
         path = self._root / key
-        if self._token is not None:
-            self._write_lent(path, data)
-            return
         with _telling(f"cannot write {path}"):
             self._make(path.parent)
             path.write_bytes(data)
@@ -139,7 +135,6 @@ class LocalFolder:
                 raise StoreBusyError(
                     f"another ingest, repair or batch is writing to {partial}; wait for it to end"
                 )
-            os.ftruncate(descriptor, 0)  # whom a dead owner lent it to must stop
             self._undo_publishing()
             try:
                 yield
@@ -153,47 +148,6 @@ class LocalFolder:
             for empty in (lock.parent, partial, self._root.resolve() / WORK):
                 with contextlib.suppress(OSError):
                     empty.rmdir()  # unless there is something in it to go on with
-
-    def lend(self) -> LocalFolder:
-        """The folder, which is being written to, for other processes to write to on this one's behalf.
-
-        A token in the file that is locked tells them that it still is: who locks it next empties it.
-        """
-        lent = LocalFolder(self._root)
-        lent._token = uuid.uuid4().hex
-        lock = self._root / LOCK
-        with _telling(f"cannot write {lock}"):
-            lock.write_text(lent._token, encoding="ascii")
-        return lent
-
-    def _write_lent(self, path: Path, data: bytes) -> None:
-        """Write an object that another process may be writing, too, which was taken for dead.
-
-        Both write the same; so that none leaves it half when it is killed, each renames a whole one.
-        """
-        lock = self._root / LOCK
-        partial = lock.with_name(f"{lock.name}.{uuid.uuid4().hex[:8]}{PARTIAL_SUFFIX}")
-        with _telling(f"cannot write {path}"):
-            try:
-                self._refuse_lost()
-                partial.write_bytes(data)
-                self._make(path.parent)
-                self._refuse_lost()
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
-
-    def _refuse_lost(self) -> None:
-        """Refuse to write for a process that does not have the place to itself any more."""
-        try:
-            held = (self._root / LOCK).read_text(encoding="ascii") == self._token
-        except FileNotFoundError:
-            held = False
-        if not held:
-            raise StorageError(
-                f"{self._root} is not written for the process any more that began it: that has ended, or "
-                "another one took the place over, or this machine sees another disk there"
-            )
 
     def publish(self, *, replace: bool) -> None:
         """Rename :attr:`staging` to this folder's name; a store that is there goes into it for a while."""

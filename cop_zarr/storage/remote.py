@@ -18,7 +18,7 @@ from cop_zarr.storage.filesystems import (
     protocol_of,
     what_option,
 )
-from cop_zarr.storage.leases import Lease, LentLease
+from cop_zarr.storage.leases import Lease
 from cop_zarr.storage.names import LOCK, SMALL_BYTES, WORK
 from cop_zarr.storage.retries import failure, persistently, status_of, transport_errors
 from cop_zarr.storage.urls import redact
@@ -40,12 +40,11 @@ class RemoteFolder:
 
     def __init__(self, url: str, storage_options: StorageOptions | None, timeout: float) -> None:
         self._address, self._options, self._timeout = url, storage_options, timeout
-        self._lease: Lease | LentLease | None = None
+        self._lease: Lease | None = None
         self._connect()
 
     def __getstate__(self) -> dict[str, Any]:
-        lent = self._lease if isinstance(self._lease, LentLease) else None  # one's own is nobody else's
-        return {**self.__dict__, "_fs": None, "_process": None, "_lease": lent}
+        return {**self.__dict__, "_fs": None, "_process": None, "_lease": None}
 
     @property
     def url(self) -> str:
@@ -144,14 +143,6 @@ class RemoteFolder:
             self._lease = None
             with contextlib.suppress(StorageError):  # it is gone, or goes stale
                 lease.release()
-
-    def lend(self) -> RemoteFolder:
-        """The place, which is claimed, for other processes to write to on this one's behalf."""
-        lent = RemoteFolder(self._address, self._options, self._timeout)
-        if isinstance(self._lease, Lease):
-            place = RemoteFolder(self._address, self._options, self._timeout)
-            lent._lease = LentLease(place, LOCK, self._lease.token)
-        return lent
 
     def publish(self, *, replace: bool) -> None:
         """Nothing is left to do: what is staged is in its place."""

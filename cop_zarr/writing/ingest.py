@@ -11,14 +11,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cop_zarr.core import product, settings
 from cop_zarr.errors import (
-    ClusterError,
     SourceError,
     StorageError,
     StoreError,
@@ -28,8 +27,6 @@ from cop_zarr.errors import (
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.layout import ROOT
 from cop_zarr.format.opening import read_document, reader_of
-from cop_zarr.querying.distributed.cluster import Cluster, connected
-from cop_zarr.querying.distributed.ingests import Order, Source, reachable, written
 from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.source.locate import located, sha256_of
 from cop_zarr.source.tags import GeoTiffInfo
@@ -109,14 +106,6 @@ class IngestReport:
     store_bytes: int
 
 
-@dataclass(frozen=True)
-class Hands:
-    """Who writes the blocks, if not this process: a cluster, and how it comes to the source."""
-
-    cluster: Cluster
-    source: Source
-
-
 def plan_ingest(
     source: str | os.PathLike[str] | None = None,
     store: str | os.PathLike[str] | None = None,
@@ -160,7 +149,6 @@ def ingest(
     storage_options: StorageOptions | None = None,
     timeout: float = TIMEOUT_SECONDS,
     progress: Progress | None = None,
-    client: Any = None,
 ) -> IngestReport:
     """Convert the Copernicus-Embed GeoTIFF into a store.
 
@@ -213,8 +201,6 @@ def ingest(
         If the place can only be read.
     StorageError
         If the store cannot be written.
-    ClusterError
-        If there is a ``client``, and its cluster cannot be reached, or fails.
 
     Notes
     -----
@@ -224,17 +210,14 @@ def ingest(
     old one is removed first.
     """
     created = settings.timestamp()
-    asked = source_options, timeout, workers, memory
     target = folder(settings.store_url(store), storage_options, timeout)
     refuse_taken(target, overwrite=overwrite, resume=resume)
     with (
-        nullcontext() if client is None else connected(client) as cluster,
         located(source, source_options, download=True, progress=progress, timeout=timeout) as (path, url),
         GeoTiff(path, url) as tiff,
         _hashing(path) as sha256,
     ):
         plan, blocks = _plan(tiff, path, url, target.url, workers=workers, memory=memory)
-        hands = None if cluster is None else Hands(cluster, Source(reachable(source, path), *asked))
         if strict:
             _refuse_unpublished(url, sha256.result())
         with target.claimed():
@@ -250,7 +233,6 @@ def ingest(
                         blocks=blocks,
                         sha256=sha256,
                         progress=progress,
-                        hands=hands,
                     )
                     if journal.job.overwrite:
                         refuse_foreign(target)  # what has come meanwhile must not be lost
@@ -309,7 +291,6 @@ def _write(
     blocks: list[Block],
     sha256: Future[str],
     progress: Progress | None,
-    hands: Hands | None,
 ) -> None:
     """Write what is missing of a store, ``zarr.json`` last."""
     with StoreWriter(plan.layout, staging) as writer:
@@ -322,38 +303,12 @@ def _write(
             if sha256.done():
                 journal.identify(sha256.result())
 
-        if hands is None:
-            work_through(blocks, work, plan.layout, threads=plan.workers, progress=progress)
-        else:
-            journal.identify(sha256.result())
-            order = Order(hands.source, tiff.info, sha256.result(), plan.layout, staging.lend())
-            _collect(hands.cluster, order, blocks, writer=writer, journal=journal, progress=progress)
+        work_through(blocks, work, plan.layout, threads=plan.workers, progress=progress)
         journal.identify(sha256.result())
         tiff.refuse_changed()
         objects = writer.documents(_provenance(plan, sha256.result()), journal.job.created)
         journal.finish(objects[ROOT])
         writer.finish(objects)
-
-
-def _collect(
-    cluster: Cluster,
-    order: Order,
-    blocks: list[Block],
-    *,
-    writer: StoreWriter,
-    journal: Journal,
-    progress: Progress | None,
-) -> None:
-    """Have a cluster's workers write what is missing, and keep what they say of it."""
-    left = [block for block in blocks if not writer.has(block)]
-    whole = order.layout.grid.whole.cells
-    done = whole - sum(block.cells for block in left)
-    for piece in written(cluster, order, left):
-        writer.restore(piece)
-        journal.record(piece)
-        done += piece.window.cells
-        if progress:
-            progress(done * order.layout.bands * 4, whole * order.layout.bands * 4)
 
 
 @contextmanager
@@ -365,7 +320,7 @@ def _kept(journal: Journal | None) -> Iterator[None]:
         if journal is not None:
             journal.discard()
         raise
-    except (ClusterError, StorageError) as error:
+    except StorageError as error:
         raise type(error)(
             f"{error}. What is finished has been kept: go on with --resume (resume=True)"
         ) from error

@@ -10,7 +10,7 @@ import pickle
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -95,16 +95,6 @@ class Cluster:
         finally:
             if begun:
                 self._client.cancel([future for future in done.futures if future.key in begun])
-
-    def tell(self, work: Callable[..., Any], *given: object) -> list[Any]:
-        """Have every worker that is there do something at once, and give what that came to.
-
-        One that cannot is passed over.
-        """
-        with suppress(ClusterError), _telling():
-            found: dict[str, Any] = self._client.run(work, *given, on_error="ignore")
-            return list(found.values())
-        return []
 
     def refuse_unfit(self) -> None:
         """Refuse a cluster without workers, or whose workers have no cop-zarr, or another one.

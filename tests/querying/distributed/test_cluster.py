@@ -1,16 +1,11 @@
-"""On a real Dask cluster of processes, workers killed midway: the same bits and bytes as on one machine."""
+"""On a real Dask cluster of processes, workers killed midway: the same bits as on one machine."""
 
 import json
 import os
-import pickle
 import shutil
 import signal
-import subprocess
 import sys
-import textwrap
 import threading
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,10 +21,6 @@ from cop_zarr.errors import (
     InputError,
     MissingDependencyError,
     RegionError,
-    SourceError,
-    SourceNotFoundError,
-    StorageError,
-    StoreBusyError,
     StoreNotFoundError,
     StoreReplacedError,
 )
@@ -37,9 +28,6 @@ from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.querying import out_array as filling
 from cop_zarr.querying.distributed import answers as queries
 from cop_zarr.querying.distributed import cluster as dask
-from cop_zarr.querying.distributed import ingests
-from cop_zarr.storage import LOCK, folder, leases
-from cop_zarr.writing.writer import StoreWriter
 from tests.support import factory
 from tests.support.servers import s3_server
 
@@ -85,30 +73,14 @@ def tif(tmp_path_factory):
     return factory.write_geotiff(tmp_path_factory.mktemp("dask") / "small.tif", **SMALL)
 
 
-@pytest.fixture(autouse=True)
-def fixed_time(monkeypatch):
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-
-
-@pytest.fixture(scope="module")
-def whole(tif, tmp_path_factory):
-    """What an ingest without a cluster makes of it."""
-    place = tmp_path_factory.mktemp("whole") / "store.zarr"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-        cop_zarr.ingest(tif, place)
-    return tree(place)
-
-
 @pytest.fixture
 def idle(monkeypatch):
-    """Have this process decode and encode nothing: only workers can."""
+    """Have this process decode nothing: only workers can."""
 
     def refuse(*_, **__):
         raise AssertionError("the driver does the work itself")
 
     monkeypatch.setattr(ChunkReader, "_decoded", refuse)
-    monkeypatch.setattr(StoreWriter, "_encode", refuse)
 
 
 def tree(place):
@@ -379,168 +351,15 @@ def test_without_distributed(store, monkeypatch):
         store.query_many(boxes(3), client="tcp://127.0.0.1:9")
 
 
-def test_an_ingest_has_the_bytes_of_one_machine(tif, whole, client, tmp_path, idle):
-    told = []
-    report = cop_zarr.ingest(
-        tif, tmp_path / "store.zarr", client=client, progress=lambda *now: told.append(now)
-    )
-    assert tree(tmp_path / "store.zarr") == whole
-    assert report.chunks_total == 240
-    assert [path.name for path in tmp_path.iterdir()] == ["store.zarr"]
-    assert told[-1] == (96 * 160 * 64, 96 * 160 * 64)
-    assert len(told) == 15
-    assert list(client.run(lambda: len(ingests._sources)).values()) == [0, 0]
-
-
-def test_an_ingest_survives_a_killed_worker(tif, whole, mortal, tmp_path):
-    killing = Killing(mortal)
-    cop_zarr.ingest(tif, tmp_path / "store.zarr", client=mortal, progress=killing)
-    assert tree(tmp_path / "store.zarr") == whole
-    assert len(killing.told) == 15
-    assert [path.name for path in tmp_path.iterdir()] == ["store.zarr"]
-
-
-def test_an_ingest_by_the_command_line_into_s3(s3, client, tmp_path, capsys):
-    tiles = {"blockxsize": 16, "blockysize": 16}
-    tif = factory.write_geotiff(tmp_path / "tiny.tif", rows=(300, 348), cols=(572, 620), **tiles)
-    cop_zarr.ingest(tif, tmp_path / "alone.zarr")
-    s3.put("s3://embeddings/source/tiny.tif", tif.read_bytes())
-    options, url = json.dumps(s3.options), s3.place()
-    asked = ["ingest", "s3://embeddings/source/tiny.tif", url, "--json"]
-    asked += ["--scheduler", client.scheduler.address]
+def test_a_batch_by_the_command_line_from_s3(tif, s3, client, tmp_path, idle):
+    url, table, out = s3.place(), tmp_path / "boxes.csv", tmp_path / "boxes.npy"
+    cop_zarr.ingest(tif, url, storage_options=s3.options)
+    table.write_text("west,south,east,north\n-35,5,-30,12.5\n-20,0,-15,2.5\n")
+    asked = ["batch", str(table), str(out), url, "--scheduler", client.scheduler.address]
     with pytest.raises(SystemExit) as ended:
-        main([*asked, "--storage-options", options, "--source-options", options])
+        main([*asked, "--storage-options", json.dumps(s3.options)])
     assert not ended.value.code
-    assert json.loads(capsys.readouterr().out)["store"] == url
-    found, whole = s3.objects(url), tree(tmp_path / "alone.zarr")
-    chunks = {key for key in whole if not key.endswith(("zarr.json", "root.json"))}
-    assert {key: found[key] for key in chunks} == {
-        key: whole[key] for key in chunks
-    }  # those name the source
-    assert found.keys() == whole.keys()
-    store = cop_zarr.open(url, storage_options=s3.options)
-    rows = store.query_many([(-35, 5, -30, 12.5)] * 300, client=client)
-    values = factory.truth()[:, 310:341, 580:601]  # from 12.5 N to 5 N, from 35 W to 30 W
-    np.testing.assert_allclose(rows[7], values.mean(axis=(1, 2), dtype="f8"), rtol=1e-6)
-
-
-def test_an_interrupted_ingest_goes_on(tif, whole, client, tmp_path):
-    def stop(done, total):
-        if done > total / 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        cop_zarr.ingest(tif, tmp_path / "store.zarr", client=client, progress=stop)
-    assert len(list((tmp_path / "store.zarr.partial/ingest/blocks").iterdir())) >= 7
-    told = []
-    cop_zarr.ingest(
-        tif, tmp_path / "store.zarr", client=client, resume=True, progress=lambda *now: told.append(now)
-    )
-    assert 0 < len(told) <= 8
-    assert tree(tmp_path / "store.zarr") == whole
-
-
-def test_a_source_that_workers_see_otherwise(tif, client, tmp_path, monkeypatch):
-    gone = tmp_path / "gone.tif"
-    monkeypatch.setattr("cop_zarr.writing.ingest.reachable", lambda *_: str(gone))
-    with pytest.raises(SourceNotFoundError, match=r"the worker tcp://.*same path on every worker"):
-        cop_zarr.ingest(tif, tmp_path / "store.zarr", client=client)
-    values = factory.truth(SMALL["rows"], SMALL["cols"])
-    values[3, 50, 50] += 1
-    factory.write_geotiff(gone, values, **SMALL)
-    with pytest.raises(ClusterError, match=r"sees another file .*--resume"):
-        cop_zarr.ingest(tif, tmp_path / "store.zarr", client=client, overwrite=True)
-    assert not (tmp_path / "store.zarr").exists()
-
-
-def test_a_damaged_source_leaves_nothing(tif, client, tmp_path):
-    broken = bytearray(tif.read_bytes())
-    broken[len(broken) // 2 : len(broken) // 2 + 3000] = bytes(3000)
-    (tmp_path / "broken.tif").write_bytes(broken)
-    with pytest.raises(SourceError, match="damaged"):
-        cop_zarr.ingest(tmp_path / "broken.tif", tmp_path / "store.zarr", client=client)
-    assert [path.name for path in tmp_path.iterdir()] == ["broken.tif"]
-
-
-def test_a_place_that_workers_do_not_see(tif, client, tmp_path, monkeypatch):
-    lent = folder(str(tmp_path / "elsewhere.zarr"))
-    monkeypatch.setattr("cop_zarr.storage.local.LocalFolder.lend", lambda _: lent)
-    with pytest.raises(StorageError, match=r"the worker tcp://.* sees no ingest at"):
-        cop_zarr.ingest(tif, tmp_path / "store.zarr", client=client)
-    assert not (tmp_path / "elsewhere.zarr").exists()
-
-
-def test_a_lent_folder_is_given_back(tmp_path):
-    place = folder(str(tmp_path / "store.zarr"))
-    with place.claimed():
-        lent = pickle.loads(pickle.dumps(place.staging.lend()))
-        lent.write("embedding/c/0/0/0", b"a chunk")
-        assert place.staging.read("embedding/c/0/0/0") == b"a chunk"
-        assert set(place.staging.listing()) == {LOCK, "embedding/c/0/0/0"}
-    with pytest.raises(StorageError, match="that has ended"):
-        lent.write("embedding/c/0/0/1", b"late")
-    with place.claimed(), pytest.raises(StorageError, match="another one took the place over"):
-        lent.write("embedding/c/0/0/1", b"late")
-    assert set(place.staging.listing()) == {"embedding/c/0/0/0"}
-
-
-def test_a_folder_lent_by_the_dead(tmp_path):
-    """Who is killed leaves its lock's file behind, and in it the token."""
-    code = f"""
-        import os, pickle, sys
-        from cop_zarr.storage import folder
-        place = folder({str(tmp_path / "store.zarr")!r})
-        with place.claimed():
-            sys.stdout.buffer.write(pickle.dumps(place.staging.lend()))
-            sys.stdout.flush()
-            os.kill(os.getpid(), 9)
-    """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, check=False)
-    lent, place = pickle.loads(done.stdout), folder(str(tmp_path / "store.zarr"))
-    lent.write("embedding/c/0/0/0", b"nobody else is there")
-    with place.claimed(), pytest.raises(StorageError, match="another one took the place over"):
-        lent.write("embedding/c/0/0/1", b"late")
-
-
-def test_a_lent_lease_ends_with_its_owner(s3, monkeypatch):
-    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.2)
-    monkeypatch.setattr(leases, "LENT_SECONDS", 0.05)
-    url = s3.place()
-    place = folder(url, s3.options)
-    with place.claimed():
-        lent = pickle.loads(pickle.dumps(place.lend()))
-        for number in range(8):  # for longer than a silent owner would be believed
-            lent.write(f"embedding/c/0/0/{number}", b"a chunk")
-            time.sleep(0.15)
-        with pytest.raises(StoreBusyError), folder(url, s3.options).claimed():
-            pass
-        monkeypatch.setattr(leases.Lease, "_beat", lambda _: None)
-        mark = place.read(LOCK)
-    with pytest.raises(StorageError, match="ended"):
-        lent.write("embedding/c/0/0/0", b"late")
-    with folder(url, s3.options).claimed():
-        time.sleep(0.1)
-        with pytest.raises(StorageError, match="another one took"):
-            lent.write("embedding/c/0/0/0", b"late")
-    s3.put(f"{url}/{LOCK}", mark)  # of an owner that was killed: nobody rewrites it
-    lent = pickle.loads(pickle.dumps(lent))
-    lent.write("embedding/c/0/0/0", b"not yet known to be dead")
-    time.sleep(1)
-    with pytest.raises(StorageError, match="not written for the process any more"):
-        lent.write("embedding/c/0/0/0", b"late")
-
-
-def test_two_threads_of_a_worker_share_a_source(tif, whole, tmp_path):
-    options = {
-        "n_workers": 1,
-        "threads_per_worker": 3,
-        "dashboard_address": "127.0.0.1:0",
-        "silence_logs": "CRITICAL",
-    }
-    with (
-        distributed.LocalCluster(**options, processes=True) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
-        cop_zarr.ingest(tif, tmp_path / "store.zarr", client=client)
-    assert tree(tmp_path / "store.zarr") == whole
-    assert Path(tmp_path / "store.zarr").is_dir()
+    # row 310 is 12.5 N, column 580 is 35 W
+    windows = [np.s_[:, 310:341, 580:601], np.s_[:, 350:361, 640:661]]
+    expected = [factory.truth()[window].mean(axis=(1, 2), dtype="f8") for window in windows]
+    np.testing.assert_allclose(np.load(out), expected, rtol=1e-6)
