@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from cop_zarr.core import product, settings
 from cop_zarr.core.grid import Grid
-from cop_zarr.core.lru_cache import CACHE_BYTES, MemoryCache
+from cop_zarr.core.lru_cache import CACHE_BYTES, LRUCache
 from cop_zarr.errors import InputError, StoreReplacedError
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import StoreDocument
@@ -235,7 +235,7 @@ class Store:
         options = _options(year, output, pooling, weights, empty, subpixel, max_bytes)
         plan = plans.plan(self.grid, footprint(roi, crs, repair=repair), options)
         if output == "grid":
-            queries.refuse_too_large(plan.window, self.bands, max_bytes)
+            queries.check_grid_size(plan.window, self.bands, max_bytes)
         data, mask = self._answer(plan, options)
         return Embedding(data, plan=plan, options=options, grid=self.grid, mask=mask, facts=self._facts)
 
@@ -620,7 +620,7 @@ def open(  # the verb of the contract; module-qualified it cannot be mistaken
     StorageError
         If it cannot be read.
     """
-    memory = MemoryCache(cache_bytes)
+    memory = LRUCache(cache_bytes)
     where = folder(settings.store_url(url), storage_options, timeout)
     document = read_document(where, other_layouts=True)
     cache = None

@@ -189,7 +189,7 @@ def pole(store: Store) -> Figure:
 
 
 def polygon(store: Store) -> Figure:
-    """A polygon with a hole, weighed and not."""
+    """A polygon with a hole, effective_weights and not."""
     title = 'polygon = {"type": "Polygon", "coordinates": [outer, hole]}'
     return panels(store, title, POLYGON, 5.3, {}, {"pooling": "max", **SKIP}, numbers=False)
 

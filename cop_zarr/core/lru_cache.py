@@ -27,7 +27,7 @@ if hasattr(os, "register_at_fork"):  # where there is a fork
     os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
 
 
-class MemoryCache:
+class LRUCache:
     """Values of known size, the least recently used of which are dropped. Safe to use from threads.
 
     A pickle of it is empty, and of the same capacity.
@@ -50,8 +50,8 @@ class MemoryCache:
         self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._bytes = 0
 
-    def __reduce__(self) -> tuple[type[MemoryCache], tuple[int]]:
-        return MemoryCache, (self.capacity,)
+    def __reduce__(self) -> tuple[type[LRUCache], tuple[int]]:
+        return LRUCache, (self.capacity,)
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._values

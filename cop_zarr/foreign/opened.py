@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cop_zarr.core.lru_cache import MemoryCache
+from cop_zarr.core.lru_cache import LRUCache
 from cop_zarr.errors import ChunkError, CopZarrError, StoreError
 from cop_zarr.foreign import arrays
 from cop_zarr.foreign.arrays import Claim
@@ -30,7 +30,7 @@ def open_all(
     from cop_zarr.foreign.zarrfolder import ZarrFolder, open_arrays  # noqa: PLC0415  # ours are opened without zarr
 
     limits = {name: claim.limit for name, claim in claims.items()}
-    shards = MemoryCache(2 * max(limits.values()))
+    shards = LRUCache(2 * max(limits.values()))
     try:
         return open_arrays(ZarrFolder(where, documents, limits, shards), arrays.NAMES, version)
     except CopZarrError:

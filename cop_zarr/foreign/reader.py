@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from cop_zarr.core.grid import Window
-from cop_zarr.core.lru_cache import ENTRY_BYTES, MemoryCache
+from cop_zarr.core.lru_cache import ENTRY_BYTES, LRUCache
 from cop_zarr.errors import ChunkError, CopZarrError, StorageError, StoreError, StoreReplacedError
 from cop_zarr.foreign import arrays
 from cop_zarr.foreign.arrays import Claim
@@ -42,9 +42,7 @@ class ForeignReader(ChunkReader):
         What the metadata say.
     """
 
-    def __init__(
-        self, folder: Folder, document: ForeignDocument, workers: int, memory: MemoryCache
-    ) -> None:
+    def __init__(self, folder: Folder, document: ForeignDocument, workers: int, memory: LRUCache) -> None:
         self.folder = folder
         self.memory = memory
         self.layout: Layout = document.layout

@@ -24,7 +24,7 @@ from zarr.abc.store import (
 )
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 
-from cop_zarr.core.lru_cache import MemoryCache
+from cop_zarr.core.lru_cache import LRUCache
 from cop_zarr.storage import Folder
 
 
@@ -83,12 +83,12 @@ class ZarrFolder(Store):
         All metadata: none is read again, and none that is not here is looked for.
     limits : mapping of str to int
         By the name of an array, how many bytes an object of it may have; no more of it is read.
-    shards : MemoryCache
+    shards : LRUCache
         Where objects are kept that are asked for in pieces: each is read as a whole, not once a piece.
     """
 
     def __init__(
-        self, folder: Folder, documents: Mapping[str, bytes], limits: Mapping[str, int], shards: MemoryCache
+        self, folder: Folder, documents: Mapping[str, bytes], limits: Mapping[str, int], shards: LRUCache
     ) -> None:
         super().__init__(read_only=True)
         self._folder, self._documents, self._limits, self._shards = folder, documents, limits, shards

@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from cop_zarr.core.lru_cache import ENTRY_BYTES, MemoryCache
+from cop_zarr.core.lru_cache import ENTRY_BYTES, LRUCache
 from cop_zarr.core.threads import begin, share
 from cop_zarr.errors import ChunkError, StorageError, StoreError, StoreReplacedError
 from cop_zarr.format.chunk_grid import Layout
@@ -66,7 +66,7 @@ class ChunkReader:
         Objects read at once, at most.
     cache : DiskCache, optional
         Where objects of this store are kept on a disk.
-    memory : MemoryCache, optional
+    memory : LRUCache, optional
         Where decoded chunks are kept, and what others compute of them; by default, none is.
     """
 
@@ -76,11 +76,11 @@ class ChunkReader:
         document: StoreDocument,
         workers: int,
         cache: DiskCache | None = None,
-        memory: MemoryCache | None = None,
+        memory: LRUCache | None = None,
     ) -> None:
         self.folder = folder
         self._cache = cache
-        self.memory = MemoryCache(0) if memory is None else memory
+        self.memory = LRUCache(0) if memory is None else memory
         self.layout: Layout = document.layout
         self._objects = document.objects
         self._sha256 = document.sha256

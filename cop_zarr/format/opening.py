@@ -6,7 +6,7 @@ import os
 import shlex
 
 from cop_zarr.core import settings
-from cop_zarr.core.lru_cache import MemoryCache
+from cop_zarr.core.lru_cache import LRUCache
 from cop_zarr.errors import (
     AccessError,
     ChunkError,
@@ -29,13 +29,13 @@ def reader_of(
     document: StoreDocument,
     workers: int | None,
     cache: DiskCache | None = None,
-    memory: MemoryCache | None = None,
+    memory: LRUCache | None = None,
 ) -> ChunkReader:
     """Read the integrity table of a store, and be ready to read its chunks."""
     usual = REQUESTS_AT_ONCE if where.remote else min(4, os.cpu_count() or 1)
     count = settings.workers(workers, usual)
     if isinstance(document, ForeignDocument):
-        return ForeignReader(where, document, count, MemoryCache(0) if memory is None else memory)
+        return ForeignReader(where, document, count, LRUCache(0) if memory is None else memory)
     return ChunkReader(where, document, count, cache, memory)
 
 

@@ -28,7 +28,7 @@ from cop_zarr.querying import many_regions as batches
 from cop_zarr.querying import plan as plans
 from cop_zarr.querying import points as sampling
 from cop_zarr.querying.plan import Empty, OnError, Options, Pooling, Subpixel, Weights, check_on_error
-from cop_zarr.regions import Roi, footprint, refuse_unknown
+from cop_zarr.regions import Roi, check_crs, footprint
 from cop_zarr.storage import local_path
 from cop_zarr.store import Store
 from cop_zarr.store import open as open_store
@@ -279,7 +279,7 @@ class RegionDataset(_Vectors):
         options = Options(pooling=pooling, weights=weights, empty=empty, subpixel=subpixel)
         check_on_error(on_error)
         found, crs = frames.opened(rois, crs)
-        refuse_unknown(crs)
+        check_crs(crs)
         regions = batches.many(found)
         super().__init__(store)
         self._take(len(regions), labels)

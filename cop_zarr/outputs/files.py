@@ -15,7 +15,7 @@ import numpy as np
 from cop_zarr.core.grid import Affine
 from cop_zarr.errors import InputError
 from cop_zarr.outputs.embedding import Embedding
-from cop_zarr.storage import refuse_existing, replacing
+from cop_zarr.storage import check_absent, replacing
 
 
 def to_json(embedding: Embedding) -> str:
@@ -41,7 +41,7 @@ def check_target(path: Path, overwrite: bool = False) -> None:
     """
     if path.suffix.lower() not in _WRITERS:
         raise InputError(f"{path} must end in one of {', '.join(_WRITERS)}")
-    refuse_existing(path, overwrite=overwrite)
+    check_absent(path, overwrite=overwrite)
 
 
 def save(embedding: Embedding, path: Path, overwrite: bool = False) -> None:

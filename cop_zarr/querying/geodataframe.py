@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cop_zarr.errors import InputError
-from cop_zarr.regions import refuse_another
+from cop_zarr.regions import check_same_crs
 
 COLUMN = "embedding"
 """The column of vectors, in tables and in files made of them."""
@@ -39,7 +39,7 @@ def opened(rois: Any, crs: object | None) -> tuple[Any, object | None]:
             "crs='EPSG:4326' for degrees of longitude and latitude, or set it with set_crs()"
         )
     if rois.crs is not None and crs is not None:
-        refuse_another(crs, rois.crs)
+        check_same_crs(crs, rois.crs)
     return list(rois), rois.crs if crs is None else crs
 
 

@@ -21,9 +21,9 @@ from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.querying import plan as plans
 from cop_zarr.querying.plan import OnError, Options
-from cop_zarr.querying.pool_parts import empty_weight, pool_part, weighed, weight_of, with_weight
-from cop_zarr.regions import BBox, PointBuffer, footprint, refuse_unknown
-from cop_zarr.regions.bbox import is_plain
+from cop_zarr.querying.pool_parts import effective_weights, empty_weight, pool_part, weight_of, with_weight
+from cop_zarr.regions import BBox, PointBuffer, check_crs, footprint
+from cop_zarr.regions.bbox import is_bbox_tuple
 
 PLAN_BYTES = 512 << 20
 """What the plans of regions may take that are answered together: those of a million small boxes."""
@@ -50,7 +50,7 @@ def many(rois: Iterable[Any]) -> Sequence[Any]:
             f"rois must be many regions; got one {type(rois).__name__}. Ask for one with query(); of a "
             "feature collection give the features"
         )
-    if isinstance(rois, list | tuple) and is_plain(rois):
+    if isinstance(rois, list | tuple) and is_bbox_tuple(rois):
         raise InputError(
             f"rois must be many regions; got the four numbers of one: give [{rois!r}], or use query()"
         )
@@ -137,7 +137,7 @@ class Batch:
         RegionError
             If a region is refused: its number is named.
         """
-        refuse_unknown(self.crs)  # which is nobody's fault but the caller's
+        check_crs(self.crs)  # which is nobody's fault but the caller's
         for planned in self._plans(rois, first, out):
             self._pool(planned, out)
             planned.clear()
@@ -167,7 +167,7 @@ class Batch:
                 out[row] = np.nan
                 self.done(1)
                 continue
-            planned.add(row, plan.window, weighed(plan, self.options, self.mask), layout)
+            planned.add(row, plan.window, effective_weights(plan, self.options, self.mask), layout)
             if planned.nbytes >= PLAN_BYTES:
                 yield planned
                 planned = _Planned()

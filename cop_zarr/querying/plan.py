@@ -64,9 +64,9 @@ class Options:
         one_of("subpixel", self.subpixel, get_args(Subpixel))
         if not isinstance(self.max_bytes, Real) or not self.max_bytes >= 0:
             raise InputError(f"max_bytes must be a number of bytes; got {self.max_bytes!r}")
-        self._refuse_meaningless()
+        self._check_combinations()
 
-    def _refuse_meaningless(self) -> None:
+    def _check_combinations(self) -> None:
         if self.pooling in UNWEIGHTED and self.weights in {"coverage", "area"}:
             raise InputError(
                 f"pooling={self.pooling!r} knows no weights: it takes every touched cell as it is; leave "

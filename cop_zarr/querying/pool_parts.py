@@ -13,7 +13,7 @@ from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.querying.plan import Options, Plan
 
 
-def weighed(plan: Plan, options: Options, mask: np.ndarray | None) -> np.ndarray | None:
+def effective_weights(plan: Plan, options: Options, mask: np.ndarray | None) -> np.ndarray | None:
     """What a plan's cells weigh, once it is known which have data; None if each counts once."""
     if options.empty == "include":
         return plan.weights

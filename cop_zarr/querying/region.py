@@ -13,7 +13,7 @@ from cop_zarr.errors import ResultTooLargeError
 from cop_zarr.format.chunk_grid import ChunkPart
 from cop_zarr.format.chunk_reader import ChunkReader, Place
 from cop_zarr.querying.plan import Options, Plan
-from cop_zarr.querying.pool_parts import empty_weight, pool_part, weighed, weight_of, with_weight
+from cop_zarr.querying.pool_parts import effective_weights, empty_weight, pool_part, weight_of, with_weight
 
 
 def data(reader: ChunkReader, plan: Plan, options: Options, mask: np.ndarray | None) -> np.ndarray:
@@ -31,7 +31,7 @@ def data(reader: ChunkReader, plan: Plan, options: Options, mask: np.ndarray | N
     """
     if options.output == "grid":
         return grid(reader, plan.window)
-    return pooled(reader, plan.window, options.pooling, weighed(plan, options, mask))
+    return pooled(reader, plan.window, options.pooling, effective_weights(plan, options, mask))
 
 
 @quiet
@@ -109,7 +109,7 @@ def _keys(
     return {place: (reducer.kind, *place) for place in whole}
 
 
-def refuse_too_large(window: Window, bands: int, max_bytes: int) -> None:
+def check_grid_size(window: Window, bands: int, max_bytes: int) -> None:
     """Refuse a grid of more than so many bytes."""
     rows, cols = window.shape
     size = rows * cols * bands * 4

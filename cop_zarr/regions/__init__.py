@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from cop_zarr.core.grid import Bounds
 from cop_zarr.errors import RegionError
-from cop_zarr.regions.bbox import BBox, four_numbers, is_plain, speaks_geojson
+from cop_zarr.regions.bbox import BBox, four_numbers, has_geo_interface, is_bbox_tuple
 from cop_zarr.regions.footprints import Footprint, Outlined
 from cop_zarr.regions.point_buffer import PointBuffer
 
@@ -23,8 +23,8 @@ __all__ = [
     "PointBuffer",
     "Roi",
     "footprint",
-    "refuse_another",
-    "refuse_unknown",
+    "check_same_crs",
+    "check_crs",
 ]
 
 
@@ -59,7 +59,7 @@ def footprint(roi: Roi, crs: object | None = None, *, repair: bool = False) -> F
     """
     if roi is None:  # as tables have it
         raise RegionError("there is no geometry (None); of a table, take the row out, or on_error='nan'")
-    if crs is None and is_plain(roi):
+    if crs is None and is_bbox_tuple(roi):
         return BBox(*roi)  # type: ignore[misc]  # four numbers
     if isinstance(roi, BBox | PointBuffer):
         if crs is not None:
@@ -68,14 +68,14 @@ def footprint(roi: Roi, crs: object | None = None, *, repair: bool = False) -> F
                 f"a {kind} is in degrees already; for another CRS make it with {kind}.from_crs"
             )
         return roi.footprint
-    if speaks_geojson(roi):
+    if has_geo_interface(roi):
         return _of_polygons(roi, crs, repair)
     if crs is not None:
         return BBox.from_crs(four_numbers(roi), crs=crs).footprint
     return BBox(*four_numbers(roi)).footprint
 
 
-def refuse_unknown(crs: object | None) -> None:
+def check_crs(crs: object | None) -> None:
     """Refuse a CRS that PROJ does not know, before any region is looked at.
 
     Raises
@@ -89,7 +89,7 @@ def refuse_unknown(crs: object | None) -> None:
         projection(crs)
 
 
-def refuse_another(crs: object, own: object) -> None:
+def check_same_crs(crs: object, own: object) -> None:
     """Refuse a CRS that was given for a table of regions which says that it is in another.
 
     Raises

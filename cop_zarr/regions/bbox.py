@@ -145,7 +145,7 @@ class BBox:
         return provenance("BBox", edges, self._origin)
 
 
-def is_plain(roi: object) -> bool:
+def is_bbox_tuple(roi: object) -> bool:
     """Whether it is four numbers and cannot be anything else; telling is quick."""
     if type(roi) is not tuple and type(roi) is not list:
         return False
@@ -182,13 +182,13 @@ def four_numbers(roi: object) -> list[Any]:
         raise RegionError(f"{accepted}; got {type(roi).__name__}: {reprlib.repr(roi)}; read a file first")
     if not isinstance(values, Sequence) or isinstance(values, bytes):
         raise RegionError(f"{accepted}; got {type(roi).__name__}: {reprlib.repr(roi)}")
-    if any(speaks_geojson(value) or isinstance(value, BBox | list | tuple) for value in values):
+    if any(has_geo_interface(value) or isinstance(value, BBox | list | tuple) for value in values):
         raise RegionError(f"{accepted}; got {len(values)} of them: ask for one at a time")
     if len(values) != 4:
         raise RegionError(f"{accepted}; got {len(values)} values: {reprlib.repr(roi)}")
     return list(values)
 
 
-def speaks_geojson(roi: object) -> bool:
+def has_geo_interface(roi: object) -> bool:
     """Whether it is a GeoJSON mapping or has one, which may be slow to ask for."""
     return isinstance(roi, Mapping) or getattr_static(roi, "__geo_interface__", None) is not None

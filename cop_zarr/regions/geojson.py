@@ -51,7 +51,7 @@ def shapes(given: object) -> list[BaseGeometry]:
 def _shapes(given: object) -> Iterator[BaseGeometry]:
     if isinstance(given, BaseGeometry):
         for shape in _members(given):
-            _refuse_infinite(shapely.get_coordinates(shape))
+            _check_finite(shapely.get_coordinates(shape))
             yield shape
         return
     document = given if isinstance(given, Mapping) else getattr(given, "__geo_interface__", None)
@@ -114,7 +114,7 @@ def _positions(ring: object) -> np.ndarray:
     if positions.ndim != 2 or positions.shape[1] < 2:
         raise TypeError(f"got a ring of shape {positions.shape} instead of (positions, 2)")
     positions = positions[:, :2].astype("f8", copy=False)
-    _refuse_infinite(positions)  # before shapely, which warns of it
+    _check_finite(positions)  # before shapely, which warns of it
     return positions
 
 
@@ -137,7 +137,7 @@ def _instead(kind: object) -> str:
     return "; for points, take Store.sample or PointBuffer" if kind in ("Point", "MultiPoint") else ""
 
 
-def _refuse_infinite(coordinates: np.ndarray) -> None:
+def _check_finite(coordinates: np.ndarray) -> None:
     finite = np.isfinite(coordinates).all(axis=1)
     if not finite.all():
         index = int(np.argmin(finite))

@@ -94,7 +94,7 @@ class GeoTiff:
     ) -> None:
         self._file.close()
 
-    def refuse_changed(self) -> None:
+    def check_unchanged(self) -> None:
         """Refuse a file that is not the one any more that was opened: its digest would not be its values'.
 
         Raises
@@ -139,7 +139,7 @@ class GeoTiff:
         ]
         worst = max(blocks, key=self.block_memory)
         if self.block_memory(worst) > memory - reserve:
-            self._refuse_memory(self.block_memory(worst) + reserve, memory)
+            self._check_memory(self.block_memory(worst) + reserve, memory)
         return sorted(blocks, key=lambda block: -sum(self._lengths[index] for index in block.segments))
 
     def block_memory(self, block: Block) -> int:
@@ -218,7 +218,7 @@ class GeoTiff:
         row_bytes = width * self.info.bands * 4
         fitting = spare // row_bytes // chunk_cells * chunk_cells
         if fitting < 1:
-            self._refuse_memory(reserve + segments + chunk_cells * row_bytes, memory)
+            self._check_memory(reserve + segments + chunk_cells * row_bytes, memory)
         return min(height, fitting), width
 
     def _segments_of(self, row: int, row_stop: int, col: int, col_stop: int) -> tuple[int, ...]:
@@ -284,7 +284,7 @@ class GeoTiff:
     def _refuse(self, why: str, cause: BaseException | None = None) -> NoReturn:
         raise SourceError(f"cannot ingest {self._name}: {why}") from cause
 
-    def _refuse_memory(self, needed: int, allowed: int) -> NoReturn:
+    def _check_memory(self, needed: int, allowed: int) -> NoReturn:
         raise MemoryLimitError(
             f"cannot read {self._name} within {allowed / 2**20:,.0f} MiB of memory: its {self.info.layout} "
             f"layout needs {-(-needed // 2**20):,} MiB at once. Allow as much (--memory, memory=), or "

@@ -20,7 +20,7 @@ from cop_zarr.core.product import BANDS, LATTICE_COLS, LATTICE_ROWS, MAX_BANDS
 from cop_zarr.core.version import __version__
 from cop_zarr.errors import InputError
 from cop_zarr.source.tags import SYNTHETIC_MARK
-from cop_zarr.storage import Progress, refuse_existing, replacing
+from cop_zarr.storage import Progress, check_absent, replacing
 
 TILE = 256
 """Side of a tile: that of the published file."""
@@ -94,7 +94,7 @@ def synthesize(
     if seed < 0:
         raise InputError(f"seed must be 0 or more; got {seed}")
     final = Path(path).expanduser()
-    refuse_existing(final, overwrite=overwrite)
+    check_absent(final, overwrite=overwrite)
     with replacing(final) as partial:
         final.parent.mkdir(parents=True, exist_ok=True)
         _write(partial, grid, bands, seed, progress)

@@ -20,7 +20,7 @@ from cop_zarr.errors import InputError
 from cop_zarr.storage.disk_cache import CACHE_DISK_BYTES, DiskCache
 from cop_zarr.storage.download import Progress, fetch
 from cop_zarr.storage.filesystems import REQUESTS_AT_ONCE, StorageOptions
-from cop_zarr.storage.local import LocalFolder, refuse_existing, replacing
+from cop_zarr.storage.local import LocalFolder, check_absent, replacing
 from cop_zarr.storage.names import JOB, LOCK, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, WORK
 from cop_zarr.storage.remote import RemoteFolder
 from cop_zarr.storage.retries import TIMEOUT_SECONDS, checked_timeout
@@ -47,7 +47,7 @@ __all__ = [
     "local_file",
     "local_path",
     "redact",
-    "refuse_existing",
+    "check_absent",
     "replacing",
 ]
 
@@ -104,7 +104,7 @@ class Folder(Protocol):
     def sweep(self) -> None:
         """Remove what an ingest needed for itself."""
 
-    def refuse_unwritable(self) -> None:
+    def check_writable(self) -> None:
         """Raise InputError or StorageError if a store cannot be written here."""
 
 

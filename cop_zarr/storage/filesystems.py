@@ -76,7 +76,7 @@ def filesystem(
     except transport_errors() as error:  # a chained URL, such as that of a ZIP file, is read to open it
         raise failure(f"cannot open {redact(url)}", error) from None
     if EXTRAS.get(protocol) == "s3":
-        fs.retries = 1  # as for botocore above: faults.persistently decides what is tried again
+        fs.retries = 1  # as for botocore above: faults.with_retries decides what is tried again
     _opened[id(fs)] = fs
     return fs, path
 

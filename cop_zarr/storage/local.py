@@ -122,7 +122,7 @@ class LocalFolder:
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
         """Have :attr:`staging` to oneself; a process that is killed gives it back."""
-        self.refuse_unwritable()
+        self.check_writable()
         partial = self._partial
         lock = partial / LOCK
         with _telling(f"cannot create {partial}"):
@@ -190,7 +190,7 @@ class LocalFolder:
             with contextlib.suppress(OSError):  # a network disk keeps the lock until it is closed
                 work.rmdir()
 
-    def refuse_unwritable(self) -> None:
+    def check_writable(self) -> None:
         """Refuse a place that cannot be replaced as a whole.
 
         Raises
@@ -268,7 +268,7 @@ def _sync(path: Path) -> None:
             os.close(descriptor)
 
 
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
+def check_absent(path: Path, *, overwrite: bool) -> None:
     """Refuse a file that exists.
 
     Raises

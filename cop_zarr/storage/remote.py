@@ -20,7 +20,7 @@ from cop_zarr.storage.filesystems import (
 )
 from cop_zarr.storage.leases import Lease
 from cop_zarr.storage.names import LOCK, SMALL_BYTES, WORK
-from cop_zarr.storage.retries import failure, persistently, status_of, transport_errors
+from cop_zarr.storage.retries import failure, status_of, transport_errors, with_retries
 from cop_zarr.storage.urls import redact
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class RemoteFolder:
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
         """Have the place to oneself."""
-        self.refuse_unwritable()
+        self.check_writable()
         self._lease = lease = Lease(self, LOCK)
         try:
             yield
@@ -151,7 +151,7 @@ class RemoteFolder:
         """Remove what an ingest needed for itself."""
         self.remove(key for key in self.listing() or () if key.startswith(WORK) and key != LOCK)
 
-    def refuse_unwritable(self) -> None:
+    def check_writable(self) -> None:
         """Refuse a place that nobody can write to.
 
         Raises
@@ -183,7 +183,7 @@ class RemoteFolder:
         place = f"{self.url}/{key}" if key else self.url
         try:
             fs = self._ready()
-            return persistently(
+            return with_retries(
                 lambda seconds: request(fs, f"{self._root}/{key}", seconds),
                 f"{what} {place}",
                 self._timeout,

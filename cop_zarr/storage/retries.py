@@ -162,7 +162,7 @@ def _hint(error: BaseException) -> str:
     return next((f" ({_HINTS[name]})" for name in names if name in _HINTS), "")
 
 
-def persistently(request: Callable[[float], T], what: str, timeout: float) -> T:
+def with_retries(request: Callable[[float], T], what: str, timeout: float) -> T:
     """Make a request, and make it again if it fails in passing.
 
     Parameters

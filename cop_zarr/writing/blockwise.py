@@ -59,7 +59,7 @@ def cut(tiff: GeoTiff, layout: Layout, *, workers: int | None, memory: int) -> C
     return Cut(blocks, threads, BASE_BYTES + threads * worst)
 
 
-def work_through(
+def map_blocks(
     windows: Iterable[AnyWindow],
     work: Callable[[AnyWindow], None],
     layout: Layout,

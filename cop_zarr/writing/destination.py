@@ -9,7 +9,7 @@ from cop_zarr.storage import WORK, Folder
 from cop_zarr.writing.journal import Job
 
 
-def refuse_taken(target: Folder, *, overwrite: bool, resume: bool) -> None:
+def check_destination(target: Folder, *, overwrite: bool, resume: bool) -> None:
     """Refuse a place that a store cannot or must not be written to.
 
     Parameters
@@ -28,7 +28,7 @@ def refuse_taken(target: Folder, *, overwrite: bool, resume: bool) -> None:
     InputError, StorageError
         If the place can only be read, or cannot be replaced as a whole.
     """
-    target.refuse_unwritable()
+    target.check_writable()
     staging = target.staging
     left = Job.read(staging)
     begun = left is not None and staging is target
@@ -38,7 +38,7 @@ def refuse_taken(target: Folder, *, overwrite: bool, resume: bool) -> None:
         raise StoreExistsError(
             f"{target.url} exists and is not a cop-zarr store; name another place for the store"
         )
-    refuse_foreign(target)
+    check_only_store_objects(target)
     unfinished = left is not None
     if staging is not target and staging.names():
         if left is None and is_store_place(staging):
@@ -46,7 +46,7 @@ def refuse_taken(target: Folder, *, overwrite: bool, resume: bool) -> None:
                 f"{staging.url} is a store itself, and the place where {target.url} would be written; name "
                 "another place"
             )
-        refuse_foreign(staging)
+        check_only_store_objects(staging)
         unfinished = unfinished or set(staging.names()) != {WORK.rstrip("/")}
     if overwrite:
         return
@@ -73,7 +73,7 @@ def is_store_place(target: Folder) -> bool:
     return False
 
 
-def refuse_foreign(place: Folder) -> None:
+def check_only_store_objects(place: Folder) -> None:
     """Refuse a place that holds anything which is no part of a store.
 
     Raises

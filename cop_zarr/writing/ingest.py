@@ -32,8 +32,8 @@ from cop_zarr.source.locate import located, sha256_of
 from cop_zarr.source.tags import GeoTiffInfo
 from cop_zarr.storage import TIMEOUT_SECONDS, Folder, Progress, StorageOptions, folder
 from cop_zarr.store import default_store
-from cop_zarr.writing.blockwise import MEMORY_BYTES, cut, work_through
-from cop_zarr.writing.destination import is_store_place, refuse_foreign, refuse_taken
+from cop_zarr.writing.blockwise import MEMORY_BYTES, cut, map_blocks
+from cop_zarr.writing.destination import check_destination, check_only_store_objects, is_store_place
 from cop_zarr.writing.journal import MADE_BY, Job, Journal
 from cop_zarr.writing.writer import StoreWriter
 
@@ -126,13 +126,13 @@ def plan_ingest(
     and an InputError says so.
     """
     target = folder(settings.store_url(store), storage_options, timeout)
-    refuse_taken(target, overwrite=overwrite, resume=resume)
+    check_destination(target, overwrite=overwrite, resume=resume)
     with (
         located(source, source_options, download=False, timeout=timeout) as (path, url),
         GeoTiff(path, url) as tiff,
     ):
         if strict:
-            _refuse_unpublished(url, sha256_of(path))
+            _check_published(url, sha256_of(path))
         return _plan(tiff, path, url, target.url, workers=workers, memory=memory)[0]
 
 
@@ -211,7 +211,7 @@ def ingest(
     """
     created = settings.timestamp()
     target = folder(settings.store_url(store), storage_options, timeout)
-    refuse_taken(target, overwrite=overwrite, resume=resume)
+    check_destination(target, overwrite=overwrite, resume=resume)
     with (
         located(source, source_options, download=True, progress=progress, timeout=timeout) as (path, url),
         GeoTiff(path, url) as tiff,
@@ -219,9 +219,11 @@ def ingest(
     ):
         plan, blocks = _plan(tiff, path, url, target.url, workers=workers, memory=memory)
         if strict:
-            _refuse_unpublished(url, sha256.result())
+            _check_published(url, sha256.result())
         with target.claimed():
-            refuse_taken(target, overwrite=overwrite, resume=resume)  # nobody else can have come between
+            check_destination(
+                target, overwrite=overwrite, resume=resume
+            )  # nobody else can have come between
             journal = _begun(target, Job(created, overwrite), sha256, resume=resume)
             with _kept(journal):
                 if journal is not None:
@@ -235,7 +237,7 @@ def ingest(
                         progress=progress,
                     )
                     if journal.job.overwrite:
-                        refuse_foreign(target)  # what has come meanwhile must not be lost
+                        check_only_store_objects(target)  # what has come meanwhile must not be lost
                     target.publish(replace=journal.job.overwrite)
                 target.sweep()
     default_store.cache_clear()
@@ -303,9 +305,9 @@ def _write(
             if sha256.done():
                 journal.identify(sha256.result())
 
-        work_through(blocks, work, plan.layout, threads=plan.workers, progress=progress)
+        map_blocks(blocks, work, plan.layout, threads=plan.workers, progress=progress)
         journal.identify(sha256.result())
-        tiff.refuse_changed()
+        tiff.check_unchanged()
         objects = writer.documents(_provenance(plan, sha256.result()), journal.job.created)
         journal.finish(objects[ROOT])
         writer.finish(objects)
@@ -363,7 +365,7 @@ def _plan(
     return plan, pieces.blocks
 
 
-def _refuse_unpublished(url: str, sha256: str) -> None:
+def _check_published(url: str, sha256: str) -> None:
     if sha256 != product.SHA256:
         raise SourceError(
             f"{url} is not the published file: its SHA-256 is {sha256}, the published one "

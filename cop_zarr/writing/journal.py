@@ -28,7 +28,7 @@ from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.codec import crc32c
 from cop_zarr.format.layout import FORMAT_VERSION, ROOT, belongs
 from cop_zarr.storage import JOB, WORK, Folder
-from cop_zarr.writing.writer import Piece
+from cop_zarr.writing.writer import BlockRecord
 
 BLOCKS = f"{WORK}blocks/"
 
@@ -84,7 +84,7 @@ class Journal:
         self.job = job
         self._staging = staging
         self._lock = threading.Lock()
-        self._waiting: list[Piece] = []
+        self._waiting: list[BlockRecord] = []
 
     def begin(self) -> None:
         """Begin anew: mark the place, then remove what is there, ``zarr.json`` first."""
@@ -102,7 +102,7 @@ class Journal:
                 self._record(piece)
             self._waiting.clear()
 
-    def record(self, piece: Piece) -> None:
+    def record(self, piece: BlockRecord) -> None:
         """Keep that a piece of the store is on the disk."""
         with self._lock:
             if self.job.source_sha256 is None:
@@ -128,7 +128,7 @@ class Journal:
         except FileNotFoundError:
             return False
 
-    def resume(self, layout: Layout) -> list[Piece]:
+    def resume(self, layout: Layout) -> list[BlockRecord]:
         """The pieces that are there and whole; everything else is removed."""
         there = self._staging.listing() or {}
         pieces, keys = [], set()
@@ -148,7 +148,7 @@ class Journal:
         self._staging.remove({ROOT} & keys)
         self._staging.remove(key for key in keys if not _is_own(key))
 
-    def _record(self, piece: Piece) -> None:
+    def _record(self, piece: BlockRecord) -> None:
         window = piece.window
         record = {
             "window": [window.row, window.row_stop, window.col, window.col_stop],
@@ -158,7 +158,7 @@ class Journal:
         document = {"record": record, "crc32c": crc32c(json.dumps(record).encode())}
         self._staging.replace(f"{BLOCKS}{window.row}-{window.col}.json", json.dumps(document).encode())
 
-    def _read(self, key: str, layout: Layout) -> Piece | None:
+    def _read(self, key: str, layout: Layout) -> BlockRecord | None:
         """A recorded piece; None if the record is damaged, or is of another layout."""
         try:
             document = json.loads(self._staging.read(key))
@@ -171,7 +171,7 @@ class Journal:
             valid = np.unpackbits(bits, count=window.cells).astype(bool).reshape(window.shape)
             integrity = np.frombuffer(base64.b64decode(record["integrity"]), "<u4")
             shape = (2, rows.stop - rows.start, cols.stop - cols.start)
-            return Piece(window, valid, integrity.reshape(shape))
+            return BlockRecord(window, valid, integrity.reshape(shape))
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return None
 

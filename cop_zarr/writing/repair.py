@@ -27,7 +27,7 @@ from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.source.locate import located, sha256_of
 from cop_zarr.storage import LOCK, TIMEOUT_SECONDS, Folder, Progress, StorageOptions, folder
 from cop_zarr.store import default_store
-from cop_zarr.writing.blockwise import MEMORY_BYTES, cut, work_through
+from cop_zarr.writing.blockwise import MEMORY_BYTES, cut, map_blocks
 from cop_zarr.writing.journal import Job, Journal
 from cop_zarr.writing.verify import Problem, VerificationReport, refuse_other, verify_folder
 from cop_zarr.writing.writer import StoreWriter
@@ -106,7 +106,7 @@ def repair(
         If the source cannot be read, or the store not read or written.
     """
     where = folder(settings.store_url(store), storage_options, timeout)
-    where.refuse_unwritable()
+    where.check_writable()
     _refuse_unfinished(where)
     _document(where)  # before a source is fetched from afar
     with (
@@ -121,7 +121,7 @@ def repair(
         found = verify_folder(where, document, workers=workers, progress=progress)
         mending = _Mending(where, document, found)
         blocks = cut(tiff, document.layout, workers=workers, memory=memory)
-        work_through(
+        map_blocks(
             [block for block in blocks.blocks if mending.needs(block)],
             lambda block: mending.chunks(block, tiff),
             document.layout,

@@ -40,7 +40,7 @@ from cop_zarr.storage import (
     StorageOptions,
     folder,
 )
-from cop_zarr.writing.blockwise import MEMORY_BYTES, AnyWindow, cut, processors, work_through
+from cop_zarr.writing.blockwise import MEMORY_BYTES, AnyWindow, cut, map_blocks, processors
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def verify(
 
         def compare(check: _Check) -> None:
             check.run(pieces.blocks, lambda block: check.window(block, tiff.read(block)), pieces.threads)
-            tiff.refuse_changed()
+            tiff.check_unchanged()
 
         return _verified(where, document, compare, url, workers=workers, progress=progress)
 
@@ -304,7 +304,7 @@ class _Check:
 
     def run(self, windows: Iterable[AnyWindow], work: Callable[[AnyWindow], None], threads: int) -> None:
         """Do the work on every window, several at once; the first exception is raised."""
-        work_through(windows, work, self.layout, threads=threads, progress=self._progress)
+        map_blocks(windows, work, self.layout, threads=threads, progress=self._progress)
 
     def chunk_rows(self) -> Iterator[Window]:
         """The windows of the rows of chunks."""

@@ -20,7 +20,7 @@ from cop_zarr.storage import REQUESTS_AT_ONCE, Folder
 
 
 @dataclass(frozen=True)
-class Piece:
+class BlockRecord:
     """What a store must know of a window's chunks.
 
     Attributes
@@ -61,7 +61,7 @@ class StoreWriter:
     Attributes
     ----------
     valid, integrity : ndarray
-        As in :class:`Piece`, of the whole grid; 0 where nothing has been written.
+        As in :class:`BlockRecord`, of the whole grid; 0 where nothing has been written.
     """
 
     def __init__(self, layout: Layout, target: Folder) -> None:
@@ -84,7 +84,7 @@ class StoreWriter:
         if self._senders:
             self._senders.shutdown(cancel_futures=True)
 
-    def write(self, window: Window, cells: np.ndarray) -> Piece:
+    def write(self, window: Window, cells: np.ndarray) -> BlockRecord:
         """Write the chunks of a window whose edges are chunk edges; then they are on the disk.
 
         What an earlier run wrote is not written again: its record vouches for it.
@@ -113,13 +113,13 @@ class StoreWriter:
             if held[part.target].any():
                 yield part, self._encode(part, cells[part.target])
 
-    def piece(self, window: Window) -> Piece:
+    def piece(self, window: Window) -> BlockRecord:
         """What has been recorded of a window's chunks."""
-        return Piece(
+        return BlockRecord(
             window, self.valid[window.slices], self.integrity[:, *self._layout.chunk_range(window)]
         )
 
-    def restore(self, piece: Piece) -> None:
+    def restore(self, piece: BlockRecord) -> None:
         """Take over what was recorded of chunks that an earlier run wrote."""
         self.valid[piece.window.slices] = piece.valid
         self.integrity[:, *self._layout.chunk_range(piece.window)] = piece.integrity

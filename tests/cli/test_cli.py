@@ -154,8 +154,8 @@ def test_query_words(run, data, parts, words):
     answer = json.loads(
         run("query", "a.zarr", "--geojson", "-", *options, stdin=json.dumps(POLYGON)).stdout
     )
-    weighed = None if weights == "none" or pooling in {"min", "max"} else "coverage"
-    counts = parts if weighed else parts > 0
+    effective_weights = None if weights == "none" or pooling in {"min", "max"} else "coverage"
+    counts = parts if effective_weights else parts > 0
     if empty == "skip":
         counts = counts * data.any(axis=0)
     cells, counts = data[:, counts > 0].astype("f8"), counts[counts > 0]
@@ -169,7 +169,7 @@ def test_query_words(run, data, parts, words):
     }[pooling]
     assert answer["data"] == pytest.approx(expected, rel=1e-6)
     asked = {name: answer["meta"][name] for name in ("pooling", "weights", "empty")}
-    assert asked == {"pooling": pooling, "weights": weighed, "empty": empty}
+    assert asked == {"pooling": pooling, "weights": effective_weights, "empty": empty}
 
 
 def test_query_weighs_by_area(run, data):

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cop_zarr
-from cop_zarr.core.lru_cache import CACHE_BYTES, ENTRY_BYTES, MemoryCache
+from cop_zarr.core.lru_cache import CACHE_BYTES, ENTRY_BYTES, LRUCache
 from cop_zarr.errors import ChunkError, InputError
 from cop_zarr.storage import LocalFolder
 from tests.support import factory
@@ -51,7 +51,7 @@ OPERATIONS = st.lists(st.tuples(st.integers(0, 7), st.booleans(), st.integers(0,
 
 @given(st.integers(0, 40), OPERATIONS)
 def test_any_puts_and_gets_leave_what_a_list_would_hold(capacity, operations):
-    cache, answers = MemoryCache(capacity), []
+    cache, answers = LRUCache(capacity), []
     numbered = [
         (key, number if is_put else None, size) for number, (key, is_put, size) in enumerate(operations)
     ]
@@ -71,7 +71,7 @@ def test_any_puts_and_gets_leave_what_a_list_would_hold(capacity, operations):
 
 
 def test_the_least_recently_used_goes_first():
-    cache = MemoryCache(3)
+    cache = LRUCache(3)
     for key in "abc":
         cache.put(key, key.upper(), 1)
     assert cache.get("a") == "A"
@@ -82,7 +82,7 @@ def test_the_least_recently_used_goes_first():
 
 
 def test_to_ask_whether_it_is_there_is_no_use_of_it():
-    cache = MemoryCache(2)
+    cache = LRUCache(2)
     cache.put("a", 1, 1)
     cache.put("b", 2, 1)
     assert "a" in cache
@@ -91,7 +91,7 @@ def test_to_ask_whether_it_is_there_is_no_use_of_it():
 
 
 def test_a_replaced_value_counts_once_and_becomes_the_most_recent():
-    cache = MemoryCache(10)
+    cache = LRUCache(10)
     cache.put("a", 1, 4)
     cache.put("b", 2, 4)
     cache.put("a", 3, 6)
@@ -102,14 +102,14 @@ def test_a_replaced_value_counts_once_and_becomes_the_most_recent():
 
 
 def test_what_is_larger_than_all_is_not_kept_and_drops_nothing():
-    cache = MemoryCache(4)
+    cache = LRUCache(4)
     cache.put("a", 1, 4)
     cache.put("b", 2, 5)
     assert (cache.get("a"), cache.get("b"), cache.nbytes) == (1, None, 4)
 
 
 def test_a_capacity_of_0_keeps_nothing():
-    cache = MemoryCache(0)
+    cache = LRUCache(0)
     cache.put("a", np.zeros(3), 24)
     assert cache.get("a") is None
     assert ("a" in cache, cache.nbytes) == (False, 0)
@@ -118,7 +118,7 @@ def test_a_capacity_of_0_keeps_nothing():
 @pytest.mark.parametrize("capacity", [-1, 1.5, 2.0, True, False, "256 MiB", None, [1], float("inf")])
 def test_what_is_no_number_of_bytes_is_refused(store_path, capacity):
     with pytest.raises(InputError, match="cache_bytes must be a whole number of bytes, or 0; got "):
-        MemoryCache(capacity)
+        LRUCache(capacity)
     with pytest.raises(InputError, match="cache_bytes") as error:
         cop_zarr.open(store_path, cache_bytes=capacity)
     assert str(error.value).endswith(repr(capacity))
@@ -130,7 +130,7 @@ def test_a_bad_capacity_is_told_before_the_store_is_looked_for(tmp_path):
 
 
 def test_a_pickle_is_empty_and_of_the_same_capacity():
-    cache = MemoryCache(100)
+    cache = LRUCache(100)
     cache.put("a", np.ones(5), 40)
     copy = pickle.loads(pickle.dumps(cache))
     assert (copy.capacity, copy.nbytes, "a" in copy) == (100, 0, False)
@@ -169,7 +169,7 @@ def in_threads(count, work):
 
 
 def test_sixteen_threads_leave_an_exact_count(hasty):
-    cache = MemoryCache(1000)
+    cache = LRUCache(1000)
 
     def work(number):
         rng = np.random.default_rng(number)
@@ -190,7 +190,7 @@ def test_sixteen_threads_leave_an_exact_count(hasty):
 
 def test_it_may_be_used_while_it_is_used_by_the_same_thread():
     """As by the handler of a signal, or when a value that it lets go of is finalized."""
-    cache, found = MemoryCache(2), []
+    cache, found = LRUCache(2), []
 
     class Last:
         def __del__(self):
@@ -222,7 +222,7 @@ def ended(child, seconds):
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_fork_amid_threads_that_use_it_does_not_hang(hasty):
-    cache, other, stop = MemoryCache(50), MemoryCache(5), threading.Event()
+    cache, other, stop = LRUCache(50), LRUCache(5), threading.Event()
 
     def work(number):
         while not stop.is_set():

@@ -418,7 +418,7 @@ def test_all_tries_and_pauses_stay_within_the_timeout(monkeypatch, lasts):
         raise TimeoutError
 
     with pytest.raises(StorageError, match="cannot do it: TimeoutError"):
-        module.persistently(request, "cannot do it", 60)
+        module.with_retries(request, "cannot do it", 60)
     assert clock.now <= 60.001
     assert max(given) == 20
     assert len(given) >= 3
@@ -432,7 +432,7 @@ def test_mistakes_of_ours_are_not_taken_for_faults(error):
         raise error
 
     with pytest.raises(type(error)):
-        module.persistently(request, "cannot do it", 60)
+        module.with_retries(request, "cannot do it", 60)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "soon", None])

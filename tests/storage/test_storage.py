@@ -32,13 +32,13 @@ from cop_zarr.storage import (
     WORK,
     LocalFolder,
     RemoteFolder,
+    check_absent,
     fetch,
     folder,
     leases,
     local_file,
     local_path,
     redact,
-    refuse_existing,
     replacing,
 )
 from cop_zarr.storage import (
@@ -523,7 +523,7 @@ def test_places_that_can_only_be_read(url, tmp_path):
             archive.writestr("a.zarr/zarr.json", b"{}")
         url = f"zip://a.zarr::file://{tmp_path}/a.zip"
     place = folder(url)
-    for refusing in (place.refuse_unwritable, place.claimed().__enter__):
+    for refusing in (place.check_writable, place.claimed().__enter__):
         with pytest.raises(InputError, match=r"cannot be written: .*:// places can only be read") as error:
             refusing()
         assert "secret" not in str(error.value)
@@ -923,8 +923,8 @@ def test_two_copies_into_one_file_do_not_mix(tmp_path):
 def test_a_file_that_exists_is_refused(tmp_path):
     (tmp_path / "a").touch()
     with pytest.raises(StoreExistsError, match="--overwrite"):
-        refuse_existing(tmp_path / "a", overwrite=False)
-    refuse_existing(tmp_path / "a", overwrite=True)
-    refuse_existing(tmp_path / "b", overwrite=False)
+        check_absent(tmp_path / "a", overwrite=False)
+    check_absent(tmp_path / "a", overwrite=True)
+    check_absent(tmp_path / "b", overwrite=False)
     with pytest.raises(StorageError, match="File name too long"):
-        refuse_existing(tmp_path / ("a" * 300), overwrite=True)
+        check_absent(tmp_path / ("a" * 300), overwrite=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cop_zarr.core.lru_cache import MemoryCache
+from cop_zarr.core.lru_cache import LRUCache
 from cop_zarr.format import layout
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import parse
@@ -31,4 +31,4 @@ class WatchedFolder:
 def open_in(folder: Folder, workers: int = 4, root: bytes | None = None, cache_bytes: int = 0) -> Store:
     """Open the store in a folder of the caller's own, with its zarr.json or another one."""
     document = parse(folder.read(layout.ROOT) if root is None else root)
-    return Store(ChunkReader(folder, document, workers, memory=MemoryCache(cache_bytes)), document)
+    return Store(ChunkReader(folder, document, workers, memory=LRUCache(cache_bytes)), document)

@@ -18,7 +18,7 @@ import cop_zarr
 from cop_zarr.errors import StorageError, StoreExistsError
 from cop_zarr.storage import Folder, folder, leases
 from cop_zarr.writing import journal
-from cop_zarr.writing.destination import is_store_place, refuse_taken
+from cop_zarr.writing.destination import check_destination, is_store_place
 from cop_zarr.writing.journal import Job
 from tests.support import factory
 
@@ -310,7 +310,7 @@ def test_a_link_in_a_store_is_not_ours(sources: dict[str, Path], tmp_path: Path,
     assert (out / "mine").is_symlink()
 
 
-# refuse_taken alone: it changes nothing
+# check_destination alone: it changes nothing
 
 
 @pytest.mark.parametrize("flags", FLAGS)
@@ -321,7 +321,7 @@ def test_looking_changes_nothing(
     STATES[name](sources, url)
     before = objects(url)
     with contextlib.suppress(StoreExistsError):
-        refuse_taken(folder(url), overwrite=flags[0], resume=flags[1])
+        check_destination(folder(url), overwrite=flags[0], resume=flags[1])
     assert objects(url) == before
 
 
@@ -371,7 +371,7 @@ def test_a_store_is_known_by_its_root_or_the_copy(
 
 def test_a_mount_point_is_refused(sources: dict[str, Path]) -> None:
     with pytest.raises(StorageError, match="is a mount point"):
-        refuse_taken(folder("/"), overwrite=True, resume=False)
+        check_destination(folder("/"), overwrite=True, resume=False)
 
 
 def test_what_appears_at_the_place_meanwhile_is_not_lost(sources: dict[str, Path], tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from cop_zarr.format.layout import FORMAT_VERSION
 from cop_zarr.storage import Folder, folder
 from cop_zarr.writing import journal
 from cop_zarr.writing.journal import MADE_BY, Job, Journal
-from cop_zarr.writing.writer import Piece, StoreWriter
+from cop_zarr.writing.writer import BlockRecord, StoreWriter
 from tests.support import factory
 
 LAYOUT = Layout(Grid(300, 592, 20, 30), 2)
@@ -54,7 +54,7 @@ def cells(window: Window) -> np.ndarray:
     return np.ascontiguousarray(factory.truth(rows, cols, LAYOUT.bands).transpose(1, 2, 0))
 
 
-def write(place: Folder, windows: list[Window], sha256: str | None = SHA256) -> list[Piece]:
+def write(place: Folder, windows: list[Window], sha256: str | None = SHA256) -> list[BlockRecord]:
     """Begin an ingest, and finish these windows."""
     made = Journal(place, JOB)
     made.begin()
@@ -67,14 +67,14 @@ def write(place: Folder, windows: list[Window], sha256: str | None = SHA256) -> 
     return pieces
 
 
-def resumed(place: Folder, layout: Layout = LAYOUT) -> list[Piece]:
+def resumed(place: Folder, layout: Layout = LAYOUT) -> list[BlockRecord]:
     job = Job.read(place)
     assert job is not None
     return Journal(place, job).resume(layout)
 
 
-def same(one: list[Piece], other: list[Piece]) -> bool:
-    def key(piece: Piece) -> tuple[int, int]:
+def same(one: list[BlockRecord], other: list[BlockRecord]) -> bool:
+    def key(piece: BlockRecord) -> tuple[int, int]:
         return piece.window.row, piece.window.col
 
     return len(one) == len(other) and all(

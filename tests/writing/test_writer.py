@@ -16,7 +16,7 @@ from cop_zarr.core.grid import Grid, Window
 from cop_zarr.errors import StorageError
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.codec import decode
-from cop_zarr.writing.writer import Piece, StoreWriter
+from cop_zarr.writing.writer import BlockRecord, StoreWriter
 from tests.support import factory
 
 LAYOUT = Layout(Grid(300, 590, 21, 23), 3)
@@ -130,7 +130,7 @@ def test_a_piece_that_an_earlier_run_wrote_is_taken_over() -> None:
     window, rest = Window(0, 8, 0, 23), Window(8, 21, 0, 23)
     with StoreWriter(LAYOUT, Recorder()) as earlier:
         found = earlier.write(window, cells(window))
-    piece = Piece(window, found.valid.copy(), found.integrity.copy())
+    piece = BlockRecord(window, found.valid.copy(), found.integrity.copy())
     with StoreWriter(LAYOUT, Recorder()) as whole, StoreWriter(LAYOUT, Recorder()) as later:
         whole.write(LAYOUT.grid.whole, cells())
         later.restore(piece)

@@ -15,11 +15,11 @@ from cop_zarr.interop.tables.columns import Where, find
 from cop_zarr.interop.tables.readers import Source, opened
 from cop_zarr.interop.tables.rows import Buffer
 from cop_zarr.interop.tables.runner import BatchReport, Job, Question
-from cop_zarr.interop.tables.writers import ERROR, refuse_unwritable
+from cop_zarr.interop.tables.writers import ERROR, check_writable
 from cop_zarr.querying.geodataframe import COLUMN
 from cop_zarr.querying.plan import Empty, Options, Pooling, Subpixel, Weights, one_of
 from cop_zarr.querying.points import Method, check_words
-from cop_zarr.regions import PointBuffer, refuse_another
+from cop_zarr.regions import PointBuffer, check_same_crs
 from cop_zarr.regions.point_buffer import Shape
 from cop_zarr.storage import Progress
 from cop_zarr.store import Store
@@ -135,7 +135,7 @@ def batch(
         PointBuffer(0, 0, buffer_m, shape)  # which refuses what no point could have around it
     if isinstance(columns, str):
         raise InputError(f"columns must be a sequence of names; got {columns!r}: give {columns.split(',')}")
-    refuse_unwritable(target, overwrite=overwrite)
+    check_writable(target, overwrite=overwrite)
     source = opened(table, layer)
     if target.exists() and target.samefile(table):
         raise InputError(f"{target} is the table itself, which would be replaced; name another output")
@@ -165,7 +165,7 @@ def _crs(source: Source, where: Where, given: object | None, table: Path) -> obj
     if where.names != (source.geometry,):  # of other columns the file says nothing
         own, usual = None, product.CRS
     if given is not None and own is not None:
-        refuse_another(given, own)
+        check_same_crs(given, own)
     crs = next((each for each in (given, own, usual) if each is not None), None)
     if crs is None:
         raise InputError(

@@ -87,7 +87,7 @@ def places(part: pa.Table, where: Where, crs: object, buffer: Buffer | None, ref
     if where.kind == "box":
         edges = np.stack([_numbers(part, name, refused) for name in where.names], axis=1)
         there, none = _there(np.isfinite(edges).all(axis=1), refused), np.empty(0)
-        _refuse_buffer(buffer)
+        _check_buffer(buffer)
         boxes = [tuple(box) for box in edges[there].tolist()]
         return Places(there[:0], none, none, there, boxes, _unless_native(source))
     shapes = _geometries(part, where.names[0], refused)
@@ -106,7 +106,7 @@ def places(part: pa.Table, where: Where, crs: object, buffer: Buffer | None, ref
     others = np.setdiff1d(there, dots)
     if not len(others):
         return found
-    _refuse_buffer(buffer)
+    _check_buffer(buffer)
     return replace(found, areas=others, rois=list(shapes[others]), crs=_unless_native(source))
 
 
@@ -169,7 +169,7 @@ def _unless_native(source: Projection) -> object | None:
     return None if source.native else source.crs
 
 
-def _refuse_buffer(buffer: Buffer | None) -> None:
+def _check_buffer(buffer: Buffer | None) -> None:
     if buffer is not None:
         raise InputError("--buffer (buffer_m=) goes with points, and the table holds regions; leave it out")
 

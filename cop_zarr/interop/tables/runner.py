@@ -17,7 +17,7 @@ from cop_zarr.interop.tables.checkpoint import Parts, telling
 from cop_zarr.interop.tables.columns import Where
 from cop_zarr.interop.tables.readers import Source, parts
 from cop_zarr.interop.tables.rows import Buffer, Places, places
-from cop_zarr.interop.tables.writers import ERROR, Output, refuse_unwritable
+from cop_zarr.interop.tables.writers import ERROR, Output, check_writable
 from cop_zarr.querying.distributed.cluster import client_of
 from cop_zarr.querying.geodataframe import COLUMN
 from cop_zarr.querying.plan import Empty, Pooling, Subpixel, Weights
@@ -111,9 +111,7 @@ class Job:
                 with telling(self._out):
                     output.write(result, self._parts, schema, rows)
                 report = self._report(resumed)
-                refuse_unwritable(
-                    self._out, overwrite=overwrite
-                )  # what has come meanwhile must not be lost
+                check_writable(self._out, overwrite=overwrite)  # what has come meanwhile must not be lost
                 kept.publish(result)
             except InputError:  # of table or options: with others, nothing of this is of use
                 kept.discard()

@@ -22,7 +22,7 @@ from cop_zarr.interop.tables.columns import Where
 from cop_zarr.interop.tables.parquet import CRS84, GEO
 from cop_zarr.interop.tables.rows import geometries
 from cop_zarr.querying.geodataframe import COLUMN
-from cop_zarr.storage import refuse_existing
+from cop_zarr.storage import check_absent
 
 ERROR = "error"
 """The column that says why a row has no vector; where rows may lack one."""
@@ -172,7 +172,7 @@ WRITERS: dict[str, Callable[..., None]] = {
 }
 
 
-def refuse_unwritable(path: Path, *, overwrite: bool) -> None:
+def check_writable(path: Path, *, overwrite: bool) -> None:
     """Refuse an output whose kind is unknown, that exists, or that has no folder to be in.
 
     Raises
@@ -188,7 +188,7 @@ def refuse_unwritable(path: Path, *, overwrite: bool) -> None:
         raise InputError(f"{path} must end in one of {', '.join(WRITERS)}")
     if not path.absolute().parent.is_dir():
         raise StorageError(f"there is no folder {path.parent}; make it first")
-    refuse_existing(path, overwrite=overwrite)
+    check_absent(path, overwrite=overwrite)
     folder = path.suffix.lower() == ".zarr"
     if path.exists() and (path.is_dir() != folder or (folder and not _is_ours(path))):
         raise StoreExistsError(f"{path} is something else than a batch's output; name another output")

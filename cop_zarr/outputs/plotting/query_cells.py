@@ -27,7 +27,7 @@ from cop_zarr.outputs.plotting.axes import (
 )
 from cop_zarr.outputs.plotting.extent import View, showing
 from cop_zarr.querying.plan import Options, Plan
-from cop_zarr.querying.pool_parts import weighed
+from cop_zarr.querying.pool_parts import effective_weights
 from cop_zarr.regions import Footprint
 
 SHADES = ListedColormap(mpl.colormaps["Blues"](np.linspace(0.1, 0.58, 256))).with_extremes(under="white")
@@ -56,7 +56,7 @@ def draw_cells(
     mask : ndarray
         bool, the grid's shape: which cells have data; those that ``empty="skip"`` leaves out weigh nothing.
     """
-    given = weighed(plan, options, mask)
+    given = effective_weights(plan, options, mask)
     weights = np.ones(plan.window.shape) if given is None else given
     valid = showing(view.grid, mask, plan.window).valid
     most, here = float(weights.max()) or 1.0, view.over(plan.window, weights)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from cop_zarr.errors import InputError
 from cop_zarr.outputs.plotting.axes import WIDTH_INCHES, fit
-from cop_zarr.storage import refuse_existing, replacing
+from cop_zarr.storage import check_absent, replacing
 
 NAMELESS: dict[str, dict[str, Any]] = {
     ".png": {"Software": None},
@@ -51,7 +51,7 @@ def check(path: Path, width: float, dpi: float, overwrite: bool) -> None:
             f"dpi must be 1 or more, and width times dpi {MOST_PIXELS:,} pixels at most; got dpi={dpi:g}, "
             f"width={width:g}"
         )
-    refuse_existing(path, overwrite=overwrite)
+    check_absent(path, overwrite=overwrite)
 
 
 def write(

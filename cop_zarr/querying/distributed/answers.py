@@ -27,7 +27,7 @@ from cop_zarr.querying.distributed.cluster import Cluster, dumped, here, loaded
 from cop_zarr.querying.many_regions import Batch
 from cop_zarr.querying.plan import OnError, Options
 from cop_zarr.querying.points import Points, answer
-from cop_zarr.regions import refuse_unknown
+from cop_zarr.regions import check_crs
 
 ROWS_BYTES = 32 << 20
 """What the rows of a group may take: 10,922 of 768 bands. The driver holds those of one group at a time."""
@@ -64,7 +64,7 @@ def answer_regions(
         If a region is refused: the one that a single machine would name, which is found by planning them
         here once more, in their order.
     """
-    refuse_unknown(batch.crs)
+    check_crs(batch.crs)
     asked = RegionsAsked(
         batch.options, batch.crs, batch.repair, "raise" if batch.on_error == "raise" else "nan"
     )

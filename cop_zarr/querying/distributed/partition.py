@@ -9,7 +9,7 @@ import numpy as np
 
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.regions import BBox, PointBuffer
-from cop_zarr.regions.bbox import is_plain
+from cop_zarr.regions.bbox import is_bbox_tuple
 
 GROUPS_A_THREAD = 4
 """So many groups are made for each thread of the workers, that all end at about the same time though some
@@ -100,7 +100,7 @@ def _middle(roi: Any) -> tuple[float, float]:
         return roi.lon, roi.lat
     if isinstance(roi, BBox):
         return roi.centre
-    if is_plain(roi):
+    if is_bbox_tuple(roi):
         return _of_box(roi)
     if hasattr(type(roi), "geom_type"):  # shapely's, which know their bounds without being spelled out
         bounds: Sequence[float] = roi.bounds
