@@ -1,19 +1,234 @@
-"""Threads that stay: they take a share of work that is too small to start a thread for.
+"""Ordered work in threads: the one concurrency primitive of this package.
 
-Starting a thread takes about as long as decoding a chunk; handing work to one that waits takes a tenth of
-that. Whoever has the work does its share, too, so if nobody has time it is done all the same.
+The threads belong to the process and wait for work: starting one takes about as long as decoding a chunk,
+waking one a tenth of that. The caller does its share, so work is done even where no thread can be had, and
+calls may be nested.
+
+Threads share nothing but single calls into C (``SimpleQueue``, ``deque``, ``start_new_thread``). The locks,
+events and futures of the standard library will not do: a KeyboardInterrupt that arrives inside
+``Condition.__enter__`` leaves them locked, and whoever needs them next waits forever.
 """
 
 from __future__ import annotations
 
 import os
+from _thread import start_new_thread
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
+
+MAX_THREADS = 256
+"""Threads of the process, at most: those of four calls that each wait for 64 requests."""
+
+POLL_SECONDS = 0.01
+"""How often a call that ends early looks whether its threads have finished their items."""
+
+
+class _Pool:
+    """Threads that wait for work; more are started when more calls need them at once."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Start over: a forked child has none of its parent's threads."""
+        self.tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self.started = 0
+        self.wanted = 0
+
+    def reserve(self, count: int) -> None:
+        """Have ``count`` more threads. An interrupt may leave the counts off by a few, which is harmless."""
+        self.wanted += count
+        while self.started < min(self.wanted, MAX_THREADS):
+            self.started += 1
+            try:
+                start_new_thread(_serve, (self.tasks,))
+            except RuntimeError:  # too many threads, or the interpreter is ending: the caller works alone
+                self.started -= 1
+                return
+
+    def release(self, count: int) -> None:
+        """Leave the threads to other calls."""
+        self.wanted -= count
+
+
+def _serve(tasks: SimpleQueue[Callable[[], None]]) -> None:
+    while True:
+        tasks.get()()
+
+
+_pool = _Pool()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.clear)
+
+
+class _Call(Generic[T, R]):
+    """The items of one call, and their results."""
+
+    def __init__(self, fn: Callable[[T], R], helpers: int) -> None:
+        self.fn = fn
+        self.context = copy_context()
+        self.todo: deque[tuple[int, T]] = deque()
+        self.ready: SimpleQueue[tuple[int, R | None, BaseException | None]] = SimpleQueue()
+        self.helpers = helpers
+        self.idle = deque(range(helpers))  # a token for each thread that may begin
+
+    def add(self, number: int, item: T) -> None:
+        """Add an item, and wake a thread for it unless enough are at work."""
+        self.todo.append((number, item))
+        if self.idle:
+            _pool.tasks.put(self.help)
+
+    def help(self) -> None:
+        """Do items until none is left; called in threads of the pool."""
+        try:
+            token = self.idle.popleft()
+        except IndexError:
+            return
+        try:
+            self.context.copy().run(self._work)
+        finally:
+            self.idle.append(token)
+
+    def _work(self) -> None:
+        while (entry := self.take()) is not None:
+            number, item = entry
+            try:
+                self.ready.put((number, self.fn(item), None))
+            except BaseException as error:  # noqa: BLE001  # raised again in the caller's thread
+                self.todo.clear()
+                self.ready.put((number, None, error))
+
+    def take(self) -> tuple[int, T] | None:
+        """Claim the next item; None if there is none."""
+        try:
+            return self.todo.popleft()
+        except IndexError:
+            return None
+
+    def next_result(self) -> tuple[int, R]:
+        """A result that is ready; or else do an item in this thread; or else wait."""
+        if self.ready.empty() and (entry := self.take()) is not None:
+            number, item = entry
+            return number, self.fn(item)
+        number, result, error = self.ready.get()
+        if error is not None:
+            raise error
+        return number, result  # type: ignore[return-value]  # R may itself be optional
+
+    def close(self) -> None:
+        """Leave undone what has not begun, and wait for what has."""
+        self.todo.clear()
+        while len(self.idle) < self.helpers:
+            try:
+                self.ready.get(timeout=POLL_SECONDS)
+            except Empty:
+                continue
+
+
+def ordered_map(
+    fn: Callable[[T], R], items: Iterable[T], *, workers: int, ahead: int | None = None
+) -> Iterator[R]:
+    """Apply a function to items in several threads, and yield the results in the order of the items.
+
+    Parameters
+    ----------
+    fn : callable
+        Called with one item, in any thread, in the caller's context (``contextvars``, so ``np.errstate`` too).
+    items : iterable
+        Consumed in the caller's thread, at most ``ahead`` items before the result that is yielded next.
+    workers : int
+        Items at work at once, at most; the caller's thread is one of them. With 1, no thread is used.
+    ahead : int, optional
+        By default ``2 * workers``.
+
+    Yields
+    ------
+    R
+        The results.
+
+    Raises
+    ------
+    Exception
+        The first that ``fn`` raised. Items that have not begun are left undone; those that have are waited
+        for, so that nothing of a call goes on after it, not even after a KeyboardInterrupt.
+
+    Examples
+    --------
+    >>> list(ordered_map(abs, [-3, 2, -1], workers=2))
+    [3, 2, 1]
+    """
+    if workers <= 1:
+        yield from map(fn, items)
+        return
+    ahead = 2 * workers if ahead is None else ahead
+    numbered, found = enumerate(items), dict[int, R]()
+    call = _Call(fn, workers - 1)
+    taken = given = 0
+    _pool.reserve(call.helpers)
+    try:
+        while True:
+            while taken - given < ahead and (entry := next(numbered, None)) is not None:
+                call.add(*entry)
+                taken += 1
+            if given == taken:
+                return
+            while given not in found:
+                number, result = call.next_result()
+                found[number] = result
+            yield found.pop(given)
+            given += 1
+    finally:
+        if given < taken:
+            call.close()
+        _pool.release(call.helpers)
+
+
+class Background(Generic[R]):
+    """A function called beside its caller, in a thread of the pool if one is free.
+
+    Examples
+    --------
+    >>> task = Background(lambda: sum(range(10)))
+    >>> task.result()
+    45
+    """
+
+    def __init__(self, fn: Callable[[], R]) -> None:
+        self._call: _Call[None, R] = _Call(lambda _: fn(), 1)
+        self._found: list[tuple[R | None, BaseException | None]] = []
+        _pool.reserve(1)
+        self._call.add(0, None)
+
+    def done(self) -> bool:
+        """Whether :meth:`result` would answer at once."""
+        return bool(self._found) or not self._call.ready.empty()
+
+    def result(self) -> R:
+        """What the function returned, or raise what it raised; called here if no thread has begun it."""
+        if not self._found:
+            try:
+                self._found.append((self._call.next_result()[1], None))
+            except Exception as error:
+                self._found.append((None, error))
+                raise
+        value, failure = self._found[0]
+        if failure is not None:
+            raise failure
+        return value  # type: ignore[return-value]  # R may itself be optional
+
+    def close(self) -> None:
+        """Wait for the function if it has begun; otherwise it is not called."""
+        self._call.close()
+        _pool.release(1)
+
 
 MOST = 32
 """Threads that wait for work, at most; they are started when they are needed first."""
@@ -72,7 +287,7 @@ def share(count: int, work: Callable[[int], T], threads: int) -> list[T]:
         finally:
             numbers.clear()
 
-    others = [begin(_pool(), take) for _ in range(min(threads, count) - 1)]
+    others = [begin(_old_pool(), take) for _ in range(min(threads, count) - 1)]
     try:
         take()
     finally:
@@ -85,7 +300,7 @@ def share(count: int, work: Callable[[int], T], threads: int) -> list[T]:
     return [found[number] for number in range(count)]
 
 
-def _pool() -> ThreadPoolExecutor:
+def _old_pool() -> ThreadPoolExecutor:
     """The threads of this process."""
     if not _pools:
         _pools.append(ThreadPoolExecutor(MOST, "cop-zarr-share"))

@@ -22,9 +22,9 @@ __all__ = [
     "GeoInterface",
     "PointBuffer",
     "Roi",
-    "footprint",
-    "check_same_crs",
     "check_crs",
+    "check_same_crs",
+    "footprint",
 ]
 
 

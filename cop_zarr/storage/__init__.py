@@ -42,12 +42,12 @@ __all__ = [
     "Progress",
     "RemoteFolder",
     "StorageOptions",
+    "check_absent",
     "fetch",
     "folder",
     "local_file",
     "local_path",
     "redact",
-    "check_absent",
     "replacing",
 ]
 
