@@ -23,6 +23,15 @@ collect_ignore = [
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How often tests with random moments, faults or damages draw: docs/reliability.md counts them."""
     parser.addoption("--trials", type=int, default=8, help="Draws of each randomized test (default 8).")
+    parser.addoption("--all", action="store_true", help="Run the tests marked slow, too.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked slow, unless all tests are asked for."""
+    if not config.getoption("--all"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
 
 
 @pytest.fixture(scope="session")
