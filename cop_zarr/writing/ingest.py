@@ -31,7 +31,6 @@ from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.source.locate import located, sha256_of
 from cop_zarr.source.tags import GeoTiffInfo
 from cop_zarr.storage import TIMEOUT_SECONDS, Folder, Progress, StorageOptions, folder
-from cop_zarr.store import default_store
 from cop_zarr.writing.blockwise import MEMORY_BYTES, cut, map_blocks
 from cop_zarr.writing.destination import check_destination, check_only_store_objects, is_store_place
 from cop_zarr.writing.journal import MADE_BY, Job, Journal
@@ -240,7 +239,6 @@ def ingest(
                         check_only_store_objects(target)  # what has come meanwhile must not be lost
                     target.publish(replace=journal.job.overwrite)
                 target.sweep()
-    default_store.cache_clear()
     return _report(target)
 
 

@@ -26,7 +26,6 @@ from cop_zarr.format.opening import read_document, reader_of
 from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.source.locate import located, sha256_of
 from cop_zarr.storage import LOCK, TIMEOUT_SECONDS, Folder, Progress, StorageOptions, folder
-from cop_zarr.store import default_store
 from cop_zarr.writing.blockwise import MEMORY_BYTES, cut, map_blocks
 from cop_zarr.writing.journal import Job, Journal
 from cop_zarr.writing.verify import Problem, VerificationReport, refuse_other, verify_folder
@@ -130,7 +129,6 @@ def repair(
         )
         mending.small_objects()
         mending.strays()
-    default_store.cache_clear()
     return RepairReport(
         store=where.url,
         source=url,
