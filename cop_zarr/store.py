@@ -21,7 +21,7 @@ from cop_zarr.errors import InputError, StoreReplacedError
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.layout import ROOT
-from cop_zarr.format.opening import read_document, reader_of, refuse_uncacheable
+from cop_zarr.format.opening import read_document, reader_of
 from cop_zarr.outputs.embedding import Embedding
 from cop_zarr.querying import geodataframe as frames
 from cop_zarr.querying import many_regions as batches
@@ -549,7 +549,7 @@ class Store:
 
     def info(self) -> dict[str, Any]:
         """What the store says about itself, JSON-ready: grid, chunks, sizes, source, licence."""
-        layout, record = self._document.layout, self._document.record
+        layout, record, lengths = self._document.layout, self._document.record, self._reader.lengths
         return {
             "store": self.url,
             "format": f"{record['format']} {record['version']}",
@@ -561,7 +561,10 @@ class Store:
             "year": product.YEAR,
             "valid_cells": int(self.valid.sum()),
             "total_cells": self.grid.whole.cells,
-            **self._reader.described(),
+            "chunk_cells": [layout.chunk_cells, layout.chunk_cells],
+            "chunks_stored": int((lengths > 0).sum()),
+            "chunks_total": lengths.size,
+            "stored_bytes": int(lengths.sum(dtype=np.int64)),
             "array_bytes": int(np.prod(layout.shape, dtype=np.int64)) * 4,
             "source": self.source,
             "created": record["created"],
@@ -622,10 +625,9 @@ def open(  # the verb of the contract; module-qualified it cannot be mistaken
     """
     memory = LRUCache(cache_bytes)
     where = folder(settings.store_url(url), storage_options, timeout)
-    document = read_document(where, other_layouts=True)
+    document = read_document(where)
     cache = None
     if cache_dir is not None:
-        refuse_uncacheable(where, document)
         cache = DiskCache(Path(cache_dir), cache_disk_bytes, document.sha256)
     elif cache_disk_bytes != CACHE_DISK_BYTES:
         raise InputError("cache_disk_bytes goes with cache_dir")

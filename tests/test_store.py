@@ -16,6 +16,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+import xarray
 import zarr
 
 import cop_zarr
@@ -307,15 +308,18 @@ def test_file(source):
         cop_zarr.open(source)
 
 
-def test_foreign_zarr(tmp_path):
-    zarr.create_array(tmp_path / "x.zarr", shape=(4, 4), chunks=(2, 2), dtype="f4")
-    zarr.create_group(tmp_path / "y.zarr", zarr_format=3, attributes={"title": "mine"})
-    zarr.create_group(tmp_path / "z.zarr", zarr_format=2)
-    for name in ("x", "y"):
-        with pytest.raises(StoreError, match=rf"{name}\.zarr: .*not that of a cop-zarr store"):
-            cop_zarr.open(tmp_path / f"{name}.zarr")
-    with pytest.raises(StoreError, match="not a cop-zarr store"):
-        cop_zarr.open(tmp_path / "z.zarr")
+@pytest.mark.filterwarnings("ignore:Consolidated metadata:UserWarning")
+@pytest.mark.parametrize("version", [2, 3])
+def test_zarr_of_another_writer(small, tmp_path, version):
+    """Even if it has copies of our attributes. The calls that the messages name open it."""
+    other = tmp_path / "other's.zarr"
+    xarray.open_zarr(small, chunks=None).drop_encoding().to_zarr(other, zarr_format=version)
+    calls = {other: ("store", xarray.open_zarr), other / "embedding": ("array", zarr.open_array)}
+    for place, (node, call) in calls.items():
+        with pytest.raises(StoreError, match=f"is a Zarr {node}, but not one that cop-zarr wrote") as error:
+            cop_zarr.open(place)
+        assert str(error.value).endswith(f"{call.__name__}({str(place)!r})")
+        call(str(place))
 
 
 def test_interrupted_or_damaged_store(copied):

@@ -104,18 +104,15 @@ def info_text(info: dict[str, Any]) -> str:
     """What a store holds."""
     source, bounds = info["source"], info["bounds"]
     rows, cols = info["shape"]
-    stored, size = info["chunks_stored"], info["stored_bytes"]  # None where a place cannot be listed
-    known = f", {size_text(size)} of chunks" if size is not None else ""
-    chunks = "an unknown number" if stored is None else f"{stored:,}"
     return _table(
         {
-            "store": f"{info['store']} ({info['format']}{known})",
+            "store": f"{info['store']} ({info['format']}, {size_text(info['stored_bytes'])} of chunks)",
             "grid": f"{rows} x {cols} cells of {info['resolution_deg']}°, {info['crs']}, lon "
             f"{bounds[0]} … {bounds[2]}, lat {bounds[1]} … {bounds[3]}",
             "bands": str(info["bands"]),
             "year": str(info["year"]),
             "cells": f"{info['valid_cells']:,} of {info['total_cells']:,} with data",
-            "chunks": f"{chunks} of {info['chunks_total']:,} with data",
+            "chunks": f"{info['chunks_stored']:,} of {info['chunks_total']:,} with data",
             "source": f"{source['url']}: {_origin(source)}",
             "sha256": source["sha256"],
             "created": f"{info['created']} by {info['created_by']}",

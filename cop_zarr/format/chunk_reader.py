@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -99,11 +99,6 @@ class ChunkReader:
         """Digest of the store's ``zarr.json``, by which another store in its place is known."""
         return self._sha256
 
-    @property
-    def unit_cells(self) -> tuple[int, int]:
-        """Rows and columns of cells that are read together: to ask for fewer takes as long."""
-        return self.layout.chunk_cells, self.layout.chunk_cells
-
     def with_workers(self, workers: int) -> Self:
         """The same reader, what it keeps in memory included, but with fewer threads."""
         reader = copy.copy(self)
@@ -119,17 +114,8 @@ class ChunkReader:
         """The mask of cells with data: bool, shape ``(rows, cols)``."""
         return self.small(VALID_CHUNK, self.layout.grid.shape, "?")
 
-    def described(self) -> dict[str, Any]:
-        """What ``info`` says of the chunks."""
-        return {
-            "chunk_cells": [self.layout.chunk_cells, self.layout.chunk_cells],
-            "chunks_stored": int((self.lengths > 0).sum()),
-            "chunks_total": self.lengths.size,
-            "stored_bytes": int(self.lengths.sum(dtype=np.int64)),
-        }
-
-    def read(self, row: int, col: int, out: np.ndarray | None = None) -> np.ndarray | None:
-        """Read one chunk, from memory if it is there.
+    def read(self, row: int, col: int, out: np.ndarray | None = None) -> np.ndarray:
+        """Read one chunk that holds data, from memory if it is there.
 
         Parameters
         ----------
@@ -138,9 +124,9 @@ class ChunkReader:
 
         Returns
         -------
-        ndarray or None
+        ndarray
             float32, shape ``(longitude, latitude, band)`` of full chunk size, as it is stored, not
-            writeable if it is kept; None if no cell of the chunk has data.
+            writeable if it is kept.
 
         Raises
         ------
@@ -152,7 +138,7 @@ class ChunkReader:
             If it could not be read.
         """
         chunk: np.ndarray | None = self.memory.get((row, col))
-        if chunk is not None or not self.holds_data(row, col):
+        if chunk is not None:
             return chunk
         chunk = self._decoded(row, col, np.empty(self.layout.stored_shape, "<f4") if out is None else out)
         if out is None and self.memory.capacity:
@@ -161,7 +147,7 @@ class ChunkReader:
         return chunk
 
     def each(
-        self, places: Sequence[Place], work: Callable[[int, np.ndarray | None], T], *, lend: bool = True
+        self, places: Sequence[Place], work: Callable[[int, np.ndarray], T], *, lend: bool = True
     ) -> Iterator[T]:
         """Read chunks, several at a time, and have something done with each in the thread that read it.
 
@@ -171,7 +157,7 @@ class ChunkReader:
         Parameters
         ----------
         places : sequence of tuple of int
-            The chunks, each once.
+            The chunks, each once; all of them hold data.
         work : callable
             Given a place's number and its chunk, as :meth:`read` gives it.
         lend : bool
@@ -188,7 +174,7 @@ class ChunkReader:
         ChunkError, StoreReplacedError, StorageError
             As :meth:`read`.
         """
-        lacking = sum(place not in self.memory and self.holds_data(*place) for place in places)
+        lacking = sum(place not in self.memory for place in places)
         if lacking < PARALLEL_CHUNKS:
             for number, place in enumerate(places):
                 yield work(number, self.read(*place))
@@ -229,7 +215,7 @@ class ChunkReader:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def read_many(self, places: Sequence[Place]) -> Iterator[np.ndarray | None]:
+    def read_many(self, places: Sequence[Place]) -> Iterator[np.ndarray]:
         """Read chunks as :meth:`each` does, and give them to keep, in the order of their places."""
         return self.each(places, lambda _, chunk: chunk, lend=False)
 

@@ -89,15 +89,6 @@ def is_store(data: bytes) -> bool:
         return False
 
 
-def is_record(record: Any) -> bool:
-    """Whether something is a ``cop_zarr`` attribute from which provenance can be taken."""
-    try:
-        _check_record(record)
-    except (LookupError, TypeError):
-        return False
-    return True
-
-
 def parse(data: bytes) -> StoreDocument:
     """Read a store's ``zarr.json``.
 

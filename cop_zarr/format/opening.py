@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 
@@ -9,19 +10,18 @@ from cop_zarr.core import settings
 from cop_zarr.core.lru_cache import LRUCache
 from cop_zarr.errors import (
     AccessError,
-    ChunkError,
-    CopZarrError,
     FormatVersionError,
-    InputError,
     StorageError,
     StoreError,
     StoreNotFoundError,
 )
-from cop_zarr.foreign import ForeignDocument, ForeignReader, is_candidate, read_foreign
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import StoreDocument, is_store, parse
-from cop_zarr.format.layout import ROOT, ROOT_COPY
+from cop_zarr.format.layout import INTEGRITY, ROOT, ROOT_COPY
 from cop_zarr.storage import REQUESTS_AT_ONCE, DiskCache, Folder
+
+_V2_KEYS = {".zgroup": "store", ".zmetadata": "store", ".zarray": "array"}
+_CALLS = {"store": "xarray.open_zarr", "array": "zarr.open_array"}
 
 
 def reader_of(
@@ -33,19 +33,11 @@ def reader_of(
 ) -> ChunkReader:
     """Read the integrity table of a store, and be ready to read its chunks."""
     usual = REQUESTS_AT_ONCE if where.remote else min(4, os.cpu_count() or 1)
-    count = settings.workers(workers, usual)
-    if isinstance(document, ForeignDocument):
-        return ForeignReader(where, document, count, LRUCache(0) if memory is None else memory)
-    return ChunkReader(where, document, count, cache, memory)
+    return ChunkReader(where, document, settings.workers(workers, usual), cache, memory)
 
 
-def read_document(where: Folder, *, other_layouts: bool = False) -> StoreDocument:
+def read_document(where: Folder) -> StoreDocument:
     """Read a store's ``zarr.json``.
-
-    Parameters
-    ----------
-    other_layouts : bool
-        Whether a store of another layout will do: a :class:`ForeignDocument` then.
 
     Raises
     ------
@@ -53,57 +45,18 @@ def read_document(where: Folder, *, other_layouts: bool = False) -> StoreDocumen
         As :func:`open`.
     """
     try:
-        root: bytes | None = where.read(ROOT)
+        root = where.read(ROOT)
     except FileNotFoundError:
-        root = None
+        raise _no_store(where) from None
     try:
-        if root is not None:
-            return parse(root)
+        return parse(root)
     except FormatVersionError as error:
         raise FormatVersionError(f"cannot open {where.url}: {error}") from error
     except StoreError as error:
-        refusal: CopZarrError = StoreError(f"cannot open {where.url}: {error}{_mending(where)}")
-        refusal.__cause__ = error
-    else:
-        refusal = _no_store(where)
-    if not is_candidate(where, root):
-        raise refusal
-    if not other_layouts:
-        raise StoreError(
-            f"{where.url} is not a cop-zarr store of this project's own layout: it has no integrity table, "
-            "so there is nothing to check its chunks against, or to restore them by. It can be asked "
-            "(cop-zarr info shows what it is); for checksums, make a store of the source: cop-zarr "
-            "ingest SOURCE STORE"
-        )
-    return _of_another_layout(where, root)
-
-
-def refuse_uncacheable(where: Folder, document: StoreDocument) -> None:
-    """Refuse to keep objects of a store that has no checksums on a disk.
-
-    Raises
-    ------
-    InputError
-        If it is of another layout: nothing would tell whether what is kept is what is there.
-    """
-    if isinstance(document, ForeignDocument):
-        raise InputError(
-            f"cache_dir needs the checksums of cop-zarr's own layout, which {where.url} does not have; "
-            "leave it out"
-        )
-
-
-def _of_another_layout(where: Folder, root: bytes | None) -> ForeignDocument:
-    """Read the metadata of a store of another layout, or say what it lacks."""
-    try:
-        return read_foreign(where, root)
-    except ChunkError:
-        raise
-    except StoreError as error:
-        raise StoreError(
-            f"cannot open {where.url}: its metadata is not that of a cop-zarr store, and as a store of "
-            f"another layout it is refused: {error}"
-        ) from error
+        mending = _mending(where)
+        if not mending and (node := _v3_node(root)):
+            raise _another_writer(where, node) from error
+        raise StoreError(f"cannot open {where.url}: {error}{mending}") from error
 
 
 def _no_store(where: Folder) -> StoreError | StoreNotFoundError:
@@ -113,6 +66,8 @@ def _no_store(where: Folder) -> StoreError | StoreNotFoundError:
         names = where.names()
     except AccessError:  # who may not list may still be told that there is no zarr.json
         names = []
+    if not mending and (node := _v2_node(where)):
+        return _another_writer(where, node)
     if mending or names:
         return StoreError(
             f"{where.url} is not a cop-zarr store: it has no {ROOT}, or an ingest into it has not ended"
@@ -120,6 +75,36 @@ def _no_store(where: Folder) -> StoreError | StoreNotFoundError:
         )
     return StoreNotFoundError(
         f"there is no store at {where.url}; make one with: cop-zarr ingest SOURCE {shlex.quote(where.url)}"
+    )
+
+
+def _v3_node(root: bytes) -> str | None:
+    """What a ``zarr.json`` is of, "store" or "array"; None if not of Zarr, or a damaged one of ours."""
+    try:
+        document = json.loads(root)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict) or "zarr_format" not in document or f'"{INTEGRITY}"'.encode() in root:
+        return None
+    return "array" if document.get("node_type") == "array" else "store"
+
+
+def _v2_node(where: Folder) -> str | None:
+    """What of Zarr v2 lies at a place, "store" or "array"; None if nothing does."""
+    for key, node in _V2_KEYS.items():
+        try:
+            where.read(key, 1)
+        except (FileNotFoundError, AccessError):  # who may not list is denied what is not there
+            continue
+        return node
+    return None
+
+
+def _another_writer(where: Folder, node: str) -> StoreError:
+    """What to say of Zarr data that cop-zarr did not write."""
+    return StoreError(
+        f"{where.url} is a Zarr {node}, but not one that cop-zarr wrote; open it with "
+        f"{_CALLS[node]}({where.url!r})"
     )
 
 

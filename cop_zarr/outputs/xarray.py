@@ -75,7 +75,8 @@ class Contents:
     def dataset(self) -> xr.Dataset:
         """The Dataset; the mask is in memory, the embedding where it was."""
         grid, bands = self.reader.layout.grid, self.reader.layout.bands
-        unit = dict(zip(DIMENSIONS, (bands, *self.reader.unit_cells), strict=True))
+        side = self.reader.layout.chunk_cells
+        unit = dict(zip(DIMENSIONS, (bands, side, side), strict=True))
         cells = indexing.LazilyIndexedArray(EmbeddingArray(self.reader))
         mapped = {"grid_mapping": SPATIAL_REF}
         rows_and_cols = {name: unit[name] for name in DIMENSIONS[1:]}

@@ -67,11 +67,10 @@ def _block(reader: ChunkReader, bands: np.ndarray, rows: np.ndarray, cols: np.nd
         if reader.holds_data(row.chunk, col.chunk)
     ]
 
-    def work(number: int, chunk: np.ndarray | None) -> None:
-        if chunk is not None:
-            row, col = parts[number]
-            cells = chunk[_as_slice(col.inside)][:, _as_slice(row.inside)]
-            out[row.target, col.target] = cells[..., chosen].transpose(1, 0, 2)
+    def work(number: int, chunk: np.ndarray) -> None:
+        row, col = parts[number]
+        cells = chunk[_as_slice(col.inside)][:, _as_slice(row.inside)]
+        out[row.target, col.target] = cells[..., chosen].transpose(1, 0, 2)
 
     for _ in reader.each([(row.chunk, col.chunk) for row, col in parts], work):
         pass
@@ -116,15 +115,15 @@ def _values(
     if not out.size:
         return out
     numbers = rows // size * chunk_cols + cols // size
-    order = np.argsort(numbers, kind="stable")
+    held = np.flatnonzero(reader.lengths.ravel()[numbers])
+    order = held[np.argsort(numbers[held], kind="stable")]
     found, starts = np.unique(numbers[order], return_index=True)
     groups = np.split(order, starts[1:])
 
-    def work(number: int, chunk: np.ndarray | None) -> None:
-        if chunk is not None:
-            members = groups[number]
-            chosen = bands if isinstance(bands, slice) else bands[members]
-            out[members] = chunk[cols[members] % size, rows[members] % size, chosen]
+    def work(number: int, chunk: np.ndarray) -> None:
+        members = groups[number]
+        chosen = bands if isinstance(bands, slice) else bands[members]
+        out[members] = chunk[cols[members] % size, rows[members] % size, chosen]
 
     for _ in reader.each([divmod(number, chunk_cols) for number in found.tolist()], work):
         pass

@@ -21,7 +21,7 @@ from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.querying import plan as plans
 from cop_zarr.querying.plan import OnError, Options
-from cop_zarr.querying.pool_parts import effective_weights, empty_weight, pool_part, weight_of, with_weight
+from cop_zarr.querying.pool_parts import effective_weights, empty_weight, pool_part, with_weight
 from cop_zarr.regions import BBox, PointBuffer, check_crs, footprint
 from cop_zarr.regions.bbox import is_bbox_tuple
 
@@ -211,10 +211,7 @@ class Batch:
                 weights = planned.weights[region]
                 for part in with_weight(layout.parts_in(planned.windows[region], place), weights):
                     cells += part.cells
-                    if chunk is None:  # of another layout
-                        reducer.add_empty(weight_of([part], weights))
-                    else:
-                        reducer.merge(pool_part(reducer, part, chunk, weights))
+                    reducer.merge(pool_part(reducer, part, chunk, weights))
                 left[region] -= 1
                 if left[region]:
                     opened[region] = reducer, cells

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from cop_zarr.core.grid import Grid, range_hint
 from cop_zarr.core.product import LATTICE_COLS, LATTICE_NORTH, LATTICE_ROWS, LATTICE_WEST, STEP_DEG
 from cop_zarr.errors import RegionError
-from cop_zarr.format.chunk_reader import ChunkReader
+from cop_zarr.format.chunk_reader import ChunkReader, Place
 from cop_zarr.querying.plan import Empty, OnError, check_on_error, one_of
 
 Method = Literal["nearest", "bilinear"]
@@ -157,17 +157,19 @@ def skip_empty(cells: Cells, valid: np.ndarray) -> Cells:
 
 def gather(reader: ChunkReader, cells: Cells, out: np.ndarray) -> None:
     """Read points' vectors into ``(n, bands)``; each chunk is read once, in whatever order they come."""
-    places, members = _by_chunk(reader, cells)
+    chunks = _by_chunk(reader, cells)
+    places = [place for place in chunks if reader.holds_data(*place)]
     nearest = len(cells.weights) == 1
-    if not nearest:
+    if nearest:
+        for place in chunks.keys() - set(places):
+            for _, points in chunks[place]:
+                out[points] = 0
+    else:
         out[:] = 0
 
-    def take(number: int, chunk: np.ndarray | None) -> None:
-        for corner, points in members[number]:
-            if chunk is not None:
-                _add(chunk, cells, corner, points, out)
-            elif nearest:
-                out[points] = 0
+    def take(number: int, chunk: np.ndarray) -> None:
+        for corner, points in chunks[places[number]]:
+            _add(chunk, cells, corner, points, out)
 
     if nearest:  # each row is written once, by any thread
         for _ in reader.each(places, take):
@@ -190,9 +192,7 @@ def _add(chunk: np.ndarray, cells: Cells, corner: int, points: np.ndarray, out: 
             out[some] += cells.weights[corner, some, None] * values
 
 
-def _by_chunk(
-    reader: ChunkReader, cells: Cells
-) -> tuple[list[tuple[int, int]], list[list[tuple[int, np.ndarray]]]]:
+def _by_chunk(reader: ChunkReader, cells: Cells) -> dict[Place, list[tuple[int, np.ndarray]]]:
     """The chunks that points lie in, in order; and for each, by corner, the points that have that in it."""
     size, corners = reader.layout.chunk_cells, len(cells.weights)
     corner, point = np.nonzero(cells.weights)
@@ -201,10 +201,11 @@ def _by_chunk(
     group = chunk * corners + corner
     order = np.argsort(group, kind="stable")
     groups, starts = np.unique(group[order], return_index=True)
-    members: dict[int, list[tuple[int, np.ndarray]]] = {}
+    members: dict[Place, list[tuple[int, np.ndarray]]] = {}
     for number, points in zip(groups.tolist(), np.split(point[order], starts[1:]), strict=False):
-        members.setdefault(number // corners, []).append((number % corners, points))
-    return [divmod(number, chunk_cols) for number in members], list(members.values())
+        place = divmod(number // corners, chunk_cols)
+        members.setdefault(place, []).append((number % corners, points))
+    return members
 
 
 def _around(grid: Grid, lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -26,15 +26,10 @@ def with_weight(parts: Iterable[ChunkPart], weights: np.ndarray | None) -> list[
     return [part for part in parts if weights is None or weights[part.target].any()]
 
 
-def weight_of(parts: Iterable[ChunkPart], weights: np.ndarray | None) -> float:
-    """What the cells of parts of a window weigh."""
-    return sum(float(part.cells if weights is None else weights[part.target].sum()) for part in parts)
-
-
 def empty_weight(reader: ChunkReader, window: Window, weights: np.ndarray) -> float:
-    """What the cells of those chunks weigh that are known to hold no data."""
+    """Weight of the cells in chunks without data."""
     empty = reader.layout.chunks(window, reader.lengths == 0)
-    return weight_of((part for _, parts in empty for part in parts), weights)
+    return sum(float(weights[part.target].sum()) for _, parts in empty for part in parts)
 
 
 def pool_part(reducer: Reducer, part: ChunkPart, chunk: np.ndarray, weights: np.ndarray | None) -> Partial:

@@ -13,7 +13,7 @@ from cop_zarr.errors import ResultTooLargeError
 from cop_zarr.format.chunk_grid import ChunkPart
 from cop_zarr.format.chunk_reader import ChunkReader, Place
 from cop_zarr.querying.plan import Options, Plan
-from cop_zarr.querying.pool_parts import effective_weights, empty_weight, pool_part, weight_of, with_weight
+from cop_zarr.querying.pool_parts import effective_weights, empty_weight, pool_part, with_weight
 
 
 def data(reader: ChunkReader, plan: Plan, options: Options, mask: np.ndarray | None) -> np.ndarray:
@@ -78,23 +78,17 @@ def _pooled(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarr
     }
     unknown = [(place, parts) for place, parts in chunks if place not in known] if known else chunks
 
-    def work(number: int, chunk: np.ndarray | None) -> list[Partial]:
+    def work(number: int, chunk: np.ndarray) -> list[Partial]:
         place, parts = unknown[number]
-        if chunk is None:  # of another layout: that it is empty was not known before
-            return []
         found = [pool_part(reducer, part, chunk, weights) for part in parts]
         if (key := keys.get(place)) is not None:
             reader.memory.put(key, found, sum(map(nbytes, found)) + ENTRY_BYTES)
         return found
 
     read = reader.each([place for place, _ in unknown], work)
-    for place, parts in chunks:
-        found = known.get(place) or next(read)
-        for partial in found:
+    for place, _ in chunks:
+        for partial in known.get(place) or next(read):
             reducer.merge(partial)
-        if not found:
-            for part in parts:
-                reducer.add_empty(weight_of([part], weights))
     return reducer.result()
 
 
@@ -126,10 +120,9 @@ def grid(reader: ChunkReader, window: Window) -> np.ndarray:
     out = np.zeros((*window.shape, reader.layout.bands), "f4")
     chunks = reader.layout.chunks(window, reader.lengths)
 
-    def work(number: int, chunk: np.ndarray | None) -> None:
-        if chunk is not None:
-            for part in chunks[number][1]:
-                out[part.target] = part.of(chunk).transpose(1, 0, 2)
+    def work(number: int, chunk: np.ndarray) -> None:
+        for part in chunks[number][1]:
+            out[part.target] = part.of(chunk).transpose(1, 0, 2)
 
     for _ in reader.each([place for place, _ in chunks], work):
         pass

@@ -338,12 +338,12 @@ class _Check:
             self._objects += held
             self._chunks += held
         try:
-            chunk = self._reader.read(part.row, part.col)
+            chunk = (
+                self._reader.read(part.row, part.col) if held else np.zeros(self.layout.stored_shape, "f4")
+            )
         except ChunkError as error:
             self._problem(key, str(error.__cause__), window)
             return
-        if chunk is None:
-            chunk = np.zeros(self.layout.stored_shape, "f4")
         height, width = window.shape
         cells = chunk[:width, :height].transpose(1, 0, 2)
         if self._valid is not None:

@@ -297,7 +297,7 @@ def test_reading_is_spread_over_the_workers_and_no_more(store_path):
 def test_an_abandoned_reading_stops(store_path):
     folder = WatchedFolder(LocalFolder(store_path))
     reader = open_in(folder)._reader
-    chunks = reader.layout.chunks(Window(0, 721, 0, 280))
+    chunks = reader.layout.chunks(Window(0, 721, 0, 280), reader.lengths)
     reading = reader.read_many([place for place, _ in chunks])
     next(reading)
     reading.close()

@@ -256,30 +256,13 @@ def test_memory_is_bounded_by_blocks(store_path, globe):
     assert peak < globe.nbytes / 4
 
 
-# Other places, other layouts
+# Other places
 
 
 def test_over_a_network(store_path, globe):
     with static_server(store_path.parent) as url:
         dataset = cop_zarr.open(f"{url}/{store_path.name}").to_xarray()
         np.testing.assert_array_equal(dataset.embedding.isel(latitude=slice(160, 180)), globe[:, 160:180])
-
-
-@pytest.mark.filterwarnings("ignore:Consolidated metadata:UserWarning")
-@pytest.mark.parametrize("version", [2, 3])
-def test_another_layout(tmp_path, version):
-    rows, cols = (300, 337), (700, 753)
-    truth = factory.truth(rows, cols)
-    cop_zarr.ingest(factory.write_geotiff(tmp_path / "a.tif", rows=rows, cols=cols), tmp_path / "a.zarr")
-    plain = xr.open_zarr(tmp_path / "a.zarr", chunks=None).drop_encoding()
-    plain.to_zarr(tmp_path / "b.zarr", zarr_format=version, encoding={"embedding": {"chunks": (4, 10, 20)}})
-    dataset = cop_zarr.open(tmp_path / "b.zarr").to_xarray(chunks={})
-    np.testing.assert_array_equal(dataset.embedding.isel(latitude=[30, 2]).compute(), truth[:, [30, 2]])
-    height, width = dataset.embedding.data.chunksize[1:]  # whole chunks of ours and of the store's own
-    assert height % 40 == 0 or height == 37
-    assert width % 40 == 0 or width == 53
-    np.testing.assert_array_equal(dataset.valid, truth.any(axis=0))
-    assert dataset.rio.bounds() == (-5.125, 90.125 - 337 / 4, -5.125 + 53 / 4, 90.125 - 75)
 
 
 # The engine

@@ -433,7 +433,9 @@ def test_a_place_without_a_store_is_refused(tmp_path: Path, source: Path) -> Non
     (tmp_path / "a.zarr/notes.txt").write_bytes(b"mine")
     see_it_refused(tmp_path / "a.zarr", source, StoreError, "is not a cop-zarr store")
     (tmp_path / "a.zarr/zarr.json").write_bytes(b'{"zarr_format": 3, "node_type": "group"}')
-    see_it_refused(tmp_path / "a.zarr", source, StoreError, "not that of a cop-zarr store")
+    see_it_refused(
+        tmp_path / "a.zarr", source, StoreError, "is a Zarr store, but not one that cop-zarr wrote"
+    )
 
 
 @pytest.mark.parametrize("damage", [flip, Path.unlink, lambda path: path.write_bytes(b"")])

@@ -83,9 +83,8 @@ class Raster:
     def _fill(self, window: Window) -> None:
         places = [place for place, _ in self._reader.layout.chunks(window, self._missing)]
 
-        def work(number: int, chunk: np.ndarray | None) -> None:
-            if chunk is not None:
-                self._write(places[number], chunk)
+        def work(number: int, chunk: np.ndarray) -> None:
+            self._write(places[number], chunk)
             self._missing[places[number]] = False
 
         for _ in self._reader.each(places, work):

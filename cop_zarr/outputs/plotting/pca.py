@@ -178,9 +178,7 @@ def _each(reader: ChunkReader, view: View, work: Callable[[ChunkPart, np.ndarray
     ]
     chunks = [(place, parts) for place, parts in chunks if parts]
 
-    def take(number: int, chunk: np.ndarray | None) -> list[T]:
-        if chunk is None:  # of another layout: that it is empty was not known before
-            return []
+    def take(number: int, chunk: np.ndarray) -> list[T]:
         return [
             # a chunk is (longitude, latitude, band)
             work(part, part.of(chunk).transpose(1, 0, 2)[view.valid[part.target]])

@@ -216,7 +216,7 @@ def open_reader(pickled: bytes) -> ChunkReader:
     """
     reader: ChunkReader = pickle.loads(pickled)  # noqa: S301  # Dask itself unpickles what it is sent
     try:
-        document = read_document(reader.folder, other_layouts=True)
+        document = read_document(reader.folder)
     except StoreNotFoundError as error:
         raise StoreNotFoundError(
             f"{here()} finds no store at {reader.folder.url}: a store on a disk must be at the same path "
