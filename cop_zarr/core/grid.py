@@ -242,6 +242,23 @@ class Grid:
         cols = np.floor((lons - LATTICE_WEST) / STEP_DEG).astype("i8")
         return self.from_lattice(rows, cols)
 
+    def cells_around(self, lons: np.ndarray, lats: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows, columns and bilinear weights of the four cell centres around each point.
+
+        Returns
+        -------
+        rows, cols, weights : ndarray
+            ``(4, n)``: north-west, north-east, south-west, south-east. Rows and columns are -1 outside this
+            grid; the weights of a point sum to 1.
+        """
+        y, x = (LATTICE_NORTH - lats) / STEP_DEG - 0.5, (lons - LATTICE_WEST) / STEP_DEG - 0.5
+        top, left = np.floor(y), np.floor(x)
+        south, east = y - top, x - left
+        rows = np.minimum(top + np.array([[0], [0], [1], [1]]), LATTICE_ROWS - 1)  # row 721 would weigh 0
+        cols = left + np.array([[0], [1], [0], [1]])
+        weights = np.stack([(1 - south) * (1 - east), (1 - south) * east, south * (1 - east), south * east])
+        return *self.from_lattice(rows.astype("i8"), cols.astype("i8")), weights
+
     def from_lattice(self, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows and columns of this grid for those of the lattice; -1 outside this grid."""
         rows = rows - self.row_offset

@@ -61,31 +61,6 @@ def _of_box(grid: Grid, window: Window, bounds: Bounds) -> np.ndarray:
     return np.outer(rows, np.minimum(cols / STEP_DEG, 1))  # both ends of a globe may meet in one cell
 
 
-def around(grid: Grid, lon: float, lat: float) -> tuple[Window, np.ndarray, bool]:
-    """The cells whose centres lie around a point, and the weights of bilinear interpolation between them.
-
-    Those weights are the parts of a box of one cell's size, centred at the point, that lie in each cell:
-    another way to :mod:`cop_zarr.querying.points`'s for many points, and a test holds the two together.
-
-    Returns
-    -------
-    window : Window
-        Two rows by two columns; one where the point lies on the line of the centres, or at a pole.
-    weights : ndarray
-        float64, the window's shape.
-    clipped : bool
-        Whether some of the four are not in this grid.
-    """
-    half = STEP_DEG / 2
-    box = Bounds(lon - half, lat - half, lon + half, lat + half)
-    window, clipped = grid.touched(box)
-    lats, lons = grid.window_latitudes(window), grid.window_longitudes(window)
-    turn = _turns(lons[0] - half, box.west)[1]
-    rows = _overlap(lats - half, lats + half, box.south, box.north)
-    cols = _overlap(lons + turn - half, lons + turn + half, box.west, box.east)
-    return window, np.outer(rows, cols) / STEP_DEG**2, clipped
-
-
 def _turns(west: float, region_west: float) -> tuple[float, float, float]:
     """Degrees to add to a window so that it meets a region: both may be unrolled, and either a turn apart.
 

@@ -14,7 +14,7 @@ from cop_zarr.core.grid import TOUCH_TOLERANCE, Bounds, Grid, Window
 from cop_zarr.core.product import STEP_DEG, YEAR
 from cop_zarr.core.reducers import REDUCERS, UNWEIGHTED
 from cop_zarr.errors import InputError, RegionError, SubcellError, YearError
-from cop_zarr.querying.coverage import around, coverage
+from cop_zarr.querying.coverage import coverage
 from cop_zarr.regions import Footprint
 
 Output = Literal["pooled", "grid"]
@@ -219,11 +219,19 @@ def _nearest(grid: Grid, footprint: Footprint) -> Window:
 
 
 def _bilinear(grid: Grid, footprint: Footprint) -> tuple[Window, np.ndarray]:
-    """The cells around a region's centre, and their weights."""
-    window, weights, clipped = around(grid, *footprint.centre)
-    if clipped:
+    """The cells whose centres are around a region's centre, and their weights.
+
+    A row or column that weighs less than ``TOUCH_TOLERANCE`` is left out.
+    """
+    lon, lat = footprint.centre
+    found = grid.cells_around(np.array([lon]), np.array([lat]))
+    rows, cols, weights = (values.reshape(2, 2) for values in found)
+    used = np.ix_(weights.sum(axis=1) > TOUCH_TOLERANCE, weights.sum(axis=0) > TOUCH_TOLERANCE)
+    rows, cols, weights = rows[used], cols[used], weights[used]
+    if rows.min() < 0:
         raise RegionError(
             f"the four cell centres around the region's centre {footprint.centre} are not all in the store "
             f"({grid}); take subpixel='nearest' or 'touch'"
         )
-    return window, weights
+    row, col = int(rows[0, 0]), int(cols[0, 0])
+    return Window(row, row + weights.shape[0], col, col + weights.shape[1]), weights

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cop_zarr.core.grid import Grid, range_hint
-from cop_zarr.core.product import LATTICE_COLS, LATTICE_NORTH, LATTICE_ROWS, LATTICE_WEST, STEP_DEG
+from cop_zarr.core.product import LATTICE_COLS, LATTICE_ROWS
 from cop_zarr.errors import RegionError
 from cop_zarr.format.chunk_reader import ChunkReader, Place
 from cop_zarr.querying.plan import Empty, OnError, check_on_error, one_of
@@ -111,7 +111,7 @@ def cells_of(grid: Grid, lons: np.ndarray, lats: np.ndarray, method: Method) -> 
     if method == "nearest":
         rows, cols = grid.cells_at(lons[None], lats[None])
         return Cells(rows, cols, np.ones(rows.shape))
-    return Cells(*_around(grid, lons, lats))
+    return Cells(*grid.cells_around(lons, lats))
 
 
 def answer(
@@ -206,17 +206,6 @@ def _by_chunk(reader: ChunkReader, cells: Cells) -> dict[Place, list[tuple[int, 
         place = divmod(number // corners, chunk_cols)
         members.setdefault(place, []).append((number % corners, points))
     return members
-
-
-def _around(grid: Grid, lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, columns and weights of the four centres around each point; each ``(4, n)``."""
-    y, x = (LATTICE_NORTH - lat) / STEP_DEG - 0.5, (lon - LATTICE_WEST) / STEP_DEG - 0.5
-    top, left = np.floor(y), np.floor(x)
-    south, east = y - top, x - left
-    rows = np.minimum(top + np.array([[0], [0], [1], [1]]), LATTICE_ROWS - 1)  # row 721 would weigh 0
-    cols = left + np.array([[0], [1], [0], [1]])
-    weights = np.stack([(1 - south) * (1 - east), (1 - south) * east, south * (1 - east), south * east])
-    return *grid.from_lattice(rows.astype("i8"), cols.astype("i8")), weights
 
 
 def _numbers(values: ArrayLike, name: str) -> np.ndarray:
