@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from cop_zarr.core import product, settings
 from cop_zarr.core.grid import Grid
 from cop_zarr.core.lru_cache import CACHE_BYTES, LRUCache
+from cop_zarr.core.progress import Progress
 from cop_zarr.errors import InputError, StoreReplacedError
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import StoreDocument
@@ -46,7 +47,6 @@ from cop_zarr.storage import (
     CACHE_DISK_BYTES,
     TIMEOUT_SECONDS,
     DiskCache,
-    Progress,
     StorageOptions,
     folder,
     local_path,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from cop_zarr.storage import Progress
+    from cop_zarr.core.progress import Progress
 
 
 @contextmanager

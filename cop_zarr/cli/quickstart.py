@@ -8,10 +8,10 @@ from pathlib import Path
 
 from cop_zarr import storage
 from cop_zarr.core import settings
+from cop_zarr.core.progress import Progress
 from cop_zarr.errors import RegionError, StoreError
 from cop_zarr.source.locate import find_default
 from cop_zarr.source.synthetic import synthesize
-from cop_zarr.storage import Progress
 from cop_zarr.store import Store
 from cop_zarr.store import open as open_store
 from cop_zarr.writing.ingest import ingest

@@ -10,11 +10,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from cop_zarr.core import product, settings
+from cop_zarr.core.progress import Progress
 from cop_zarr.errors import DownloadError, InputError, SourceError, SourceNotFoundError
 from cop_zarr.storage import (
     PARTIAL_SUFFIX,
     TIMEOUT_SECONDS,
-    Progress,
     StorageOptions,
     fetch,
     local_file,

@@ -17,10 +17,11 @@ import tifffile
 
 from cop_zarr.core.grid import Grid
 from cop_zarr.core.product import BANDS, LATTICE_COLS, LATTICE_ROWS, MAX_BANDS
+from cop_zarr.core.progress import Progress
 from cop_zarr.core.version import __version__
 from cop_zarr.errors import InputError
 from cop_zarr.source.tags import SYNTHETIC_MARK
-from cop_zarr.storage import Progress, check_absent, replacing
+from cop_zarr.storage import check_absent, replacing
 
 TILE = 256
 """Side of a tile: that of the published file."""

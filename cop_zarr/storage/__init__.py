@@ -16,9 +16,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from cop_zarr.core.progress import Progress
 from cop_zarr.errors import InputError
 from cop_zarr.storage.disk_cache import CACHE_DISK_BYTES, DiskCache
-from cop_zarr.storage.download import Progress, fetch
+from cop_zarr.storage.download import fetch
 from cop_zarr.storage.filesystems import REQUESTS_AT_ONCE, StorageOptions
 from cop_zarr.storage.local import LocalFolder, check_absent, replacing
 from cop_zarr.storage.names import JOB, LOCK, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, WORK
@@ -39,7 +40,6 @@ __all__ = [
     "DiskCache",
     "Folder",
     "LocalFolder",
-    "Progress",
     "RemoteFolder",
     "StorageOptions",
     "check_absent",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO
 
+from cop_zarr.core.progress import Progress
 from cop_zarr.errors import InputError, SourceNotFoundError, StorageError
 from cop_zarr.storage.filesystems import StorageOptions, filesystem
 from cop_zarr.storage.retries import (
@@ -22,9 +22,6 @@ from cop_zarr.storage.retries import (
     transport_errors,
 )
 from cop_zarr.storage.urls import redact
-
-Progress = Callable[[int, int], None]
-"""Called with the bytes done and the bytes in all."""
 
 COPY_BYTES = 8 << 20
 """How much of a remote file is copied at a time."""

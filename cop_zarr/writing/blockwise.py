@@ -11,10 +11,10 @@ from typing import TypeVar
 
 from cop_zarr.core import settings
 from cop_zarr.core.grid import Window
+from cop_zarr.core.progress import Progress
 from cop_zarr.errors import MemoryLimitError
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.source.geotiff import Block, GeoTiff
-from cop_zarr.storage import Progress
 
 MEMORY_BYTES = 1 << 30
 """Memory that going through a source may take unless told otherwise: 1 GiB."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cop_zarr.core import product, settings
+from cop_zarr.core.progress import Progress
 from cop_zarr.errors import (
     SourceError,
     StorageError,
@@ -30,7 +31,7 @@ from cop_zarr.format.opening import read_document, reader_of
 from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.source.locate import located, sha256_of
 from cop_zarr.source.tags import GeoTiffInfo
-from cop_zarr.storage import TIMEOUT_SECONDS, Folder, Progress, StorageOptions, folder
+from cop_zarr.storage import TIMEOUT_SECONDS, Folder, StorageOptions, folder
 from cop_zarr.writing.blockwise import MEMORY_BYTES, cut, map_blocks
 from cop_zarr.writing.destination import check_destination, check_only_store_objects, is_store_place
 from cop_zarr.writing.journal import MADE_BY, Job, Journal

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cop_zarr.core import settings
+from cop_zarr.core.progress import Progress
 from cop_zarr.errors import (
     FormatVersionError,
     InputError,
@@ -25,7 +26,7 @@ from cop_zarr.format.layout import EMBEDDING, INTEGRITY_CHUNK, ROOT, ROOT_COPY, 
 from cop_zarr.format.opening import read_document, reader_of
 from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.source.locate import located, sha256_of
-from cop_zarr.storage import LOCK, TIMEOUT_SECONDS, Folder, Progress, StorageOptions, folder
+from cop_zarr.storage import LOCK, TIMEOUT_SECONDS, Folder, StorageOptions, folder
 from cop_zarr.writing.blockwise import MEMORY_BYTES, cut, map_blocks
 from cop_zarr.writing.journal import Job, Journal
 from cop_zarr.writing.verify import Problem, VerificationReport, refuse_other, verify_folder

@@ -13,6 +13,7 @@ import numpy as np
 
 from cop_zarr.core import settings
 from cop_zarr.core.grid import Bounds, Window
+from cop_zarr.core.progress import Progress
 from cop_zarr.errors import ChunkError, InputError
 from cop_zarr.format.chunk_grid import ChunkPart
 from cop_zarr.format.chunk_reader import ChunkReader
@@ -36,7 +37,6 @@ from cop_zarr.storage import (
     REQUESTS_AT_ONCE,
     TIMEOUT_SECONDS,
     Folder,
-    Progress,
     StorageOptions,
     folder,
 )

@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pyarrow as pa
 
 from cop_zarr.core import product
+from cop_zarr.core.progress import Progress
 from cop_zarr.errors import InputError
 from cop_zarr.interop.tables.columns import Where, find
 from cop_zarr.interop.tables.readers import Source, opened
@@ -21,7 +22,6 @@ from cop_zarr.querying.plan import Empty, Options, Pooling, Subpixel, Weights, o
 from cop_zarr.querying.points import Method, check_words
 from cop_zarr.regions import PointBuffer, check_same_crs
 from cop_zarr.regions.point_buffer import Shape
-from cop_zarr.storage import Progress
 from cop_zarr.store import Store
 from cop_zarr.store import open as open_store
 

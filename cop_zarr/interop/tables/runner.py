@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from cop_zarr.core.progress import Progress
 from cop_zarr.core.version import __version__
 from cop_zarr.errors import ClusterError, InputError, MissingDependencyError, RegionError, StorageError
 from cop_zarr.interop.tables.checkpoint import Parts, telling
@@ -22,7 +23,6 @@ from cop_zarr.querying.distributed.cluster import client_of
 from cop_zarr.querying.geodataframe import COLUMN
 from cop_zarr.querying.plan import Empty, Pooling, Subpixel, Weights
 from cop_zarr.querying.points import Method
-from cop_zarr.storage import Progress
 from cop_zarr.store import Store
 
 PART_BYTES = 256 << 20

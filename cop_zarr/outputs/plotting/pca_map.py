@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from matplotlib.axes import Axes
 
+from cop_zarr.core.progress import Progress
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.outputs.plotting.axes import entitle, frame, sharpen
 from cop_zarr.outputs.plotting.extent import View
 from cop_zarr.outputs.plotting.pca import PERCENTILES, Components, colours, components, scores
-from cop_zarr.storage import Progress
 
 
 def draw_map(

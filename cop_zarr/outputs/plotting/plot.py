@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from cop_zarr.core.grid import Grid
+from cop_zarr.core.progress import Progress
 from cop_zarr.errors import InputError
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.outputs.plotting.axes import fit
@@ -17,7 +18,6 @@ from cop_zarr.outputs.plotting.pca_map import draw_map
 from cop_zarr.outputs.plotting.query_cells import draw_cells
 from cop_zarr.querying.plan import Options, Plan
 from cop_zarr.regions import BBox
-from cop_zarr.storage import Progress
 
 Box = BBox | Sequence[float] | None
 
