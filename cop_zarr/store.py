@@ -48,6 +48,7 @@ from cop_zarr.storage import (
     TIMEOUT_SECONDS,
     DiskCache,
     StorageOptions,
+    file_stamp,
     folder,
     local_path,
 )
@@ -663,10 +664,9 @@ def _stamp(url: str) -> tuple[int, ...] | None:
     """What changes when another store takes a place on a disk; None elsewhere."""
     path = local_path(url)
     try:
-        found = (path / ROOT).stat() if path else None
+        return file_stamp(path / ROOT) if path else None
     except OSError:
         return None
-    return found and (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def _teller(total: int, progress: Progress | None) -> Callable[[int], None]:

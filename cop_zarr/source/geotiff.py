@@ -24,6 +24,7 @@ from cop_zarr.core.grid import Window
 from cop_zarr.errors import MemoryLimitError, SourceError, SourceNotFoundError
 from cop_zarr.source.preflight import check_lzw
 from cop_zarr.source.tags import inspect
+from cop_zarr.storage import file_stamp
 
 LZW = 5
 """A value of the Compression tag (TIFF 6.0, section 13)."""
@@ -73,7 +74,7 @@ class GeoTiff:
             raise SourceNotFoundError(f"there is no file {self._name}") from None
         except OSError as error:
             raise SourceError(f"cannot read {self._name}: {error.strerror}") from error
-        self._stamp = _stamp(os.fstat(self._file.fileno()))
+        self._stamp = file_stamp(self._file.fileno())
         try:
             self._page, self.info = inspect(self._file, self._name)
         except BaseException:
@@ -103,10 +104,10 @@ class GeoTiff:
             If it has been written to, or replaced.
         """
         try:
-            now = _stamp(self._path.stat())
+            now = file_stamp(self._path)
         except OSError:
             now = None
-        if not self._stamp == now == _stamp(os.fstat(self._file.fileno())):
+        if not self._stamp == now == file_stamp(self._file.fileno()):
             self._refuse("it was changed while it was read")
 
     def blocks(self, chunk_cells: int, memory: int, *, reserve: int = 0) -> list[Block]:
@@ -290,11 +291,6 @@ class GeoTiff:
             f"layout needs {-(-needed // 2**20):,} MiB at once. Allow as much (--memory, memory=), or "
             "rewrite it in smaller tiles (gdal_translate -co TILED=YES -co BLOCKXSIZE=64 -co BLOCKYSIZE=64)"
         )
-
-
-def _stamp(found: os.stat_result) -> tuple[int, ...]:
-    """What changes with a file."""
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _spans(size: int, step: int) -> Iterator[tuple[int, int]]:

@@ -21,7 +21,7 @@ from cop_zarr.errors import InputError
 from cop_zarr.storage.disk_cache import CACHE_DISK_BYTES, DiskCache
 from cop_zarr.storage.download import fetch
 from cop_zarr.storage.filesystems import REQUESTS_AT_ONCE, StorageOptions
-from cop_zarr.storage.local import LocalFolder, check_absent, replacing
+from cop_zarr.storage.local import LocalFolder, check_absent, file_stamp, replacing
 from cop_zarr.storage.names import JOB, LOCK, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, WORK
 from cop_zarr.storage.remote import RemoteFolder
 from cop_zarr.storage.retries import TIMEOUT_SECONDS, checked_timeout
@@ -44,6 +44,7 @@ __all__ = [
     "StorageOptions",
     "check_absent",
     "fetch",
+    "file_stamp",
     "folder",
     "local_file",
     "local_path",

@@ -268,6 +268,15 @@ def _sync(path: Path) -> None:
             os.close(descriptor)
 
 
+def file_stamp(file: Path | int) -> tuple[int, ...]:
+    """Size, times and inode of a file (path or descriptor): they change when it is written to or replaced.
+
+    Its device is left out: its number may be another after a restart.
+    """
+    found = os.stat(file)  # noqa: PTH116  # a Path knows no descriptor
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
 def check_absent(path: Path, *, overwrite: bool) -> None:
     """Refuse a file that exists.
 

@@ -27,7 +27,7 @@ from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.opening import read_document, reader_of
 from cop_zarr.source.locate import sha256_of
-from cop_zarr.storage import folder
+from cop_zarr.storage import file_stamp, folder
 
 NOTE_SUFFIX = ".sha256"
 """``embed_map_310k.tif.sha256``: digest, size, times of change in ns, inode."""
@@ -91,7 +91,7 @@ def _make(source: Path) -> None:
     """Ingest a file, or wait a moment while another process does."""
     from cop_zarr.writing.ingest import ingest  # half a second, for stores that are not there
 
-    before = _stamp(source)
+    before = file_stamp(source)
     try:
         report = ingest(source, place_of(source), resume=True)
     except StoreBusyError:
@@ -132,27 +132,21 @@ def digest(path: Path) -> str:
     >>> len(digest(Path("embed_map_310k.tif")))
     64
     """
-    stamp = _stamp(path)
+    stamp = file_stamp(path)
     with suppress(OSError, UnicodeDecodeError):
         sha256, *noted = path.with_name(path.name + NOTE_SUFFIX).read_text("ascii").split() or [""]
-        if noted == stamp:
+        if noted == [str(each) for each in stamp]:
             return sha256
     sha256 = sha256_of(path)
     _note(path, stamp, sha256)
     return sha256
 
 
-def _note(path: Path, stamp: list[str], sha256: str) -> None:
+def _note(path: Path, stamp: tuple[int, ...], sha256: str) -> None:
     """Note what a file hashes to, if it is still the one that had this stamp."""
     note = path.with_name(path.name + NOTE_SUFFIX)
     partial = note.with_name(f"{note.name}.{os.getpid()}")
     with suppress(OSError):  # a folder that can only be read: it will be hashed again
-        if _stamp(path) == stamp:
-            partial.write_text(" ".join([sha256, *stamp]) + "\n", "ascii")
+        if file_stamp(path) == stamp:
+            partial.write_text(" ".join([sha256, *map(str, stamp)]) + "\n", "ascii")
             partial.replace(note)
-
-
-def _stamp(path: Path) -> list[str]:
-    """What changes when a file is changed or replaced, as text."""
-    found = path.stat()
-    return [str(one) for one in (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)]
