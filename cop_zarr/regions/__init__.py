@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from cop_zarr.core.grid import Bounds
 from cop_zarr.errors import RegionError
 from cop_zarr.regions.bbox import BBox, four_numbers, has_geo_interface, is_bbox_tuple
-from cop_zarr.regions.footprints import Footprint, Outlined
+from cop_zarr.regions.footprints import Footprint
 from cop_zarr.regions.point_buffer import PointBuffer
 
 __all__ = [
@@ -60,7 +59,7 @@ def footprint(roi: Roi, crs: object | None = None, *, repair: bool = False) -> F
     if roi is None:  # as tables have it
         raise RegionError("there is no geometry (None); of a table, take the row out, or on_error='nan'")
     if crs is None and is_bbox_tuple(roi):
-        return BBox(*roi)  # type: ignore[misc]  # four numbers
+        return BBox(*roi).footprint  # type: ignore[misc]  # four numbers
     if isinstance(roi, BBox | PointBuffer):
         if crs is not None:
             kind = type(roi).__name__
@@ -69,7 +68,9 @@ def footprint(roi: Roi, crs: object | None = None, *, repair: bool = False) -> F
             )
         return roi.footprint
     if has_geo_interface(roi):
-        return _of_polygons(roi, crs, repair)
+        from cop_zarr.regions.polygons import polygon_footprint
+
+        return polygon_footprint(roi, crs, repair=repair)
     if crs is not None:
         return BBox.from_crs(four_numbers(roi), crs=crs).footprint
     return BBox(*four_numbers(roi)).footprint
@@ -105,17 +106,3 @@ def check_same_crs(crs: object, own: object) -> None:
             f"the table says that its CRS is {found.name}, and crs={asked.name} was given; leave crs= out, "
             "or convert the table"
         )
-
-
-def _of_polygons(roi: object, crs: object | None, repair: bool) -> Footprint:
-    from cop_zarr.regions.polygons import outline
-
-    found = outline(roi, crs, repair=repair)
-    middle = found.geometry.centroid
-    return Outlined(
-        bounds=Bounds(*found.geometry.bounds),
-        centre=(middle.x, middle.y),
-        input_crs=found.crs,
-        roi=found.record,
-        geometry=found.geometry,
-    )

@@ -13,7 +13,7 @@ import numpy as np
 
 from cop_zarr.core.grid import Bounds, range_hint
 from cop_zarr.errors import RegionError
-from cop_zarr.regions.footprints import Footprint, Origin, converted, finite, provenance
+from cop_zarr.regions.footprints import Footprint, Origin, finite
 
 NUMBERS = frozenset({int, float})
 
@@ -101,48 +101,32 @@ class BBox:
             finite(value, f"the box's {name}")
             for value, name in zip(four_numbers(bounds), ("minx", "miny", "maxx", "maxy"), strict=True)
         )
-        given = Origin((minx, miny, maxx, maxy), source.name)
-        if source.native:
-            return converted(cls(minx, miny, maxx, maxy), given)
-        if not (minx < maxx and miny < maxy):
+        given = (minx, miny, maxx, maxy)
+        if not source.native and not (minx < maxx and miny < maxy):
             hint = " (across the antimeridian, go on past 180)" if source.degrees else ""
             raise RegionError(
                 "minx must be less than maxx and miny less than maxy, in the order (minx, miny, maxx, "
-                f"maxy){hint}; got {given.coordinates} in {source.name}"
+                f"maxy){hint}; got {given} in {source.name}"
             )
-        west, south, east, north = source.box(*given.coordinates)
-        return converted(cls(west, south, east, north), given)
+        box = cls(*(given if source.native else source.box(*given)))
+        object.__setattr__(box, "_origin", Origin(given, source.name))
+        return box
 
     @property
     def footprint(self) -> Footprint:
-        """The box as queries see it, which is itself."""
-        return self
-
-    @property
-    def centre(self) -> tuple[float, float]:
-        """Longitude and latitude of its middle."""
+        """The region as queries see it."""
+        roi = {
+            "type": "BBox",
+            "minlon": self.minlon,
+            "minlat": self.minlat,
+            "maxlon": self.maxlon,
+            "maxlat": self.maxlat,
+        }
         west, south, east, north = self.bounds
-        return (west + east) / 2, (south + north) / 2
-
-    @property
-    def geometry(self) -> None:
-        """None: the box is its bounds."""
-        return
-
-    @property
-    def input_crs(self) -> str:
-        """The CRS in which it was given."""
-        return str(self._provenance["input_crs"])
-
-    @property
-    def roi(self) -> dict[str, Any]:
-        """The box as it was given, JSON-ready."""
-        return dict(self._provenance["roi"])
-
-    @property
-    def _provenance(self) -> dict[str, Any]:
-        edges = {name: getattr(self, name) for name in ("minlon", "minlat", "maxlon", "maxlat")}
-        return provenance("BBox", edges, self._origin)
+        centre = (west + east) / 2, (south + north) / 2
+        if self._origin is None:
+            return Footprint(self.bounds, centre, roi)
+        return Footprint(self.bounds, centre, {**roi, "given": self._origin.record()}, self._origin.crs)
 
 
 def is_bbox_tuple(roi: object) -> bool:

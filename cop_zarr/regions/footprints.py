@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import reprlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from cop_zarr.core.grid import Bounds
 from cop_zarr.core.product import CRS
@@ -14,41 +14,29 @@ from cop_zarr.errors import RegionError
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
-Region = TypeVar("Region")
-
-
-class Footprint(Protocol):
-    """A region, checked: what a query needs to know of it. Nothing of it changes."""
-
-    @property
-    def bounds(self) -> Bounds:
-        """The box around it in degrees, unrolled."""
-
-    @property
-    def centre(self) -> tuple[float, float]:
-        """Longitude and latitude of its middle."""
-
-    @property
-    def input_crs(self) -> str:
-        """The CRS in which the caller gave it."""
-
-    @property
-    def roi(self) -> dict[str, Any]:
-        """The region as the caller gave it, JSON-ready."""
-
-    @property
-    def geometry(self) -> BaseGeometry | None:
-        """The region itself in degrees, unrolled; without it, the region is its bounds."""
-
 
 @dataclass(frozen=True)
-class Outlined:
-    """A footprint of which everything is known beforehand; its attributes are those of the protocol."""
+class Footprint:
+    """A region, checked: what a query needs to know of it.
+
+    Attributes
+    ----------
+    bounds : Bounds
+        The box around it in degrees, unrolled.
+    centre : tuple of float
+        Longitude and latitude of its middle.
+    roi : dict
+        The region as the caller gave it, JSON-ready.
+    input_crs : str
+        The CRS in which the caller gave it.
+    geometry : shapely.Polygon or shapely.MultiPolygon, optional
+        The region itself in degrees, unrolled; without it, the region is its bounds.
+    """
 
     bounds: Bounds
     centre: tuple[float, float]
-    input_crs: str
     roi: dict[str, Any]
+    input_crs: str = CRS
     geometry: BaseGeometry | None = None
 
 
@@ -59,20 +47,9 @@ class Origin:
     coordinates: tuple[float, ...]
     crs: str
 
-
-def converted(region: Region, origin: Origin) -> Region:
-    """Let a region that has just been made know what it was converted from."""
-    object.__setattr__(region, "_origin", origin)
-    return region
-
-
-def provenance(kind: str, numbers: dict[str, Any], origin: Origin | None) -> dict[str, Any]:
-    """What a footprint records of a region: its numbers, and those that they were converted from."""
-    record = {"type": kind, **numbers}
-    if origin is None:
-        return {"input_crs": CRS, "roi": record}
-    given = {"coordinates": list(origin.coordinates), "crs": origin.crs}
-    return {"input_crs": origin.crs, "roi": {**record, "given": given}}
+    def record(self) -> dict[str, Any]:
+        """What a footprint's ``roi`` says of it."""
+        return {"coordinates": list(self.coordinates), "crs": self.crs}
 
 
 def finite(value: object, what: str) -> float:

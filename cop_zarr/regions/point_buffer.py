@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from cop_zarr.core.grid import Bounds, range_hint
+from cop_zarr.core.product import CRS
 from cop_zarr.errors import RegionError
-from cop_zarr.regions.footprints import Footprint, Origin, Outlined, converted, finite, provenance
+from cop_zarr.regions.footprints import Footprint, Origin, finite
 
 MIN_BUFFER_M = 1e-3
 """Smaller circles cannot be drawn well in degrees: a float64 longitude is good for 3 nm."""
@@ -96,9 +97,10 @@ class PointBuffer:
 
         source = projection(crs)
         x, y = finite(x, "the point's x"), finite(y, "the point's y")
-        given = Origin((x, y), source.name)
         lon, lat = (x, y) if source.native else source.point(x, y)
-        return converted(cls(lon, lat, buffer_m, shape), given)
+        point = cls(lon, lat, buffer_m, shape)
+        object.__setattr__(point, "_origin", Origin((x, y), source.name))
+        return point
 
     @property
     def bounds(self) -> Bounds:
@@ -110,14 +112,20 @@ class PointBuffer:
     @property
     def footprint(self) -> Footprint:
         """The region as queries see it."""
-        numbers = {
-            "lon": self.lon, "lat": self.lat, "buffer_m": self.buffer_m, "shape": self.shape
-        }  # fmt: skip
-        recorded = provenance("PointBuffer", numbers, self._origin)
-        centre = (self.lon, self.lat)
+        roi: dict[str, Any] = {
+            "type": "PointBuffer",
+            "lon": self.lon,
+            "lat": self.lat,
+            "buffer_m": self.buffer_m,
+            "shape": self.shape,
+        }
+        input_crs = CRS
+        if self._origin is not None:
+            input_crs, roi["given"] = self._origin.crs, self._origin.record()
+        centre = self.lon, self.lat
         if self.shape == "box":
-            return Outlined(bounds=self.bounds, centre=centre, **recorded)
+            return Footprint(self.bounds, centre, roi, input_crs)
         from cop_zarr.regions import geodesic
 
         disc = geodesic.disc(self.lon, self.lat, self.buffer_m)
-        return Outlined(bounds=Bounds(*disc.bounds), centre=centre, geometry=disc, **recorded)
+        return Footprint(Bounds(*disc.bounds), centre, roi, input_crs, disc)

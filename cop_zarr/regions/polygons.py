@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import Any
 
 import shapely
 from shapely.geometry.base import BaseGeometry
 
 from cop_zarr.core import product
+from cop_zarr.core.grid import Bounds
 from cop_zarr.errors import RegionError
 from cop_zarr.regions.antimeridian import framed, unrolled
+from cop_zarr.regions.footprints import Footprint
 from cop_zarr.regions.geojson import declared_crs, shapes
 from cop_zarr.regions.projections import Projection, projection
 from cop_zarr.regions.validity import polygons_of, valid
 
 
-@dataclass(frozen=True)
-class Outline:
-    """A polygonal region.
-
-    Attributes
-    ----------
-    geometry : shapely.Polygon or shapely.MultiPolygon
-        Valid, in degrees, unrolled: over the antimeridian it goes on past 180.
-    crs : str
-        The CRS that it was given in.
-    record : dict
-        What it was, JSON-ready: type, counts, and the SHA-256 of the coordinates given: x and y of all
-        vertices in order, little-endian float64.
-    """
-
-    geometry: BaseGeometry
-    crs: str
-    record: dict[str, Any]
-
-
-def outline(given: object, crs: object | None = None, *, repair: bool = False) -> Outline:
+def polygon_footprint(given: object, crs: object | None = None, *, repair: bool = False) -> Footprint:
     """Read a region's polygons.
 
     Parameters
@@ -60,10 +41,14 @@ def outline(given: object, crs: object | None = None, *, repair: bool = False) -
     parts = [part for shape in shapely.force_2d(found) for part in _parts(shape, source, repair)]
     if not parts:
         raise RegionError("nothing is left of the geometry in degrees: it is too small, or off the map")
-    return Outline(
-        geometry=framed(parts, overlaps=len(found) > 1),
-        crs=source.name if source else product.CRS,
-        record=_record(found),
+    geometry = framed(parts, overlaps=len(found) > 1)
+    middle = geometry.centroid
+    return Footprint(
+        bounds=Bounds(*geometry.bounds),
+        centre=(middle.x, middle.y),
+        roi=_record(found),
+        input_crs=source.name if source else product.CRS,
+        geometry=geometry,
     )
 
 

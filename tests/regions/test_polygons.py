@@ -10,7 +10,6 @@ from pyproj import Transformer
 
 from cop_zarr.errors import RegionError
 from cop_zarr.regions import BBox, footprint
-from cop_zarr.regions.polygons import outline
 
 SQUARE = [[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]
 NEXT = [[0.5, 0], [1.5, 0], [1.5, 1], [0.5, 1], [0.5, 0]]
@@ -460,7 +459,7 @@ def test_polygons_of_other_maps_hold_the_points_that_they_hold_there(crs, middle
         reach = size * rng.uniform(0.4, 1, 9)
         drawn = shapely.Polygon(np.column_stack([reach * np.cos(angles), reach * np.sin(angles)]) + middle)
         given = drawn - disc(*middle, 0.2 * size)
-        found = outline(given, crs)
+        found = footprint(given, crs)
         assert well_made(found.geometry)
         xs, ys = (rng.uniform(-size, size, (2, 2000)).T + middle).T
         lons, lats = to_degrees.transform(xs, ys)

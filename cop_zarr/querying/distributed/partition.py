@@ -99,7 +99,7 @@ def _middle(roi: Any) -> tuple[float, float]:
     if isinstance(roi, PointBuffer):
         return roi.lon, roi.lat
     if isinstance(roi, BBox):
-        return roi.centre
+        return _of_box(roi.bounds)
     if is_bbox_tuple(roi):
         return _of_box(roi)
     if hasattr(type(roi), "geom_type"):  # shapely's, which know their bounds without being spelled out
