@@ -28,7 +28,7 @@ def coverage(grid: Grid, window: Window, footprint: Footprint) -> np.ndarray:
         If the region is a polygon, and exactextract is not installed.
     """
     if footprint.geometry is None:
-        return _of_box(grid, window, footprint.bounds)
+        return _box_coverage(grid, window, footprint.bounds)
     try:
         from cop_zarr.querying import exactextract  # boxes need neither shapely nor exactextract
     except ImportError as error:
@@ -39,10 +39,10 @@ def coverage(grid: Grid, window: Window, footprint: Footprint) -> np.ndarray:
         ) from error
     parts = np.zeros(window.shape)
     west, south, east, north = grid.window_bounds(window)
-    for turn in _turns(west, footprint.bounds.west):
+    for turn in _longitude_shifts(west, footprint.bounds.west):
         frame = Bounds(west + turn, south, east + turn, north)
         if frame.west < footprint.bounds.east and frame.east > footprint.bounds.west:
-            parts += exactextract.fractions(footprint.geometry, frame, window.shape)
+            parts += exactextract.cell_fractions(footprint.geometry, frame, window.shape)
     souths, norths = grid.window_edges(window)
     parts *= (STEP_DEG / (norths - souths))[:, None]
     np.minimum(parts, 1, out=parts)
@@ -50,18 +50,18 @@ def coverage(grid: Grid, window: Window, footprint: Footprint) -> np.ndarray:
     return parts
 
 
-def _of_box(grid: Grid, window: Window, bounds: Bounds) -> np.ndarray:
+def _box_coverage(grid: Grid, window: Window, bounds: Bounds) -> np.ndarray:
     """Coverage by a box, exact to the last bit."""
     souths, norths = grid.window_edges(window)
     rows = _overlap(souths, norths, bounds.south, bounds.north) / (norths - souths)
     wests = grid.window_longitudes(window) - STEP_DEG / 2
     cols = np.zeros(wests.shape)
-    for turn in _turns(wests[0], bounds.west):
+    for turn in _longitude_shifts(wests[0], bounds.west):
         cols += _overlap(wests + turn, wests + turn + STEP_DEG, bounds.west, bounds.east)
     return np.outer(rows, np.minimum(cols / STEP_DEG, 1))  # both ends of a globe may meet in one cell
 
 
-def _turns(west: float, region_west: float) -> tuple[float, float, float]:
+def _longitude_shifts(west: float, region_west: float) -> tuple[float, float, float]:
     """Degrees to add to a window so that it meets a region: both may be unrolled, and either a turn apart.
 
     A region that goes all the way around may begin and end within one cell of the window.

@@ -56,7 +56,7 @@ class _OneRegion(FeatureSource):  # type: ignore[misc]  # the same
         return None
 
 
-def fractions(geometry: shapely.Geometry, frame: Bounds, shape: tuple[int, int]) -> np.ndarray:
+def cell_fractions(geometry: shapely.Geometry, frame: Bounds, shape: tuple[int, int]) -> np.ndarray:
     """Part of each of ``shape`` equal cells of a frame that lies inside a valid polygon.
 
     Returns

@@ -16,26 +16,26 @@ from shapely.geometry.base import BaseGeometry
 from cop_zarr.core.grid import range_hint
 from cop_zarr.errors import RegionError
 from cop_zarr.regions import densify
-from cop_zarr.regions.validity import polygons_of, valid
+from cop_zarr.regions.validity import check_valid, polygon_parts
 
 HALF_TURN_DEG = 180.0
 TURN_DEG = 360.0
 
-CLEARLY_SHORT_DEG = 270.0
+UNAMBIGUOUS_JUMP_DEG = 270.0
 """A ring around a pole may jump by this and more: the other way is at most a third as long."""
 
-ACROSS = (
+ANTIMERIDIAN_ADVICE = (
     "For the first, go on past 180 (190 instead of -170) or cut the polygon at 180; for the second, give "
     "the edge a vertex in between, so that no step exceeds 180°; or give a box as its four edges instead "
     "of as a polygon"
 )
-POLAR = (
+POLE_ADVICE = (
     "For the first, give the edge vertices in between; for the second, draw edges along that pole "
     "(…, [180, -90], [-180, -90], …)"
 )
 
 
-def unrolled(shape: BaseGeometry, *, repair: bool) -> list[shapely.Polygon]:
+def unwrap_polygons(shape: BaseGeometry, *, repair: bool) -> list[shapely.Polygon]:
     """Polygons in degrees, without jumps, valid or mended.
 
     Raises
@@ -53,24 +53,24 @@ def unrolled(shape: BaseGeometry, *, repair: bool) -> list[shapely.Polygon]:
         raise RegionError(
             f"longitudes must lie within -180 … 360; the geometry's go from {west:g} to {east:g}"
         )
-    parts = polygons_of(shape)
+    parts = polygon_parts(shape)
     if all(
         np.ptp(ring[:, 0]) <= TURN_DEG and not _jumps(ring).any() for part in parts for ring in _rings(part)
     ):
-        return polygons_of(valid(shape, repair=repair))
+        return polygon_parts(check_valid(shape, repair=repair))
     pieces: list[shapely.Polygon] = []
     for part in parts:
         shell, *holes = [
-            _unrolled_ring(ring, counterclockwise=not number) for number, ring in enumerate(_rings(part))
+            _unwrap_ring(ring, counterclockwise=not number) for number, ring in enumerate(_rings(part))
         ]
-        pieces.append(shapely.Polygon(shell, [_beside(hole, shell) for hole in holes]))
-    return polygons_of(valid(shapely.MultiPolygon(pieces), repair=repair))
+        pieces.append(shapely.Polygon(shell, [_align_hole(hole, shell) for hole in holes]))
+    return polygon_parts(check_valid(shapely.MultiPolygon(pieces), repair=repair))
 
 
-def _beside(hole: np.ndarray, shell: np.ndarray) -> np.ndarray:
+def _align_hole(hole: np.ndarray, shell: np.ndarray) -> np.ndarray:
     """A hole on the same turn as its shell."""
     middle = (shell[:, 0].min() + shell[:, 0].max() - hole[:, 0].min() - hole[:, 0].max()) / 2
-    return densify.moved(hole, TURN_DEG * round(middle / TURN_DEG))
+    return densify.shift_longitude(hole, TURN_DEG * round(middle / TURN_DEG))
 
 
 def _rings(polygon: shapely.Polygon) -> list[np.ndarray]:
@@ -81,7 +81,7 @@ def _jumps(ring: np.ndarray) -> np.ndarray:
     return np.abs(np.diff(ring[:, 0])) > HALF_TURN_DEG
 
 
-def _unrolled_ring(ring: np.ndarray, *, counterclockwise: bool) -> np.ndarray:
+def _unwrap_ring(ring: np.ndarray, *, counterclockwise: bool) -> np.ndarray:
     """Choose between a ring as it is drawn and the same ring with each edge going the shorter way around.
 
     Edges that span the whole globe (-180 to 180, as along a pole) are drawn on purpose where the ring as it
@@ -101,29 +101,33 @@ def _unrolled_ring(ring: np.ndarray, *, counterclockwise: bool) -> np.ndarray:
     if not jumps.any():
         return ring
     steps = np.abs(np.diff(ring[:, 0]))[jumps]
-    short = np.column_stack([densify.unrolled(ring[:, 0]), ring[:, 1]])
-    around = densify.turns(short) != 0
+    short = np.column_stack([densify.unwrapped(ring[:, 0]), ring[:, 1]])
+    around = densify.winding_number(short) != 0
     drawn_valid = shapely.Polygon(ring).is_valid
     if drawn_valid and (steps == TURN_DEG).all():
         if around and np.abs(ring[1:][jumps, 1]).max() < 90:
-            raise _ambiguous(ring, "as it is drawn, or as none, so that the ring encloses a pole", POLAR)
+            raise _ambiguous(
+                ring, "as it is drawn, or as none, so that the ring encloses a pole", POLE_ADVICE
+            )
         return ring
     if around:
-        short = _over_nearer_pole(short)
+        short = _close_over_nearer_pole(short)
     if not drawn_valid:
         return short
     if not shapely.Polygon(short).is_valid:
         return ring
-    if around and steps.min() < CLEARLY_SHORT_DEG:
+    if around and steps.min() < UNAMBIGUOUS_JUMP_DEG:
         raise _ambiguous(
-            ring, "as it is drawn, or the shorter way, so that the ring encloses a pole", POLAR
+            ring, "as it is drawn, or the shorter way, so that the ring encloses a pole", POLE_ADVICE
         )
     if not around and shapely.is_ccw(shapely.LinearRing(short)) != counterclockwise:
-        raise _ambiguous(ring, "across the antimeridian, or the long way around the globe", ACROSS)
+        raise _ambiguous(
+            ring, "across the antimeridian, or the long way around the globe", ANTIMERIDIAN_ADVICE
+        )
     return short
 
 
-def _over_nearer_pole(ring: np.ndarray) -> np.ndarray:
+def _close_over_nearer_pole(ring: np.ndarray) -> np.ndarray:
     """Close a ring that goes around the globe along the pole of the hemisphere in which it lies."""
     south, north = ring[:, 1].min(), ring[:, 1].max()
     if south < 0 < north or south == north == 0:
@@ -131,7 +135,7 @@ def _over_nearer_pole(ring: np.ndarray) -> np.ndarray:
             "a ring goes around the globe on both sides of the equator, or on it, so that the pole it "
             "encloses cannot be told; draw its edges along that pole (…, [180, -90], [-180, -90], …)"
         )
-    return densify.over_pole(ring, 90.0 if north > 0 else -90.0)
+    return densify.close_over_pole(ring, 90.0 if north > 0 else -90.0)
 
 
 def _ambiguous(ring: np.ndarray, readings: str, advice: str) -> RegionError:
@@ -142,7 +146,7 @@ def _ambiguous(ring: np.ndarray, readings: str, advice: str) -> RegionError:
     )
 
 
-def framed(parts: list[shapely.Polygon], *, overlaps: bool) -> BaseGeometry:
+def combine_parts(parts: list[shapely.Polygon], *, overlaps: bool) -> BaseGeometry:
     """Put all parts into one frame of at most 360°, that begins after the widest gap between them."""
     if len(parts) == 1 and -HALF_TURN_DEG <= parts[0].bounds[0] <= TURN_DEG:
         return parts[0]
@@ -150,12 +154,12 @@ def framed(parts: list[shapely.Polygon], *, overlaps: bool) -> BaseGeometry:
     start = _frame_start(spans)
     shifts = np.floor((spans[:, 0] - start) / TURN_DEG + 1e-12) * -TURN_DEG  # start itself may be rounded
     turned = [
-        shapely.transform(part, partial(densify.moved, east_deg=shift)) if shift else part
+        shapely.transform(part, partial(densify.shift_longitude, east_deg=shift)) if shift else part
         for part, shift in zip(parts, shifts, strict=True)
     ]
     whole = shapely.union_all(turned) if overlaps or shifts.any() else shapely.MultiPolygon(turned)
     if whole.bounds[2] - start > TURN_DEG + 1e-9:
-        whole = _folded(whole, start)
+        whole = _wrap_into_frame(whole, start)
     return whole
 
 
@@ -170,9 +174,11 @@ def _frame_start(spans: np.ndarray) -> float:
     return float(wests[widest]) if gaps[widest] > 0 else -HALF_TURN_DEG
 
 
-def _folded(whole: BaseGeometry, start: float) -> BaseGeometry:
+def _wrap_into_frame(whole: BaseGeometry, start: float) -> BaseGeometry:
     """What lies beyond a frame of 360° put back into it, a turn to the west."""
     frame = shapely.box(start, -90, start + TURN_DEG, 90)
-    beyond = shapely.transform(shapely.difference(whole, frame), partial(densify.moved, east_deg=-TURN_DEG))
+    beyond = shapely.transform(
+        shapely.difference(whole, frame), partial(densify.shift_longitude, east_deg=-TURN_DEG)
+    )
     folded = shapely.union_all([shapely.intersection(whole, frame), beyond])
-    return shapely.MultiPolygon(polygons_of(folded))
+    return shapely.MultiPolygon(polygon_parts(folded))

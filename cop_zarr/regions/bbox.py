@@ -13,9 +13,9 @@ import numpy as np
 
 from cop_zarr.core.grid import Bounds, range_hint
 from cop_zarr.errors import RegionError
-from cop_zarr.regions.footprints import Footprint, Origin, finite
+from cop_zarr.regions.footprints import Footprint, Origin, finite_number
 
-NUMBERS = frozenset({int, float})
+NUMBER_TYPES = frozenset({int, float})
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,21 @@ class BBox:
     _origin: Origin | None = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        west, south = finite(self.minlon, "the box's minlon"), finite(self.minlat, "the box's minlat")
-        east, north = finite(self.maxlon, "the box's maxlon"), finite(self.maxlat, "the box's maxlat")
+        west, south = (
+            finite_number(self.minlon, "the box's minlon"),
+            finite_number(self.minlat, "the box's minlat"),
+        )
+        east, north = (
+            finite_number(self.maxlon, "the box's maxlon"),
+            finite_number(self.maxlat, "the box's maxlat"),
+        )
         if not (-180 <= west <= 360 and -180 <= east <= 360):
-            raise _refusal(west, south, east, north)
+            raise _box_error(west, south, east, north)
         unrolled = east
         while unrolled < west:  # twice where the edges are of both conventions: 350 to -170
             unrolled += 360
         if not (-90 <= south < north <= 90 and west < unrolled <= west + 360):
-            raise _refusal(west, south, east, north)
+            raise _box_error(west, south, east, north)
         bounds = Bounds(west, south, unrolled, north)
         # at once, and past the dataclass's own setters: boxes are made by the million
         self.__dict__.update(minlon=west, minlat=south, maxlon=east, maxlat=north, bounds=bounds)
@@ -98,17 +104,17 @@ class BBox:
 
         source = projection(crs)
         minx, miny, maxx, maxy = (
-            finite(value, f"the box's {name}")
+            finite_number(value, f"the box's {name}")
             for value, name in zip(four_numbers(bounds), ("minx", "miny", "maxx", "maxy"), strict=True)
         )
         given = (minx, miny, maxx, maxy)
-        if not source.native and not (minx < maxx and miny < maxy):
-            hint = " (across the antimeridian, go on past 180)" if source.degrees else ""
+        if not source.is_product_crs and not (minx < maxx and miny < maxy):
+            hint = " (across the antimeridian, go on past 180)" if source.in_degrees else ""
             raise RegionError(
                 "minx must be less than maxx and miny less than maxy, in the order (minx, miny, maxx, "
                 f"maxy){hint}; got {given} in {source.name}"
             )
-        box = cls(*(given if source.native else source.box(*given)))
+        box = cls(*(given if source.is_product_crs else source.bounds_to_lonlat(*given)))
         object.__setattr__(box, "_origin", Origin(given, source.name))
         return box
 
@@ -133,10 +139,10 @@ def is_bbox_tuple(roi: object) -> bool:
     """Whether it is four numbers and cannot be anything else; telling is quick."""
     if type(roi) is not tuple and type(roi) is not list:
         return False
-    return len(roi) == 4 and NUMBERS.issuperset(map(type, roi))
+    return len(roi) == 4 and NUMBER_TYPES.issuperset(map(type, roi))
 
 
-def _refusal(west: float, south: float, east: float, north: float) -> RegionError:
+def _box_error(west: float, south: float, east: float, north: float) -> RegionError:
     """What is wrong with a box's edges."""
     edges = (west, south, east, north)
     if max(abs(south), abs(north)) > 90:

@@ -16,11 +16,11 @@ Curve = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 TOLERANCE_DEG = 1e-6
 """How far a chord may stray from its arc: 0.1 m, and four millionths of a cell."""
 
-ROUNDS = 60
+MAX_HALVINGS = 60
 """Halvings of an interval of *t*, at most: past 52 a float64 has no middle left, and what remains is a jump
 (a change of datum shift, a pole) that no number of points would smooth."""
 
-AT_POLE_DEG = 1e-9
+POLE_TOLERANCE_DEG = 1e-9
 """A point this near to a pole is the pole, where longitudes mean nothing (0.1 mm)."""
 
 
@@ -48,15 +48,15 @@ def trace(curve: Curve, ts: np.ndarray, point_poles: tuple[float, ...] = (90.0, 
         a pole and runs along it from one longitude to another.
     """
     lons, lats = curve(ts)
-    points = np.column_stack([ts, unrolled(lons), lats])
+    points = np.column_stack([ts, unwrapped(lons), lats])
     rough = np.ones(len(ts) - 1, bool)
-    for _ in range(ROUNDS):
+    for _ in range(MAX_HALVINGS):
         starts = np.flatnonzero(rough)
         if not starts.size:
             break
         middle = (points[starts] + points[starts + 1]) / 2
         lons, lats = curve(middle[:, 0])
-        stray_lon = _within_half_turn(lons - middle[:, 1])
+        stray_lon = _wrap_180(lons - middle[:, 1])
         off = np.maximum(np.abs(stray_lon), np.abs(lats - middle[:, 2])) > TOLERANCE_DEG
         middle[:, 1] += stray_lon
         middle[:, 2] = lats
@@ -66,10 +66,10 @@ def trace(curve: Curve, ts: np.ndarray, point_poles: tuple[float, ...] = (90.0, 
         rough = np.insert(rough, places, True)
     ring = points[:, 1:]
     ring[-1] = ring[0] + [360 * round((ring[-1, 0] - ring[0, 0]) / 360), 0]  # to the last bit
-    return _along_poles(ring, point_poles)
+    return _follow_poles(ring, point_poles)
 
 
-def unrolled(lons: np.ndarray) -> np.ndarray:
+def unwrapped(lons: np.ndarray) -> np.ndarray:
     """Longitudes without jumps: each step takes the shorter way around.
 
     By whole turns, so that what returns to a longitude has it to the last bit; ``np.unwrap`` adds up steps
@@ -78,12 +78,12 @@ def unrolled(lons: np.ndarray) -> np.ndarray:
     return np.asarray(lons - 360 * np.concatenate([[0], np.cumsum(np.round(np.diff(lons) / 360))]))
 
 
-def turns(ring: np.ndarray) -> int:
+def winding_number(ring: np.ndarray) -> int:
     """How often a ring goes around the globe, eastward; ±1 if it encloses one pole."""
     return round(float(ring[-1, 0] - ring[0, 0]) / 360)
 
 
-def over_pole(ring: np.ndarray, pole: float) -> np.ndarray:
+def close_over_pole(ring: np.ndarray, pole: float) -> np.ndarray:
     """Close a ring that goes once around the globe along the pole that it encloses.
 
     Returns
@@ -96,7 +96,7 @@ def over_pole(ring: np.ndarray, pole: float) -> np.ndarray:
     return np.vstack([eastward, corners])
 
 
-def _along_poles(ring: np.ndarray, point_poles: tuple[float, ...]) -> np.ndarray:
+def _follow_poles(ring: np.ndarray, point_poles: tuple[float, ...]) -> np.ndarray:
     """Let a ring that meets a pole run along it, from the longitude it comes with to that it leaves with.
 
     Returns
@@ -104,14 +104,16 @@ def _along_poles(ring: np.ndarray, point_poles: tuple[float, ...]) -> np.ndarray
     ndarray
         ``(n, 2)``, closed; the ring as it is if no point of it lies at a pole.
     """
-    away = ~np.any([np.abs(ring[:, 1] - pole) < AT_POLE_DEG for pole in point_poles or (np.inf,)], axis=0)
+    away = ~np.any(
+        [np.abs(ring[:, 1] - pole) < POLE_TOLERANCE_DEG for pole in point_poles or (np.inf,)], axis=0
+    )
     if away.all() or not away.any():
         return ring
     open_ring, away = ring[:-1], away[:-1]
     departure = np.flatnonzero(away & ~np.roll(away, 1))[0]  # the first point after a pole
     open_ring, away = np.roll(open_ring, -departure, axis=0), np.roll(away, -departure)
     kept = open_ring[away]
-    lons = unrolled(kept[:, 0])
+    lons = unwrapped(kept[:, 0])
     path = np.column_stack([lons, kept[:, 1]])
     arrivals = np.flatnonzero(away & ~np.roll(away, -1))  # the last points before a pole
     passages = [
@@ -127,11 +129,11 @@ def _along_poles(ring: np.ndarray, point_poles: tuple[float, ...]) -> np.ndarray
     return np.vstack([path, path[:1]])
 
 
-def moved(points: np.ndarray, east_deg: float) -> np.ndarray:
+def shift_longitude(points: np.ndarray, east_deg: float) -> np.ndarray:
     """Points, ``(n, 2)``, moved along their parallels."""
     return np.asarray(points + np.array([east_deg, 0.0]))
 
 
-def _within_half_turn(lons: np.ndarray) -> np.ndarray:
+def _wrap_180(lons: np.ndarray) -> np.ndarray:
     """Differences of longitude, to within -180 … 180."""
     return np.asarray(np.remainder(lons + 180, 360) - 180)

@@ -52,7 +52,7 @@ class Origin:
         return {"coordinates": list(self.coordinates), "crs": self.crs}
 
 
-def finite(value: object, what: str) -> float:
+def finite_number(value: object, what: str) -> float:
     """Take a number as a float; refuse what is none, and what is not finite."""
     if type(value) is float and math.isfinite(value):
         return value

@@ -18,7 +18,7 @@ def _pole_distances(lat: float) -> tuple[float, float]:
     return north, south
 
 
-def bounds(lon: float, lat: float, radius_m: float) -> Bounds:
+def circle_bounds(lon: float, lat: float, radius_m: float) -> Bounds:
     """Box around a geodesic circle, unrolled: ``west < east``.
 
     A circle's northernmost and southernmost points lie on the centre's meridian; its easternmost point
@@ -34,7 +34,7 @@ def bounds(lon: float, lat: float, radius_m: float) -> Bounds:
     best, reach = 90.0, 90.0
     for _ in range(4):
         azimuths = np.clip(np.linspace(best - reach, best + reach, 181), 0, 180)
-        lons = _points(0, lat, radius_m, azimuths)[0]
+        lons = _circle_points(0, lat, radius_m, azimuths)[0]
         best = float(azimuths[np.argmax(lons)])
         reach /= 60
     half_width = float(lons.max())
@@ -52,15 +52,17 @@ def disc(lon: float, lat: float, radius_m: float) -> shapely.Polygon:
     azimuths = np.linspace(
         0, 360, 721
     )  # half a degree: the area of a disc too small for the tolerance is good to 1e-5
-    ring = densify.trace(lambda at: _points(0, lat, radius_m, at), azimuths)
-    if densify.turns(ring):
-        ring = densify.over_pole(ring, np.copysign(90.0, lat))
+    ring = densify.trace(lambda at: _circle_points(0, lat, radius_m, at), azimuths)
+    if densify.winding_number(ring):
+        ring = densify.close_over_pole(ring, np.copysign(90.0, lat))
     west, east = ring[:, 0].min(), ring[:, 0].max()
     centred = lon - 360 * round((west + east) / 720)
-    return shapely.Polygon(densify.moved(ring, centred + 360 * (centred + west < -180)))
+    return shapely.Polygon(densify.shift_longitude(ring, centred + 360 * (centred + west < -180)))
 
 
-def _points(lon: float, lat: float, radius_m: float, azimuths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _circle_points(
+    lon: float, lat: float, radius_m: float, azimuths: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Longitudes and latitudes of a circle's points."""
     whole = np.full(azimuths.size, 1.0)
     lons, lats, _ = GEOD.fwd(lon * whole, lat * whole, azimuths, radius_m * whole)

@@ -29,7 +29,7 @@ def declared_crs(given: object) -> object | None:
     return name
 
 
-def shapes(given: object) -> list[BaseGeometry]:
+def read_polygons(given: object) -> list[BaseGeometry]:
     """The polygons of a region: Polygons and MultiPolygons, none empty, all coordinates finite, flat.
 
     Parameters
@@ -42,15 +42,15 @@ def shapes(given: object) -> list[BaseGeometry]:
     RegionError
         If it is no such thing, holds anything else than polygons, or nothing.
     """
-    found = list(_shapes(given))
+    found = list(_iter_polygons(given))
     if not found:
         raise RegionError(f"the geometry is empty; {ACCEPTED}")
     return found
 
 
-def _shapes(given: object) -> Iterator[BaseGeometry]:
+def _iter_polygons(given: object) -> Iterator[BaseGeometry]:
     if isinstance(given, BaseGeometry):
-        for shape in _members(given):
+        for shape in _polygon_members(given):
             _check_finite(shapely.get_coordinates(shape))
             yield shape
         return
@@ -64,7 +64,7 @@ def _shapes(given: object) -> Iterator[BaseGeometry]:
 
 def _from_geojson(document: Mapping[str, Any]) -> Iterator[BaseGeometry]:
     features = document.get("features") if document.get("type") == "FeatureCollection" else [document]
-    for feature in _list(features, "features"):
+    for feature in _check_list(features, "features"):
         if not isinstance(feature, Mapping):
             raise RegionError(f"a feature must be a mapping; got {type(feature).__name__}")
         geometry = feature.get("geometry") if feature.get("type") == "Feature" else feature
@@ -73,28 +73,28 @@ def _from_geojson(document: Mapping[str, Any]) -> Iterator[BaseGeometry]:
         if not isinstance(geometry, Mapping):
             raise RegionError(f"a feature's geometry must be a mapping; got {type(geometry).__name__}")
         nested = geometry.get("type") == "GeometryCollection"
-        for member in _list(geometry.get("geometries"), "geometries") if nested else [geometry]:
+        for member in _check_list(geometry.get("geometries"), "geometries") if nested else [geometry]:
             for inner in (feature, geometry, member):
                 if inner is not document and isinstance(inner, Mapping) and inner.get("crs") is not None:
                     raise RegionError("a crs member must stand at the top of the GeoJSON, not inside it")
-            yield from _members(_shape(member))
+            yield from _polygon_members(_parse_geometry(member))
 
 
-def _list(members: object, what: str) -> list[Any]:
+def _check_list(members: object, what: str) -> list[Any]:
     if not isinstance(members, list | tuple):
         raise RegionError(f"the collection's {what} must be a list; got {type(members).__name__}")
     return list(members)
 
 
-def _shape(geometry: object) -> BaseGeometry:
+def _parse_geometry(geometry: object) -> BaseGeometry:
     """One GeoJSON polygon; its rings go through NumPy, three times as fast as position by position."""
     kind = geometry.get("type") if isinstance(geometry, Mapping) else None
     if not isinstance(geometry, Mapping) or kind not in ("Polygon", "MultiPolygon"):
-        raise RegionError(f"{ACCEPTED}; got a GeoJSON type {kind!r}{_instead(kind)}")
+        raise RegionError(f"{ACCEPTED}; got a GeoJSON type {kind!r}{_point_hint(kind)}")
     coordinates: Any = geometry.get("coordinates", [])
     try:
         polygons = [
-            _polygon([_positions(ring) for ring in rings])
+            _polygon([_parse_ring(ring) for ring in rings])
             for rings in ([coordinates] if kind == "Polygon" else coordinates)
         ]
     except RegionError:
@@ -106,7 +106,7 @@ def _shape(geometry: object) -> BaseGeometry:
     return polygons[0] if kind == "Polygon" else shapely.MultiPolygon(polygons)
 
 
-def _positions(ring: object) -> np.ndarray:
+def _parse_ring(ring: object) -> np.ndarray:
     """Longitudes and latitudes of a ring: float64, ``(n, 2)``; heights are left out."""
     positions = np.ma.filled(ring, np.nan) if np.ma.isMA(ring) else np.asarray(ring)
     if positions.dtype.kind not in "fiu":
@@ -122,18 +122,18 @@ def _polygon(rings: list[np.ndarray]) -> shapely.Polygon:
     return shapely.Polygon(rings[0], rings[1:]) if rings else shapely.Polygon()
 
 
-def _members(shape: BaseGeometry) -> Iterator[BaseGeometry]:
+def _polygon_members(shape: BaseGeometry) -> Iterator[BaseGeometry]:
     """The polygons of a shape; empty ones are left out."""
     if isinstance(shape, shapely.GeometryCollection):
         for member in shape.geoms:
-            yield from _members(member)
+            yield from _polygon_members(member)
     elif not isinstance(shape, shapely.Polygon | shapely.MultiPolygon):
-        raise RegionError(f"{ACCEPTED}; got a {shape.geom_type}{_instead(shape.geom_type)}")
+        raise RegionError(f"{ACCEPTED}; got a {shape.geom_type}{_point_hint(shape.geom_type)}")
     elif not shape.is_empty:
         yield shape
 
 
-def _instead(kind: object) -> str:
+def _point_hint(kind: object) -> str:
     return "; for points, take Store.sample or PointBuffer" if kind in ("Point", "MultiPoint") else ""
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from cop_zarr.core.grid import Bounds, range_hint
 from cop_zarr.core.product import CRS
 from cop_zarr.errors import RegionError
-from cop_zarr.regions.footprints import Footprint, Origin, finite
+from cop_zarr.regions.footprints import Footprint, Origin, finite_number
 
 MIN_BUFFER_M = 1e-3
 """Smaller circles cannot be drawn well in degrees: a float64 longitude is good for 3 nm."""
@@ -57,7 +57,7 @@ class PointBuffer:
 
     def __post_init__(self) -> None:
         for name in ("lon", "lat", "buffer_m"):
-            object.__setattr__(self, name, finite(getattr(self, name), f"the point's {name}"))
+            object.__setattr__(self, name, finite_number(getattr(self, name), f"the point's {name}"))
         if abs(self.lat) > 90:
             hint = range_hint(self.lon, self.lat)
             raise RegionError(f"lat must lie within -90 … 90; got lon={self.lon}, lat={self.lat}{hint}")
@@ -96,8 +96,8 @@ class PointBuffer:
         from cop_zarr.regions.projections import projection
 
         source = projection(crs)
-        x, y = finite(x, "the point's x"), finite(y, "the point's y")
-        lon, lat = (x, y) if source.native else source.point(x, y)
+        x, y = finite_number(x, "the point's x"), finite_number(y, "the point's y")
+        lon, lat = (x, y) if source.is_product_crs else source.point_to_lonlat(x, y)
         point = cls(lon, lat, buffer_m, shape)
         object.__setattr__(point, "_origin", Origin((x, y), source.name))
         return point
@@ -107,7 +107,7 @@ class PointBuffer:
         """The box around the geodesic circle, unrolled: ``west < east``."""
         from cop_zarr.regions import geodesic
 
-        return geodesic.bounds(self.lon, self.lat, self.buffer_m)
+        return geodesic.circle_bounds(self.lon, self.lat, self.buffer_m)
 
     @property
     def footprint(self) -> Footprint:

@@ -11,11 +11,11 @@ from shapely.geometry.base import BaseGeometry
 from cop_zarr.core import product
 from cop_zarr.core.grid import Bounds
 from cop_zarr.errors import RegionError
-from cop_zarr.regions.antimeridian import framed, unrolled
+from cop_zarr.regions.antimeridian import combine_parts, unwrap_polygons
 from cop_zarr.regions.footprints import Footprint
-from cop_zarr.regions.geojson import declared_crs, shapes
+from cop_zarr.regions.geojson import declared_crs, read_polygons
 from cop_zarr.regions.projections import Projection, projection
-from cop_zarr.regions.validity import polygons_of, valid
+from cop_zarr.regions.validity import check_valid, polygon_parts
 
 
 def polygon_footprint(given: object, crs: object | None = None, *, repair: bool = False) -> Footprint:
@@ -36,23 +36,23 @@ def polygon_footprint(given: object, crs: object | None = None, *, repair: bool 
     RegionError
         If it is no polygon, empty, invalid, out of range, or ambiguous; or the CRS is unknown.
     """
-    source = _source(given, crs)
-    found = shapes(given)
-    parts = [part for shape in shapely.force_2d(found) for part in _parts(shape, source, repair)]
+    source = _source_crs(given, crs)
+    found = read_polygons(given)
+    parts = [part for shape in shapely.force_2d(found) for part in _lonlat_parts(shape, source, repair)]
     if not parts:
         raise RegionError("nothing is left of the geometry in degrees: it is too small, or off the map")
-    geometry = framed(parts, overlaps=len(found) > 1)
+    geometry = combine_parts(parts, overlaps=len(found) > 1)
     middle = geometry.centroid
     return Footprint(
         bounds=Bounds(*geometry.bounds),
         centre=(middle.x, middle.y),
-        roi=_record(found),
+        roi=_roi_record(found),
         input_crs=source.name if source else product.CRS,
         geometry=geometry,
     )
 
 
-def _source(given: object, crs: object | None) -> Projection | None:
+def _source_crs(given: object, crs: object | None) -> Projection | None:
     """The CRS to convert from; None if the coordinates are degrees of the product's own CRS."""
     asked, own = (None if each is None else projection(each) for each in (crs, declared_crs(given)))
     if asked and own and not asked.same_as(own):
@@ -61,20 +61,22 @@ def _source(given: object, crs: object | None) -> Projection | None:
             "out, or convert the geometry"
         )
     source = asked or own
-    return None if source is None or source.native else source
+    return None if source is None or source.is_product_crs else source
 
 
-def _parts(shape: BaseGeometry, source: Projection | None, repair: bool) -> list[shapely.Polygon]:
+def _lonlat_parts(shape: BaseGeometry, source: Projection | None, repair: bool) -> list[shapely.Polygon]:
     """The polygons of a shape, valid, in unrolled degrees."""
     if source is None:
-        return unrolled(shape, repair=repair)
+        return unwrap_polygons(shape, repair=repair)
     straight = (
-        unrolled(shape, repair=repair) if source.degrees else polygons_of(valid(shape, repair=repair))
+        unwrap_polygons(shape, repair=repair)
+        if source.in_degrees
+        else polygon_parts(check_valid(shape, repair=repair))
     )
-    return [piece for part in straight for piece in polygons_of(source.polygon(part))]
+    return [piece for part in straight for piece in polygon_parts(source.polygon_to_lonlat(part))]
 
 
-def _record(found: list[BaseGeometry]) -> dict[str, Any]:
+def _roi_record(found: list[BaseGeometry]) -> dict[str, Any]:
     coordinates = shapely.get_coordinates(found).astype("<f8", copy=False)
     return {
         "type": found[0].geom_type if len(found) == 1 else "GeometryCollection",

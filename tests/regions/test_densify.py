@@ -79,10 +79,10 @@ def test_rings_are_unrolled_and_closed_to_the_last_bit(circle):
     _, lat, radius = circle
     around = abs(lat) + radius > 90
     assert np.abs(np.diff(ring[:, 0])).max() <= 180
-    assert densify.turns(ring) == (
+    assert densify.winding_number(ring) == (
         -np.sign(lat) if around else 0
     )  # clockwise is westward around the north pole
-    assert ring[-1].tolist() == [ring[0, 0] + 360 * densify.turns(ring), ring[0, 1]]
+    assert ring[-1].tolist() == [ring[0, 0] + 360 * densify.winding_number(ring), ring[0, 1]]
     if not around:
         assert np.ptp(ring[:, 0]) <= 180
         assert shapely.Polygon(ring).is_valid, shapely.is_valid_reason(shapely.Polygon(ring))
@@ -104,8 +104,8 @@ def test_every_ring_that_encloses_no_pole_is_a_valid_polygon():
 def test_ring_around_a_pole_is_closed_along_it(pole, direction):
     curve = small_circle(30, pole, 10)
     ring = densify.trace(lambda at: curve(direction * at), WHOLE_TURN)
-    assert abs(densify.turns(ring)) == 1
-    cap = shapely.Polygon(densify.over_pole(ring, pole))
+    assert abs(densify.winding_number(ring)) == 1
+    cap = shapely.Polygon(densify.close_over_pole(ring, pole))
     west, south, east, north = cap.bounds
     assert cap.is_valid
     assert east - west == pytest.approx(360, abs=1e-9)
@@ -125,7 +125,7 @@ def test_past_a_pole_at_any_distance(lat, past_m):
     nearest = 90 - np.abs(ring[:, 1]).max()
     assert nearest == pytest.approx(abs(beyond_deg), rel=1e-3)
     if past_m > 0:
-        assert abs(densify.turns(ring)) == 1
+        assert abs(densify.winding_number(ring)) == 1
     else:
         half_width = np.degrees(np.arcsin(np.sin(np.radians(radius)) / np.cos(np.radians(lat))))
         assert ring[:, 0].max() - 100 == pytest.approx(half_width, abs=1e-5)
@@ -175,11 +175,11 @@ def test_jumps_cost_no_more_than_the_rounds():
         return 0.1 * at, 0.5 * np.searchsorted(cuts, at).astype("f8") * (at < 360)
 
     ring = densify.trace(steps, np.linspace(0, 360, 65))
-    assert asked <= 4 * (65 + (len(cuts) + 1) * densify.ROUNDS)
-    assert len(ring) <= 65 + (len(cuts) + 1) * densify.ROUNDS
+    assert asked <= 4 * (65 + (len(cuts) + 1) * densify.MAX_HALVINGS)
+    assert len(ring) <= 65 + (len(cuts) + 1) * densify.MAX_HALVINGS
 
 
 def test_moved_along_the_parallels():
     ring = np.array([[1.0, 2], [3, 4]])
-    assert densify.moved(ring, -360).tolist() == [[-359, 2], [-357, 4]]
+    assert densify.shift_longitude(ring, -360).tolist() == [[-359, 2], [-357, 4]]
     assert ring.tolist() == [[1, 2], [3, 4]]

@@ -128,7 +128,7 @@ def geometries(part: pa.Table, where: Where, crs: object) -> np.ndarray:
         found[there] = shapely.points(*numbers[:, there])
         return found
     found[there] = shapely.box(*numbers[:, there])
-    if projection(crs).degrees:
+    if projection(crs).in_degrees:
         for row in np.flatnonzero(there & (numbers[0] > numbers[2])).tolist():
             west, south, east, north = numbers[:, row]
             halves = [shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)]
@@ -145,7 +145,7 @@ def _of_points(  # noqa: PLR0917  # called twice, right above
     refused: Refused,
 ) -> Places:
     """Points, or what lies around them."""
-    lons, lats = (xs, ys) if source.native else source.points(xs, ys)
+    lons, lats = (xs, ys) if source.is_product_crs else source.to_lonlat_or_nan(xs, ys)
     on_map = np.isfinite(lons) & np.isfinite(lats)
     for number in np.flatnonzero(~on_map).tolist():
         refused(
@@ -166,7 +166,7 @@ def _of_points(  # noqa: PLR0917  # called twice, right above
 
 
 def _unless_native(source: Projection) -> object | None:
-    return None if source.native else source.crs
+    return None if source.is_product_crs else source.crs
 
 
 def _check_buffer(buffer: Buffer | None) -> None:
