@@ -86,6 +86,10 @@ class ChunkError(StoreError):
     """An object of the store is absent, cut short or damaged."""
 
 
+class DamageError(Exception):
+    """An object is not what its record says; internal: raised again as a ChunkError that names it."""
+
+
 class MissingDependencyError(CopZarrError, ImportError):
     """An optional package is needed; the message names the extra that installs it."""
 

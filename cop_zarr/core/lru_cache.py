@@ -1,8 +1,7 @@
-"""What is still in memory: decoded chunks and their totals, within so many bytes.
+"""LRU cache bounded in bytes: decoded chunks, and what whole chunks were pooled to.
 
-The least recently used go first. One lock serves all caches, because what is done under it takes less than
-a microsecond; it is taken for every fork, so that no child begins with a lock that a thread of its parent
-holds.
+One lock serves all caches, because an operation takes less than a microsecond. It is held during a fork, so
+that no child starts with a lock that a thread of its parent holds.
 """
 
 from __future__ import annotations
@@ -16,31 +15,31 @@ from typing import Any
 from cop_zarr.errors import InputError
 
 CACHE_BYTES = 256 << 20
-"""What an open store keeps unless told otherwise: 1,365 chunks of 768 bands, a fifth of all land."""
+"""Default capacity of an open store's cache: 1,365 chunks of 768 bands, a fifth of all land."""
 
 ENTRY_BYTES = 512
-"""What an entry takes beside its arrays: key, objects, a share of the dictionary; to be added to them."""
+"""Estimated size of an entry beside its arrays (key, objects, dictionary slot); callers add it."""
 
-_LOCK = threading.RLock()  # a signal's handler may ask, too, in the midst of it
+_LOCK = threading.RLock()  # reentrant: a signal handler may interrupt its holder and use a cache, too
 
-if hasattr(os, "register_at_fork"):  # where there is a fork
+if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
 
 
 class LRUCache:
-    """Values of known size, the least recently used of which are dropped. Safe to use from threads.
+    """Values of known size; the least recently used are dropped. Thread-safe, and whole after an interrupt.
 
-    A pickle of it is empty, and of the same capacity.
+    A pickle of it is empty and has the same capacity.
 
     Parameters
     ----------
     capacity : int
-        Bytes that the values may take together. One that is larger by itself is not kept.
+        Bytes that all values may take together. A single larger value is not kept.
 
     Raises
     ------
     InputError
-        If the capacity is no whole number of bytes.
+        If the capacity is not a whole number of bytes, at least 0.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -48,7 +47,8 @@ class LRUCache:
             raise InputError(f"cache_bytes must be a whole number of bytes, or 0; got {capacity!r}")
         self.capacity = capacity
         self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
-        self._bytes = 0
+        self._total: int | None = 0
+        """Bytes of all values; None while they change, so that an interrupt has them counted again."""
 
     def __reduce__(self) -> tuple[type[LRUCache], tuple[int]]:
         return LRUCache, (self.capacity,)
@@ -58,28 +58,38 @@ class LRUCache:
 
     @property
     def nbytes(self) -> int:
-        """What the values take now."""
-        return self._bytes
+        """Bytes of all values."""
+        with _LOCK:
+            return self._counted()
 
     def get(self, key: Hashable) -> Any | None:
-        """A value, which thereby is the most recently used; None if it is not here."""
+        """Return a value and mark it as the most recently used; None if it is absent."""
         if key not in self._values:
             return None
         with _LOCK:
-            found = self._values.get(key)
-            if found is None:
+            entry = self._values.get(key)
+            if entry is None:
                 return None
             self._values.move_to_end(key)
-            return found[0]
+            return entry[0]
 
     def put(self, key: Hashable, value: Any, nbytes: int) -> None:
-        """Keep a value of a size, and drop others until all fit."""
+        """Keep a value of ``nbytes`` bytes, and drop the least recently used until all fit."""
         if nbytes > self.capacity:
             return
         with _LOCK:
-            before = self._values.pop(key, None)
-            self._bytes += nbytes - (before[1] if before else 0)
+            total = self._counted() + nbytes
+            self._total = None
+            previous = self._values.pop(key, None)
+            if previous is not None:
+                total -= previous[1]
             self._values[key] = value, nbytes
-            while self._bytes > self.capacity:
+            while total > self.capacity:
                 _, (_, dropped) = self._values.popitem(last=False)
-                self._bytes -= dropped
+                total -= dropped
+            self._total = total
+
+    def _counted(self) -> int:
+        if self._total is None:
+            self._total = sum(size for _, size in self._values.values())
+        return self._total

@@ -43,7 +43,7 @@ class _Pool:
         self.wanted = 0
 
     def reserve(self, count: int) -> None:
-        """Have ``count`` more threads. An interrupt may leave the counts off by a few, which is harmless."""
+        """Have ``count`` more threads. An interrupt may leave the counts off by a few: harmless."""
         self.wanted += count
         while self.started < min(self.wanted, MAX_THREADS):
             self.started += 1
@@ -141,7 +141,7 @@ def ordered_map(
     Parameters
     ----------
     fn : callable
-        Called with one item, in any thread, in the caller's context (``contextvars``, so ``np.errstate`` too).
+        Called with one item, in any thread, in the caller's context (``contextvars``; so ``np.errstate``).
     items : iterable
         Consumed in the caller's thread, at most ``ahead`` items before the result that is yielded next.
     workers : int

@@ -19,9 +19,9 @@ import numpy as np
 
 from cop_zarr.core.lru_cache import ENTRY_BYTES, LRUCache
 from cop_zarr.core.threads import begin, share
-from cop_zarr.errors import ChunkError, StorageError, StoreError, StoreReplacedError
+from cop_zarr.errors import ChunkError, DamageError, StorageError, StoreError, StoreReplacedError
 from cop_zarr.format.chunk_grid import Layout
-from cop_zarr.format.codec import MAX_OVERHEAD, DamageError, crc32c, decode
+from cop_zarr.format.codec import MAX_OVERHEAD, crc32c, decode
 from cop_zarr.format.document import ObjectRecord, StoreDocument, parse
 from cop_zarr.format.layout import INTEGRITY_CHUNK, ROOT, VALID_CHUNK
 from cop_zarr.storage import JOB, SMALL_BYTES, DiskCache, Folder

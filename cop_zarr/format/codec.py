@@ -1,4 +1,4 @@
-"""What the bytes of an object mean: Blosc and CRC-32C, and what tells that they are damaged."""
+"""Encode, decode and checksum the objects of a store: Blosc and CRC-32C."""
 
 from __future__ import annotations
 
@@ -8,22 +8,18 @@ import google_crc32c
 import numpy as np
 from numcodecs import blosc
 
+from cop_zarr.errors import DamageError
 from cop_zarr.format.layout import BLOSC
 
 blosc.use_threads = False
-"""Blosc's own threads write blocks in the order they finish, so that the same chunk gets other bytes each
-time; they speed up nothing at this chunk size, and they do not survive a fork. Work is spread over chunks
-instead."""
+"""Blosc's own threads write blocks in the order in which they finish: other bytes each time for one chunk.
+They gain nothing at this chunk size and do not survive a fork. Threads work on whole chunks instead."""
 
 MAX_OVERHEAD = 16
-"""Bytes by which Blosc data may be longer than what they hold: their header (BLOSC_MAX_OVERHEAD)."""
+"""Most bytes that Blosc adds to incompressible data: its header (BLOSC_MAX_OVERHEAD)."""
 
 _BLOSC_HEADER = struct.Struct("<4xI4xI")
 """A Blosc 1 header: flags, decoded size, block size, encoded size with the header; little endian."""
-
-
-class DamageError(Exception):
-    """An object is not what its record says; becomes a ChunkError that names it."""
 
 
 def crc32c(data: bytes) -> int:
@@ -32,7 +28,7 @@ def crc32c(data: bytes) -> int:
 
 
 def encode(cells: np.ndarray) -> bytes:
-    """Compress an array as this format's chunks are: the same bytes every time."""
+    """Compress an array with this format's codec; the same array always gives the same bytes."""
     shuffle = blosc.BITSHUFFLE
     encoded = blosc.compress(
         cells, BLOSC["cname"].encode(), BLOSC["clevel"], shuffle, BLOSC["blocksize"], cells.itemsize
@@ -46,8 +42,8 @@ def decode(data: bytes, out: np.ndarray) -> np.ndarray:
     Raises
     ------
     DamageError
-        If the data claim another size than the array has or than they have (Blosc would read past
-        their end), or do not decode.
+        If the header's sizes are not those of ``data`` and ``out`` (Blosc would read past the end), or the
+        data do not decode.
     """
     if len(data) < _BLOSC_HEADER.size:
         raise DamageError(f"it has {len(data)} bytes, less than a Blosc header")

@@ -14,10 +14,10 @@ import numpy as np
 from cop_zarr.core import settings
 from cop_zarr.core.grid import Bounds, Window
 from cop_zarr.core.progress import Progress
-from cop_zarr.errors import ChunkError, InputError
+from cop_zarr.errors import ChunkError, DamageError, InputError
 from cop_zarr.format.chunk_grid import ChunkPart
 from cop_zarr.format.chunk_reader import ChunkReader
-from cop_zarr.format.codec import DamageError, decode
+from cop_zarr.format.codec import decode
 from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.layout import (
     BAND,

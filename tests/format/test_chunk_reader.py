@@ -15,10 +15,10 @@ from numcodecs import blosc
 
 import cop_zarr
 from cop_zarr.core.grid import Window
-from cop_zarr.errors import ChunkError, StorageError
+from cop_zarr.errors import ChunkError, DamageError, StorageError
 from cop_zarr.format import chunk_reader as chunks
 from cop_zarr.format.chunk_reader import PARALLEL_CHUNKS, SHORT_PAUSES
-from cop_zarr.format.codec import DamageError, crc32c, decode, encode
+from cop_zarr.format.codec import crc32c, decode, encode
 from cop_zarr.format.layout import BLOSC
 from cop_zarr.storage import LocalFolder
 from tests.support import factory
