@@ -144,7 +144,7 @@ class Store:
         """The mask of cells with data, bool, of shape ``(rows, cols)``, not writeable."""
         # No cached_property: in Python 3.11 that holds a lock while it reads, and a fork would keep it.
         if self._valid is None:
-            mask = self._reader.valid()
+            mask = self._reader.read_valid()
             mask.flags.writeable = False
             self._valid = mask
         return self._valid

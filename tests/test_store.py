@@ -325,7 +325,7 @@ def test_zarr_of_another_writer(small, tmp_path, version):
 def test_interrupted_or_damaged_store(copied):
     root = copied / "zarr.json"
     kept = root.read_bytes()
-    mending = f"Mend it with: cop-zarr repair {copied} --source TIF"
+    mending = f"Repair it with: cop-zarr repair {copied} --source TIF"
     root.unlink()
     with pytest.raises(StoreError, match=rf"no zarr\.json, or an ingest into it has not ended\. {mending}"):
         cop_zarr.open(copied)
@@ -406,7 +406,7 @@ def test_workers_variable(small, monkeypatch):
     counts = {}
     for value in ("7", ""):
         monkeypatch.setenv("COP_ZARR_WORKERS", value)
-        counts[value] = cop_zarr.open(small)._reader._workers
+        counts[value] = cop_zarr.open(small)._reader.workers
     assert counts == {"7": 7, "": min(4, os.cpu_count())}
 
 

@@ -57,7 +57,7 @@ def verify_text(report: VerificationReport) -> str:
     else:
         lines.append(
             f"{report.store} is DAMAGED: {_count(len(report.problems), 'problem')} in {checked}, "
-            f"{_count(report.damaged_chunks, 'chunk')} concerned. Mend it with: cop-zarr repair "
+            f"{_count(report.damaged_chunks, 'chunk')} concerned. Repair it with: cop-zarr repair "
             f"{shlex.quote(report.store)} --source TIF"
         )
     if not report.listed:

@@ -1,8 +1,7 @@
-"""Read, check and decode the chunk objects of a store.
+"""Read, check and decode the chunks of a store.
 
-Chunks are read as objects and decoded by numcodecs, past zarr-python's array machinery, which takes
-several times as long for one chunk. Nothing is believed: an object must have the length and the CRC-32C
-that the store's integrity table records before it is decoded.
+Chunks are read as objects and decoded by numcodecs: zarr-python's array indexing takes several times as long for
+one chunk. An object must have the length and the CRC-32C of the store's integrity table before it is decoded.
 """
 
 from __future__ import annotations
@@ -12,13 +11,12 @@ import shlex
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self, TypeVar
 
 import numpy as np
 
 from cop_zarr.core.lru_cache import ENTRY_BYTES, LRUCache
-from cop_zarr.core.threads import begin, share
+from cop_zarr.core.threads import ordered_map
 from cop_zarr.errors import ChunkError, DamageError, StorageError, StoreError, StoreReplacedError
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.codec import MAX_OVERHEAD, crc32c, decode
@@ -27,47 +25,39 @@ from cop_zarr.format.layout import INTEGRITY_CHUNK, ROOT, VALID_CHUNK
 from cop_zarr.storage import JOB, SMALL_BYTES, DiskCache, Folder
 
 T = TypeVar("T")
-Task = TypeVar("Task")
 
-Place = tuple[int, int]
+ChunkIndex = tuple[int, int]
 """Row and column of a chunk in the chunk grid."""
 
-PARALLEL_CHUNKS = 2
-"""From this many chunks on, reading them is spread over threads."""
+MIN_PARALLEL_CHUNKS = 2
+"""Fewer chunks than this are read without threads."""
 
-SHARED_CHUNKS = 128
-"""Up to this many chunks, reading them from a disk is shared with threads that wait; more are streamed, so
-that memory does not grow with their number."""
+PREFETCH = 64
+"""Chunks that threads may be ahead of the result that is taken next, if ``2 * workers`` is not more."""
 
-RUN = 16
-"""Chunks that a thread takes at a time when they are streamed from a disk: handing each over alone costs
-a fifth of decoding it."""
-
-HELD_BYTES = 64 << 20
-"""What decoded chunks may take that wait for their turn, where there are more than one a thread."""
+PREFETCH_BYTES = 64 << 20
+"""Decoded size of the chunks that threads may be ahead, unless ``workers`` chunks are larger."""
 
 SHORT_PAUSES = (0.1, 0.5)
 """Seconds before a remote object that is shorter than recorded is read again: a server that announces no
-length may have been cut off, and nothing else tells. One that stays short is damaged."""
+length may have been cut off. One that stays short is damaged."""
 
 
 class ChunkReader:
-    """The objects of one open store, each checked before it is believed.
-
-    Safe to use from several threads at once.
+    """Reads the objects of one open store, and checks each. Thread-safe.
 
     Parameters
     ----------
     folder : Folder
-        Where the objects lie.
+        Where the objects are.
     document : StoreDocument
-        What the store's ``zarr.json`` says.
+        The store's ``zarr.json``.
     workers : int
         Objects read at once, at most.
     cache : DiskCache, optional
-        Where objects of this store are kept on a disk.
+        Keeps objects of this store on a disk.
     memory : LRUCache, optional
-        Where decoded chunks are kept, and what others compute of them; by default, none is.
+        Keeps decoded chunks, and what others compute from them; by default nothing is kept.
     """
 
     def __init__(
@@ -79,183 +69,143 @@ class ChunkReader:
         memory: LRUCache | None = None,
     ) -> None:
         self.folder = folder
-        self._cache = cache
         self.memory = LRUCache(0) if memory is None else memory
         self.layout: Layout = document.layout
+        self.sha256: str = document.sha256
+        """Digest of ``zarr.json``: tells this store from another one in its place."""
+        self.workers = workers
+        """Objects read at once, at most."""
+        self._cache = cache
         self._objects = document.objects
-        self._sha256 = document.sha256
-        self._workers = workers
-        self._most = self.layout.chunk_bytes + MAX_OVERHEAD
         shape = (2, *self.layout.chunk_grid)
-        self.lengths, self.crcs = self.small(INTEGRITY_CHUNK, shape, "<u4")
-
-    @property
-    def workers(self) -> int:
-        """Chunks read at once, at most."""
-        return self._workers
-
-    @property
-    def sha256(self) -> str:
-        """Digest of the store's ``zarr.json``, by which another store in its place is known."""
-        return self._sha256
+        self.lengths, self.crcs = self.read_small(INTEGRITY_CHUNK, shape, "<u4")
 
     def with_workers(self, workers: int) -> Self:
-        """The same reader, what it keeps in memory included, but with fewer threads."""
+        """Copy this reader, its cached chunks included, with at most as many workers as it has."""
         reader = copy.copy(self)
-        fewer = min(workers, self._workers)  # more might take more memory than is meant for them
-        reader._workers = fewer  # noqa: SLF001  # a copy of this one
+        reader.workers = min(workers, self.workers)
         return reader
 
     def holds_data(self, row: int, col: int) -> bool:
-        """Whether a chunk has an object of its own; the cells of others are 0 in every band."""
+        """Whether a chunk has an object; all cells of the others are 0 in every band."""
         return bool(self.lengths.item(row, col))
 
-    def valid(self) -> np.ndarray:
-        """The mask of cells with data: bool, shape ``(rows, cols)``."""
-        return self.small(VALID_CHUNK, self.layout.grid.shape, "?")
+    def read_valid(self) -> np.ndarray:
+        """Read the mask of cells with data: bool, ``(rows, cols)``."""
+        return self.read_small(VALID_CHUNK, self.layout.grid.shape, "?")
 
     def read(self, row: int, col: int, out: np.ndarray | None = None) -> np.ndarray:
-        """Read one chunk that holds data, from memory if it is there.
+        """Read a chunk that holds data, from memory if it is there.
 
         Parameters
         ----------
         out : ndarray, optional
-            Where to decode it to, for a chunk that need not be kept.
+            Decode into this array and do not cache the chunk.
 
         Returns
         -------
         ndarray
-            float32, shape ``(longitude, latitude, band)`` of full chunk size, as it is stored, not
-            writeable if it is kept.
+            float32, ``(longitude, latitude, band)``, always a full chunk. Not writeable if it is cached.
 
         Raises
         ------
         ChunkError
             If the object is absent, short, long or damaged.
         StoreReplacedError
-            If that is because another store lies here now.
+            If that is because another store has taken this one's place.
         StorageError
-            If it could not be read.
+            If the object could not be read.
         """
         chunk: np.ndarray | None = self.memory.get((row, col))
         if chunk is not None:
             return chunk
-        chunk = self._decoded(row, col, np.empty(self.layout.stored_shape, "<f4") if out is None else out)
+        chunk = self._decode(row, col, np.empty(self.layout.stored_shape, "<f4") if out is None else out)
         if out is None and self.memory.capacity:
             chunk.flags.writeable = False
             self.memory.put((row, col), chunk, chunk.nbytes + ENTRY_BYTES)
         return chunk
 
-    def each(
-        self, places: Sequence[Place], work: Callable[[int, np.ndarray], T], *, lend: bool = True
+    def map_chunks(
+        self,
+        chunks: Sequence[ChunkIndex],
+        fn: Callable[[int, np.ndarray], T],
+        *,
+        reuse_buffers: bool = True,
     ) -> Iterator[T]:
-        """Read chunks, several at a time, and have something done with each in the thread that read it.
+        """Read chunks in several threads, apply a function to each, and yield the results in order.
 
-        Chunks that memory has room for are kept there, unless these are more than fit: then those that are
-        there stay, and each chunk is decoded to where another was before.
+        The chunks are cached if memory has room for all that are not there yet. Otherwise those there stay,
+        and others are decoded into buffers that are used again.
 
         Parameters
         ----------
-        places : sequence of tuple of int
-            The chunks, each once; all of them hold data.
-        work : callable
-            Given a place's number and its chunk, as :meth:`read` gives it.
-        lend : bool
-            Whether the chunk is ``work``'s until that returns, and not to keep: its memory may then serve
-            for the next.
-
-        Yields
-        ------
-        T
-            What ``work`` returned, in the order of the places, whatever the order of the work.
+        chunks : sequence of tuple of int
+            Chunks that hold data, each once.
+        fn : callable
+            Called with a chunk's position in ``chunks`` and the chunk, in the thread that decoded it.
+        reuse_buffers : bool
+            False if ``fn`` returns the chunk or a view of it.
 
         Raises
         ------
         ChunkError, StoreReplacedError, StorageError
             As :meth:`read`.
         """
-        lacking = sum(place not in self.memory for place in places)
-        if lacking < PARALLEL_CHUNKS:
-            for number, place in enumerate(places):
-                yield work(number, self.read(*place))
-            return
-        keep = lacking * self.layout.chunk_bytes <= self.memory.capacity
+        uncached = sum(index not in self.memory for index in chunks)
+        keep = uncached * self.layout.chunk_bytes <= self.memory.capacity
+        buffers: deque[np.ndarray] = deque()
 
-        def run(numbers: range) -> list[T]:
-            found, out = [], None
-            for number in numbers:
-                if not keep and (out is None or not lend):
-                    out = np.empty(self.layout.stored_shape, "<f4")
-                found.append(work(number, self.read(*places[number], out)))
-            return found
-
-        ahead = HELD_BYTES // self.layout.chunk_bytes
-        if self._workers > 1 and not self.folder.remote and len(places) <= min(SHARED_CHUNKS, ahead):
-            yield from share(len(places), lambda number: run(range(number, number + 1))[0], self._workers)
-            return
-        size = 1 if self.folder.remote else max(1, min(RUN, ahead // (2 * self._workers)))
-        runs = [range(first, min(first + size, len(places))) for first in range(0, len(places), size)]
-        if self._workers > 1:
-            yield from self._in_threads(run, runs)
-        else:
-            for numbers in runs:
-                yield from run(numbers)
-
-    def _in_threads(self, run: Callable[[Task], list[T]], runs: Sequence[Task]) -> Iterator[T]:
-        """Do runs of work in threads, at most two a thread ahead, and give their results in order."""
-        with ThreadPoolExecutor(self._workers, "cop-zarr-read") as pool:
-            waiting: deque[Future[list[T]]] = deque()
+        def read(position: int) -> T:
+            if keep:
+                return fn(position, self.read(*chunks[position]))
             try:
-                for task in runs:
-                    waiting.append(begin(pool, run, task))
-                    if len(waiting) >= 2 * self._workers:
-                        yield from waiting.popleft().result()
-                while waiting:
-                    yield from waiting.popleft().result()
-            finally:
-                pool.shutdown(cancel_futures=True)
+                buffer = buffers.pop()
+            except IndexError:
+                buffer = np.empty(self.layout.stored_shape, "<f4")
+            result = fn(position, self.read(*chunks[position], buffer))
+            if reuse_buffers:
+                buffers.append(buffer)
+            return result
 
-    def read_many(self, places: Sequence[Place]) -> Iterator[np.ndarray]:
-        """Read chunks as :meth:`each` does, and give them to keep, in the order of their places."""
-        return self.each(places, lambda _, chunk: chunk, lend=False)
+        workers = self.workers if uncached >= MIN_PARALLEL_CHUNKS else 1
+        prefetch = min(max(PREFETCH, 2 * workers), PREFETCH_BYTES // self.layout.chunk_bytes)
+        return ordered_map(read, range(len(chunks)), workers=workers, ahead=max(workers, prefetch))
 
-    def _decoded(self, row: int, col: int, out: np.ndarray) -> np.ndarray:
+    def _decode(self, row: int, col: int, out: np.ndarray) -> np.ndarray:
         """Read a chunk's object and decode it."""
         key = self.layout.chunk_key(row, col)
         record = ObjectRecord(self.lengths.item(row, col), self.crcs.item(row, col))
         try:
-            return decode(self.checked(key, record, self._most), out)
+            return decode(self.read_checked(key, record, self.layout.chunk_bytes + MAX_OVERHEAD), out)
         except DamageError as damage:
-            raise self._chunk_error(key, damage, self._place(row, col)) from damage
+            raise self._chunk_error(key, damage, self._extent(row, col)) from damage
 
-    def checked(self, key: str, record: ObjectRecord, most: int = SMALL_BYTES) -> bytes:
-        """Read an object, from the cache if it is there, and hold it against its record.
-
-        A record of more bytes than the object can have is damage: no more memory is taken than that.
+    def read_checked(self, key: str, record: ObjectRecord, max_bytes: int = SMALL_BYTES) -> bytes:
+        """Read an object, from the disk cache if it is there, and compare it with its record.
 
         Raises
         ------
         DamageError
-            If it is absent, short, long or damaged.
+            If it is absent, short, long or damaged, or its record exceeds ``max_bytes``.
         StorageError
             If it could not be read.
         """
-        if record.length > most:
+        if record.length > max_bytes:
             raise DamageError(f"{record.length:,} bytes are recorded, more than it can have")
         if self._cache is None:
-            return self._read(key, record)
-        kept = self._cache.get(key, record.length + 1)
-        if kept is not None:
+            return self._read_object(key, record)
+        cached = self._cache.get(key, record.length + 1)
+        if cached is not None:
             try:
-                return _matching(kept, record)
+                return _check(cached, record)
             except DamageError:
                 self._cache.drop(key)
-        data = self._read(key, record)
+        data = self._read_object(key, record)
         self._cache.put(key, data)
         return data
 
-    def _read(self, key: str, record: ObjectRecord) -> bytes:
-        """Read an object from the store; no more of it than it should have, and one byte to tell."""
+    def _read_object(self, key: str, record: ObjectRecord) -> bytes:
+        """Read an object from the store, at most one byte more than is recorded, and check it."""
         try:
             data = self.folder.read(key, record.length + 1)
             for pause in SHORT_PAUSES if self.folder.remote else ():
@@ -265,56 +215,53 @@ class ChunkReader:
                 data = self.folder.read(key, record.length + 1)
         except FileNotFoundError:
             raise DamageError("it is absent") from None
-        return _matching(data, record)
+        return _check(data, record)
 
-    def small(self, key: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        """Read one of the small arrays that lie in a single object."""
+    def read_small(self, key: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        """Read a small array that is stored in one object."""
         if key not in self._objects:
             raise self._chunk_error(key, DamageError("zarr.json does not list it"))
         try:
-            data = self.checked(key, self._objects[key])
-            return decode(data, np.empty(shape, dtype))
+            return decode(self.read_checked(key, self._objects[key]), np.empty(shape, dtype))
         except DamageError as damage:
             raise self._chunk_error(key, damage) from damage
 
-    def _chunk_error(self, key: str, damage: DamageError, place: str = "") -> StoreError:
+    def _chunk_error(self, key: str, damage: DamageError, extent: str = "") -> StoreError:
         url = self.folder.url
-        if self._replaced():
+        if self._is_replaced():
             return StoreReplacedError(
                 f"{url} was replaced, or is being replaced, since it was opened; open it again"
             )
         return ChunkError(
-            f"{url}/{key}{place} is damaged: {damage}. Mend it with: cop-zarr repair {shlex.quote(url)} "
+            f"{url}/{key}{extent} is damaged: {damage}. Repair it with: cop-zarr repair {shlex.quote(url)} "
             "--source TIF"
         )
 
-    def _replaced(self) -> bool:
-        """Whether what lies at this place now is another whole store."""
+    def _is_replaced(self) -> bool:
+        """Whether another store has taken this one's place, or an ingest is writing one there."""
         try:
-            return parse(self.folder.read(ROOT)).sha256 != self._sha256
+            return parse(self.folder.read(ROOT)).sha256 != self.sha256
         except FileNotFoundError:
-            return self._is_begun_anew()
+            return self._is_being_written()
         except (StoreError, StorageError):
             return False
 
-    def _is_begun_anew(self) -> bool:
-        """Whether an ingest is writing another store into this place, as on an object store."""
+    def _is_being_written(self) -> bool:
+        """Whether an ingest writes to this place, as it does on object storage."""
         try:
             return bool(self.folder.read(JOB))
         except (StorageError, FileNotFoundError):
             return False
 
-    def _place(self, row: int, col: int) -> str:
+    def _extent(self, row: int, col: int) -> str:
         window = self.layout.chunk_window(row, col)
-        lats, lons = (
-            self.layout.grid.window_latitudes(window),
-            self.layout.grid.window_longitudes(window),
-        )
+        lats = self.layout.grid.window_latitudes(window)
+        lons = self.layout.grid.window_longitudes(window)
         return f" (lat {lats[-1]:g} … {lats[0]:g}, lon {lons[0]:g} … {lons[-1]:g})"
 
 
-def _matching(data: bytes, record: ObjectRecord) -> bytes:
-    """An object's bytes, if they are as recorded."""
+def _check(data: bytes, record: ObjectRecord) -> bytes:
+    """Return an object's bytes if they are as recorded."""
     if len(data) > record.length:
         raise DamageError(f"it has more than {record.length:,} bytes")
     if len(data) < record.length:

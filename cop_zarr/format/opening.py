@@ -114,4 +114,4 @@ def _mending(where: Folder) -> str:
         mendable = is_store(where.read(ROOT_COPY))
     except (FileNotFoundError, StorageError):
         mendable = False
-    return f". Mend it with: cop-zarr repair {shlex.quote(where.url)} --source TIF" if mendable else ""
+    return f". Repair it with: cop-zarr repair {shlex.quote(where.url)} --source TIF" if mendable else ""

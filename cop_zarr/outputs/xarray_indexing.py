@@ -72,7 +72,7 @@ def _block(reader: ChunkReader, bands: np.ndarray, rows: np.ndarray, cols: np.nd
         cells = chunk[_as_slice(col.inside)][:, _as_slice(row.inside)]
         out[row.target, col.target] = cells[..., chosen].transpose(1, 0, 2)
 
-    for _ in reader.each([(row.chunk, col.chunk) for row, col in parts], work):
+    for _ in reader.map_chunks([(row.chunk, col.chunk) for row, col in parts], work):
         pass
     return out
 
@@ -125,7 +125,7 @@ def _values(
         chosen = bands if isinstance(bands, slice) else bands[members]
         out[members] = chunk[cols[members] % size, rows[members] % size, chosen]
 
-    for _ in reader.each([divmod(number, chunk_cols) for number in found.tolist()], work):
+    for _ in reader.map_chunks([divmod(number, chunk_cols) for number in found.tolist()], work):
         pass
     return out
 

@@ -18,7 +18,7 @@ from cop_zarr.core.grid import Window
 from cop_zarr.core.reducers import REDUCERS, Reducer, quiet
 from cop_zarr.errors import InputError, RegionError
 from cop_zarr.format.chunk_grid import Layout
-from cop_zarr.format.chunk_reader import ChunkReader
+from cop_zarr.format.chunk_reader import ChunkIndex, ChunkReader
 from cop_zarr.querying import plan as plans
 from cop_zarr.querying.plan import OnError, Options
 from cop_zarr.querying.pool_parts import effective_weights, empty_weight, pool_part, with_weight
@@ -204,7 +204,7 @@ class Batch:
         numbers, starts = np.unique(chunks, return_index=True)
         places = [divmod(number, layout.chunk_grid[1]) for number in numbers.tolist()]
         groups = np.split(regions, starts[1:])
-        for place, group, chunk in zip(places, groups, self.reader.read_many(places), strict=True):
+        for place, group, chunk in zip(places, groups, self._chunks(places), strict=True):
             finished = 0
             for region in group.tolist():
                 reducer, cells = opened.pop(region) if region in opened else (self._reducer(), 0)
@@ -219,6 +219,9 @@ class Batch:
                     out[planned.rows[region]] = self._finished(reducer, planned, region, cells)
                     finished += 1
             self.done(finished)
+
+    def _chunks(self, places: list[ChunkIndex]) -> Iterator[np.ndarray]:
+        return self.reader.map_chunks(places, lambda _, chunk: chunk, reuse_buffers=False)
 
     def _finished(self, reducer: Reducer, planned: _Planned, region: int, cells: int) -> np.ndarray:
         """A region's vector, when all chunks with data are in, and so many cells with them."""

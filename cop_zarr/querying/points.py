@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from cop_zarr.core.grid import Grid, range_hint
 from cop_zarr.core.product import LATTICE_COLS, LATTICE_ROWS
 from cop_zarr.errors import RegionError
-from cop_zarr.format.chunk_reader import ChunkReader, Place
+from cop_zarr.format.chunk_reader import ChunkIndex, ChunkReader
 from cop_zarr.querying.plan import Empty, OnError, check_on_error, one_of
 
 Method = Literal["nearest", "bilinear"]
@@ -172,10 +172,12 @@ def gather(reader: ChunkReader, cells: Cells, out: np.ndarray) -> None:
             _add(chunk, cells, corner, points, out)
 
     if nearest:  # each row is written once, by any thread
-        for _ in reader.each(places, take):
+        for _ in reader.map_chunks(places, take):
             pass
     else:  # rows grow corner by corner, in one order
-        for number, chunk in enumerate(reader.read_many(places)):
+        for number, chunk in enumerate(
+            reader.map_chunks(places, lambda _, chunk: chunk, reuse_buffers=False)
+        ):
             take(number, chunk)
     out[~(cells.weights > 0).any(axis=0)] = np.nan
 
@@ -192,7 +194,7 @@ def _add(chunk: np.ndarray, cells: Cells, corner: int, points: np.ndarray, out: 
             out[some] += cells.weights[corner, some, None] * values
 
 
-def _by_chunk(reader: ChunkReader, cells: Cells) -> dict[Place, list[tuple[int, np.ndarray]]]:
+def _by_chunk(reader: ChunkReader, cells: Cells) -> dict[ChunkIndex, list[tuple[int, np.ndarray]]]:
     """The chunks that points lie in, in order; and for each, by corner, the points that have that in it."""
     size, corners = reader.layout.chunk_cells, len(cells.weights)
     corner, point = np.nonzero(cells.weights)
@@ -201,7 +203,7 @@ def _by_chunk(reader: ChunkReader, cells: Cells) -> dict[Place, list[tuple[int, 
     group = chunk * corners + corner
     order = np.argsort(group, kind="stable")
     groups, starts = np.unique(group[order], return_index=True)
-    members: dict[Place, list[tuple[int, np.ndarray]]] = {}
+    members: dict[ChunkIndex, list[tuple[int, np.ndarray]]] = {}
     for number, points in zip(groups.tolist(), np.split(point[order], starts[1:]), strict=False):
         place = divmod(number // corners, chunk_cols)
         members.setdefault(place, []).append((number % corners, points))

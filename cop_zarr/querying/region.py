@@ -11,7 +11,7 @@ from cop_zarr.core.lru_cache import ENTRY_BYTES
 from cop_zarr.core.reducers import REDUCERS, Partial, Reducer, nbytes, quiet
 from cop_zarr.errors import ResultTooLargeError
 from cop_zarr.format.chunk_grid import ChunkPart
-from cop_zarr.format.chunk_reader import ChunkReader, Place
+from cop_zarr.format.chunk_reader import ChunkIndex, ChunkReader
 from cop_zarr.querying.plan import Options, Plan
 from cop_zarr.querying.pool_parts import effective_weights, empty_weight, pool_part, with_weight
 
@@ -73,7 +73,7 @@ def _pooled(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarr
         counted = ((place, with_weight(parts, weights)) for place, parts in chunks)
         chunks = [(place, parts) for place, parts in counted if parts]
         reducer.add_empty(empty_weight(reader, window, weights))
-    known: dict[Place, list[Partial]] = {
+    known: dict[ChunkIndex, list[Partial]] = {
         place: found for place, key in keys.items() if (found := reader.memory.get(key)) is not None
     }
     unknown = [(place, parts) for place, parts in chunks if place not in known] if known else chunks
@@ -85,7 +85,7 @@ def _pooled(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarr
             reader.memory.put(key, found, sum(map(nbytes, found)) + ENTRY_BYTES)
         return found
 
-    read = reader.each([place for place, _ in unknown], work)
+    read = reader.map_chunks([place for place, _ in unknown], work)
     for place, _ in chunks:
         for partial in known.get(place) or next(read):
             reducer.merge(partial)
@@ -93,8 +93,8 @@ def _pooled(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarr
 
 
 def _keys(
-    reader: ChunkReader, reducer: Reducer, window: Window, chunks: list[tuple[Place, list[ChunkPart]]]
-) -> dict[Place, Hashable]:
+    reader: ChunkReader, reducer: Reducer, window: Window, chunks: list[tuple[ChunkIndex, list[ChunkPart]]]
+) -> dict[ChunkIndex, Hashable]:
     """By what names to keep what those chunks are pooled to that are pooled whole."""
     size = reader.layout.chunk_cells
     if min(window.shape) < size or not reader.memory.capacity:
@@ -124,6 +124,6 @@ def grid(reader: ChunkReader, window: Window) -> np.ndarray:
         for part in chunks[number][1]:
             out[part.target] = part.of(chunk).transpose(1, 0, 2)
 
-    for _ in reader.each([place for place, _ in chunks], work):
+    for _ in reader.map_chunks([place for place, _ in chunks], work):
         pass
     return np.moveaxis(out, -1, 0)

@@ -336,7 +336,7 @@ def _report(target: Folder) -> IngestReport:
     return IngestReport(
         store=target.url,
         source=document.record["source"],
-        valid_cells=int(reader.valid().sum()),
+        valid_cells=int(reader.read_valid().sum()),
         total_cells=document.layout.grid.whole.cells,
         chunks_stored=int((reader.lengths > 0).sum()),
         chunks_total=reader.lengths.size,

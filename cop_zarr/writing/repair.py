@@ -157,7 +157,7 @@ class _Mending:
             self._reader = reader_of(where, document, workers=1)
             self._writer.integrity[:] = self._reader.lengths, self._reader.crcs
         if not self._all and self._reader is not None:
-            self._writer.valid[:] = self._reader.valid()
+            self._writer.valid[:] = self._reader.read_valid()
 
     @property
     def mended(self) -> set[str]:
@@ -221,7 +221,7 @@ class _Mending:
         """Whether ``valid`` is as recorded, and yet not what the chunks say: wrong from the start."""
         if self._reader is None or VALID_CHUNK in damaged:
             return False
-        return not np.array_equal(self._writer.valid, self._reader.valid())
+        return not np.array_equal(self._writer.valid, self._reader.read_valid())
 
     def _rewrite(self, key: str, data: bytes) -> None:
         """Write an object, and read it back."""

@@ -248,7 +248,7 @@ class _Check:
         for key, record in self._document.objects.items():
             self._objects += 1
             try:
-                data = self._reader.checked(key, record)
+                data = self._reader.read_checked(key, record)
                 if key == VALID_CHUNK:
                     self._valid = decode(data, np.empty(grid.shape, "?"))
                 elif key in coordinates:

@@ -889,7 +889,7 @@ def test_repair(run):
     verified = run("verify", "a.zarr")
     assert verified.exit_code == 1
     assert re.search(
-        r"is DAMAGED: 3 problems in \d+ objects checked, 1 chunk concerned\. Mend it with: "
+        r"is DAMAGED: 3 problems in \d+ objects checked, 1 chunk concerned\. Repair it with: "
         r"cop-zarr repair a\.zarr --source TIF",
         verified.stdout,
     )

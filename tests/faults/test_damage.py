@@ -287,7 +287,7 @@ def see_it_found_and_mended(place: Place, good: Objects, changes: Changes, sourc
 
 def see_it_verified(place: Place, damaged: set[str], strays: set[str]) -> None:
     if ROOT in damaged:
-        with pytest.raises(StoreError, match=f"Mend it with: cop-zarr repair {place.url} --source TIF"):
+        with pytest.raises(StoreError, match=f"Repair it with: cop-zarr repair {place.url} --source TIF"):
             place.verify()
         return
     report = place.verify()

@@ -339,7 +339,7 @@ def test_an_absent_chunk_is_named_at_once(site):
     site.proxy.reset_counts()
     site.proxy.schedule = hitting(Status(404), path=key)
     began = time.monotonic()
-    with pytest.raises(ChunkError, match=rf"{key} \(lat .*\) is damaged: it is absent\. Mend it with"):
+    with pytest.raises(ChunkError, match=rf"{key} \(lat .*\) is damaged: it is absent\. Repair it with"):
         PART.all().ask(store)
     assert time.monotonic() - began < 15  # a try may take 20 s, and all of them 60
     assert len(site.proxy.asked("GET", key)) == 1

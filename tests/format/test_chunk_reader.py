@@ -17,7 +17,7 @@ import cop_zarr
 from cop_zarr.core.grid import Window
 from cop_zarr.errors import ChunkError, DamageError, StorageError
 from cop_zarr.format import chunk_reader as chunks
-from cop_zarr.format.chunk_reader import PARALLEL_CHUNKS, SHORT_PAUSES
+from cop_zarr.format.chunk_reader import MIN_PARALLEL_CHUNKS, SHORT_PAUSES
 from cop_zarr.format.codec import crc32c, decode, encode
 from cop_zarr.format.layout import BLOSC
 from cop_zarr.storage import LocalFolder
@@ -83,7 +83,7 @@ def test_damaged_chunk_is_named(copied, damage, output):
         store.query(BOX, output=output)
     message = str(error.value)
     assert f"{copied}/{KEY} (lat 30.25 … 32, lon 120 … 121.75) is damaged" in message
-    assert f"Mend it with: cop-zarr repair {copied} --source TIF" in message
+    assert f"Repair it with: cop-zarr repair {copied} --source TIF" in message
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_damaged_chunk_is_named(copied, damage, output):
 )
 def test_damage_is_told(copied, damage, reason):
     DAMAGES[damage](copied / KEY)
-    with pytest.raises(ChunkError, match=f"is damaged: {reason}. Mend it with"):
+    with pytest.raises(ChunkError, match=f"is damaged: {reason}. Repair it with"):
         cop_zarr.open(copied).query(BOX)
 
 
@@ -265,7 +265,7 @@ def test_empty_chunks_are_never_read(store_path, output):
 def test_workers_change_nothing(store_path, box):
     one, several = (cop_zarr.open(store_path, workers=count) for count in (1, 7))
     window, _ = one.grid.touched(cop_zarr.BBox(*box).bounds)
-    assert window.cells > 64 * PARALLEL_CHUNKS, "too small to be read in parallel"
+    assert window.cells > 64 * MIN_PARALLEL_CHUNKS, "too small to be read in parallel"
     for options in ({"output": "grid"}, {"pooling": "mean"}, {"pooling": "max"}):
         first, second = one.query(box, **options), several.query(box, **options)
         np.testing.assert_array_equal(first.data, second.data, strict=True)
@@ -298,7 +298,7 @@ def test_an_abandoned_reading_stops(store_path):
     folder = WatchedFolder(LocalFolder(store_path))
     reader = open_in(folder)._reader
     chunks = reader.layout.chunks(Window(0, 721, 0, 280), reader.lengths)
-    reading = reader.read_many([place for place, _ in chunks])
+    reading = reader.map_chunks([place for place, _ in chunks], lambda _, chunk: chunk, reuse_buffers=False)
     next(reading)
     reading.close()
     assert len(folder.read_keys) < 300  # of the 3,185 chunks of the window

@@ -265,7 +265,9 @@ def test_damage_reaches_the_caller_as_it_is(places, tmp_path, method):
         num_workers=2 if method else 0,
         multiprocessing_context=method,
     )
-    with pytest.raises(ChunkError, match=r"is damaged: its CRC-32C is not the recorded one. Mend it with"):
+    with pytest.raises(
+        ChunkError, match=r"is damaged: its CRC-32C is not the recorded one. Repair it with"
+    ):
         list(loader)
 
 

@@ -729,7 +729,7 @@ def test_the_command_that_verify_recommends_works(
     flip(copied / CHUNK)
     found = run("verify", copied)
     assert found.exit_code == 1
-    command = found.output.strip().rpartition("Mend it with: cop-zarr ")[2]
+    command = found.output.strip().rpartition("Repair it with: cop-zarr ")[2]
     assert run(*command.replace("TIF", str(source)).split()).exit_code == 0
     assert run("verify", copied, "--source", source).exit_code == 0
 

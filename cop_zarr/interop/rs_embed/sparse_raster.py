@@ -15,7 +15,7 @@ import numpy as np
 
 from cop_zarr.core.grid import Window
 from cop_zarr.errors import StorageError
-from cop_zarr.format.chunk_reader import ChunkReader, Place
+from cop_zarr.format.chunk_reader import ChunkIndex, ChunkReader
 
 
 class Raster:
@@ -87,10 +87,10 @@ class Raster:
             self._write(places[number], chunk)
             self._missing[places[number]] = False
 
-        for _ in self._reader.each(places, work):
+        for _ in self._reader.map_chunks(places, work):
             pass
 
-    def _write(self, place: Place, chunk: np.ndarray) -> None:
+    def _write(self, place: ChunkIndex, chunk: np.ndarray) -> None:
         """Write a chunk's rows to their places.
 
         Not through the map: where a disk is full, that would kill the process (SIGBUS).

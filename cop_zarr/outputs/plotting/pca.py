@@ -185,5 +185,5 @@ def _each(reader: ChunkReader, view: View, work: Callable[[ChunkPart, np.ndarray
             for part in chunks[number][1]
         ]
 
-    for found in reader.each([place for place, _ in chunks], take):
+    for found in reader.map_chunks([place for place, _ in chunks], take):
         yield from found

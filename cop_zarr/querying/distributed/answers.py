@@ -235,4 +235,4 @@ def open_reader(pickled: bytes) -> ChunkReader:
 @lru_cache(maxsize=1)
 def _mask(pickled: bytes) -> np.ndarray:
     """The cells with data, read once in a process."""
-    return open_reader(pickled).valid()
+    return open_reader(pickled).read_valid()
