@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,23 +26,25 @@ from cop_zarr.format.opening import read_document, reader_of
 from cop_zarr.outputs.embedding import Embedding
 from cop_zarr.querying import geodataframe as frames
 from cop_zarr.querying import many_regions as batches
-from cop_zarr.querying import plan as plans
 from cop_zarr.querying import points as sampling
 from cop_zarr.querying import region as queries
-from cop_zarr.querying.out_array import ArrayLike2D, fill, rows_for
-from cop_zarr.querying.plan import (
+from cop_zarr.querying.options import (
     MAX_BYTES,
+    CheckedOptions,
     Empty,
     OnError,
-    Options,
     Output,
-    Plan,
     Pooling,
+    QueryOptions,
     Subpixel,
     Weights,
     check_on_error,
+    check_output,
+    checked,
 )
-from cop_zarr.regions import BBox, Roi, footprint
+from cop_zarr.querying.out_array import ArrayLike2D, fill, rows_for
+from cop_zarr.querying.plan import Plan, plan
+from cop_zarr.regions import BBox, Roi
 from cop_zarr.storage import (
     CACHE_DISK_BYTES,
     TIMEOUT_SECONDS,
@@ -233,14 +235,25 @@ class Store:
         >>> store.query(triangle, empty="skip")
         <Embedding mean (16,): 34 of 49 cells with data>
         """
-        options = _options(year, output, pooling, weights, empty, subpixel, max_bytes)
-        plan = plans.plan(self.grid, footprint(roi, crs, repair=repair), options)
+        options = checked(
+            crs=crs,
+            repair=repair,
+            year=year,
+            pooling=pooling,
+            weights=weights,
+            empty=empty,
+            subpixel=subpixel,
+        )
+        check_output(output, max_bytes, options)
+        found = plan(self.grid, roi, options)
         if output == "grid":
-            queries.check_grid_size(plan.window, self.bands, max_bytes)
-        data, mask = self._answer(plan, options)
-        return Embedding(data, plan=plan, options=options, grid=self.grid, mask=mask, facts=self._facts)
+            queries.check_grid_size(found.window, self.bands, max_bytes)
+        data, mask = self._answer(found, options, output)
+        return Embedding(data, plan=found, options=options, grid=self.grid, mask=mask, facts=self._facts)
 
-    def _answer(self, plan: Plan, options: Options) -> tuple[np.ndarray, np.ndarray | None]:
+    def _answer(
+        self, plan: Plan, options: CheckedOptions, output: Output
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Read what a plan asks for: the data, and the mask of cells with data.
 
         Over a network, a first query asks for the mask and for its chunks at the same time, if there is a
@@ -251,9 +264,9 @@ class Store:
         if at_once and len(reader.layout.chunks(plan.window, reader.lengths)) <= reader.workers:
             with ThreadPoolExecutor(1, "cop-zarr-mask") as pool:
                 mask = pool.submit(self._mask, plan)
-                return queries.data(self._reader, plan, options, None), mask.result()
+                return queries.data(self._reader, plan, options, output, None), mask.result()
         found = self._mask(plan) if self._valid is None else self._valid
-        return queries.data(self._reader, plan, options, found), found
+        return queries.data(self._reader, plan, options, output, found), found
 
     def _mask(self, plan: Plan) -> np.ndarray | None:
         """The mask of cells with data; None over open ocean, where nothing is read to tell."""
@@ -352,17 +365,11 @@ class Store:
         self,
         rois: Iterable[Roi],
         *,
-        crs: object | None = None,
-        repair: bool = False,
-        year: int = product.YEAR,
-        pooling: Pooling = "mean",
-        weights: Weights = "auto",
-        empty: Empty = "include",
-        subpixel: Subpixel = "raise",
         out: ArrayLike2D | None = None,
         on_error: OnError = "raise",
         progress: Progress | None = None,
         client: Any = None,
+        **options: Unpack[QueryOptions],
     ) -> Any:
         """Pool many regions, each into one vector: those that :meth:`query` gives, to the last bit.
 
@@ -375,8 +382,6 @@ class Store:
         rois : iterable
             Regions, each as :meth:`query` takes it; an array of ``(n, 4)`` is that many boxes; a geopandas
             GeoSeries or GeoDataFrame, with its CRS.
-        crs, repair, year, pooling, weights, empty, subpixel
-            As :meth:`query`, for all regions.
         out : array_like, optional
             Where to write the vectors: ``(n, bands)``, a NumPy array, a memory map, a Zarr array. One
             not in memory is written in blocks of whole chunks, of 256 MiB at most. If an error is raised,
@@ -389,6 +394,9 @@ class Store:
             Called with the regions done and the regions in all.
         client : distributed.Client or str, optional
             As :meth:`sample`.
+        **options
+            crs, repair, year, pooling, weights, empty and subpixel, as :meth:`query` takes them, for all
+            regions.
 
         Returns
         -------
@@ -414,15 +422,13 @@ class Store:
         >>> store.query_many([(120, 30, 122, 32), cop_zarr.PointBuffer(11.5, 48.1, 50_000)]).shape
         (2, 16)
         """
-        options = _options(year, "pooled", pooling, weights, empty, subpixel, MAX_BYTES)
         check_on_error(on_error)
-        regions, crs = frames.opened(rois, crs)
+        regions, options["crs"] = frames.opened(rois, options.get("crs"))
+        asked = CheckedOptions(**options)
         regions = batches.many(regions)
-        mask = self.valid if empty == "skip" else None
+        mask = self.valid if asked.empty == "skip" else None
         rows = rows_for(len(regions), self.bands, out)
-        batch = batches.Batch(
-            self._reader, options, crs, repair, on_error, mask, _teller(len(regions), progress)
-        )
+        batch = batches.Batch(self._reader, asked, on_error, mask, _teller(len(regions), progress))
 
         def answer(first: int, stop: int, block: np.ndarray) -> None:
             if cluster is not None:
@@ -479,14 +485,9 @@ class Store:
         bbox: BBox | Sequence[float] | None = None,
         *,
         region: Roi | None = None,
-        crs: object | None = None,
-        repair: bool = False,
-        pooling: Pooling = "mean",
-        weights: Weights = "auto",
-        empty: Empty = "include",
-        subpixel: Subpixel = "raise",
         ax: Axes | None = None,
         progress: Progress | None = None,
+        **options: Unpack[QueryOptions],
     ) -> Axes:
         """Draw the embeddings as colours, or the cells and weights of a query.
 
@@ -502,12 +503,13 @@ class Store:
         region : optional
             As ``roi`` of :meth:`query`: show the cells that a query of it takes, what each of them weighs,
             and its outline, instead of embeddings. No embedding is read then.
-        crs, repair, pooling, weights, empty, subpixel
-            As :meth:`query`, for the region.
         ax : matplotlib.axes.Axes, optional
             Where to draw; by default a new figure of pyplot's, which a notebook shows.
         progress : callable, optional
             Called with the bytes gone through and those in all.
+        **options
+            crs, repair, year, pooling, weights, empty and subpixel, as :meth:`query` takes them, for
+            ``region``.
 
         Returns
         -------
@@ -536,14 +538,14 @@ class Store:
         """
         from cop_zarr.outputs import plotting as pictures  # noqa: PLC0415  # which needs matplotlib
 
-        options = _options(product.YEAR, "pooled", pooling, weights, empty, subpixel, MAX_BYTES)
+        asked = CheckedOptions(**options)
         if region is not None:
-            plan = plans.plan(self.grid, footprint(region, crs, repair=repair), options)
+            found = plan(self.grid, region, asked)
             return pictures.of_query(
-                self.grid, self.valid, facts=self._facts, plan=plan, options=options, bbox=bbox, ax=ax
+                self.grid, self.valid, facts=self._facts, plan=found, options=asked, bbox=bbox, ax=ax
             )
-        if (crs, repair, options) != (None, False, Options()):
-            raise InputError("crs, repair, pooling, weights, empty and subpixel go with region=")
+        if asked != CheckedOptions():
+            raise InputError(f"{', '.join(options)} cannot be given without region=")
         return pictures.of_store(
             self._reader, self.valid, facts=self._facts, bbox=bbox, ax=ax, progress=progress
         )
@@ -635,7 +637,9 @@ def open(  # the verb of the contract; module-qualified it cannot be mistaken
     return Store(reader_of(where, document, workers, cache, memory), document)
 
 
-def query(roi: Roi, **options: Any) -> Embedding:
+def query(
+    roi: Roi, *, output: Output = "pooled", max_bytes: int = MAX_BYTES, **options: Unpack[QueryOptions]
+) -> Embedding:
     """Ask the default store: :meth:`Store.query` on what ``COP_ZARR_STORE`` names, opened once.
 
     Parameters and errors are those of :meth:`Store.query` and :func:`open`.
@@ -645,10 +649,12 @@ def query(roi: Roi, **options: Any) -> Embedding:
     """
     url = settings.store_url()
     try:
-        return default_store(url, Path.cwd(), _stamp(url)).query(roi, **options)
+        store = default_store(url, Path.cwd(), _stamp(url))
+        return store.query(roi, output=output, max_bytes=max_bytes, **options)
     except StoreReplacedError:
         default_store.cache_clear()
-        return default_store(url, Path.cwd(), _stamp(url)).query(roi, **options)
+        store = default_store(url, Path.cwd(), _stamp(url))
+        return store.query(roi, output=output, max_bytes=max_bytes, **options)
 
 
 def _reached(client: Any) -> AbstractContextManager[Cluster | None]:
@@ -680,17 +686,6 @@ def _teller(total: int, progress: Progress | None) -> Callable[[int], None]:
             progress(done, total)
 
     return tell
-
-
-def _options(*words: Any) -> Options:
-    """Options, checked once for each combination of words that is asked for."""
-    try:
-        return _checked(*words)
-    except TypeError:  # a word that is not hashable, and therefore none
-        return Options(*words)
-
-
-_checked = lru_cache(maxsize=64)(Options)
 
 
 @lru_cache(maxsize=1)

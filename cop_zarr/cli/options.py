@@ -6,9 +6,12 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
+
+if TYPE_CHECKING:
+    from cop_zarr.format.opening import StoreOptions
 
 SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -126,7 +129,7 @@ def placed(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def place(options: dict[str, Any]) -> dict[str, Any]:
+def place(options: dict[str, Any]) -> StoreOptions:
     """Take out of a command's options those that :func:`cop_zarr.open` takes."""
     names = ("storage_options", "timeout", "cache_dir", "cache_disk_bytes")
-    return {name: options.pop(name) for name in names}
+    return cast("StoreOptions", {name: options.pop(name) for name in names})

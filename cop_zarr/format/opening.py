@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from typing import TypedDict
 
 from cop_zarr.core import settings
 from cop_zarr.core.lru_cache import LRUCache
@@ -18,10 +19,33 @@ from cop_zarr.errors import (
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import StoreDocument, is_store, parse
 from cop_zarr.format.layout import INTEGRITY, ROOT, ROOT_COPY
-from cop_zarr.storage import REQUESTS_AT_ONCE, DiskCache, Folder
+from cop_zarr.storage import REQUESTS_AT_ONCE, DiskCache, Folder, StorageOptions
 
 _V2_KEYS = {".zgroup": "store", ".zmetadata": "store", ".zarray": "array"}
 _CALLS = {"store": "xarray.open_zarr", "array": "zarr.open_array"}
+
+
+class StoreOptions(TypedDict, total=False):
+    """Keywords of :func:`cop_zarr.open`: how a store is reached, and what is kept of it."""
+
+    storage_options: StorageOptions | None
+    """Passed to the fsspec filesystem of a URL."""
+
+    workers: int | None
+    """Chunks read at once, at most; by default ``COP_ZARR_WORKERS``, or from a disk as many as there are
+    processors, up to 4, and over a network 64."""
+
+    timeout: float
+    """Seconds that one object may take over a network, retries included."""
+
+    cache_bytes: int
+    """Memory for decoded chunks and their totals; 0 keeps none."""
+
+    cache_dir: str | os.PathLike[str] | None
+    """A folder in which the objects that were read are kept; processes and stores may share it."""
+
+    cache_disk_bytes: int
+    """Size of that folder; the objects that were not used for the longest time are dropped first."""
 
 
 def reader_of(

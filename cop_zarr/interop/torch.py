@@ -16,7 +16,7 @@ import operator
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,10 +25,10 @@ from cop_zarr.core.settings import WORKERS_VARIABLE
 from cop_zarr.errors import InputError, MissingDependencyError, RegionError
 from cop_zarr.querying import geodataframe as frames
 from cop_zarr.querying import many_regions as batches
-from cop_zarr.querying import plan as plans
 from cop_zarr.querying import points as sampling
-from cop_zarr.querying.plan import Empty, OnError, Options, Pooling, Subpixel, Weights, check_on_error
-from cop_zarr.regions import Roi, check_crs, footprint
+from cop_zarr.querying.options import CheckedOptions, Empty, OnError, QueryOptions, check_on_error
+from cop_zarr.querying.plan import plan
+from cop_zarr.regions import Roi
 from cop_zarr.storage import local_path
 from cop_zarr.store import Store
 from cop_zarr.store import open as open_store
@@ -221,12 +221,13 @@ class RegionDataset(_Vectors):
         a geopandas GeoSeries or GeoDataFrame, with its CRS.
     labels : sequence, optional
         What belongs to each region, in the same order: a tensor, an array, a column of a table, a list.
-    crs, repair, pooling, weights, empty, subpixel
-        As :meth:`cop_zarr.Store.query`, for all regions.
     on_error : {"raise", "nan"} or callable
         What to do with a region that :meth:`cop_zarr.Store.query` would refuse with a RegionError: refuse
         it now, or let it be a vector of NaN. A callable is told its number, from 0, and the RegionError,
         now. Unless this is "nan", every region is planned once to find out.
+    **options
+        crs, repair, year, pooling, weights, empty and subpixel, as :meth:`cop_zarr.Store.query` takes them,
+        for all regions.
 
     Attributes
     ----------
@@ -268,52 +269,32 @@ class RegionDataset(_Vectors):
         rois: Iterable[Roi],
         *,
         labels: Any | None = None,
-        crs: object | None = None,
-        repair: bool = False,
-        pooling: Pooling = "mean",
-        weights: Weights = "auto",
-        empty: Empty = "include",
-        subpixel: Subpixel = "raise",
         on_error: OnError = "raise",
+        **options: Unpack[QueryOptions],
     ) -> None:
-        options = Options(pooling=pooling, weights=weights, empty=empty, subpixel=subpixel)
         check_on_error(on_error)
-        found, crs = frames.opened(rois, crs)
-        check_crs(crs)
+        found, options["crs"] = frames.opened(rois, options.get("crs"))
+        checked = CheckedOptions(**options)
         regions = batches.many(found)
         super().__init__(store)
         self._take(len(regions), labels)
         if on_error != "nan":
-            _plan_all(self.store, regions, options, crs=crs, repair=repair, on_error=on_error)
+            _plan_all(self.store, regions, checked, on_error)
         self.rois: list[Any] | np.ndarray = rois.copy() if isinstance(rois, np.ndarray) else list(regions)
-        self._words: dict[str, Any] = {
-            "crs": crs,
-            "repair": repair,
-            "pooling": pooling,
-            "weights": weights,
-            "empty": empty,
-            "subpixel": subpixel,
-            "on_error": _later(on_error),
-        }
+        self._options = options
+        self._on_error = _later(on_error)
 
     def _answer(self, indices: np.ndarray) -> np.ndarray:
-        vectors: np.ndarray = self._asked().query_many(_taken(self.rois, indices), **self._words)
+        rois = _taken(self.rois, indices)
+        vectors: np.ndarray = self._asked().query_many(rois, on_error=self._on_error, **self._options)
         return vectors
 
 
-def _plan_all(
-    store: Store,
-    regions: Sequence[Any],
-    options: Options,
-    *,
-    crs: object | None,
-    repair: bool,
-    on_error: OnError,
-) -> None:
+def _plan_all(store: Store, regions: Sequence[Any], options: CheckedOptions, on_error: OnError) -> None:
     """Plan every region: refuse the first that has no answer, by its number, or tell of each of them."""
     for number, roi in enumerate(regions):
         try:
-            plans.plan(store.grid, footprint(roi, crs, repair=repair), options)
+            plan(store.grid, roi, options)
         except RegionError as error:
             if not callable(on_error):
                 raise type(error)(f"region {number}: {error}") from error

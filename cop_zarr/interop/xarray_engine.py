@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from xarray import Dataset
 from xarray.backends import BackendEntrypoint
 
 import cop_zarr  # of which nothing is loaded yet: xarray imports this whenever it opens anything at all
-from cop_zarr.core.lru_cache import CACHE_BYTES
-from cop_zarr.storage import CACHE_DISK_BYTES, TIMEOUT_SECONDS, StorageOptions
+
+if TYPE_CHECKING:
+    from cop_zarr.format.opening import StoreOptions
 
 
 class CopZarrBackend(BackendEntrypoint):
@@ -38,12 +38,7 @@ class CopZarrBackend(BackendEntrypoint):
         filename_or_obj: Any,
         *,
         drop_variables: str | Iterable[str] | None = None,
-        storage_options: StorageOptions | None = None,
-        workers: int | None = None,
-        timeout: float = TIMEOUT_SECONDS,
-        cache_bytes: int = CACHE_BYTES,
-        cache_dir: str | os.PathLike[str] | None = None,
-        cache_disk_bytes: int = CACHE_DISK_BYTES,
+        **options: Unpack[StoreOptions],
     ) -> Dataset:
         """Open a store as a Dataset: as :meth:`cop_zarr.Store.to_xarray` gives it.
 
@@ -53,24 +48,16 @@ class CopZarrBackend(BackendEntrypoint):
             A path or any fsspec URL.
         drop_variables : str or iterable of str, optional
             Variables to leave out; names that are none are passed over.
-        storage_options, workers, timeout, cache_bytes, cache_dir, cache_disk_bytes
-            As :func:`cop_zarr.open`.
+        **options
+            storage_options, workers, timeout, cache_bytes, cache_dir and cache_disk_bytes, as
+            :func:`cop_zarr.open` takes them.
 
         Raises
         ------
         InputError, StoreNotFoundError, StoreError, StorageError
             As :func:`cop_zarr.open`.
         """
-        opened = cop_zarr.open(
-            filename_or_obj,
-            storage_options=storage_options,
-            workers=workers,
-            timeout=timeout,
-            cache_bytes=cache_bytes,
-            cache_dir=cache_dir,
-            cache_disk_bytes=cache_disk_bytes,
-        )
-        dataset = opened.to_xarray()
+        dataset = cop_zarr.open(filename_or_obj, **options).to_xarray()
         dataset.set_close(_close)
         return dataset if drop_variables is None else dataset.drop_vars(drop_variables, errors="ignore")
 

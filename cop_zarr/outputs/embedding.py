@@ -10,7 +10,8 @@ import numpy as np
 from cop_zarr.core import product
 from cop_zarr.core.grid import Grid
 from cop_zarr.core.version import __version__
-from cop_zarr.querying.plan import Options, Plan
+from cop_zarr.querying.options import CheckedOptions
+from cop_zarr.querying.plan import Plan
 from cop_zarr.querying.pool_parts import cut_window
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Embedding:
         data: np.ndarray,
         *,
         plan: Plan,
-        options: Options,
+        options: CheckedOptions,
         grid: Grid,
         mask: np.ndarray | None,
         facts: Mapping[str, Any],
@@ -81,7 +82,7 @@ class Embedding:
 
     def _described(self) -> dict[str, Any]:
         plan, options = self._plan, self._options
-        window, members, pools = plan.window, plan.members, options.output == "pooled"
+        window, members, pools = plan.window, plan.members, self.data.ndim == 1
         return {
             "model": product.MODEL,
             "year": product.YEAR,
@@ -97,7 +98,7 @@ class Embedding:
             "clipped": plan.clipped,
             "input_crs": plan.footprint.input_crs,
             "transform": list(self._grid.transform(window)),
-            "output": options.output,
+            "output": "pooled" if pools else "grid",
             "pooling": options.pooling if pools else None,
             "empty": options.empty,
             "output_crs": product.CRS,

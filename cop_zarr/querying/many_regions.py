@@ -19,10 +19,10 @@ from cop_zarr.core.reducers import REDUCERS, Reducer, quiet
 from cop_zarr.errors import InputError, RegionError
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.chunk_reader import ChunkIndex, ChunkReader
-from cop_zarr.querying import plan as plans
-from cop_zarr.querying.plan import OnError, Options
+from cop_zarr.querying.options import CheckedOptions, OnError
+from cop_zarr.querying.plan import plan
 from cop_zarr.querying.pool_parts import effective_weights, empty_weight, pool_part, with_weight
-from cop_zarr.regions import BBox, PointBuffer, check_crs, footprint
+from cop_zarr.regions import BBox, PointBuffer
 from cop_zarr.regions.bbox import is_bbox_tuple
 
 PLAN_BYTES = 512 << 20
@@ -100,12 +100,8 @@ class Batch:
     ----------
     reader : ChunkReader
         The store's.
-    options : Options
-        How cells become a vector.
-    crs : optional
-        The CRS of four numbers or of a polygon.
-    repair : bool
-        Mend invalid polygons.
+    options : CheckedOptions
+        How regions are read, and how cells become a vector.
     on_error : {"raise", "nan"} or callable
         What becomes of a region that is refused.
     mask : ndarray or None
@@ -115,9 +111,7 @@ class Batch:
     """
 
     reader: ChunkReader
-    options: Options
-    crs: object | None
-    repair: bool
+    options: CheckedOptions
     on_error: OnError
     mask: np.ndarray | None
     done: Callable[[int], None]
@@ -137,7 +131,6 @@ class Batch:
         RegionError
             If a region is refused: its number is named.
         """
-        check_crs(self.crs)  # which is nobody's fault but the caller's
         for planned in self._plans(rois, first, out):
             self._pool(planned, out)
             planned.clear()
@@ -158,7 +151,7 @@ class Batch:
         layout, planned = self.reader.layout, _Planned()
         for row, roi in enumerate(rois):
             try:
-                plan = plans.plan(layout.grid, footprint(roi, self.crs, repair=self.repair), self.options)
+                found = plan(layout.grid, roi, self.options)
             except RegionError as error:
                 if self.on_error == "raise":
                     raise type(error)(f"region {first + row}: {error}") from error
@@ -167,7 +160,7 @@ class Batch:
                 out[row] = np.nan
                 self.done(1)
                 continue
-            planned.add(row, plan.window, effective_weights(plan, self.options, self.mask), layout)
+            planned.add(row, found.window, effective_weights(found, self.options, self.mask), layout)
             if planned.nbytes >= PLAN_BYTES:
                 yield planned
                 planned = _Planned()

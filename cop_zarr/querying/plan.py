@@ -1,111 +1,24 @@
-"""What a query asks and what answers it: options, and the cells of a region with their weights. No I/O."""
+"""The cells that answer a query, and their weights. Nothing is read."""
 
 from __future__ import annotations
 
-import reprlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from numbers import Real
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from cop_zarr.core.grid import TOUCH_TOLERANCE, Bounds, Grid, Window
-from cop_zarr.core.product import STEP_DEG, YEAR
-from cop_zarr.core.reducers import REDUCERS, UNWEIGHTED
-from cop_zarr.errors import InputError, RegionError, SubcellError, YearError
+from cop_zarr.core.product import STEP_DEG
+from cop_zarr.core.reducers import UNWEIGHTED
+from cop_zarr.errors import RegionError, SubcellError
 from cop_zarr.querying.coverage import coverage
-from cop_zarr.regions import Footprint
-
-Output = Literal["pooled", "grid"]
-Pooling = Literal["mean", "max", "min", "std", "sum"]
-Weights = Literal["auto", "coverage", "area"] | None
-Empty = Literal["include", "skip"]
-OnError = Literal["raise", "nan"] | Callable[[int, RegionError], None]
-Subpixel = Literal["raise", "touch", "nearest", "bilinear"]
+from cop_zarr.querying.options import CheckedOptions, Subpixel
+from cop_zarr.regions import Footprint, Roi, footprint
 
 Weighing = Literal["coverage", "area", "bilinear"] | None
 """What the weights of an answer are."""
 
 SMALLEST_DEG2 = 1e-100
 """Square degrees below which the part of a cell that lies in a region loses digits as a float64."""
-
-MAX_BYTES = 1 << 30
-"""Largest grid that a query returns unless told otherwise: 1 GiB, a third of the globe."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What is asked of a region, checked; the words are those of :meth:`cop_zarr.Store.query`.
-
-    Raises
-    ------
-    YearError
-        If the product does not have the year.
-    InputError
-        If no option takes a word, or two of them have no meaning together.
-    """
-
-    year: int = YEAR
-    output: Output = "pooled"
-    pooling: Pooling = "mean"
-    weights: Weights = "auto"
-    empty: Empty = "include"
-    subpixel: Subpixel = "raise"
-    max_bytes: int = MAX_BYTES
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.year, Real) or self.year != YEAR:
-            raise YearError(f"the product is of the year {YEAR} and no other; got year={self.year!r}")
-        one_of("output", self.output, get_args(Output))
-        one_of("pooling", self.pooling, tuple(REDUCERS))
-        one_of("weights", self.weights, ("auto", None, "coverage", "area"))
-        one_of("empty", self.empty, get_args(Empty))
-        one_of("subpixel", self.subpixel, get_args(Subpixel))
-        if not isinstance(self.max_bytes, Real) or not self.max_bytes >= 0:
-            raise InputError(f"max_bytes must be a number of bytes; got {self.max_bytes!r}")
-        self._check_combinations()
-
-    def _check_combinations(self) -> None:
-        if self.pooling in UNWEIGHTED and self.weights in {"coverage", "area"}:
-            raise InputError(
-                f"pooling={self.pooling!r} knows no weights: it takes every touched cell as it is; leave "
-                f"weights={self.weights!r} out, or pool by mean, std or sum"
-            )
-        if self.subpixel == "bilinear" and self.pooling != "mean":
-            raise InputError(
-                "subpixel='bilinear' is a weighted mean of four cells, so it does not go with "
-                f"pooling={self.pooling!r}; take pooling='mean', or subpixel='touch'"
-            )
-        if self.subpixel == "nearest" and self.pooling in {"std", "sum"}:
-            raise InputError(
-                f"subpixel='nearest' takes one cell whatever the region's size, of which pooling="
-                f"{self.pooling!r} says nothing; take pooling='mean', or subpixel='touch'"
-            )
-        if self.output == "grid":
-            for name, word in (("pooling", self.pooling), ("empty", self.empty)):
-                if word not in {"mean", "include"}:
-                    raise InputError(
-                        f"{name}={word!r} is a rule for pooling, and output='grid' gives every cell as it "
-                        "is; leave it out, and take .valid and .weights of the answer"
-                    )
-            if self.subpixel == "bilinear":
-                raise InputError(
-                    "subpixel='bilinear' makes one vector between the cells, and output='grid' gives the "
-                    "cells; take output='pooled', or subpixel='nearest' or 'touch'"
-                )
-
-
-def check_on_error(on_error: object) -> None:
-    """Refuse what does not say what becomes of a region that has no answer."""
-    if not callable(on_error):
-        one_of("on_error", on_error, ("raise", "nan"))
-
-
-def one_of(name: str, word: object, words: Sequence[object]) -> None:
-    """Refuse a word that an option does not take."""
-    if not isinstance(word, str | None) or word not in words:
-        raise InputError(f"{name} must be one of {', '.join(map(repr, words))}; got {reprlib.repr(word)}")
 
 
 class Plan(NamedTuple):
@@ -142,32 +55,33 @@ class Plan(NamedTuple):
         return self.weights > 0
 
 
-def plan(grid: Grid, footprint: Footprint, options: Options) -> Plan:
-    """Find the cells that answer a query, and what they weigh; nothing is read.
+def plan(grid: Grid, roi: Roi, options: CheckedOptions) -> Plan:
+    """Find the cells that answer a query, and their weights.
 
     Raises
     ------
     SubcellError
-        If the region is narrower or lower than one cell, and nobody said what to do then.
+        If the region is narrower or lower than one cell, and ``options.subpixel`` is "raise".
     RegionError
-        If it lies outside the grid.
+        If it is malformed, or outside the grid.
     MissingDependencyError
         If it is a polygon or a circle, and exactextract is not installed.
     """
-    bounds = footprint.bounds
+    region = footprint(roi, options.crs, repair=options.repair)
+    bounds = region.bounds
     rule = _subpixel(bounds, options.subpixel)
     window, clipped = grid.touched(bounds)
-    weights, weighing = None, _weighing(footprint, options)
-    if weighing or footprint.geometry is not None:
-        weights = _weights(grid, window, footprint, weighing)  # refuses what is outside, for every rule
+    weights, weighing = None, _weighing(region, options)
+    if weighing or region.geometry is not None:
+        weights = _weights(grid, window, region, weighing)  # refuses what is outside, for every rule
     if rule == "nearest":
-        window, weights, weighing = _nearest(grid, footprint), None, None
+        window, weights, weighing = _nearest(grid, region), None, None
     elif rule == "bilinear":
-        (window, weights), weighing = _bilinear(grid, footprint), "bilinear"
-    return Plan(footprint, window, weights, clipped, weighing, rule)
+        (window, weights), weighing = _bilinear(grid, region), "bilinear"
+    return Plan(region, window, weights, clipped, weighing, rule)
 
 
-def _weighing(footprint: Footprint, options: Options) -> Weighing:
+def _weighing(footprint: Footprint, options: CheckedOptions) -> Weighing:
     """The word for the weights: what "auto" stands for, or the one that was given."""
     if options.weights != "auto":
         return options.weights

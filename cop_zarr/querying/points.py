@@ -14,7 +14,7 @@ from cop_zarr.core.grid import Grid, range_hint
 from cop_zarr.core.product import LATTICE_COLS, LATTICE_ROWS
 from cop_zarr.errors import RegionError
 from cop_zarr.format.chunk_reader import ChunkIndex, ChunkReader
-from cop_zarr.querying.plan import Empty, OnError, check_on_error, one_of
+from cop_zarr.querying.options import EMPTIES, OnError, check_on_error, check_word
 
 Method = Literal["nearest", "bilinear"]
 
@@ -69,8 +69,8 @@ class Cells:
 
 def check_words(method: object, empty: object, on_error: object) -> None:
     """Refuse words that :meth:`cop_zarr.Store.sample` does not take."""
-    one_of("method", method, get_args(Method))
-    one_of("empty", empty, get_args(Empty))
+    check_word("method", method, get_args(Method))
+    check_word("empty", empty, EMPTIES)
     check_on_error(on_error)
 
 

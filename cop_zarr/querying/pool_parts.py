@@ -10,10 +10,11 @@ from cop_zarr.core.grid import Window
 from cop_zarr.core.reducers import Partial, Reducer
 from cop_zarr.format.chunk_grid import ChunkPart
 from cop_zarr.format.chunk_reader import ChunkReader
-from cop_zarr.querying.plan import Options, Plan
+from cop_zarr.querying.options import CheckedOptions
+from cop_zarr.querying.plan import Plan
 
 
-def effective_weights(plan: Plan, options: Options, mask: np.ndarray | None) -> np.ndarray | None:
+def effective_weights(plan: Plan, options: CheckedOptions, mask: np.ndarray | None) -> np.ndarray | None:
     """What a plan's cells weigh, once it is known which have data; None if each counts once."""
     if options.empty == "include":
         return plan.weights

@@ -12,11 +12,14 @@ from cop_zarr.core.reducers import REDUCERS, Partial, Reducer, nbytes, quiet
 from cop_zarr.errors import ResultTooLargeError
 from cop_zarr.format.chunk_grid import ChunkPart
 from cop_zarr.format.chunk_reader import ChunkIndex, ChunkReader
-from cop_zarr.querying.plan import Options, Plan
+from cop_zarr.querying.options import CheckedOptions, Output
+from cop_zarr.querying.plan import Plan
 from cop_zarr.querying.pool_parts import effective_weights, empty_weight, pool_part, with_weight
 
 
-def data(reader: ChunkReader, plan: Plan, options: Options, mask: np.ndarray | None) -> np.ndarray:
+def data(
+    reader: ChunkReader, plan: Plan, options: CheckedOptions, output: Output, mask: np.ndarray | None
+) -> np.ndarray:
     """Read what a plan asks for.
 
     Parameters
@@ -29,7 +32,7 @@ def data(reader: ChunkReader, plan: Plan, options: Options, mask: np.ndarray | N
     ndarray
         As :attr:`Embedding.data`.
     """
-    if options.output == "grid":
+    if output == "grid":
         return grid(reader, plan.window)
     return pooled(reader, plan.window, options.pooling, effective_weights(plan, options, mask))
 

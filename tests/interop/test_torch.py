@@ -347,7 +347,7 @@ BOWTIE = {"type": "Polygon", "coordinates": [[[0, 0], [9, 9], [9, 0], [0, 9], [0
         ([BOX], {"labels": "ab"}, InputError, "as many as the regions, 1; got one str"),
         ([BOX], {"crs": "EPSG:1"}, RegionError, "EPSG:1"),
         ([BOX], {"pooling": "median"}, InputError, "pooling must be one of"),
-        ([BOX], {"pooling": "max", "weights": "area"}, InputError, "knows no weights"),
+        ([BOX], {"pooling": "max", "weights": "area"}, InputError, "weights"),
         ([BOX], {"on_error": "skip"}, InputError, "on_error must be one of"),
     ],
 )

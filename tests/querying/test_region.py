@@ -23,7 +23,7 @@ from cop_zarr.errors import (
     SubcellError,
     YearError,
 )
-from cop_zarr.querying.plan import MAX_BYTES
+from cop_zarr.querying.options import MAX_BYTES
 from cop_zarr.storage import LocalFolder
 from tests.support import factory
 from tests.support.folders import WatchedFolder, open_in
@@ -369,9 +369,9 @@ BOW_TIE = shapely.Polygon([(10, 40), (12, 42), (12, 40), (10, 42)])
         ("10,40,12,42", {}, RegionError, "got str"),
         (LAND, {"output": "grid", "max_bytes": 100}, ResultTooLargeError, "max_bytes=100"),
         (LAND, {"weights": "size"}, InputError, "one of 'auto', None, 'coverage', 'area'; got 'size'"),
-        (LAND, {"weights": "area", "pooling": "min"}, InputError, "knows no weights"),
+        (LAND, {"weights": "area", "pooling": "min"}, InputError, "weights"),
         (LAND, {"empty": "drop"}, InputError, "one of 'include', 'skip'; got 'drop'"),
-        (LAND, {"subpixel": "bilinear", "pooling": "std"}, InputError, "a weighted mean of four cells"),
+        (LAND, {"subpixel": "bilinear", "pooling": "std"}, InputError, "subpixel"),
         (LAND, {"output": "grid", "empty": "skip"}, InputError, "a rule for pooling"),
         (LAND, {"crs": "EPSG:0"}, RegionError, "PROJ makes no coordinate reference system of crs='EPSG:0'"),
         (LAND, {"crs": "no such"}, RegionError, "crs='no such'"),

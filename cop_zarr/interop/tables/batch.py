@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Unpack, get_args
 
 import pyarrow as pa
 
@@ -18,7 +19,7 @@ from cop_zarr.interop.tables.rows import Buffer
 from cop_zarr.interop.tables.runner import BatchReport, Job, Question
 from cop_zarr.interop.tables.writers import ERROR, check_writable
 from cop_zarr.querying.geodataframe import COLUMN
-from cop_zarr.querying.plan import Empty, Options, Pooling, Subpixel, Weights, one_of
+from cop_zarr.querying.options import CheckedOptions, QueryOptions, check_word
 from cop_zarr.querying.points import Method, check_words
 from cop_zarr.regions import PointBuffer, check_same_crs
 from cop_zarr.regions.point_buffer import Shape
@@ -33,21 +34,15 @@ def batch(
     *,
     columns: Sequence[str] | None = None,
     layer: str | None = None,
-    crs: object | None = None,
     buffer_m: float | None = None,
     shape: Shape = "box",
     method: Method = "nearest",
-    pooling: Pooling = "mean",
-    weights: Weights = "auto",
-    empty: Empty = "include",
-    subpixel: Subpixel = "raise",
-    repair: bool = False,
-    year: int = product.YEAR,
     on_error: str = "raise",
     overwrite: bool = False,
     resume: bool = False,
     client: Any = None,
     progress: Progress | None = None,
+    **options: Unpack[QueryOptions],
 ) -> BatchReport:
     r"""Answer a file of points or regions into a file of vectors.
 
@@ -72,16 +67,12 @@ def batch(
         latitude), or four (west, south, east, north).
     layer : str, optional
         Which layer, of a file with several.
-    crs : str, int or pyproj.CRS, optional
-        The CRS of the coordinates; by default what the file says, and degrees for text and plain Parquet.
     buffer_m : float, optional
         Put a radius around points, in metres on the ground.
     shape : {"box", "circle"}
         What that radius makes.
     method : {"nearest", "bilinear"}
         As :meth:`Store.sample`, for points.
-    pooling, weights, empty, subpixel, repair, year
-        As :meth:`Store.query_many`, for regions; ``empty`` for points, too.
     on_error : {"raise", "nan"}
         What to do with a row without a place, or whose region is refused: stop, or leave it without a
         vector (null, in NumPy and Zarr NaN) and say why in a column ``error``.
@@ -93,6 +84,10 @@ def batch(
         A Dask cluster, or its scheduler's address, whose workers do the work.
     progress : callable, optional
         Called with the rows done and the rows in all.
+    **options
+        pooling, weights, empty, subpixel, repair and year, as :meth:`Store.query` takes them, for regions;
+        ``empty`` for points, too; and ``crs``, that of the coordinates: by default what the file says, and
+        degrees for text and plain Parquet.
 
     Returns
     -------
@@ -118,7 +113,8 @@ def batch(
     Examples
     --------
     >>> import cop_zarr
-    >>> from pathlib import Path
+    >>> from dataclasses import replace
+    from pathlib import Path
     >>> _ = Path("places.csv").write_text("name,lon,lat\nMunich,11.5,48.1\nShanghai,121.5,31.2\n")
     >>> cop_zarr.batch("places.csv", "places.parquet", "copernicus.zarr", overwrite=True).rows
     2
@@ -127,10 +123,10 @@ def batch(
         Path(rois).absolute(),
         Path(out).absolute(),
     )  # whatever folder the caller goes to meanwhile
-    Options(year=year, pooling=pooling, weights=weights, empty=empty, subpixel=subpixel)
-    one_of("on_error", on_error, ("raise", "nan"))
-    one_of("shape", shape, get_args(Shape))
-    check_words(method, empty, on_error)
+    checked = CheckedOptions(**options)
+    check_word("on_error", on_error, ("raise", "nan"))
+    check_word("shape", shape, get_args(Shape))
+    check_words(method, checked.empty, on_error)
     if buffer_m is not None:
         PointBuffer(0, 0, buffer_m, shape)  # which refuses what no point could have around it
     if isinstance(columns, str):
@@ -143,15 +139,10 @@ def batch(
     where = find(source.schema.names, source.geometry, columns)
     asked = Question(
         where=where,
-        crs=_crs(source, where, crs, table),
+        options=replace(checked, crs=_crs(source, where, checked.crs, table)),
         buffer=None if buffer_m is None else Buffer(buffer_m, shape),
         on_error=on_error,
         method=method,
-        empty=empty,
-        pooling=pooling,
-        weights=weights,
-        subpixel=subpixel,
-        repair=repair,
         client=client,
     )
     held = store if isinstance(store, Store) else open_store(store)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from cop_zarr.interop.tables.rows import Buffer, Places, places
 from cop_zarr.interop.tables.writers import ERROR, Output, check_writable
 from cop_zarr.querying.distributed.cluster import client_of
 from cop_zarr.querying.geodataframe import COLUMN
-from cop_zarr.querying.plan import Empty, Pooling, Subpixel, Weights
+from cop_zarr.querying.options import CheckedOptions, QueryOptions
 from cop_zarr.querying.points import Method
 from cop_zarr.store import Store
 
@@ -67,22 +67,22 @@ class Question:
     """What is asked of every row; the words are those of ``Store.query_many`` and ``Store.sample``."""
 
     where: Where
-    crs: Any
+    options: CheckedOptions
     buffer: Buffer | None
     on_error: str
     method: Method
-    empty: Empty
-    pooling: Pooling
-    weights: Weights
-    subpixel: Subpixel
-    repair: bool
     client: Any = field(default=None, compare=False)
 
     def record(self) -> dict[str, Any]:
         """All of it that answers depend on, JSON-ready."""
-        words = {name: value for name, value in self.__dict__.items() if name not in {"client", "crs"}}
-        words["where"], words["buffer"] = asdict(self.where), self.buffer and asdict(self.buffer)
-        return {**words, "crs": str(self.crs)}
+        return {
+            **vars(self.options),
+            "crs": str(self.options.crs),
+            "where": asdict(self.where),
+            "buffer": self.buffer and asdict(self.buffer),
+            "on_error": self.on_error,
+            "method": self.method,
+        }
 
 
 class Job:
@@ -106,7 +106,11 @@ class Job:
                 result = kept.result()
                 schema = self._schema()
                 output = Output(
-                    self._out, self._asked.where, self._asked.crs, self._source.geometry, self._source.crs
+                    self._out,
+                    self._asked.where,
+                    self._asked.options.crs,
+                    self._source.geometry,
+                    self._source.crs,
                 )
                 with telling(self._out):
                     output.write(result, self._parts, schema, rows)
@@ -137,7 +141,7 @@ class Job:
         """Some rows with their vectors, and if asked for, with the reasons why some have none."""
         asked = self._asked
         reasons = _Reasons(self._table, first, raises=asked.on_error == "raise")
-        found = places(part, asked.where, asked.crs, asked.buffer, reasons.add)
+        found = places(part, asked.where, asked.options.crs, asked.buffer, reasons.add)
         reasons.refuse()
         vectors = np.full((len(part), self._store.bands), np.nan, "f4")
         self._look_up(found, vectors, reasons, client, _shifted(progress, first, self._source.rows))
@@ -155,7 +159,7 @@ class Job:
                 found.lons,
                 found.lats,
                 method=self._asked.method,
-                empty=self._asked.empty,
+                empty=self._asked.options.empty,
                 out=out,
                 on_error=lambda number, error: reasons.add(int(found.points[number]), error),
                 progress=progress,
@@ -166,20 +170,15 @@ class Job:
         self, found: Places, vectors: np.ndarray, reasons: _Reasons, client: Any, progress: Progress
     ) -> None:
         """Answer the rows that are regions."""
-        asked = self._asked
+        options = cast("QueryOptions", {**vars(self._asked.options), "crs": found.crs})
         with _rows_of(vectors, found.areas) as out:
             self._store.query_many(
                 found.rois,
-                crs=found.crs,
-                repair=asked.repair,
-                pooling=asked.pooling,
-                weights=asked.weights,
-                empty=asked.empty,
-                subpixel=asked.subpixel,
                 out=out,
                 on_error=lambda number, error: reasons.add(int(found.areas[number]), error),
                 progress=progress,
                 client=client,
+                **options,
             )
 
     def _with_vectors(self, part: pa.Table, vectors: np.ndarray, reasons: dict[int, str]) -> pa.Table:

@@ -16,7 +16,8 @@ from cop_zarr.outputs.plotting.axes import fit
 from cop_zarr.outputs.plotting.extent import around, view
 from cop_zarr.outputs.plotting.pca_map import draw_map
 from cop_zarr.outputs.plotting.query_cells import draw_cells
-from cop_zarr.querying.plan import Options, Plan
+from cop_zarr.querying.options import CheckedOptions
+from cop_zarr.querying.plan import Plan
 from cop_zarr.regions import BBox
 
 Box = BBox | Sequence[float] | None
@@ -52,7 +53,7 @@ def of_query(
     *,
     facts: Mapping[str, Any],
     plan: Plan,
-    options: Options,
+    options: CheckedOptions,
     bbox: Box,
     ax: Axes | None,
 ) -> Axes:

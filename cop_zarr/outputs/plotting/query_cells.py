@@ -26,7 +26,8 @@ from cop_zarr.outputs.plotting.axes import (
     sharpen,
 )
 from cop_zarr.outputs.plotting.extent import View, showing
-from cop_zarr.querying.plan import Options, Plan
+from cop_zarr.querying.options import CheckedOptions
+from cop_zarr.querying.plan import Plan
 from cop_zarr.querying.pool_parts import effective_weights
 from cop_zarr.regions import Footprint
 
@@ -47,7 +48,7 @@ HATCHES = np.array([[(0, 0.5), (0.5, 0)], [(0, 1), (1, 0)], [(0.5, 1), (1, 0.5)]
 
 
 def draw_cells(
-    axes: Axes, view: View, plan: Plan, options: Options, mask: np.ndarray, *, synthetic: bool
+    axes: Axes, view: View, plan: Plan, options: CheckedOptions, mask: np.ndarray, *, synthetic: bool
 ) -> None:
     """Draw the cells that a query takes, filled by what each weighs, and the region's outline.
 
@@ -196,7 +197,7 @@ def _explain(axes: Axes, weighing: str | None, most: float) -> None:
     legend.set_zorder(6)
 
 
-def _caption(plan: Plan, options: Options, valid: np.ndarray, counts: np.ndarray) -> str:
+def _caption(plan: Plan, options: CheckedOptions, valid: np.ndarray, counts: np.ndarray) -> str:
     """Say in words what was asked, and how many cells answer; ``counts`` are those of any weight."""
     words = f"pooling={options.pooling!r}, weights={plan.weighing!r}, empty={options.empty!r}"
     if plan.subpixel:

@@ -25,9 +25,8 @@ from cop_zarr.format.opening import read_document
 from cop_zarr.querying.distributed import partition as partitions
 from cop_zarr.querying.distributed.cluster import Cluster, dumped, here, loaded
 from cop_zarr.querying.many_regions import Batch
-from cop_zarr.querying.plan import OnError, Options
+from cop_zarr.querying.options import CheckedOptions, OnError
 from cop_zarr.querying.points import Points, answer
-from cop_zarr.regions import check_crs
 
 ROWS_BYTES = 32 << 20
 """What the rows of a group may take: 10,922 of 768 bands. The driver holds those of one group at a time."""
@@ -38,11 +37,9 @@ SENT_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class RegionsAsked:
-    """What is asked of regions: what of a :class:`cop_zarr.querying.many_regions.Batch` is sent to a worker."""
+    """The part of a :class:`Batch` that is sent to a worker."""
 
-    options: Options
-    crs: object | None
-    repair: bool
+    options: CheckedOptions
     on_error: Literal["raise", "nan"]
 
 
@@ -64,11 +61,8 @@ def answer_regions(
         If a region is refused: the one that a single machine would name, which is found by planning them
         here once more, in their order.
     """
-    check_crs(batch.crs)
-    asked = RegionsAsked(
-        batch.options, batch.crs, batch.repair, "raise" if batch.on_error == "raise" else "nan"
-    )
-    found = partitions.keys(batch.reader.layout, *partitions.middles(rois, batch.crs))
+    asked = RegionsAsked(batch.options, "raise" if batch.on_error == "raise" else "nan")
+    found = partitions.keys(batch.reader.layout, *partitions.middles(rois, batch.options.crs))
     taken: list[np.ndarray] = []
     sent = pickled(batch.reader)
 
@@ -99,7 +93,7 @@ def answer_points(
     out: np.ndarray,
     done: Callable[[int], None],
 ) -> None:
-    """Look up the vectors of some of the points: :func:`cop_zarr.querying.points.answer`, by a cluster's workers.
+    """Look up the vectors of some of the points by a cluster's workers.
 
     Parameters
     ----------
@@ -178,7 +172,7 @@ def _regions(reader: bytes, asked: RegionsAsked, rois: bytes) -> Answered:
     mask = _mask(reader) if asked.options.empty == "skip" else None
     refused: list[tuple[int, RegionError]] = []
     on_error: OnError = "raise" if asked.on_error == "raise" else lambda *each: refused.append(each)
-    batch = Batch(opened, asked.options, asked.crs, asked.repair, on_error, mask, _nobody)
+    batch = Batch(opened, asked.options, on_error, mask, _nobody)
     rows = np.empty((len(some), opened.layout.bands), "f4")
     batch.answer(some, 0, rows)
     return Answered(rows, refused)
