@@ -27,19 +27,21 @@ if TYPE_CHECKING:
     from cop_zarr.regions import BBox, PointBuffer
     from cop_zarr.source.synthetic import synthesize
     from cop_zarr.store import Store, open, query
-    from cop_zarr.writing.ingest import IngestPlan, IngestReport, ingest, plan_ingest
+    from cop_zarr.writing.checks import Problem
+    from cop_zarr.writing.ingest import IngestReport, ingest, plan_ingest
+    from cop_zarr.writing.plan import IngestPlan
     from cop_zarr.writing.repair import RepairReport, repair
-    from cop_zarr.writing.verify import Problem, VerificationReport, verify
+    from cop_zarr.writing.verify import VerificationReport, verify
 
 _HOMES = {
     "BBox": "regions",
     "BatchReport": "interop.tables.runner",
     "CopZarrError": "errors",
     "Embedding": "outputs.embedding",
-    "IngestPlan": "writing.ingest",
+    "IngestPlan": "writing.plan",
     "IngestReport": "writing.ingest",
     "PointBuffer": "regions",
-    "Problem": "writing.verify",
+    "Problem": "writing.checks",
     "RepairReport": "writing.repair",
     "Store": "store",
     "VerificationReport": "writing.verify",

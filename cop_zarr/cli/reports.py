@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cop_zarr.interop.tables.runner import BatchReport
-    from cop_zarr.writing.ingest import IngestPlan, IngestReport
+    from cop_zarr.writing.checks import Problem
+    from cop_zarr.writing.ingest import IngestReport
+    from cop_zarr.writing.plan import IngestPlan
     from cop_zarr.writing.repair import RepairReport
-    from cop_zarr.writing.verify import Problem, VerificationReport
+    from cop_zarr.writing.verify import VerificationReport
 
 MOST_PROBLEMS = 20
 """So many problems are printed for people; a folder that is gone would be thousands."""

@@ -1,17 +1,17 @@
-"""The source: a GeoTIFF's bytes become blocks of cells.
+"""Read a GeoTIFF in blocks of cells.
 
 Whatever the container (tiled or striped, pixel-interleaved or band-sequential, compressed or not), it is
 read as :class:`Block` s: rectangles aligned to the store's chunks, each small enough for the memory
-allowed. tifffile decodes; this module plans, and puts segments into place. What
-the tags say is :mod:`cop_zarr.source.tags`'s to read.
+allowed. tifffile decodes; this module plans the blocks and assembles their segments.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import threading
+from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -29,58 +29,55 @@ from cop_zarr.storage import file_stamp
 LZW = 5
 """A value of the Compression tag (TIFF 6.0, section 13)."""
 
-INTO_BUFFER = frozenset({8, 32946, 50000})
-"""Deflate, under both its numbers, and Zstandard: their tiles are decoded to where another was. Fresh
-memory of 200 MB, which the kernel hands out page by page, takes half as long as decoding into it."""
+DECODES_INTO_BUFFER = frozenset({8, 32946, 50000})
+"""Deflate, under both its numbers, and Zstandard: their tiles are decoded into a buffer that is used again.
+Fresh memory of 200 MB, which the kernel provides page by page, takes half as long as decoding into it."""
 
-BLOCK_BYTES = 256 << 20
-"""Largest block that is put together from several segments, if the memory allowed is no less."""
+MAX_BLOCK_BYTES = 256 << 20
+"""Largest block that is assembled from several segments, if the memory allowed is no less."""
 
 
 @dataclass(frozen=True)
 class Block(Window):
-    """A window of the image, and the indices of the segments that hold it."""
+    """A window of the image, and the indices of the segments (tiles or strips) that hold it."""
 
     segments: tuple[int, ...]
 
 
 class GeoTiff:
-    """An open, checked GeoTIFF on the product's lattice.
-
-    Safe to read from several threads at once.
+    """An open, checked GeoTIFF on the product's lattice. Safe to read from several threads at once.
 
     Parameters
     ----------
     path : Path
         A file on a disk.
     name : str, optional
-        What messages call it; the path if not given.
+        The file's name in messages; by default the path.
 
     Raises
     ------
     SourceNotFoundError
         If there is no such file.
     SourceError
-        If it is not a TIFF, is cut short, has no or other georeferencing, more than one image, or is
-        otherwise not a file that can be ingested; the message says which.
+        If it is not a GeoTIFF that can be ingested.
     """
 
     def __init__(self, path: Path, name: str | None = None) -> None:
-        self._name = name or str(path)
-        self._path = path
+        self.path = path
+        self.name = name or str(path)
         try:
             self._file = path.open("rb")
         except FileNotFoundError:
-            raise SourceNotFoundError(f"there is no file {self._name}") from None
+            raise SourceNotFoundError(f"there is no file {self.name}") from None
         except OSError as error:
-            raise SourceError(f"cannot read {self._name}: {error.strerror}") from error
+            raise SourceError(f"cannot read {self.name}: {error.strerror}") from error
         self._stamp = file_stamp(self._file.fileno())
         try:
-            self._page, self.info = inspect(self._file, self._name)
+            self._page, self.info = inspect(self._file, self.name)
         except BaseException:
             self._file.close()
             raise
-        self._local = threading.local()  # a decoded tile for each thread
+        self._buffers: deque[np.ndarray] = deque()  # not in use; as many in all as blocks are read at once
         self._offsets = self._page.dataoffsets
         self._lengths = self._page.databytecounts
 
@@ -96,19 +93,13 @@ class GeoTiff:
         self._file.close()
 
     def check_unchanged(self) -> None:
-        """Refuse a file that is not the one any more that was opened: its digest would not be its values'.
-
-        Raises
-        ------
-        SourceError
-            If it has been written to, or replaced.
-        """
+        """Raise SourceError if the file has changed since it was opened: its digest would be wrong."""
         try:
-            now = file_stamp(self._path)
+            now = file_stamp(self.path)
         except OSError:
             now = None
         if not self._stamp == now == file_stamp(self._file.fileno()):
-            self._refuse("it was changed while it was read")
+            self._fail("it was changed while it was read")
 
     def blocks(self, chunk_cells: int, memory: int, *, reserve: int = 0) -> list[Block]:
         """Cut the image into blocks whose edges are chunk edges, largest encoded size first.
@@ -122,7 +113,7 @@ class GeoTiff:
         chunk_cells : int
             Rows and columns of a chunk.
         memory : int
-            Bytes that one block at a time may take.
+            Bytes that one block at a time may take, and ``reserve`` with it.
         reserve : int
             Bytes of ``memory`` that are for something else.
 
@@ -138,9 +129,9 @@ class GeoTiff:
             for row, row_stop in _spans(rows, height)
             for col, col_stop in _spans(cols, width)
         ]
-        worst = max(blocks, key=self.block_memory)
-        if self.block_memory(worst) > memory - reserve:
-            self._check_memory(self.block_memory(worst) + reserve, memory)
+        largest = max(map(self.block_memory, blocks))
+        if largest > memory - reserve:
+            self._fail_for_memory(largest + reserve, memory)
         return sorted(blocks, key=lambda block: -sum(self._lengths[index] for index in block.segments))
 
     def block_memory(self, block: Block) -> int:
@@ -148,18 +139,36 @@ class GeoTiff:
         segment: int = self._segment_bytes + max(self._lengths[index] for index in block.segments)
         if self._decoding_copies:
             segment += self._segment_bytes * max(1, 4 // int(self._page.dtype.itemsize))
-        if len(block.segments) == 1 and self._page.planarconfig == 1:
+        if self._is_one_segment(block):
             return segment  # the block is a view of it
         return segment + block.cells * self.info.bands * 4
 
-    def read(self, block: Block) -> np.ndarray:
+    @contextmanager
+    def buffer(self) -> Iterator[np.ndarray | None]:
+        """Lend a buffer for :meth:`read`, used again later; None if this file's segments need none."""
+        if not self._decodes_into_buffer:
+            yield None
+            return
+        buffer = self._buffers.pop() if self._buffers else np.empty(self._segment_bytes, "u1")
+        try:
+            yield buffer
+        finally:
+            self._buffers.append(buffer)
+
+    def read(self, block: Block, buffer: np.ndarray | None = None) -> np.ndarray:
         """Decode a block.
+
+        Parameters
+        ----------
+        block : Block
+            One of :meth:`blocks`.
+        buffer : ndarray, optional
+            One of :meth:`buffer`; the result may be a view of it.
 
         Returns
         -------
         ndarray
-            float32, shape ``(rows, cols, bands)``; not necessarily contiguous, and the caller's until this
-            thread reads another.
+            float32, shape ``(rows, cols, bands)``; not necessarily contiguous.
 
         Raises
         ------
@@ -167,8 +176,8 @@ class GeoTiff:
             If a segment cannot be decoded.
         """
         height, width = block.shape
-        if len(block.segments) == 1 and self._page.planarconfig == 1:
-            data, row, col, _ = self._segment(block.segments[0])
+        if self._is_one_segment(block):
+            data, row, col, _ = self._segment(block.segments[0], buffer)
             if data is not None:
                 rows = slice(block.row - row, block.row - row + height)
                 return data[rows, block.col - col : block.col - col + width]
@@ -177,7 +186,7 @@ class GeoTiff:
         out = np.zeros(shape, "f4")
         cells = np.moveaxis(out, 0, -1) if by_band else out
         for index in block.segments:
-            data, row, col, band = self._segment(index)
+            data, row, col, band = self._segment(index, buffer)
             if data is None:
                 continue
             rows, source_rows = _overlap(block.row, block.row_stop, row, data.shape[0])
@@ -185,6 +194,9 @@ class GeoTiff:
             bands = slice(band, band + data.shape[2])
             cells[rows, cols, bands] = data[source_rows, source_cols]
         return cells
+
+    def _is_one_segment(self, block: Block) -> bool:
+        return len(block.segments) == 1 and bool(self._page.planarconfig == 1)
 
     @property
     def _segment_shape(self) -> tuple[int, int]:
@@ -202,9 +214,16 @@ class GeoTiff:
 
     @property
     def _decoding_copies(self) -> bool:
-        """Whether decoding holds a segment twice: undoing a predictor, or changing width or byte order."""
+        """Whether decoding holds a segment twice: to undo a predictor, or to change width or byte order."""
         swapped = self._page.parent.byteorder == ">"
         return bool(self._page.predictor != 1 or self._page.dtype.itemsize != 4 or swapped)
+
+    @property
+    def _decodes_into_buffer(self) -> bool:
+        """Whether segments are pixel-interleaved tiles of float32 numbers, ready when decompressed."""
+        page = self._page
+        plain = page.is_tiled and page.planarconfig == 1 and not self._decoding_copies
+        return bool(plain and page.compression in DECODES_INTO_BUFFER and page.fillorder == 1)
 
     def _block_shape(self, chunk_cells: int, memory: int, reserve: int) -> tuple[int, int]:
         """Rows and columns of a block: whole segments if they fit, whole chunks in any case."""
@@ -215,11 +234,11 @@ class GeoTiff:
         if (height, width) == (seg_rows, seg_cols) and self._page.planarconfig == 1:
             return height, width
         segments = 3 * self._segment_bytes  # encoded, decoded, and a copy
-        spare = min(BLOCK_BYTES, memory - reserve - segments)
+        spare = min(MAX_BLOCK_BYTES, memory - reserve - segments)
         row_bytes = width * self.info.bands * 4
         fitting = spare // row_bytes // chunk_cells * chunk_cells
         if fitting < 1:
-            self._check_memory(reserve + segments + chunk_cells * row_bytes, memory)
+            self._fail_for_memory(reserve + segments + chunk_cells * row_bytes, memory)
         return min(height, fitting), width
 
     def _segments_of(self, row: int, row_stop: int, col: int, col_stop: int) -> tuple[int, ...]:
@@ -236,44 +255,35 @@ class GeoTiff:
             for x in range(col // seg_cols, -(-col_stop // seg_cols))
         )
 
-    def _segment(self, index: int) -> tuple[np.ndarray | None, int, int, int]:
+    def _segment(self, index: int, buffer: np.ndarray | None) -> tuple[np.ndarray | None, int, int, int]:
         """Decode one segment: (rows, cols, samples) or None if sparse, its row, column and first band."""
         encoded = self._read_bytes(self._offsets[index], self._lengths[index])
         if len(encoded) != self._lengths[index]:
-            self._refuse(f"segment {index} was cut short while it was read; has the file changed?")
+            self._fail(f"segment {index} was cut short while it was read; has the file changed?")
         try:
             if self._page.compression == LZW and encoded:
                 check_lzw(encoded)
-            if (tile := self._tile(encoded)) is not None:
-                across = -(-self.info.grid.cols // self._page.tilewidth)
-                row, col = divmod(index, across)
+            if buffer is not None and encoded and self._decode_into(buffer, encoded):
+                row, col = divmod(index, -(-self.info.grid.cols // self._page.tilewidth))
+                tile = buffer.view("f4").reshape(*self._segment_shape, self.info.bands)
                 return tile, row * self._page.tilelength, col * self._page.tilewidth, 0
             data, (band, _, row, col, _), _ = self._page.decode(encoded or None, index)
             if data is not None:
                 with np.errstate(over="raise"):
                     data = data[0].astype("f4", copy=False)
         except FloatingPointError as error:
-            self._refuse(f"segment {index} holds {self.info.dtype} values beyond float32", error)
+            self._fail(f"segment {index} holds {self.info.dtype} values beyond float32", error)
         except (RuntimeError, ValueError, tifffile.TiffFileError) as error:
-            self._refuse(f"segment {index} is damaged: it does not decode ({error})", error)
+            self._fail(f"segment {index} is damaged: it does not decode ({error})", error)
         return data, row, col, band
 
-    def _tile(self, encoded: bytes) -> np.ndarray | None:
-        """Decode a whole pixel-interleaved tile of float32 numbers; None if it is anything else."""
-        page = self._page
-        plain = page.is_tiled and page.planarconfig == 1 and not self._decoding_copies
-        if not plain or page.compression not in INTO_BUFFER or not encoded or page.fillorder != 1:
-            return None
-        buffer: np.ndarray | None = getattr(self._local, "buffer", None)
-        if buffer is None:
-            buffer = self._local.buffer = np.empty(self._segment_bytes, "u1")
-        decoded = tifffile.TIFF.DECOMPRESSORS[page.compression](encoded, out=buffer)
-        if len(decoded) != len(buffer):
-            return None
-        return buffer.view("f4").reshape(*self._segment_shape, self.info.bands)
+    def _decode_into(self, buffer: np.ndarray, encoded: bytes) -> bool:
+        """Decompress a tile into the buffer; False if that does not fill it."""
+        decoded = tifffile.TIFF.DECOMPRESSORS[self._page.compression](encoded, out=buffer)
+        return len(decoded) == len(buffer)
 
     def _read_bytes(self, offset: int, length: int) -> bytes:
-        """Read at a place in the file; in several goes if it is more than the 2 GiB of one system call."""
+        """Read a range of the file, in several calls if it is more than the 2 GiB of one system call."""
         data = os.pread(self._file.fileno(), length, offset)
         while data and len(data) < length:
             more = os.pread(self._file.fileno(), length - len(data), offset + len(data))
@@ -282,12 +292,12 @@ class GeoTiff:
             data += more
         return data
 
-    def _refuse(self, why: str, cause: BaseException | None = None) -> NoReturn:
-        raise SourceError(f"cannot ingest {self._name}: {why}") from cause
+    def _fail(self, why: str, cause: BaseException | None = None) -> NoReturn:
+        raise SourceError(f"cannot ingest {self.name}: {why}") from cause
 
-    def _check_memory(self, needed: int, allowed: int) -> NoReturn:
+    def _fail_for_memory(self, needed: int, allowed: int) -> NoReturn:
         raise MemoryLimitError(
-            f"cannot read {self._name} within {allowed / 2**20:,.0f} MiB of memory: its {self.info.layout} "
+            f"cannot read {self.name} within {allowed / 2**20:,.0f} MiB of memory: its {self.info.layout} "
             f"layout needs {-(-needed // 2**20):,} MiB at once. Allow as much (--memory, memory=), or "
             "rewrite it in smaller tiles (gdal_translate -co TILED=YES -co BLOCKXSIZE=64 -co BLOCKYSIZE=64)"
         )

@@ -32,7 +32,7 @@ DOWNLOAD_OPTIONS = {"client_kwargs": {"trust_env": True}}
 
 
 @contextmanager
-def located(
+def locate(
     source: str | os.PathLike[str] | None,
     options: StorageOptions | None,
     *,

@@ -1,7 +1,7 @@
-"""What a TIFF claims, looked at before the libraries that would believe it.
+"""Check a TIFF before tifffile and imagecodecs, which trust it, read it.
 
-Files are untrusted. tifffile reads every tag, however long, and follows directories that run in a circle;
-imagecodecs follows pointers that LZW data have not set. The fuzzer in ``tests/support/fuzz.py`` found these.
+tifffile reads every tag, however long, and follows directories that form a cycle; imagecodecs follows
+pointers that LZW data have not set. The fuzzer in ``tests/support/fuzz.py`` found these.
 """
 
 from __future__ import annotations

@@ -1,89 +1,123 @@
-"""May a store be written here? Nothing is touched but a cop-zarr store, or the beginning of one."""
+"""Decide whether a store may be written to a folder, and whether to start or to resume.
+
+Only a cop-zarr store, or what an ingest left of one, is ever replaced.
+"""
 
 from __future__ import annotations
+
+from enum import Enum, auto
 
 from cop_zarr.errors import StoreExistsError
 from cop_zarr.format.document import is_store
 from cop_zarr.format.layout import ROOT, ROOT_COPY, belongs
 from cop_zarr.storage import WORK, Folder
-from cop_zarr.writing.journal import Job
+from cop_zarr.writing.journal import IngestJob
 
 
-def check_destination(target: Folder, *, overwrite: bool, resume: bool) -> None:
-    """Refuse a place that a store cannot or must not be written to.
+class State(Enum):
+    """What is in a destination."""
 
-    Parameters
-    ----------
-    target : Folder
-        The place.
-    overwrite : bool
-        Whether a store that is there, finished or not, may be replaced.
-    resume : bool
-        Whether an unfinished one may be gone on with.
+    EMPTY = auto()
+    STORE = auto()
+    UNFINISHED = auto()  # an ingest that may be resumed
+    UNFINISHED_BESIDE_STORE = auto()  # one that was not started to replace the store that is there
+    STORE_AT_STAGING = auto()  # another store has the name that the store would have while it is written
+    OTHER = auto()
+
+
+class Decision(Enum):
+    """What to do with a destination."""
+
+    START = auto()
+    RESUME = auto()  # continue what is there, if it is of the same source
+
+
+STORE_EXISTS = "{target} is a store already; replace it with --overwrite (overwrite=True)"
+UNFINISHED = (
+    "{staging} holds an unfinished ingest: resume it with --resume (resume=True), or start again with "
+    "--overwrite (overwrite=True)"
+)
+STAGING_IS_STORE = (
+    "{staging} is a store itself, and the place where {target} would be written; name another place"
+)
+NOT_A_STORE = "{target} exists and is not a cop-zarr store; name another place for the store"
+
+START, RESUME = Decision.START, Decision.RESUME
+
+DECISIONS: dict[State, tuple[Decision | str, Decision | str, Decision | str, Decision | str]] = {
+    # state                        no option         --resume      --overwrite       both
+    State.EMPTY: (START, START, START, START),
+    State.STORE: (STORE_EXISTS, RESUME, START, RESUME),
+    State.UNFINISHED: (UNFINISHED, RESUME, START, RESUME),
+    State.UNFINISHED_BESIDE_STORE: (UNFINISHED, STORE_EXISTS, START, RESUME),
+    State.STORE_AT_STAGING: (STAGING_IS_STORE, STAGING_IS_STORE, STAGING_IS_STORE, STAGING_IS_STORE),
+    State.OTHER: (NOT_A_STORE, NOT_A_STORE, NOT_A_STORE, NOT_A_STORE),
+}
+"""What is done in each state, or the message of the refusal."""
+
+
+def check_destination(target: Folder, *, overwrite: bool, resume: bool) -> Decision:
+    """Decide what to do with a destination; nothing is changed.
 
     Raises
     ------
     StoreExistsError
-        If there is something that may not be replaced.
+        If it holds something that may not be replaced.
     InputError, StorageError
-        If the place can only be read, or cannot be replaced as a whole.
+        If it cannot be written, or not be replaced as a whole.
     """
     target.check_writable()
-    staging = target.staging
-    left = Job.read(staging)
-    begun = left is not None and staging is target
-    there = target.names()
-    store = bool(there) and is_store_place(target)
-    if there and not store and not begun and set(there) != {WORK.rstrip("/")}:
-        raise StoreExistsError(
-            f"{target.url} exists and is not a cop-zarr store; name another place for the store"
-        )
+    decision = DECISIONS[classify(target)][2 * overwrite + resume]
+    if isinstance(decision, str):
+        raise StoreExistsError(decision.format(target=target.url, staging=target.staging.url))
+    return decision
+
+
+def classify(target: Folder) -> State:
+    """Look what is in a destination.
+
+    Raises StoreExistsError if there are objects that no store has.
+    """
+    staging, job = target.staging, IngestJob.read(target.staging)
+    in_place = staging is target  # on an object store
+    names = target.names()
+    has_store = bool(names) and holds_store(target)
+    if _more_than_lock(names) and not has_store and not (in_place and job):
+        return State.OTHER
     check_only_store_objects(target)
-    unfinished = left is not None
-    if staging is not target and staging.names():
-        if left is None and is_store_place(staging):
-            raise StoreExistsError(
-                f"{staging.url} is a store itself, and the place where {target.url} would be written; name "
-                "another place"
-            )
-        check_only_store_objects(staging)
-        unfinished = unfinished or set(staging.names()) != {WORK.rstrip("/")}
-    if overwrite:
-        return
-    if unfinished and not resume:
-        raise StoreExistsError(
-            f"{staging.url} holds an unfinished ingest: go on with --resume (resume=True), or begin anew "
-            "with --overwrite (overwrite=True)"
-        )
-    continued = left is not None and left.overwrite
-    if store and not begun and not continued and (unfinished or not resume):
-        raise StoreExistsError(
-            f"{target.url} is a store already; replace it with --overwrite (overwrite=True)"
-        )
+    if in_place:
+        return State.UNFINISHED if job else State.STORE if has_store else State.EMPTY
+    names = staging.names()
+    if names and job is None and holds_store(staging):
+        return State.STORE_AT_STAGING
+    check_only_store_objects(staging)
+    if job is None and not _more_than_lock(names):
+        return State.STORE if has_store else State.EMPTY
+    replaces = job is not None and job.overwrite
+    return State.UNFINISHED_BESIDE_STORE if has_store and not replaces else State.UNFINISHED
 
 
-def is_store_place(target: Folder) -> bool:
-    """Whether the ``zarr.json`` of a cop-zarr store is there, or its copy."""
+def holds_store(folder: Folder) -> bool:
+    """Whether a folder holds the ``zarr.json`` of a cop-zarr store, or its copy."""
     for key in (ROOT, ROOT_COPY):
         try:
-            if is_store(target.read(key)):
+            if is_store(folder.read(key)):
                 return True
         except FileNotFoundError:
             continue
     return False
 
 
-def check_only_store_objects(place: Folder) -> None:
-    """Refuse a place that holds anything which is no part of a store.
-
-    Raises
-    ------
-    StoreExistsError
-        If it does: it would be lost.
-    """
-    foreign = sorted(key for key in place.listing() or () if not belongs(key))
+def check_only_store_objects(folder: Folder) -> None:
+    """Raise StoreExistsError if a folder holds anything that is no part of a store: it would be lost."""
+    foreign = sorted(key for key in folder.listing() or () if not belongs(key))
     if foreign:
         raise StoreExistsError(
-            f"{place.url} holds {', '.join(foreign[:3])}, which no store has, and which would be lost; "
+            f"{folder.url} holds {', '.join(foreign[:3])}, which no store has, and which would be lost; "
             "move it elsewhere, or name another place for the store"
         )
+
+
+def _more_than_lock(names: list[str]) -> bool:
+    """Whether a folder holds more than what a process that is killed at once leaves: an empty journal."""
+    return bool(set(names) - {WORK.rstrip("/")})

@@ -1,23 +1,21 @@
-"""From source to store: plan an ingest, then carry it out.
+"""Ingest a GeoTIFF into a store.
 
-The source is cut into blocks; each worker takes one, decodes it, cuts it into chunks, encodes and writes
-them. Memory is bounded by the blocks at work. What is written becomes a store only at the end: on a disk
-the folder gets its name then, on an object store ``zarr.json`` is written then. Until then a journal says
-what is finished, so that a run that was killed can be resumed.
+The source is cut into blocks; each worker decodes one, cuts it into chunks, encodes and writes them. Memory
+is bounded by the blocks at work. What is written becomes a store only at the end: on a disk its folder is
+renamed then, on an object store ``zarr.json`` is written then. Until then a journal records the finished
+blocks, so that a run that was killed can be resumed.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from cop_zarr.core import product, settings
-from cop_zarr.core.progress import Progress
+from cop_zarr.core.threads import Background
 from cop_zarr.errors import (
     SourceError,
     StorageError,
@@ -25,58 +23,22 @@ from cop_zarr.errors import (
     StoreExistsError,
     StoreNotFoundError,
 )
-from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.layout import ROOT
 from cop_zarr.format.opening import read_document, reader_of
 from cop_zarr.source.geotiff import Block, GeoTiff
-from cop_zarr.source.locate import located, sha256_of
-from cop_zarr.source.tags import GeoTiffInfo
-from cop_zarr.storage import TIMEOUT_SECONDS, Folder, StorageOptions, folder
-from cop_zarr.writing.blockwise import MEMORY_BYTES, cut, map_blocks
-from cop_zarr.writing.destination import check_destination, check_only_store_objects, is_store_place
-from cop_zarr.writing.journal import MADE_BY, Job, Journal
-from cop_zarr.writing.writer import StoreWriter
-
-STORED_RATIO = 0.91
-"""Stored size of a cell with data against its decoded size: the table in docs/store-format.md."""
-
-LAND_SHARE = 0.3
-"""Share of the lattice's cells that have data in the published file: about 310,000 of 1,038,240."""
-
-
-@dataclass(frozen=True)
-class IngestPlan:
-    """What an ingest would do.
-
-    Attributes
-    ----------
-    source, store : str
-        Where from and where to, without credentials.
-    info : GeoTiffInfo
-        What the source's tags say.
-    source_bytes : int
-        Size of the source file.
-    layout : Layout
-        Grid, bands and chunks of the store.
-    blocks : int
-        Pieces that the source is read in.
-    workers : int
-        Blocks at work at once: as many as asked for and as memory allows.
-    memory_bytes : int
-        Estimated peak.
-    store_bytes : int
-        Estimated size of the store, if as much of it holds data as of the published file.
-    """
-
-    source: str
-    store: str
-    info: GeoTiffInfo
-    source_bytes: int
-    layout: Layout
-    blocks: int
-    workers: int
-    memory_bytes: int
-    store_bytes: int
+from cop_zarr.source.locate import sha256_of
+from cop_zarr.storage import REQUESTS_AT_ONCE, Folder
+from cop_zarr.writing.blockwise import map_blocks
+from cop_zarr.writing.destination import (
+    Decision,
+    check_destination,
+    check_only_store_objects,
+    holds_store,
+)
+from cop_zarr.writing.journal import VERSIONS, IngestJob, Journal
+from cop_zarr.writing.options import Run, RunOptions
+from cop_zarr.writing.plan import IngestPlan, make_plan
+from cop_zarr.writing.writer import BlockRecord, StoreWriter
 
 
 @dataclass(frozen=True)
@@ -88,7 +50,7 @@ class IngestReport:
     store : str
         Where the store is.
     source : dict
-        Provenance as it is kept in the store: url, bytes, sha256, published, synthetic, container.
+        Provenance as recorded in the store: url, bytes, sha256, published, synthetic, container.
     valid_cells, total_cells : int
         Cells with data, and all cells.
     chunks_stored, chunks_total : int
@@ -113,27 +75,21 @@ def plan_ingest(
     overwrite: bool = False,
     resume: bool = False,
     strict: bool = False,
-    workers: int | None = None,
-    memory: int = MEMORY_BYTES,
-    source_options: StorageOptions | None = None,
-    storage_options: StorageOptions | None = None,
-    timeout: float = TIMEOUT_SECONDS,
+    **options: Unpack[RunOptions],
 ) -> IngestPlan:
-    """Look at source and target, and say what an ingest would take; nothing is written.
+    """Check source and destination, and estimate what an ingest would take; nothing is written.
 
     Parameters and errors are those of :func:`ingest`. A source that is not on a disk is copied to a
-    temporary file, as an ingest does; one that would have to be downloaded from its publisher is not,
-    and an InputError says so.
+    temporary file, as by an ingest; one that would have to be downloaded from its publisher is not, and an
+    InputError says so.
     """
-    target = folder(settings.store_url(store), storage_options, timeout)
+    run = Run(**options)
+    target = run.folder(store)
     check_destination(target, overwrite=overwrite, resume=resume)
-    with (
-        located(source, source_options, download=False, timeout=timeout) as (path, url),
-        GeoTiff(path, url) as tiff,
-    ):
+    with run.open_source(source) as tiff:
         if strict:
-            _check_published(url, sha256_of(path))
-        return _plan(tiff, path, url, target.url, workers=workers, memory=memory)[0]
+            _check_published(tiff, sha256_of(tiff.path))
+        return make_plan(tiff, target.url, run)[0]
 
 
 def ingest(
@@ -143,12 +99,7 @@ def ingest(
     overwrite: bool = False,
     resume: bool = False,
     strict: bool = False,
-    workers: int | None = None,
-    memory: int = MEMORY_BYTES,
-    source_options: StorageOptions | None = None,
-    storage_options: StorageOptions | None = None,
-    timeout: float = TIMEOUT_SECONDS,
-    progress: Progress | None = None,
+    **options: Unpack[RunOptions],
 ) -> IngestReport:
     """Convert the Copernicus-Embed GeoTIFF into a store.
 
@@ -159,20 +110,20 @@ def ingest(
         folder that ``RS_EMBED_COP_DIR`` names (``data/copernicus_embed``), into which the published
         file is downloaded if it is not there.
     store : str or path, optional
-        Where to: a path or an fsspec URL; by default what ``COP_ZARR_STORE`` names, or
+        The store to write: a path or an fsspec URL; by default what ``COP_ZARR_STORE`` names, or
         ``data/copernicus_embed.zarr``.
     overwrite : bool
         Replace a cop-zarr store that is there, finished or not. Anything else is never touched.
     resume : bool
-        Go on with what an interrupted ingest of the same source has left; begin anew if there is
-        nothing to go on with. A store of the same source that is whole stays as it is.
+        Continue an interrupted ingest of the same source; start from the beginning if there is none. A
+        whole store of the same source stays as it is.
     strict : bool
         Refuse a source that is not the published file, by its SHA-256.
     workers : int, optional
         Blocks at work at once, at most; by default ``COP_ZARR_WORKERS`` or 4, and no more than the
         machine has processors.
     memory : int
-        Bytes of memory to stay within.
+        Bytes of memory to stay within; 1 GiB by default.
     source_options, storage_options : mapping, optional
         Passed to the fsspec filesystem of the source's and of the store's URL.
     timeout : float
@@ -188,17 +139,17 @@ def ingest(
     Raises
     ------
     SourceNotFoundError, DownloadError
-        If there is no source, or it could not be had.
+        If there is no source, or it could not be downloaded.
     SourceError
-        If the source is not a GeoTIFF that can be ingested, or damaged; see ``cop_zarr.source.geotiff``.
+        If the source is damaged, or is not a GeoTIFF that can be ingested.
     MemoryLimitError
         If its layout needs more memory than allowed.
     StoreExistsError
-        If the place is taken, also by an unfinished ingest.
+        If something is there already, an unfinished ingest included.
     StoreBusyError
         If another process is writing there.
     InputError
-        If the place can only be read.
+        If the store's URL can only be read.
     StorageError
         If the store cannot be written.
 
@@ -209,77 +160,72 @@ def ingest(
     a store that is to be replaced stays until the new one is whole; an object store cannot rename, and the
     old one is removed first.
     """
-    created = settings.timestamp()
-    target = folder(settings.store_url(store), storage_options, timeout)
+    run = Run(**options)
+    job = IngestJob(settings.timestamp(), overwrite)
+    target = run.folder(store)
     check_destination(target, overwrite=overwrite, resume=resume)
     with (
-        located(source, source_options, download=True, progress=progress, timeout=timeout) as (path, url),
-        GeoTiff(path, url) as tiff,
-        _hashing(path) as sha256,
+        run.open_source(source, download=True) as tiff,
+        closing(Background(lambda: sha256_of(tiff.path))) as sha256,
     ):
-        plan, blocks = _plan(tiff, path, url, target.url, workers=workers, memory=memory)
+        plan, blocks = make_plan(tiff, target.url, run)
         if strict:
-            _check_published(url, sha256.result())
+            _check_published(tiff, sha256.result())
         with target.claimed():
-            check_destination(
-                target, overwrite=overwrite, resume=resume
-            )  # nobody else can have come between
-            journal = _begun(target, Job(created, overwrite), sha256, resume=resume)
-            with _kept(journal):
+            # Again: only now can no other process write there.
+            decision = check_destination(target, overwrite=overwrite, resume=resume)
+            journal = _start_or_resume(target, job, decision, sha256)
+            with _keep_finished(journal):
                 if journal is not None:
-                    _write(
-                        tiff,
-                        target.staging,
-                        journal,
-                        plan=plan,
-                        blocks=blocks,
-                        sha256=sha256,
-                        progress=progress,
-                    )
-                    if journal.job.overwrite:
-                        check_only_store_objects(target)  # what has come meanwhile must not be lost
-                    target.publish(replace=journal.job.overwrite)
+                    _write(tiff, target.staging, journal, plan=plan, blocks=blocks, sha256=sha256, run=run)
+                    _publish(target, replace=journal.job.overwrite)
                 target.sweep()
     return _report(target)
 
 
-def _begun(target: Folder, job: Job, sha256: Future[str], *, resume: bool) -> Journal | None:
-    """The journal of a new or an interrupted job; None if the store is whole already."""
-    left = Job.read(target.staging) if resume else None
-    if left is not None and Journal(target.staging, left).is_finished():
-        if left.source_sha256 == sha256.result():
-            target.publish(replace=job.overwrite or left.overwrite)
+def _start_or_resume(
+    target: Folder, job: IngestJob, decision: Decision, sha256: Background[str]
+) -> Journal | None:
+    """The journal of a new or a resumed job; None if the store is complete already."""
+    left = None
+    if decision is Decision.RESUME:
+        left = IngestJob.read(target.staging)
+        if left is not None and Journal(target.staging, left).is_finished():
+            if left.source_sha256 == sha256.result():
+                target.publish(replace=job.overwrite or left.overwrite)
+                return None
+            if target.staging is target:
+                left = None  # a whole store, of another source; only its journal was left over
+        if left is None and _is_complete(target, sha256.result(), overwrite=job.overwrite):
             return None
-        if target.staging is target:
-            left = None  # a whole store, of another source; only its journal was left over
-    if left is None and resume and _holds(target, sha256, overwrite=job.overwrite):
-        return None
-    if left is not None and left.source_sha256 not in {None, sha256.result()} and not job.overwrite:
-        raise StoreExistsError(
-            f"{target.staging.url} holds an unfinished ingest of another source (SHA-256 "
-            f"{left.source_sha256}); go on with that one, or begin anew with --overwrite (overwrite=True)"
-        )
-    if left is not None and left.source_sha256 in {None, sha256.result()}:
-        if left.made_by == MADE_BY:
-            return Journal(target.staging, replace(left, overwrite=job.overwrite or left.overwrite))
-        job = replace(job, overwrite=job.overwrite or left.overwrite)
+    if left is not None:
+        same_source = left.source_sha256 in {None, sha256.result()}
+        if not same_source and not job.overwrite:
+            raise StoreExistsError(
+                f"{target.staging.url} holds an unfinished ingest of another source (SHA-256 "
+                f"{left.source_sha256}); resume that one, or start again with --overwrite (overwrite=True)"
+            )
+        overwrite = job.overwrite or left.overwrite
+        if same_source and left.made_by == VERSIONS:
+            return Journal(target.staging, replace(left, overwrite=overwrite))
+        job = replace(job, overwrite=overwrite)
     journal = Journal(target.staging, job)
-    journal.begin()
+    journal.start()
     return journal
 
 
-def _holds(target: Folder, sha256: Future[str], *, overwrite: bool) -> bool:
-    """Whether a place holds a whole store of this source; any other store may only be overwritten."""
+def _is_complete(target: Folder, sha256: str, *, overwrite: bool) -> bool:
+    """Whether a folder holds a whole store of this source; any other store may only be overwritten."""
     try:
-        if read_document(target).record["source"]["sha256"] == sha256.result():
+        if read_document(target).record["source"]["sha256"] == sha256:
             return True
-        what = "a store of another source"
+        found = "a store of another source"
     except StoreNotFoundError:
         return False
     except StoreError as error:
-        what = f"no whole store ({error})"
-    if not overwrite and is_store_place(target):
-        raise StoreExistsError(f"{target.url} holds {what}; replace it with --overwrite (overwrite=True)")
+        found = f"no whole store ({error})"
+    if not overwrite and holds_store(target):
+        raise StoreExistsError(f"{target.url} holds {found}; replace it with --overwrite (overwrite=True)")
     return False
 
 
@@ -290,31 +236,42 @@ def _write(
     *,
     plan: IngestPlan,
     blocks: list[Block],
-    sha256: Future[str],
-    progress: Progress | None,
+    sha256: Background[str],
+    run: Run,
 ) -> None:
     """Write what is missing of a store, ``zarr.json`` last."""
-    with StoreWriter(plan.layout, staging) as writer:
-        for piece in journal.resume(plan.layout):
-            writer.restore(piece)
+    requests = max(1, REQUESTS_AT_ONCE // plan.workers) if staging.remote else 1
+    writer = StoreWriter(plan.layout, staging, requests)
+    for record in journal.resume(plan.layout):
+        writer.restore(record)
 
-        def work(block: Block) -> None:
-            if not writer.has(block):
-                journal.record(writer.write(block, tiff.read(block)))
-            if sha256.done():
-                journal.identify(sha256.result())
+    def write(block: Block) -> BlockRecord | None:
+        if writer.is_restored(block):
+            return None
+        with tiff.buffer() as buffer:
+            return writer.write(block, tiff.read(block, buffer))
 
-        map_blocks(blocks, work, plan.layout, threads=plan.workers, progress=progress)
-        journal.identify(sha256.result())
-        tiff.check_unchanged()
-        objects = writer.documents(_provenance(plan, sha256.result()), journal.job.created)
-        journal.finish(objects[ROOT])
-        writer.finish(objects)
+    for written in map_blocks(write, blocks, plan.layout, workers=plan.workers, progress=run.progress):
+        if sha256.done():
+            journal.set_source(sha256.result())
+        if written is not None:
+            journal.record(written)
+    journal.set_source(sha256.result())
+    tiff.check_unchanged()
+    objects = writer.documents(_provenance(plan, sha256.result()), journal.job.created)
+    journal.finish(objects[ROOT])
+    writer.finish(objects)
+
+
+def _publish(target: Folder, *, replace: bool) -> None:
+    if replace:
+        check_only_store_objects(target)  # what has been put there meanwhile must not be lost
+    target.publish(replace=replace)
 
 
 @contextmanager
-def _kept(journal: Journal | None) -> Iterator[None]:
-    """Keep what is finished for another run, unless the source is to blame."""
+def _keep_finished(journal: Journal | None) -> Iterator[None]:
+    """After a failure, keep what is finished for another run, unless the source is at fault."""
     try:
         yield
     except SourceError:
@@ -323,16 +280,15 @@ def _kept(journal: Journal | None) -> Iterator[None]:
         raise
     except StorageError as error:
         raise type(error)(
-            f"{error}. What is finished has been kept: go on with --resume (resume=True)"
+            f"{error}. What is finished has been kept: resume with --resume (resume=True)"
         ) from error
 
 
 def _report(target: Folder) -> IngestReport:
-    """What the store that is there now holds."""
     document = read_document(target)
     reader = reader_of(target, document, workers=1)
-    root = len(target.read(ROOT))
-    small = sum(record.length for record in document.objects.values())
+    root_bytes = len(target.read(ROOT))
+    small_bytes = sum(record.length for record in document.objects.values())
     return IngestReport(
         store=target.url,
         source=document.record["source"],
@@ -340,52 +296,24 @@ def _report(target: Folder) -> IngestReport:
         total_cells=document.layout.grid.whole.cells,
         chunks_stored=int((reader.lengths > 0).sum()),
         chunks_total=reader.lengths.size,
-        store_bytes=int(reader.lengths.sum(dtype="i8")) + small + 2 * root,  # zarr.json and its copy
+        store_bytes=int(reader.lengths.sum(dtype="i8")) + small_bytes + 2 * root_bytes,  # with its copy
     )
 
 
-def _plan(
-    tiff: GeoTiff, path: Path, url: str, store: str, *, workers: int | None, memory: int
-) -> tuple[IngestPlan, list[Block]]:
-    info = tiff.info
-    layout = Layout(info.grid, info.bands)
-    pieces = cut(tiff, layout, workers=workers, memory=memory)
-    plan = IngestPlan(
-        source=url,
-        store=store,
-        info=info,
-        source_bytes=path.stat().st_size,
-        layout=layout,
-        blocks=len(pieces.blocks),
-        workers=pieces.threads,
-        memory_bytes=pieces.memory_bytes,
-        store_bytes=int(info.grid.whole.cells * LAND_SHARE * info.bands * 4 * STORED_RATIO),
-    )
-    return plan, pieces.blocks
-
-
-def _check_published(url: str, sha256: str) -> None:
+def _check_published(tiff: GeoTiff, sha256: str) -> None:
     if sha256 != product.SHA256:
         raise SourceError(
-            f"{url} is not the published file: its SHA-256 is {sha256}, the published one "
+            f"{tiff.name} is not the published file: its SHA-256 is {sha256}, the published one "
             f"{product.SHA256}; without --strict (strict=True) it is ingested, and recorded as unpublished"
         )
 
 
-@contextmanager
-def _hashing(path: Path) -> Iterator[Future[str]]:
-    """Hash a file beside the work in hand."""
-    with ThreadPoolExecutor(1, "cop-zarr-hash") as pool:
-        yield pool.submit(sha256_of, path)
-
-
 def _provenance(plan: IngestPlan, sha256: str) -> dict[str, Any]:
-    info = plan.info
     return {
         "url": plan.source,
         "bytes": plan.source_bytes,
         "sha256": sha256,
         "published": sha256 == product.SHA256,
-        "synthetic": info.synthetic,
-        "container": info.container,
+        "synthetic": plan.info.synthetic,
+        "container": plan.info.container,
     }

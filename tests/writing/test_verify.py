@@ -28,9 +28,9 @@ from cop_zarr.errors import (
     StoreNotFoundError,
     StoreReplacedError,
 )
-from cop_zarr.writing import ingest as ingestion
+from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.writing import writer as writing
-from cop_zarr.writing.verify import Problem
+from cop_zarr.writing.checks import Problem
 from tests.support import factory
 from tests.support.servers import s3_server, static_server
 
@@ -313,11 +313,11 @@ def test_a_chunk_where_the_store_has_none_is_found(tmp_path: Path) -> None:
 def write_store(path: Path, tamper: Callable[[writing.StoreWriter], None]) -> Path:
     """Write a store whose checksums are right, whatever else ``tamper`` has done."""
     values = factory.truth(ROWS, COLS, BANDS)
-    layout = ingestion.Layout(grid.Grid(300, 580, 37, 53), BANDS)
-    with writing.StoreWriter(layout, storage.folder(str(path))) as writer:
-        writer.write(layout.grid.whole, np.moveaxis(values, 0, -1).copy())
-        tamper(writer)
-        writer.finish(writer.documents(factory.PROVENANCE, "2026-01-01T00:00:00+00:00"))
+    layout = Layout(grid.Grid(300, 580, 37, 53), BANDS)
+    writer = writing.StoreWriter(layout, storage.folder(str(path)))
+    writer.write(layout.grid.whole, np.moveaxis(values, 0, -1).copy())
+    tamper(writer)
+    writer.finish(writer.documents(factory.PROVENANCE, "2026-01-01T00:00:00+00:00"))
     return path
 
 

@@ -1,0 +1,200 @@
+"""Check the objects of a store against its records, its grid and its source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cop_zarr.core.grid import Bounds, Window
+from cop_zarr.core.threads import ordered_map
+from cop_zarr.errors import ChunkError, DamageError
+from cop_zarr.format.chunk_grid import ChunkPart
+from cop_zarr.format.chunk_reader import ChunkReader
+from cop_zarr.format.codec import decode
+from cop_zarr.format.document import StoreDocument
+from cop_zarr.format.layout import BAND, LATITUDE, LONGITUDE, ROOT, ROOT_COPY, VALID_CHUNK, is_unfinished
+from cop_zarr.storage import LOCK
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a store.
+
+    Attributes
+    ----------
+    key : str
+        The object concerned, within the store.
+    message : str
+        What is wrong with it.
+    bbox : Bounds or None
+        For a chunk of the embedding, where on Earth: (west, south, east, north) in degrees.
+    """
+
+    key: str
+    message: str
+    bbox: Bounds | None = None
+
+
+@dataclass
+class Findings:
+    """What a part of a verification found; parts are added up."""
+
+    problems: list[Problem] = field(default_factory=list)
+    objects: int = 0
+    chunks: int = 0
+    values: int = 0
+
+    def add(self, other: Findings) -> None:
+        """Add what another part found."""
+        self.problems += other.problems
+        self.objects += other.objects
+        self.chunks += other.chunks
+        self.values += other.values
+
+
+class StoreChecks:
+    """The checks of one open store. :meth:`small_objects` must come first.
+
+    Attributes
+    ----------
+    valid : ndarray or None
+        The mask of cells with data; None if it is damaged.
+    """
+
+    def __init__(self, reader: ChunkReader, document: StoreDocument) -> None:
+        self._reader, self._document = reader, document
+        self._layout = reader.layout
+        self.valid: np.ndarray | None = None
+
+    def small_objects(self) -> Findings:
+        """Check every object but the chunks against its record, and its content against the grid."""
+        grid, found = self._layout.grid, Findings()
+        coordinates = {
+            f"{LATITUDE}/c/0": grid.latitudes,
+            f"{LONGITUDE}/c/0": grid.longitudes,
+            f"{BAND}/c/0": np.arange(self._layout.bands, dtype="<i4"),
+        }
+        for key, record in self._document.objects.items():
+            found.objects += 1
+            message = None
+            try:
+                data = self._reader.read_checked(key, record)
+                if key == VALID_CHUNK:
+                    self.valid = decode(data, np.empty(grid.shape, "?"))
+                elif key in coordinates:
+                    message = _wrong_coordinate(data, coordinates[key])
+                elif key.endswith(f"/{ROOT}"):
+                    message = self._wrong_metadata(key, data)
+            except DamageError as damage:
+                message = str(damage)
+            if message:
+                found.problems.append(Problem(key, message))
+        found.objects += 1
+        found.problems += self._root_copy()
+        return found
+
+    def _wrong_metadata(self, key: str, data: bytes) -> str | None:
+        """An array's or group's own document must be equal to the root's copy of it: readers use either."""
+        own = json.loads(data)
+        consolidated = self._document.consolidated.get(key.removesuffix(f"/{ROOT}")) or {}
+        ignored = {"consolidated_metadata": None}
+        return f"it is not what {ROOT} says of it" if own | ignored != consolidated | ignored else None
+
+    def _root_copy(self) -> list[Problem]:
+        folder = self._reader.folder
+        try:
+            if folder.read(ROOT_COPY) == folder.read(ROOT):
+                return []
+        except FileNotFoundError:
+            return [Problem(ROOT_COPY, "it is absent")]
+        return [Problem(ROOT_COPY, f"it is not equal to {ROOT}")]
+
+    def unknown_objects(self) -> list[Problem] | None:
+        """Objects that nothing records: other readers would take them for data. None if not listable."""
+        listing = self._reader.folder.listing()
+        if listing is None:
+            return None
+        stored = np.argwhere(self._reader.lengths).tolist()
+        known = {ROOT, ROOT_COPY, LOCK, *self._document.objects}  # the lock is that of a repair
+        known |= {self._layout.chunk_key(row, col) for row, col in stored}
+        unfinished = "it is left from an interrupted ingest or repair"
+        unknown = "it does not belong to the store: nothing records it"
+        return [
+            Problem(key, unfinished if is_unfinished(key) else unknown)
+            for key in sorted(listing.keys() - known)
+        ]
+
+    def chunk_rows(self) -> Iterator[Window]:
+        """The windows of the rows of chunks."""
+        size, (rows, cols) = self._layout.chunk_cells, self._layout.grid.shape
+        for row in range(0, rows, size):
+            yield Window(row, min(row + size, rows), 0, cols)
+
+    def chunks(self, window: Window, expected: np.ndarray | None, requests: int) -> Findings:
+        """Check the chunks of a window whose edges are chunk edges.
+
+        ``expected`` holds the window's cells in the source: float32, ``(rows, cols, bands)``. So many
+        ``requests`` are made at once.
+        """
+
+        def check(part: ChunkPart) -> Findings:
+            return self._chunk(part, None if expected is None else expected[part.target])
+
+        found = Findings()
+        for each in ordered_map(check, self._layout.parts(window), workers=requests):
+            found.add(each)
+        return found
+
+    def _chunk(self, part: ChunkPart, expected: np.ndarray | None) -> Findings:
+        """Check a chunk against its record, against ``valid``, and against the source's cells."""
+        window = self._layout.chunk_window(part.row, part.col)
+        stored = self._reader.holds_data(part.row, part.col)
+        found, messages = Findings(objects=int(stored), chunks=int(stored)), []
+        try:
+            if stored:
+                chunk = self._reader.read(part.row, part.col)
+            else:
+                chunk = np.zeros(self._layout.stored_shape, "f4")
+        except ChunkError as error:
+            messages.append(str(error.__cause__))
+        else:
+            height, width = window.shape
+            cells = chunk[:width, :height].transpose(1, 0, 2)
+            messages += self._wrong_cells(chunk, cells, window)
+            if expected is not None:
+                found.values = cells.size
+                messages += _differences(cells, expected, window)
+        key, bbox = self._layout.chunk_key(part.row, part.col), self._layout.grid.window_bounds(window)
+        found.problems += [Problem(key, message, bbox) for message in messages]
+        return found
+
+    def _wrong_cells(self, chunk: np.ndarray, cells: np.ndarray, window: Window) -> Iterator[str]:
+        if self.valid is not None:
+            wrong = int((np.any(cells != 0, axis=2) != self.valid[window.slices]).sum())
+            if wrong:
+                yield f"'valid' is wrong about {wrong} of its cells"
+        height, width = window.shape
+        bits = chunk.view("u4")
+        if bits[width:].any() or bits[:, height:].any():
+            yield "it holds values beyond the grid's edge"
+
+
+def _wrong_coordinate(data: bytes, expected: np.ndarray) -> str | None:
+    found = decode(data, np.empty_like(expected))
+    if np.array_equal(found, expected):
+        return None
+    return f"its values are not the grid's: {found[:2]} … instead of {expected[:2]} …"
+
+
+def _differences(cells: np.ndarray, expected: np.ndarray, window: Window) -> Iterator[str]:
+    wrong = cells.view("u4") != expected.view("u4")
+    if wrong.any():
+        row, col, band = np.argwhere(wrong)[0]
+        yield (
+            f"{int(wrong.sum()):,} of its values differ from the source's, the first at row "
+            f"{window.row + row}, column {window.col + col}, band {band}: "
+            f"{cells[row, col, band]!r} instead of {expected[row, col, band]!r}"
+        )

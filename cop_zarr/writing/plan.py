@@ -1,0 +1,71 @@
+"""Plan an ingest: blocks, memory and size, from the source's tags alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cop_zarr.format.chunk_grid import Layout
+from cop_zarr.source.geotiff import Block, GeoTiff
+from cop_zarr.source.tags import GeoTiffInfo
+from cop_zarr.writing.blockwise import plan_blocks
+from cop_zarr.writing.options import Run
+
+STORED_RATIO = 0.91
+"""Stored size of a cell with data against its decoded size: the table in docs/store-format.md."""
+
+LAND_SHARE = 0.3
+"""Share of the lattice's cells that have data in the published file: about 310,000 of 1,038,240."""
+
+
+@dataclass(frozen=True)
+class IngestPlan:
+    """What an ingest would do.
+
+    Attributes
+    ----------
+    source, store : str
+        From where and to where, without credentials.
+    info : GeoTiffInfo
+        The source's tags.
+    source_bytes : int
+        Size of the source file.
+    layout : Layout
+        Grid, bands and chunks of the store.
+    blocks : int
+        Number of blocks that the source is read in.
+    workers : int
+        Blocks at work at once: as many as asked for and as memory allows.
+    memory_bytes : int
+        Estimated peak.
+    store_bytes : int
+        Estimated size of the store, if as much of it holds data as of the published file.
+    """
+
+    source: str
+    store: str
+    info: GeoTiffInfo
+    source_bytes: int
+    layout: Layout
+    blocks: int
+    workers: int
+    memory_bytes: int
+    store_bytes: int
+
+
+def make_plan(tiff: GeoTiff, store: str, run: Run) -> tuple[IngestPlan, list[Block]]:
+    """Plan an ingest, and cut the source into the plan's blocks."""
+    info = tiff.info
+    layout = Layout(info.grid, info.bands)
+    found = plan_blocks(tiff, layout, run)
+    plan = IngestPlan(
+        source=tiff.name,
+        store=store,
+        info=info,
+        source_bytes=tiff.path.stat().st_size,
+        layout=layout,
+        blocks=len(found.blocks),
+        workers=found.workers,
+        memory_bytes=found.memory_bytes,
+        store_bytes=int(info.grid.whole.cells * LAND_SHARE * info.bands * 4 * STORED_RATIO),
+    )
+    return plan, found.blocks
