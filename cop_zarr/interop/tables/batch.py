@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Unpack, get_args
+from typing import Any, Literal, Unpack, get_args
 
 import pyarrow as pa
 
 from cop_zarr.core import product
 from cop_zarr.core.progress import Progress
 from cop_zarr.errors import InputError
-from cop_zarr.interop.tables.columns import Where, find
-from cop_zarr.interop.tables.readers import Source, opened
+from cop_zarr.interop.tables.answered import ERROR_COLUMN
+from cop_zarr.interop.tables.columns import CoordinateColumns, find_coordinates
+from cop_zarr.interop.tables.readers import TableReader, open_table
 from cop_zarr.interop.tables.rows import Buffer
-from cop_zarr.interop.tables.runner import BatchReport, Job, Question
-from cop_zarr.interop.tables.writers import ERROR, check_writable
+from cop_zarr.interop.tables.runner import Batch, BatchReport, RowOptions
+from cop_zarr.interop.tables.writers import check_writable
 from cop_zarr.querying.geodataframe import COLUMN
 from cop_zarr.querying.options import CheckedOptions, QueryOptions, check_word
 from cop_zarr.querying.points import Method, check_words
@@ -27,28 +28,56 @@ from cop_zarr.store import Store
 from cop_zarr.store import open as open_store
 
 
+class BatchOptions(QueryOptions, total=False):
+    """Keywords of :func:`batch` that say how a table is read and answered."""
+
+    columns: Sequence[str] | None
+    layer: str | None
+    buffer_m: float | None
+    shape: Shape
+    method: Method
+    on_error: Literal["raise", "nan"]
+    client: Any
+
+
+@dataclass(frozen=True)
+class _TableOptions:
+    """The keywords of :class:`BatchOptions` that are not :class:`QueryOptions`, with defaults, checked."""
+
+    columns: Sequence[str] | None = None
+    layer: str | None = None
+    buffer_m: float | None = None
+    shape: Shape = "box"
+    method: Method = "nearest"
+    on_error: Literal["raise", "nan"] = "raise"
+    client: Any = None
+
+    def __post_init__(self) -> None:
+        check_word("on_error", self.on_error, ("raise", "nan"))
+        check_word("shape", self.shape, get_args(Shape))
+        if self.buffer_m is not None:
+            PointBuffer(0, 0, self.buffer_m, self.shape)  # raises RegionError if no point can have it
+        if isinstance(self.columns, str):
+            raise InputError(
+                f"columns must be a sequence of names; got {self.columns!r}: give {self.columns.split(',')}"
+            )
+
+
 def batch(
     rois: str | os.PathLike[str],
     out: str | os.PathLike[str],
     store: Store | str | os.PathLike[str] | None = None,
     *,
-    columns: Sequence[str] | None = None,
-    layer: str | None = None,
-    buffer_m: float | None = None,
-    shape: Shape = "box",
-    method: Method = "nearest",
-    on_error: str = "raise",
     overwrite: bool = False,
     resume: bool = False,
-    client: Any = None,
     progress: Progress | None = None,
-    **options: Unpack[QueryOptions],
+    **options: Unpack[BatchOptions],
 ) -> BatchReport:
-    r"""Answer a file of points or regions into a file of vectors.
+    r"""Read a file of points or regions, and write a file with a vector for each row.
 
-    Rows that are points get the vector of the cell they lie in (:meth:`Store.sample`), unless ``buffer_m``
-    makes regions of them; regions are pooled (:meth:`Store.query_many`). Memory is bounded, and what is
-    finished is kept beside the output until all is, so that a run that was killed goes on with ``resume``.
+    Points get the vector of the cell they lie in (:meth:`Store.sample`), unless ``buffer_m`` makes regions
+    of them; regions are pooled (:meth:`Store.query_many`). Memory is bounded. Finished parts are kept
+    beside the output until it is complete, so that ``resume`` can continue a batch that was interrupted.
 
     Parameters
     ----------
@@ -56,38 +85,39 @@ def batch(
         A table: ``.geojson``, ``.gpkg``, ``.fgb``, ``.shp``, ``.parquet``, ``.geoparquet``, ``.csv`` or
         ``.tsv``.
     out : str or path
-        What to write. ``.parquet``: the table with a column ``embedding``, a fixed-size list of float32;
-        GeoParquet, if the table has geometries; ``.geoparquet``: that in any case; ``.zarr``: a
-        group of ``embedding`` (row, band) and the columns; ``.npy``: the vectors alone. Rows are in the
-        table's order.
+        The file to write, its rows in the table's order. ``.parquet``: the table with a column
+        ``embedding``, a fixed-size list of float32; GeoParquet, if the table has geometries.
+        ``.geoparquet``: that in any case. ``.zarr``: a group of ``embedding`` (row, band) and the columns.
+        ``.npy``: the vectors alone.
     store : Store, str or path, optional
-        The store, or where it is; by default as :func:`cop_zarr.open`.
-    columns : sequence of str, optional
-        The columns that say where rows are, if their names do not: one of WKT or WKB, two (longitude,
-        latitude), or four (west, south, east, north).
-    layer : str, optional
-        Which layer, of a file with several.
-    buffer_m : float, optional
-        Put a radius around points, in metres on the ground.
-    shape : {"box", "circle"}
-        What that radius makes.
-    method : {"nearest", "bilinear"}
-        As :meth:`Store.sample`, for points.
-    on_error : {"raise", "nan"}
-        What to do with a row without a place, or whose region is refused: stop, or leave it without a
-        vector (null, in NumPy and Zarr NaN) and say why in a column ``error``.
+        An open store, or its path or URL; by default as :func:`cop_zarr.open`.
     overwrite : bool
-        Replace an output that is there, or what an interrupted run has left.
+        Replace an output that exists, and discard the parts of an interrupted batch.
     resume : bool
-        Go on with what an interrupted run has left; begin anew if there is nothing.
-    client : distributed.Client or str, optional
-        A Dask cluster, or its scheduler's address, whose workers do the work.
+        Continue an interrupted batch; start from the beginning if there is none.
     progress : callable, optional
         Called with the rows done and the rows in all.
-    **options
-        pooling, weights, empty, subpixel, repair and year, as :meth:`Store.query` takes them, for regions;
-        ``empty`` for points, too; and ``crs``, that of the coordinates: by default what the file says, and
-        degrees for text and plain Parquet.
+    columns : sequence of str, optional
+        The columns that hold the coordinates, if their names are not recognised: one of WKT or WKB, two
+        (longitude, latitude), or four (west, south, east, north).
+    layer : str, optional
+        Which layer of a file with several.
+    crs : str, int or pyproj.CRS, optional
+        The CRS of the coordinates; by default the one the file declares, and degrees for text and plain
+        Parquet.
+    buffer_m : float, optional
+        Radius around points, in metres on the ground.
+    shape : {"box", "circle"}
+        The region that the radius makes of a point.
+    method : {"nearest", "bilinear"}
+        As :meth:`Store.sample`, for points.
+    pooling, weights, empty, subpixel, repair, year
+        As :meth:`Store.query`, for regions; ``empty`` for points, too.
+    on_error : {"raise", "nan"}
+        What to do with a row without coordinates, or whose region is refused: raise, or give it no vector
+        (null; NaN in NumPy and Zarr) and the reason in a column ``error``.
+    client : distributed.Client or str, optional
+        A Dask cluster, or its scheduler's address, to compute on.
 
     Returns
     -------
@@ -98,11 +128,11 @@ def batch(
     SourceNotFoundError, SourceError
         If there is no table, or it cannot be read.
     InputError
-        If the columns, the CRS or the layer are not to be told, or an option is not one of those above.
+        If the columns, the CRS or the layer are missing or ambiguous, or an option is invalid.
     RegionError
         If a row is refused: its number is named, counted from 0.
     StoreExistsError, StoreBusyError
-        If there is such an output, or an unfinished one; or another process is writing it.
+        If the output or an unfinished one exists; or another process is writing it.
     StorageError
         If it cannot be written.
     MissingDependencyError
@@ -113,74 +143,66 @@ def batch(
     Examples
     --------
     >>> import cop_zarr
-    >>> from dataclasses import replace
-    from pathlib import Path
+    >>> from pathlib import Path
     >>> _ = Path("places.csv").write_text("name,lon,lat\nMunich,11.5,48.1\nShanghai,121.5,31.2\n")
     >>> cop_zarr.batch("places.csv", "places.parquet", "copernicus.zarr", overwrite=True).rows
     2
     """
-    table, target = (
-        Path(rois).absolute(),
-        Path(out).absolute(),
-    )  # whatever folder the caller goes to meanwhile
-    checked = CheckedOptions(**options)
-    check_word("on_error", on_error, ("raise", "nan"))
-    check_word("shape", shape, get_args(Shape))
-    check_words(method, checked.empty, on_error)
-    if buffer_m is not None:
-        PointBuffer(0, 0, buffer_m, shape)  # which refuses what no point could have around it
-    if isinstance(columns, str):
-        raise InputError(f"columns must be a sequence of names; got {columns!r}: give {columns.split(',')}")
+    path, target = Path(rois).absolute(), Path(out).absolute()  # the working directory may change
+    for_table, for_query = dict[str, Any](), dict[str, Any]()
+    for name, value in options.items():
+        (for_query if name in QueryOptions.__annotations__ else for_table)[name] = value
+    table_options, query = _TableOptions(**for_table), CheckedOptions(**for_query)
+    check_words(table_options.method, query.empty, table_options.on_error)
     check_writable(target, overwrite=overwrite)
-    source = opened(table, layer)
-    if target.exists() and target.samefile(table):
-        raise InputError(f"{target} is the table itself, which would be replaced; name another output")
-    _refuse_columns(source.schema, target)
-    where = find(source.schema.names, source.geometry, columns)
-    asked = Question(
-        where=where,
-        options=replace(checked, crs=_crs(source, where, checked.crs, table)),
-        buffer=None if buffer_m is None else Buffer(buffer_m, shape),
-        on_error=on_error,
-        method=method,
-        client=client,
+    reader = open_table(path, table_options.layer)
+    if target.exists() and target.samefile(path):
+        raise InputError(f"{target} is the table itself, and would be replaced; name another output")
+    _check_columns(reader.schema, target)
+    coordinates = find_coordinates(reader.schema.names, reader.geometry_column, table_options.columns)
+    radius = table_options.buffer_m
+    row_options = RowOptions(
+        coordinates=coordinates,
+        query=replace(query, crs=_coordinate_crs(reader, coordinates, query.crs, path)),
+        buffer=None if radius is None else Buffer(radius, table_options.shape),
+        method=table_options.method,
+        on_error=table_options.on_error,
     )
-    held = store if isinstance(store, Store) else open_store(store)
-    job = Job(table, target, source, held, asked)
-    return job.run(overwrite=overwrite, resume=resume, progress=progress)
+    opened = store if isinstance(store, Store) else open_store(store)
+    run = Batch(path, target, reader, opened, row_options)
+    return run.run(overwrite=overwrite, resume=resume, client=table_options.client, progress=progress)
 
 
-def _crs(source: Source, where: Where, given: object | None, table: Path) -> object:
-    """The CRS of a table's coordinates: the one given, the one of the file's geometries, or degrees."""
-    own, usual = source.crs, source.usual_crs
-    if where.names != (source.geometry,):  # of other columns the file says nothing
-        own, usual = None, product.CRS
-    if given is not None and own is not None:
-        check_same_crs(given, own)
-    crs = next((each for each in (given, own, usual) if each is not None), None)
-    if crs is None:
+def _coordinate_crs(
+    reader: TableReader, coordinates: CoordinateColumns, given: object | None, path: Path
+) -> object:
+    """The CRS of a table's coordinates: the one given, the one declared for its geometries, or degrees."""
+    from_file = coordinates.names == (reader.geometry_column,)  # other columns have no declared CRS
+    declared = reader.geometry_crs if from_file else None
+    if given is not None and declared is not None:
+        check_same_crs(given, declared)
+    if given is not None:
+        return given
+    if declared is not None:
+        return declared
+    if from_file:
         raise InputError(
-            f"{table} does not say which CRS its geometries are in; name it with --crs (crs=), such as "
-            "EPSG:4326 for degrees of longitude and latitude"
+            f"{path} declares no CRS for its geometries; name it with --crs (crs=), such as EPSG:4326 for "
+            "degrees of longitude and latitude"
         )
-    return crs
+    return product.CRS
 
 
-def _refuse_columns(schema: pa.Schema, out: Path) -> None:
-    """Refuse columns that the output's own would be confused with, or that it cannot name."""
+def _check_columns(schema: pa.Schema, out: Path) -> None:
+    """Check that the column names are unique, differ from the output's own, and suit its format."""
     names = schema.names
-    if out.suffix.lower() == ".zarr":
-        for name in names:
-            if name in {"", ".", "..", "zarr.json"} or "/" in name or name.startswith("__"):
-                raise InputError(
-                    f"the column {name!r} cannot be the name of a Zarr array; rename it, or write .parquet"
-                )
-    several = sorted({name for name in names if names.count(name) > 1})
-    taken = [name for name in (COLUMN, ERROR) if name in names]
-    if several or taken:
-        what = (
-            f"several columns {several[0]!r}"
-            if several
-            else f"a column {taken[0]!r}, which the output adds"
-        )
-        raise InputError(f"the table has {what}; rename it")
+    for name in names:
+        invalid = name in {"", ".", "..", "zarr.json"} or "/" in name or name.startswith("__")
+        if out.suffix.lower() == ".zarr" and invalid:
+            raise InputError(
+                f"the column {name!r} cannot be the name of a Zarr array; rename it, or write .parquet"
+            )
+        if names.count(name) > 1:
+            raise InputError(f"the table has several columns {name!r}; rename them")
+        if name in {COLUMN, ERROR_COLUMN}:
+            raise InputError(f"the table has a column {name!r}, which the output adds; rename it")

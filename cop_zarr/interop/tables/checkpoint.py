@@ -1,4 +1,4 @@
-"""What a batch has finished: its parts, in a folder beside the output, until they become one file."""
+"""The finished parts of a batch, in a folder beside the output until they become one file."""
 
 from __future__ import annotations
 
@@ -16,145 +16,141 @@ import pyarrow as pa
 from cop_zarr.errors import CopZarrError, StorageError, StoreExistsError
 from cop_zarr.storage import PARTIAL_SUFFIX, LocalFolder, replacing
 
-JOB = "job.json"
-_OURS = re.compile(r"job\.json|\d{6}\.arrow|result.*|replaced|ingest|.*\.[0-9a-f]{8}\.partial")
-"""What a folder of parts holds; a folder with anything else is somebody else's."""
+SETTINGS_NAME = "job.json"
+
+OWN_NAMES = re.compile(r"job\.json|\d{6}\.arrow|result.*|replaced|ingest|.*\.[0-9a-f]{8}\.partial")
+"""Names in a checkpoint folder; a folder with any other is left alone."""
 
 
-class Parts:
+class Checkpoint:
     """The finished parts of a batch: ``OUT.partial/000000.arrow`` and so on.
 
     Parameters
     ----------
     out : Path
-        What the batch is to become.
-    job : dict
-        All that the answers depend on, JSON-ready: parts of another job are of no use.
+        The output of the batch.
+    settings : dict
+        Everything that the vectors depend on, JSON-ready: only a batch with the same may resume.
     """
 
-    def __init__(self, out: Path, job: dict[str, Any]) -> None:
-        self._out, self._job = out.resolve(), json.loads(json.dumps(job))  # as it will be read
-        self.folder = self._out.with_name(self._out.name + PARTIAL_SUFFIX)
+    def __init__(self, out: Path, settings: dict[str, Any]) -> None:
+        self._out = out.resolve()
+        self._settings = json.loads(json.dumps(settings, default=str))  # as it will be read
+        self._folder = self._out.with_name(self._out.name + PARTIAL_SUFFIX)
 
     @contextlib.contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Have the place to oneself; raises StoreBusyError if another process is at work there."""
+    def locked(self) -> Iterator[None]:
+        """Hold an exclusive lock; raises StoreBusyError if another process has it."""
         with LocalFolder(self._out).claimed():
             yield
 
-    def refuse_left(self, *, resume: bool, overwrite: bool) -> None:
-        """Refuse a folder that is not ours, or parts that nobody said what to do with.
+    def check(self, *, resume: bool, overwrite: bool) -> None:
+        """Check that the folder is ours, and that its parts may be resumed or overwritten.
 
         Raises
         ------
         StoreExistsError
-            If there is something that may not be touched.
+            If not.
         """
-        names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
-        foreign = sorted(name for name in names if not _OURS.fullmatch(name))
-        if foreign or (self.folder.exists() and not self.folder.is_dir()):
+        names = [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []
+        foreign = sorted(name for name in names if not OWN_NAMES.fullmatch(name))
+        if foreign or (self._folder.exists() and not self._folder.is_dir()):
             raise StoreExistsError(
-                f"{self.folder} is in the way: the parts of {self._out} would be kept there, and it holds "
+                f"{self._folder} is needed for the parts of {self._out}, and it holds "
                 f"{', '.join(foreign[:3]) or 'something else'}; move it, or name another output"
             )
-        if JOB in names and not overwrite:
-            if not resume:
-                raise StoreExistsError(
-                    f"{self.folder} holds an unfinished batch: go on with --resume (resume=True), or begin "
-                    "anew with --overwrite (overwrite=True)"
-                )
-            if self._known() != self._job:
-                raise StoreExistsError(
-                    f"{self.folder} holds an unfinished batch of another table, store, options or "
-                    "version of cop-zarr; repeat those, or begin anew with --overwrite (overwrite=True)"
-                )
+        if SETTINGS_NAME not in names or overwrite:
+            return
+        if not resume:
+            raise StoreExistsError(
+                f"{self._folder} holds an unfinished batch: resume it with --resume (resume=True), or "
+                "start again with --overwrite (overwrite=True)"
+            )
+        if self._read_settings() != self._settings:
+            raise StoreExistsError(
+                f"{self._folder} holds an unfinished batch with another table, store, options or version "
+                "of cop-zarr: use the same, or start again with --overwrite (overwrite=True)"
+            )
 
-    def begin(self, *, resume: bool) -> int:
-        """Be ready to write parts; how many are there already."""
-        if not resume or self._known() != self._job:
-            self._clear()
-            with telling(self.folder), replacing(self.folder / JOB) as partial:
-                partial.write_text(json.dumps(self._job))
-        done = 0
-        while self._is_whole(self._path(done)):
-            done += 1
-        return done
-
-    @staticmethod
-    def _is_whole(path: Path) -> bool:
-        try:
-            with pa.memory_map(str(path)) as file:
-                pa.ipc.open_file(file)
-        except (OSError, pa.ArrowException):
-            return False
-        return True
-
-    def advice(self) -> str:
-        """What to do after a failure that was not the table's."""
-        if self._is_whole(self._path(0)):
-            return "What is finished has been kept: go on with --resume (resume=True)"
-        self.discard()
-        return "Nothing was finished yet: begin again"
-
-    def discard_if_empty(self) -> None:
-        """Remove the folder's content if no part is finished."""
-        if not self._is_whole(self._path(0)):
+    def start(self, *, resume: bool) -> int:
+        """Prepare for writing parts, and return how many are finished already."""
+        if not resume or self._read_settings() != self._settings:
             self.discard()
+            with storage_errors(self._folder), replacing(self._folder / SETTINGS_NAME) as partial:
+                partial.write_text(json.dumps(self._settings))
+        finished = 0
+        while self._is_finished(finished):
+            finished += 1
+        return finished
 
-    def write(self, number: int, part: pa.Table) -> None:
-        """Keep a part; it has its name when it is on the disk."""
+    def write_part(self, number: int, part: pa.Table) -> None:
+        """Write a part; its file appears when it is complete and synced."""
+        path = self._part_path(number)
         with (
-            telling(self._path(number)),
-            replacing(self._path(number)) as partial,
+            storage_errors(path),
+            replacing(path) as partial,
             pa.OSFile(str(partial), "wb") as file,
             pa.ipc.new_file(file, part.schema) as writer,
         ):
             writer.write_table(part)
 
-    def read(self, number: int) -> pa.Table:
-        """A part, mapped into memory."""
-        path = self._path(number)
+    def read_part(self, number: int) -> pa.Table:
+        """Map a part into memory."""
+        path = self._part_path(number)
         try:
             with pa.memory_map(str(path)) as file:
                 return pa.ipc.open_file(file).read_all()
         except (OSError, pa.ArrowException) as error:
             raise StorageError(f"cannot read {path}: {error}") from error
 
-    def result(self) -> Path:
-        """Where the whole is put together, before it gets its name."""
-        path = self.folder / f"result{self._out.suffix}"
+    def result_path(self) -> Path:
+        """Where the output is written before it is published; nothing exists there."""
+        path = self._folder / f"result{self._out.suffix}"
         _remove(path)
         return path
 
     def publish(self, result: Path) -> None:
-        """Give the result its name, in place of what may be there."""
-        aside = self.folder / "replaced"
-        with telling(self._out):
-            _sync_all(result)
+        """Sync the result, and move it to the output's place."""
+        old = self._folder / "replaced"
+        with storage_errors(self._out):
+            for path in (result, *result.rglob("*")):
+                _sync(path)
             if self._out.is_dir():  # a folder cannot be replaced in one step
-                _remove(aside)
-                self._out.rename(aside)
+                _remove(old)
+                self._out.rename(old)
             result.replace(self._out)
             self.discard()
 
+    def discard_if_empty(self) -> bool:
+        """Remove the content of the folder if no part is finished; return whether it was removed."""
+        if self._is_finished(0):
+            return False
+        self.discard()
+        return True
+
     def discard(self) -> None:
         """Remove all parts."""
-        self._clear()
-
-    def _clear(self) -> None:
-        if self.folder.is_dir():
-            for path in self.folder.iterdir():
+        if self._folder.is_dir():
+            for path in self._folder.iterdir():
                 if path.name != "ingest":  # the lock, which its holder removes
                     _remove(path)
 
-    def _known(self) -> Any:
+    def _is_finished(self, number: int) -> bool:
         try:
-            return json.loads((self.folder / JOB).read_text())
+            with pa.memory_map(str(self._part_path(number))) as file:
+                pa.ipc.open_file(file)
+        except (OSError, pa.ArrowException):
+            return False
+        return True
+
+    def _read_settings(self) -> Any:
+        try:
+            return json.loads((self._folder / SETTINGS_NAME).read_text())
         except (OSError, ValueError):
             return None
 
-    def _path(self, number: int) -> Path:
-        return self.folder / f"{number:06}.arrow"
+    def _part_path(self, number: int) -> Path:
+        return self._folder / f"{number:06}.arrow"
 
 
 def _remove(path: Path) -> None:
@@ -162,15 +158,6 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _sync_all(path: Path) -> None:
-    """Have a file, or a folder with all that is in it, reach the disk."""
-    for parent, _, names in os.walk(path):
-        for name in (*names, "."):
-            _sync(Path(parent, name))
-    if path.is_file():
-        _sync(path)
 
 
 def _sync(path: Path) -> None:
@@ -182,11 +169,11 @@ def _sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def telling(path: Path) -> Iterator[None]:
-    """Turn what the operating system or Arrow says into an error of ours."""
+def storage_errors(path: Path) -> Iterator[None]:
+    """Convert errors of the operating system and of Arrow to StorageError."""
     try:
         yield
-    except CopZarrError:  # told already; some are OSErrors, too
+    except CopZarrError:  # some are OSErrors, too
         raise
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"cannot write {path}: {error}") from error

@@ -1,16 +1,19 @@
-"""Which columns of a table say where its rows are."""
+"""Find the columns of a table that hold its coordinates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
+
+import pyarrow as pa
 
 from cop_zarr.errors import InputError
 
 Kind = Literal["geometry", "point", "box"]
 
-KNOWN: tuple[tuple[Kind, tuple[str, ...]], ...] = (
+KNOWN_NAMES: tuple[tuple[Kind, tuple[str, ...]], ...] = (
     ("point", ("lon", "lat")),
     ("point", ("longitude", "latitude")),
     ("point", ("lng", "lat")),
@@ -25,15 +28,14 @@ KNOWN: tuple[tuple[Kind, tuple[str, ...]], ...] = (
     ("geometry", ("geom",)),
     ("geometry", ("wkb",)),
 )
-"""Names that are understood, whatever their case. ``x`` and ``y`` are not among them: of what CRS?"""
+"""Column names that are recognised, in any case. ``x`` and ``y`` are not: their CRS is unknown."""
 
-KINDS: dict[int, Kind] = {1: "geometry", 2: "point", 4: "box"}
-"""What so many columns are."""
+KIND_BY_COUNT: dict[int, Kind] = {1: "geometry", 2: "point", 4: "box"}
 
 
 @dataclass(frozen=True)
-class Where:
-    """The columns that say where a row is.
+class CoordinateColumns:
+    """The columns that hold a row's coordinates.
 
     Attributes
     ----------
@@ -48,70 +50,64 @@ class Where:
     names: tuple[str, ...]
 
 
-def find(columns: Sequence[str], geometry: str | None, asked: Sequence[str] | None) -> Where:
-    """Find the columns that say where the rows of a table are.
-
-    Parameters
-    ----------
-    columns : sequence of str
-        All columns.
-    geometry : str or None
-        The one that the file itself says is its geometry. It goes before all others.
-    asked : sequence of str or None
-        What the caller named: one, two or four columns.
+def find_coordinates(
+    columns: Sequence[str], geometry_column: str | None, requested: Sequence[str] | None
+) -> CoordinateColumns:
+    """Find the coordinate columns: those requested, else the file's geometry column, else known names.
 
     Raises
     ------
     InputError
-        If there are none, or several that could be meant.
+        If there are none, or several candidates.
     """
-    if asked is not None:
-        return _asked(columns, tuple(asked))
-    if geometry is not None:
-        return Where("geometry", (geometry,))
-    found = _known(columns)
+    if requested is not None:
+        return _requested(columns, tuple(requested))
+    if geometry_column is not None:
+        return CoordinateColumns("geometry", (geometry_column,))
+    found = _with_known_names(columns)
     if not found:
         raise InputError(
-            f"no columns say where the rows are; there are {', '.join(columns) or 'none'}. Name them with "
+            f"no coordinate columns found among {', '.join(columns) or 'none'}; name them with "
             "--columns (columns=): one of WKT or WKB, lon,lat, or west,south,east,north"
         )
     if len(found) > 1:
-        several = " or ".join(",".join(where.names) for where in found)
+        candidates = " or ".join(",".join(each.names) for each in found)
         raise InputError(
-            f"the columns could be read in more than one way, {several}; say which: --columns (columns=)"
+            f"several columns could hold the coordinates, {candidates}; choose with --columns (columns=)"
         )
     return found[0]
 
 
-def _known(columns: Sequence[str]) -> list[Where]:
-    by_name: dict[str, list[str]] = {}
+def _with_known_names(columns: Sequence[str]) -> list[CoordinateColumns]:
+    spellings: dict[str, list[str]] = {}
     for column in columns:
-        by_name.setdefault(column.strip().lower(), []).append(column)
-    found = []
-    for kind, names in KNOWN:
-        if all(name in by_name for name in names):
-            found += [Where(kind, each) for each in _choices([by_name[name] for name in names])]
-    return found
-
-
-def _choices(several: Iterable[list[str]]) -> list[tuple[str, ...]]:
-    """The columns of each name: one choice, or as many as the longest has, which differ in their case."""
-    columns = list(several)
+        spellings.setdefault(column.strip().lower(), []).append(column)
     return [
-        tuple(each[min(number, len(each) - 1)] for each in columns)
-        for number in range(max(map(len, columns)))
+        CoordinateColumns(kind, spelled)
+        for kind, names in KNOWN_NAMES
+        for spelled in product(*(spellings.get(name, ()) for name in names))
     ]
 
 
-def _asked(columns: Sequence[str], names: tuple[str, ...]) -> Where:
+def _requested(columns: Sequence[str], names: tuple[str, ...]) -> CoordinateColumns:
     missing = [name for name in names if name not in columns]
     if missing:
         raise InputError(
             f"there is no column {', '.join(map(repr, missing))}; the columns are {', '.join(columns)}"
         )
-    if len(names) not in KINDS or len(set(names)) != len(names):
+    if len(names) not in KIND_BY_COUNT or len(set(names)) != len(names):
         raise InputError(
             "columns must be one (WKT or WKB), two (lon,lat) or four (west,south,east,north), all "
             f"different; got {','.join(names)}"
         )
-    return Where(KINDS[len(names)], names)
+    return CoordinateColumns(KIND_BY_COUNT[len(names)], names)
+
+
+def is_binary(kind: pa.DataType) -> bool:
+    """Whether a column holds bytes, such as WKB."""
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column holds text, such as WKT."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

@@ -1,137 +1,116 @@
-"""Tables in text files: values with commas, or with tabs, between them."""
+"""Read comma- and tab-separated text files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from cop_zarr.core import product
 from cop_zarr.errors import SourceError
 
-BLOCK_BYTES, MOST_BLOCK_BYTES = 4 << 20, 1 << 30
-"""What is parsed at once; more if a row is longer, as the outline of a country may be, up to so much."""
+BLOCK_BYTES, MAX_BLOCK_BYTES = 4 << 20, 1 << 30
+"""Bytes parsed at once. A block must hold a whole row, so it grows for long ones, such as outlines."""
 
-_NAMES = r"^\s*[+-]?(0\d|\d{16,}\s*$)"
-"""Numbers that are names: those that begin with zeros, ``007``, and whole ones that no float64 holds."""
+IDENTIFIERS = r"^\s*[+-]?(0\d|\d{16,}\s*$)"
+"""Digits that are identifiers: with leading zeros (``007``), or too many for float64."""
+
+NUMBER_TYPES: list[pa.DataType] = [pa.int64(), pa.float64()]
 
 
 class RowTooLongError(SourceError):
-    """A row is longer than what is parsed at once."""
+    """A row is longer than a block."""
 
 
-class TextSource:
-    """A file of comma- or tab-separated values; attributes as :class:`cop_zarr.interop.tables.readers.Source`.
+class CsvReader:
+    """A text file of values; see :class:`cop_zarr.interop.tables.readers.TableReader`.
 
-    Columns of whole numbers become int64, others of numbers float64; whatever else stays text, and so do
-    numbers that are names (``007``, twenty digits). That is found out by going through the file once.
+    Columns of integers become int64, of other numbers float64; the rest stays text, and so do identifiers
+    (``007``, twenty digits). One pass over the file finds the types.
     """
 
-    layer: str | None = None
-    geometry: str | None = None
-    crs: object | None = None
-    usual_crs: str | None = product.CRS
+    has_layers: ClassVar[bool] = False
+    geometry_column: str | None = None
+    geometry_crs: object | None = None
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, layer: str | None = None) -> None:
+        self.layer = layer
         self._path = path
-        self._separator = "\t" if path.suffix.lower() == ".tsv" else ","
-        self._block = BLOCK_BYTES
+        self._delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+        self._block_bytes = BLOCK_BYTES
         while True:
             try:
-                self.rows, self.schema = self._looked_through()
+                self.rows, self.schema = self._scan()
             except RowTooLongError:
-                if self._block >= MOST_BLOCK_BYTES:
+                if self._block_bytes >= MAX_BLOCK_BYTES:
                     raise
-                self._block *= 4
+                self._block_bytes *= 4
             else:
                 return
 
-    def _looked_through(self) -> tuple[int, pa.Schema]:
-        """How many rows there are, and of which types the columns can be."""
+    def read(self, first: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows from ``first`` on."""
+        to_skip = first
+        with self._open(self.schema) as reader:
+            for batch in reader:
+                skipped = min(to_skip, len(batch))
+                to_skip -= skipped
+                yield batch.slice(skipped)
+
+    def _scan(self) -> tuple[int, pa.Schema]:
+        """Count the rows, and find each column's narrowest type."""
         rows, types = 0, dict[str, list[pa.DataType]]()
-        with self._reading(None) as reader:
+        with self._open(None) as reader:
             names = reader.schema.names
             if len(set(names)) != len(names):
-                raise SourceError(f"{self._path} has several columns of one name: {', '.join(names)}")
+                raise SourceError(f"{self._path} has duplicate column names: {', '.join(names)}")
             for batch in reader:
                 rows += len(batch)
                 for name, column in zip(names, batch.columns, strict=True):
-                    types[name] = [kind for kind in types.get(name, _NUMBERS) if _fits(column, kind)]
-        chosen = {name: (types.get(name) or [pa.string()])[0] for name in names}
-        return rows, pa.schema(list(chosen.items()))
+                    types[name] = [each for each in types.get(name, NUMBER_TYPES) if _fits(column, each)]
+        return rows, pa.schema([(name, (types.get(name) or [pa.string()])[0]) for name in names])
 
-    def batches(self, first: int) -> Iterator[pa.RecordBatch]:
-        """The rows from one on."""
-        left = first
-        with self._reading(self.schema) as reader:
-            for batch in reader:
-                skipped = min(left, len(batch))
-                left -= skipped
-                yield batch.slice(skipped)
-
-    def _reading(self, schema: pa.Schema | None) -> _Reading:
-        return _Reading(self._path, self._separator, self._block, schema)
-
-
-class _Reading:
-    """A text file that is being read; Arrow's errors become ours."""
-
-    def __init__(self, path: Path, separator: str, block: int, schema: pa.Schema | None) -> None:
-        self._path, self._separator, self._block, self._schema = path, separator, block, schema
-
-    def __enter__(self) -> Self:
-        parse = csv.ParseOptions(delimiter=self._separator, newlines_in_values=True)
-        read = csv.ReadOptions(block_size=self._block)
+    @contextmanager
+    def _open(self, schema: pa.Schema | None) -> Iterator[csv.CSVStreamingReader]:
+        """Open the file with these column types, by default all text."""
+        parse = csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True)
+        read = csv.ReadOptions(block_size=self._block_bytes)
         try:
-            if self._schema is None:
-                with csv.open_csv(self._path, read, parse) as head:
-                    self._schema = pa.schema([(name, pa.string()) for name in head.schema.names])
+            if schema is None:
+                with csv.open_csv(self._path, read, parse) as header:
+                    schema = pa.schema([(name, pa.string()) for name in header.schema.names])
             convert = csv.ConvertOptions(
-                column_types=self._schema,
+                column_types=schema,
                 strings_can_be_null=True,
                 null_values=[""],
                 quoted_strings_can_be_null=False,
             )
-            self._reader = csv.open_csv(self._path, read, parse, convert)
-            self.schema: pa.Schema = self._reader.schema
-            self.schema.names  # noqa: B018  # which is where a name that is no UTF-8 is found
+            with csv.open_csv(self._path, read, parse, convert) as reader:
+                reader.schema.names  # noqa: B018  # raises UnicodeDecodeError if a name is not UTF-8
+                yield reader
         except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
-            raise self._failure("is no table of text", error) from error
-        return self
+            raise self._error(str(error)) from error
 
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        try:
-            yield from self._reader
-        except (pa.ArrowInvalid, OSError) as error:
-            raise self._failure("cannot be read", error) from error
-
-    def _failure(self, what: str, error: Exception) -> SourceError:
-        reason = str(error)
+    def _error(self, reason: str) -> SourceError:
         if "straddl" in reason:
             return RowTooLongError(
-                f"{self._path} has a row of over {self._block >> 20} MiB; take GeoPackage or GeoParquet"
+                f"{self._path} has a row of over {self._block_bytes >> 20} MiB; use GeoParquet"
             )
         if "utf" in reason.lower():
-            reason += "; it is not in UTF-8: convert it, for example with iconv -f latin1 -t utf-8"
-        return SourceError(f"{self._path} {what}: {reason}")
-
-    def __exit__(self, *_: object) -> None:
-        self._reader.close()
+            reason += "; it is not UTF-8: convert it, for example with iconv -f latin1 -t utf-8"
+        return SourceError(f"cannot read {self._path}: {reason}")
 
 
-_NUMBERS: list[pa.DataType] = [pa.int64(), pa.float64()]
-
-
-def _fits(column: pa.Array, kind: pa.DataType) -> bool:
-    """Whether all texts of a column can be numbers of a type."""
+def _fits(column: pa.Array, number_type: pa.DataType) -> bool:
+    """Whether every text of a column can be a number of this type without a loss."""
     try:
-        numbers = pc.cast(column, kind)
+        numbers = pc.cast(column, number_type)
     except pa.ArrowInvalid:
         return False
-    if pa.types.is_integer(kind):
+    if pa.types.is_integer(number_type):
         return bool(pc.all(pc.equal(pc.cast(numbers, pa.string()), column)).as_py() in {True, None})
-    return not pc.any(pc.match_substring_regex(column, _NAMES)).as_py()
+    return not pc.any(pc.match_substring_regex(column, IDENTIFIERS)).as_py()

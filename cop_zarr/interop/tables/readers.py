@@ -1,78 +1,71 @@
-"""What is known of a table in a file, whatever the file's format; and which format it has."""
+"""Read tables: one protocol for all formats, and the reader of each file ending.
+
+To add a format, write a class like those in ``csv``, ``parquet`` and ``vector``, and a line in ``READERS``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import pyarrow as pa
 
 from cop_zarr.errors import InputError, SourceError, SourceNotFoundError
-from cop_zarr.interop.tables.csv import TextSource
-from cop_zarr.interop.tables.parquet import ParquetSource
-from cop_zarr.interop.tables.vector import VectorSource
-
-FORMATS: dict[str, type[TextSource | ParquetSource | VectorSource]] = {
-    ".csv": TextSource,
-    ".tsv": TextSource,
-    ".parquet": ParquetSource,
-    ".geoparquet": ParquetSource,
-    ".pq": ParquetSource,
-    ".geojson": VectorSource,
-    ".json": VectorSource,
-    ".geojsonl": VectorSource,
-    ".gpkg": VectorSource,
-    ".fgb": VectorSource,
-    ".shp": VectorSource,
-}
+from cop_zarr.interop.tables.csv import CsvReader
+from cop_zarr.interop.tables.parquet import ParquetReader
+from cop_zarr.interop.tables.vector import VectorReader
 
 
-class Source(Protocol):
-    """A table in a file.
+class TableReader(Protocol):
+    """A table in a file; creating one raises SourceError if the file cannot be read.
 
     Attributes
     ----------
-    schema : pyarrow.Schema
-        Its columns.
-    rows : int
-        How many rows it has.
-    geometry : str or None
-        The column that the file says is its geometry, as WKB.
-    crs : object or None
-        The CRS that the file says its coordinates are in.
-    usual_crs : str or None
-        The CRS that they are in if nobody says; None if that would be a guess.
+    has_layers : bool
+        Whether a file of this format may hold several tables.
     layer : str or None
-        Which layer of the file it is, if that has any.
+        The layer that is read.
+    schema : pyarrow.Schema
+        The columns.
+    rows : int
+        Number of rows.
+    geometry_column : str or None
+        The column of WKB that the file declares as its geometry.
+    geometry_crs : object or None
+        The CRS that the file declares for it.
     """
 
+    has_layers: ClassVar[bool]
+    layer: str | None
     schema: pa.Schema
     rows: int
-    geometry: str | None
-    crs: object | None
-    usual_crs: str | None
-    layer: str | None
+    geometry_column: str | None
+    geometry_crs: object | None
 
-    def batches(self, first: int) -> Iterator[pa.RecordBatch]:
-        """The rows from one on, a few at a time.
+    def __init__(self, path: Path, layer: str | None = None) -> None: ...
 
-        Raises
-        ------
-        SourceError
-            If the file cannot be read.
-        """
+    def read(self, first: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows from ``first`` on, some thousands at a time; raises SourceError."""
 
 
-def opened(path: Path, layer: str | None = None) -> Source:
-    """Open a table by the ending of its name.
+READERS: dict[str, type[TableReader]] = {
+    ".csv": CsvReader,
+    ".tsv": CsvReader,
+    ".parquet": ParquetReader,
+    ".geoparquet": ParquetReader,
+    ".pq": ParquetReader,
+    ".geojson": VectorReader,
+    ".json": VectorReader,
+    ".geojsonl": VectorReader,
+    ".gpkg": VectorReader,
+    ".fgb": VectorReader,
+    ".shp": VectorReader,
+}
 
-    Parameters
-    ----------
-    path : Path
-        A file whose name ends as one of :data:`FORMATS`.
-    layer : str, optional
-        Which of several layers; for GeoPackages.
+
+def open_table(path: Path, layer: str | None = None) -> TableReader:
+    """Open a table with the reader of its ending.
 
     Raises
     ------
@@ -81,50 +74,47 @@ def opened(path: Path, layer: str | None = None) -> Source:
     SourceError
         If it cannot be read.
     InputError
-        If its name ends otherwise, or the layer is not to be told.
+        If the ending is unknown, or the layer does not exist or has to be chosen.
     """
     if not path.exists():
         raise SourceNotFoundError(f"there is no file {path}")
-    kind = FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise InputError(f"{path} must end in one of {', '.join(FORMATS)}")
-    if not path.is_file():  # a pipe, which can be read but once, or a folder
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(f"{path} must end in one of {', '.join(READERS)}")
+    if not path.is_file():  # a pipe can be read only once
         raise SourceError(f"{path} is not a file")
-    if kind is VectorSource:
-        return VectorSource(path, layer)
-    if layer is not None:
-        raise InputError(f"{path} has no layers; leave --layer (layer=) out")
-    return kind(path)
+    if layer is not None and not reader.has_layers:
+        raise InputError(f"{path} has no layers; omit --layer (layer=)")
+    return reader(path, layer)
 
 
-def parts(source: Source, first: int, size: int) -> Iterator[pa.Table]:
-    """The rows of a source from one on, so many at a time; the last part may have fewer.
+def iter_parts(table: TableReader, first: int, size: int) -> Iterator[pa.Table]:
+    """Yield the rows from ``first`` on in parts of ``size``; the last part may be smaller.
 
     Raises
     ------
     SourceError
-        If it has fewer or more rows than it said.
+        If the number of rows has changed since the table was opened.
     """
     seen = first
-    for part in _regrouped(source.batches(first), size):
+    for part in _regroup(table.read(first), size):
         seen += len(part)
         yield part
-    if seen != source.rows:
-        raise SourceError(f"the table was changed while it was read: {source.rows:,} rows became {seen:,}")
+    if seen != table.rows:
+        raise SourceError(f"the table changed while it was read, from {table.rows:,} rows to {seen:,}")
 
 
-def _regrouped(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
+def _regroup(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
     waiting: list[pa.RecordBatch] = []
-    count = 0
+    missing = size
     for batch in batches:
         rest = batch
-        while count + len(rest) >= size:
-            waiting.append(rest.slice(0, size - count))
-            yield pa.Table.from_batches(waiting)
-            rest = rest.slice(size - count)
-            waiting, count = [], 0
+        while len(rest) >= missing:
+            yield pa.Table.from_batches([*waiting, rest.slice(0, missing)])
+            rest = rest.slice(missing)
+            waiting, missing = [], size
         if len(rest):
             waiting.append(rest)
-            count += len(rest)
+            missing -= len(rest)
     if waiting:
         yield pa.Table.from_batches(waiting)

@@ -1,11 +1,10 @@
-"""Rows become what a store is asked: points to look up, and regions to pool."""
+"""Turn rows of a table into points to look up and regions to pool."""
 
 from __future__ import annotations
 
 import reprlib
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,207 +12,190 @@ import pyarrow as pa
 import shapely
 
 from cop_zarr.errors import InputError, RegionError
-from cop_zarr.interop.tables.columns import Where
+from cop_zarr.interop.tables.columns import CoordinateColumns, is_binary, is_text
 from cop_zarr.regions import PointBuffer
 from cop_zarr.regions.point_buffer import Shape
 from cop_zarr.regions.projections import Projection, projection
 
-Refused = Callable[[int, RegionError], None]
-"""What is told of each row that has no answer: its number, and why."""
-
-NO_GEOMETRY = RegionError("it has no geometry; take it out of the table, or pass over it: --on-error nan")
+NO_GEOMETRY = RegionError("it has no geometry; remove it from the table, or skip it with --on-error nan")
 
 
 @dataclass(frozen=True)
 class Buffer:
-    """What is put around points: ``radius_m`` metres, as a box or as a disc."""
+    """A radius around points."""
 
     radius_m: float
     shape: Shape
 
 
 @dataclass(frozen=True)
-class Places:
-    """What the rows of a part ask.
+class RowErrors:
+    """Why rows of a part have no vector: the first error of each."""
+
+    by_row: dict[int, RegionError] = field(default_factory=dict)
+
+    def add(self, row: int, error: RegionError) -> None:
+        """Record an error unless the row has one."""
+        self.by_row.setdefault(row, error)
+
+    def add_where(self, mask: np.ndarray, error: RegionError) -> None:
+        """Record an error for every row of a mask."""
+        for row in np.flatnonzero(mask).tolist():
+            self.add(row, error)
+
+
+@dataclass(frozen=True)
+class Locations:
+    """The rows of a part that have coordinates.
 
     Attributes
     ----------
-    points : ndarray
+    point_rows : ndarray
         int64: the rows that are points.
     lons, lats : ndarray
-        float64: where they are, in degrees.
-    areas : ndarray
+        float64: their coordinates in degrees.
+    region_rows : ndarray
         int64: the rows that are regions.
-    rois : list
-        The regions.
+    regions : list
+        Those regions.
     crs : object or None
-        The CRS of those.
+        The CRS of the regions.
     """
 
-    points: np.ndarray
+    point_rows: np.ndarray
     lons: np.ndarray
     lats: np.ndarray
-    areas: np.ndarray
-    rois: list[Any]
+    region_rows: np.ndarray
+    regions: list[Any]
     crs: object | None
 
 
-def places(part: pa.Table, where: Where, crs: object, buffer: Buffer | None, refused: Refused) -> Places:
-    """Find out what the rows of a part ask.
-
-    Parameters
-    ----------
-    part : pyarrow.Table
-        Some rows.
-    where : Where
-        The columns that say where they are.
-    crs : object
-        The CRS of their coordinates.
-    buffer : Buffer or None
-        What to put around points.
-    refused : callable
-        Told of each row that is nowhere, once or twice; it is then in none of the lists.
+def locate(
+    part: pa.Table, columns: CoordinateColumns, crs: object, buffer: Buffer | None, errors: RowErrors
+) -> Locations:
+    """Find the points and regions of a part; rows without a location are recorded in ``errors``.
 
     Raises
     ------
     InputError
-        If a column is of a type that holds no coordinates; or regions are to get a buffer.
+        If a column has a type that cannot hold coordinates, or there are regions and a buffer.
     """
+    points = rows = np.empty(0, "i8")
+    xys, regions = np.empty((2, 0)), list[Any]()
+    if columns.kind == "geometry":
+        shapes = _parse_geometries(part, columns.names[0], errors)
+        is_point = shapely.get_type_id(shapes) == shapely.GeometryType.POINT
+        is_empty = shapely.is_empty(shapes)
+        errors.add_where(is_point & is_empty, NO_GEOMETRY)
+        points = np.flatnonzero(is_point & ~is_empty)
+        xys = np.stack([shapely.get_x(shapes[points]), shapely.get_y(shapes[points])])
+        rows = np.flatnonzero(~shapely.is_missing(shapes) & ~is_point)
+        regions = list(shapes[rows])
+    else:
+        numbers = _finite_numbers(part, columns, errors)
+        complete = np.flatnonzero(np.isfinite(numbers[0]))
+        if columns.kind == "point":
+            points, xys = complete, numbers[:, complete]
+        else:
+            rows, regions = complete, [tuple(box) for box in numbers[:, complete].T.tolist()]
     source = projection(crs)
-    if where.kind == "point":
-        xs, ys = (_numbers(part, name, refused) for name in where.names)
-        there = _there(np.isfinite(xs) & np.isfinite(ys), refused)
-        return _of_points(there, xs[there], ys[there], source, buffer, refused)
-    if where.kind == "box":
-        edges = np.stack([_numbers(part, name, refused) for name in where.names], axis=1)
-        there, none = _there(np.isfinite(edges).all(axis=1), refused), np.empty(0)
-        _check_buffer(buffer)
-        boxes = [tuple(box) for box in edges[there].tolist()]
-        return Places(there[:0], none, none, there, boxes, _unless_native(source))
-    shapes = _geometries(part, where.names[0], refused)
-    empty = ~shapely.is_missing(shapes) & shapely.is_empty(shapes)
-    for number in np.flatnonzero(
-        empty & (shapely.get_type_id(shapes) == shapely.GeometryType.POINT)
-    ).tolist():
-        refused(number, NO_GEOMETRY)
-        shapes[number] = None
-    there = np.flatnonzero(~shapely.is_missing(shapes))
-    is_point = shapely.get_type_id(shapes[there]) == shapely.GeometryType.POINT
-    dots = there[is_point]
-    found = _of_points(
-        dots, shapely.get_x(shapes[dots]), shapely.get_y(shapes[dots]), source, buffer, refused
-    )
-    others = np.setdiff1d(there, dots)
-    if not len(others):
+    found = _locate_points(points, xys, source, buffer, errors)
+    if not len(rows):
         return found
-    _check_buffer(buffer)
-    return replace(found, areas=others, rois=list(shapes[others]), crs=_unless_native(source))
+    if buffer is not None:
+        raise InputError("--buffer (buffer_m=) applies to points, and the table has regions; omit it")
+    region_crs = None if source.is_product_crs else source.crs
+    return replace(found, region_rows=rows, regions=regions, crs=region_crs)
 
 
-def geometries(part: pa.Table, where: Where, crs: object) -> np.ndarray:
-    """The rows of a part as shapely's geometries, in their own CRS; None for one that is nowhere.
+def geometries(part: pa.Table, columns: CoordinateColumns, crs: object) -> np.ndarray:
+    """The rows of a part as shapely geometries in their own CRS; None for those without a location.
 
     A box over the antimeridian is cut there, as GeoJSON wants it (RFC 7946, section 3.1.9).
     """
-
-    def pass_over(number: int, error: RegionError) -> None:
-        """It is told of elsewhere."""
-
-    if where.kind == "geometry":
-        return _geometries(part, where.names[0], pass_over)
-    numbers = np.stack([_numbers(part, name, pass_over) for name in where.names])
-    there = np.isfinite(numbers).all(axis=0)
+    errors = RowErrors()  # recorded before, by locate()
+    if columns.kind == "geometry":
+        return _parse_geometries(part, columns.names[0], errors)
+    numbers = _finite_numbers(part, columns, errors)
+    rows = np.flatnonzero(np.isfinite(numbers[0]))
     found = np.full(len(part), None, object)
-    if where.kind == "point":
-        found[there] = shapely.points(*numbers[:, there])
+    if columns.kind == "point":
+        found[rows] = shapely.points(*numbers[:, rows])
         return found
-    found[there] = shapely.box(*numbers[:, there])
+    found[rows] = shapely.box(*numbers[:, rows])
     if projection(crs).in_degrees:
-        for row in np.flatnonzero(there & (numbers[0] > numbers[2])).tolist():
+        for row in rows[numbers[0, rows] > numbers[2, rows]].tolist():
             west, south, east, north = numbers[:, row]
             halves = [shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)]
             found[row] = shapely.MultiPolygon(halves)
     return found
 
 
-def _of_points(  # noqa: PLR0917  # called twice, right above
-    rows: np.ndarray,
-    xs: np.ndarray,
-    ys: np.ndarray,
-    source: Projection,
-    buffer: Buffer | None,
-    refused: Refused,
-) -> Places:
-    """Points, or what lies around them."""
-    lons, lats = (xs, ys) if source.is_product_crs else source.to_lonlat_or_nan(xs, ys)
+def _locate_points(
+    rows: np.ndarray, xys: np.ndarray, source: Projection, buffer: Buffer | None, errors: RowErrors
+) -> Locations:
+    """Convert points to degrees, and to regions if there is a buffer."""
+    lons, lats = xys if source.is_product_crs else source.to_lonlat_or_nan(*xys)
     on_map = np.isfinite(lons) & np.isfinite(lats)
-    for number in np.flatnonzero(~on_map).tolist():
-        refused(
-            int(rows[number]),
-            RegionError(f"x = {xs[number]:.10g}, y = {ys[number]:.10g} lies off the map of {source.name}"),
-        )
+    for row, x, y in zip(rows[~on_map].tolist(), *xys[:, ~on_map].tolist(), strict=True):
+        errors.add(row, RegionError(f"x = {x:.10g}, y = {y:.10g} is outside the area of {source.name}"))
     rows, lons, lats = rows[on_map], lons[on_map], lats[on_map]
     if buffer is None:
-        return Places(rows, lons, lats, rows[:0], [], None)
-    areas, rois = [], []
+        return Locations(rows, lons, lats, rows[:0], [], None)
+    region_rows, regions = [], []
     for row, lon, lat in zip(rows.tolist(), lons.tolist(), lats.tolist(), strict=True):
         try:
-            rois.append(PointBuffer(lon, lat, buffer.radius_m, buffer.shape))
-            areas.append(row)
+            regions.append(PointBuffer(lon, lat, buffer.radius_m, buffer.shape))
+            region_rows.append(row)
         except RegionError as error:
-            refused(row, error)
-    return Places(rows[:0], lons[:0], lats[:0], np.array(areas, "i8"), rois, None)
+            errors.add(row, error)
+    return Locations(rows[:0], lons[:0], lats[:0], np.array(region_rows, "i8"), regions, None)
 
 
-def _unless_native(source: Projection) -> object | None:
-    return None if source.is_product_crs else source.crs
+def _finite_numbers(part: pa.Table, columns: CoordinateColumns, errors: RowErrors) -> np.ndarray:
+    """Coordinate columns as float64, ``(columns, rows)``; a row that lacks one is NaN, and an error."""
+    numbers = np.stack([_parse_numbers(part, name, errors) for name in columns.names])
+    incomplete = ~np.isfinite(numbers).all(axis=0)
+    errors.add_where(incomplete, NO_GEOMETRY)
+    numbers[:, incomplete] = np.nan
+    return numbers
 
 
-def _check_buffer(buffer: Buffer | None) -> None:
-    if buffer is not None:
-        raise InputError("--buffer (buffer_m=) goes with points, and the table holds regions; leave it out")
-
-
-def _there(known: np.ndarray, refused: Refused) -> np.ndarray:
-    """The rows that are somewhere; the others are told of."""
-    for number in np.flatnonzero(~known).tolist():
-        refused(number, NO_GEOMETRY)
-    return np.flatnonzero(known)
-
-
-def _numbers(part: pa.Table, name: str, refused: Refused) -> np.ndarray:
-    """A column as float64; NaN for what is none."""
+def _parse_numbers(part: pa.Table, name: str, errors: RowErrors) -> np.ndarray:
+    """A column as float64; NaN for null and for text that is not a number."""
     column = part.column(name)
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         numbers: np.ndarray = column.cast(pa.float64()).to_numpy()
         return numbers
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    if not is_text(column.type):
         raise InputError(f"the column {name!r} must hold numbers; it holds {column.type}")
-    found = np.full(len(column), np.nan)
+    numbers = np.full(len(column), np.nan)
     for row, text in enumerate(column.to_pylist()):
         try:
-            found[row] = np.nan if text is None else float(text.replace("_", "?"))  # 1_1 is no 11
+            numbers[row] = (
+                np.nan if text is None else float(text.replace("_", "?"))
+            )  # Python reads 1_1 as 11
         except ValueError:
-            refused(row, RegionError(f"its {name} is no number: {reprlib.repr(text)}"))
-    return found
+            errors.add(row, RegionError(f"its {name} is not a number: {reprlib.repr(text)}"))
+    return numbers
 
 
-def _geometries(part: pa.Table, name: str, refused: Refused) -> np.ndarray:
-    """A column of WKB or WKT as shapely's geometries; None for what is none."""
+def _parse_geometries(part: pa.Table, name: str, errors: RowErrors) -> np.ndarray:
+    """A column of WKB or WKT as shapely geometries; None for null and for invalid ones."""
     column = part.column(name)
-    binary = pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)
-    if not (binary or pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    if not (is_binary(column.type) or is_text(column.type)):
         raise InputError(f"the column {name!r} must hold WKB or WKT; it holds {column.type}")
-    values = np.array([*column.to_pylist(), None], object)[:-1]  # the None: or equal lengths become text
+    kind, parse = ("WKB", shapely.from_wkb) if is_binary(column.type) else ("WKT", shapely.from_wkt)
+    values = np.array([*column.to_pylist(), None], object)[
+        :-1
+    ]  # the None keeps NumPy from making an "S" array
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of shapely, for what is refused right below
-        read = shapely.from_wkb if binary else shapely.from_wkt
-        found: np.ndarray = read(values, on_invalid="ignore")
-    for row in np.flatnonzero(shapely.is_missing(found)).tolist():
-        given = values[row]
-        kind = "WKB" if binary else "WKT"
-        missing = given is None or not given.strip()
-        refused(
-            row, NO_GEOMETRY if missing else RegionError(f"its {name} is no {kind}: {reprlib.repr(given)}")
+        warnings.simplefilter("ignore", RuntimeWarning)  # from shapely, about invalid ones
+        shapes: np.ndarray = parse(values, on_invalid="ignore")
+    for row in np.flatnonzero(shapely.is_missing(shapes)).tolist():
+        value = values[row]
+        missing = value is None or not value.strip()
+        errors.add(
+            row, NO_GEOMETRY if missing else RegionError(f"its {name} is not {kind}: {reprlib.repr(value)}")
         )
-    return found
+    return shapes

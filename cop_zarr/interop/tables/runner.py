@@ -1,10 +1,10 @@
-"""A batch at work: the parts of a table are answered, kept, and at last put together."""
+"""Run a batch: answer a table part by part, keep the parts, and write the output."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,22 +14,23 @@ import pyarrow as pa
 from cop_zarr.core.progress import Progress
 from cop_zarr.core.version import __version__
 from cop_zarr.errors import ClusterError, InputError, MissingDependencyError, RegionError, StorageError
-from cop_zarr.interop.tables.checkpoint import Parts, telling
-from cop_zarr.interop.tables.columns import Where
-from cop_zarr.interop.tables.readers import Source, parts
-from cop_zarr.interop.tables.rows import Buffer, Places, places
-from cop_zarr.interop.tables.writers import ERROR, Output, check_writable
+from cop_zarr.interop.tables.answered import ERROR_COLUMN, AnsweredTable
+from cop_zarr.interop.tables.checkpoint import Checkpoint, storage_errors
+from cop_zarr.interop.tables.columns import CoordinateColumns
+from cop_zarr.interop.tables.readers import TableReader, iter_parts
+from cop_zarr.interop.tables.rows import Buffer, RowErrors, locate
+from cop_zarr.interop.tables.writers import WRITERS, check_writable
 from cop_zarr.querying.distributed.cluster import client_of
 from cop_zarr.querying.geodataframe import COLUMN
-from cop_zarr.querying.options import CheckedOptions, QueryOptions
+from cop_zarr.querying.options import CheckedOptions, OnError, QueryOptions
 from cop_zarr.querying.points import Method
 from cop_zarr.store import Store
 
 PART_BYTES = 256 << 20
-"""What the vectors of a part take. Each part decodes the chunks under it once, so larger is quicker."""
+"""Size of a part's vectors. A part decodes each chunk under it once, so larger parts are faster."""
 
-MOST_TOLD = 20
-"""So many refused rows are named in a report."""
+MAX_REFUSALS = 20
+"""Rows without a vector that a report names."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,15 @@ class BatchReport:
     rois, out, store : str
         The table, the output, and the store.
     rows : int
-        How many rows the table has, and the output.
+        Rows of the table, and of the output.
     bands : int
         Length of a vector.
     resumed_rows : int
-        How many of them an earlier run had finished.
+        How many rows an earlier run had finished.
     refused : int
-        How many have no vector.
+        How many rows have no vector.
     refusals : list of (int, str)
-        The first of those: their numbers, counted from 0, and why.
+        The first of those: their numbers, counted from 0, and the reasons.
     """
 
     rois: str
@@ -63,215 +64,202 @@ class BatchReport:
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked of every row; the words are those of ``Store.query_many`` and ``Store.sample``."""
+class RowOptions:
+    """How rows are located and answered; ``query.crs`` is the CRS of their coordinates."""
 
-    where: Where
-    options: CheckedOptions
+    coordinates: CoordinateColumns
+    query: CheckedOptions
     buffer: Buffer | None
-    on_error: str
     method: Method
-    client: Any = field(default=None, compare=False)
-
-    def record(self) -> dict[str, Any]:
-        """All of it that answers depend on, JSON-ready."""
-        return {
-            **vars(self.options),
-            "crs": str(self.options.crs),
-            "where": asdict(self.where),
-            "buffer": self.buffer and asdict(self.buffer),
-            "on_error": self.on_error,
-            "method": self.method,
-        }
+    on_error: str
 
 
-class Job:
-    """One batch at work."""
+class Batch:
+    """One batch.
 
-    def __init__(self, table: Path, out: Path, source: Source, store: Store, asked: Question) -> None:
+    Parameters
+    ----------
+    table, out : Path
+        The files to read and to write.
+    reader : TableReader
+        The table, opened.
+    store : Store
+        The store to ask.
+    options : RowOptions
+        How rows are answered.
+    """
+
+    def __init__(
+        self, table: Path, out: Path, reader: TableReader, store: Store, options: RowOptions
+    ) -> None:
         self._table, self._out = table, out
-        self._source, self._store, self._asked = source, store, asked
-        self._size = max(1, PART_BYTES // (4 * store.bands))
-        self._kept = Parts(out, self._record())
+        self._reader, self._store, self._options = reader, store, options
+        self._part_rows = max(1, PART_BYTES // (4 * store.bands))
+        self._checkpoint = Checkpoint(out, self._settings())
+        fields = [*reader.schema, pa.field(COLUMN, pa.list_(pa.float32(), store.bands))]
+        if options.on_error == "nan":
+            fields.append(pa.field(ERROR_COLUMN, pa.string()))
+        self._schema = pa.schema(fields)
 
-    def run(self, *, overwrite: bool, resume: bool, progress: Progress | None) -> BatchReport:
-        """Answer what is missing, then put all of it together."""
-        kept, rows = self._kept, self._source.rows
-        with kept.claimed():
-            kept.refuse_left(resume=resume, overwrite=overwrite)
+    def run(self, *, overwrite: bool, resume: bool, client: Any, progress: Progress | None) -> BatchReport:
+        """Answer the parts that are missing, then write the output."""
+        checkpoint = self._checkpoint
+        with checkpoint.locked():
+            checkpoint.check(resume=resume, overwrite=overwrite)
             try:
-                done = kept.begin(resume=resume)
-                resumed = min(done * self._size, rows)
-                self._answer(done, resumed, progress)
-                result = kept.result()
-                schema = self._schema()
-                output = Output(
-                    self._out,
-                    self._asked.where,
-                    self._asked.options.crs,
-                    self._source.geometry,
-                    self._source.crs,
-                )
-                with telling(self._out):
-                    output.write(result, self._parts, schema, rows)
-                report = self._report(resumed)
-                check_writable(self._out, overwrite=overwrite)  # what has come meanwhile must not be lost
-                kept.publish(result)
-            except InputError:  # of table or options: with others, nothing of this is of use
-                kept.discard()
+                finished = checkpoint.start(resume=resume)
+                self._answer_parts(finished, client, progress)
+                result = checkpoint.result_path()
+                with storage_errors(self._out):
+                    WRITERS[self._out.suffix.lower()](result, self._answered_table())
+                report = self._report(min(finished * self._part_rows, self._reader.rows))
+                check_writable(self._out, overwrite=overwrite)  # another program may have written meanwhile
+                checkpoint.publish(result)
+            except InputError:  # a batch with another table or other options cannot use the parts
+                checkpoint.discard()
                 raise
             except StorageError as error:
-                raise type(error)(f"{error}. {kept.advice()}") from error
+                if checkpoint.discard_if_empty():
+                    raise
+                raise type(error)(
+                    f"{error}. Finished parts have been kept: resume with --resume (resume=True)"
+                ) from error
             except (ClusterError, MissingDependencyError):
-                kept.discard_if_empty()
+                checkpoint.discard_if_empty()
                 raise
         return report
 
-    def _answer(self, done: int, first: int, progress: Progress | None) -> None:
-        """Answer the rows that no earlier run has, and keep them part by part."""
-        given = self._asked.client
-        with client_of(given) if isinstance(given, str) else nullcontext(given) as client:
-            for number, part in enumerate(parts(self._source, first, self._size), done):
-                self._kept.write(number, self._answered(part, first, client, progress))
+    def _answer_parts(self, finished: int, client: Any, progress: Progress | None) -> None:
+        """Answer all parts but the first ones, which are finished."""
+        first = min(finished * self._part_rows, self._reader.rows)
+        with client_of(client) if isinstance(client, str) else nullcontext(client) as connected:
+            for number, part in enumerate(iter_parts(self._reader, first, self._part_rows), finished):
+                vectors, errors = self._answer(part, first, connected, progress)
+                self._checkpoint.write_part(number, self._with_vectors(part, vectors, errors))
                 first += len(part)
                 if progress:
-                    progress(first, self._source.rows)
+                    progress(first, self._reader.rows)
 
-    def _answered(self, part: pa.Table, first: int, client: Any, progress: Progress | None) -> pa.Table:
-        """Some rows with their vectors, and if asked for, with the reasons why some have none."""
-        asked = self._asked
-        reasons = _Reasons(self._table, first, raises=asked.on_error == "raise")
-        found = places(part, asked.where, asked.options.crs, asked.buffer, reasons.add)
-        reasons.refuse()
+    def _answer(
+        self, part: pa.Table, first: int, client: Any, progress: Progress | None
+    ) -> tuple[np.ndarray, RowErrors]:
+        """The vectors of a part whose first row is number ``first``; NaN for rows that have an error."""
+        options, errors = self._options, RowErrors()
+        located = locate(part, options.coordinates, options.query.crs, options.buffer, errors)
+        self._raise_first(errors, first)
         vectors = np.full((len(part), self._store.bands), np.nan, "f4")
-        self._look_up(found, vectors, reasons, client, _shifted(progress, first, self._source.rows))
-        first += len(found.points)
-        self._pool(found, vectors, reasons, client, _shifted(progress, first, self._source.rows))
-        reasons.refuse()
-        return self._with_vectors(part, vectors, {row: str(error) for row, error in reasons.found.items()})
-
-    def _look_up(
-        self, found: Places, vectors: np.ndarray, reasons: _Reasons, client: Any, progress: Progress
-    ) -> None:
-        """Answer the rows that are points."""
-        with _rows_of(vectors, found.points) as out:
+        points, regions = located.point_rows, located.region_rows
+        with _rows_of(vectors, points) as out:
             self._store.sample(
-                found.lons,
-                found.lats,
-                method=self._asked.method,
-                empty=self._asked.options.empty,
+                located.lons,
+                located.lats,
+                method=options.method,
+                empty=options.query.empty,
                 out=out,
-                on_error=lambda number, error: reasons.add(int(found.points[number]), error),
-                progress=progress,
+                on_error=_recorder(errors, points),
+                progress=self._continued(progress, first),
                 client=client,
             )
-
-    def _pool(
-        self, found: Places, vectors: np.ndarray, reasons: _Reasons, client: Any, progress: Progress
-    ) -> None:
-        """Answer the rows that are regions."""
-        options = cast("QueryOptions", {**vars(self._asked.options), "crs": found.crs})
-        with _rows_of(vectors, found.areas) as out:
+        with _rows_of(vectors, regions) as out:
             self._store.query_many(
-                found.rois,
+                located.regions,
                 out=out,
-                on_error=lambda number, error: reasons.add(int(found.areas[number]), error),
-                progress=progress,
+                on_error=_recorder(errors, regions),
+                progress=self._continued(progress, first + len(points)),
                 client=client,
-                **options,
+                **cast("QueryOptions", {**vars(options.query), "crs": located.crs}),
             )
+        self._raise_first(errors, first)
+        return vectors, errors
 
-    def _with_vectors(self, part: pa.Table, vectors: np.ndarray, reasons: dict[int, str]) -> pa.Table:
-        lacking = np.zeros(len(part), "?")
-        lacking[list(reasons)] = True
-        mask = pa.array(lacking) if reasons else None
+    def _raise_first(self, errors: RowErrors, first: int) -> None:
+        """Raise the error of the first row that has one, with ``on_error="raise"``."""
+        if errors.by_row and self._options.on_error == "raise":
+            row, error = min(errors.by_row.items(), key=lambda item: item[0])
+            raise type(error)(f"row {first + row} of {self._table}: {error}")
+
+    def _continued(self, progress: Progress | None, first: int) -> Progress | None:
+        """Report the progress of rows that follow ``first`` others."""
+        if progress is None:
+            return None
+        return lambda done, _: progress(first + done, self._reader.rows)
+
+    def _with_vectors(self, part: pa.Table, vectors: np.ndarray, errors: RowErrors) -> pa.Table:
+        """Add the columns of the output to a part."""
+        missing = np.zeros(len(part), "?")
+        missing[list(errors.by_row)] = True
+        mask = pa.array(missing) if errors.by_row else None
         column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1], mask=mask)
         columns = [*part.columns, column]
-        if self._asked.on_error == "nan":
+        if self._options.on_error == "nan":
+            reasons = {row: str(error) for row, error in errors.by_row.items()}
             columns.append(pa.array([reasons.get(row) for row in range(len(part))], pa.string()))
-        return pa.table(columns, schema=self._schema())
+        return pa.table(columns, schema=self._schema)
 
-    def _schema(self) -> pa.Schema:
-        """The table's columns, the vectors, and if asked for, the reasons."""
-        fields = [*self._source.schema, pa.field(COLUMN, pa.list_(pa.float32(), self._store.bands))]
-        if self._asked.on_error == "nan":
-            fields.append(pa.field(ERROR, pa.string()))
-        return pa.schema(fields)
+    def _answered_table(self) -> AnsweredTable:
+        return AnsweredTable(
+            schema=self._schema,
+            rows=self._reader.rows,
+            parts=self._parts,
+            coordinates=self._options.coordinates,
+            crs=self._options.query.crs,
+            geometry_column=self._reader.geometry_column,
+            geometry_crs=self._reader.geometry_crs,
+        )
 
     def _parts(self) -> Iterator[pa.Table]:
-        """All finished parts."""
-        for number in range(-(-self._source.rows // self._size)):
-            yield self._kept.read(number)
+        return map(self._checkpoint.read_part, range(-(-self._reader.rows // self._part_rows)))
 
-    def _report(self, resumed: int) -> BatchReport:
+    def _report(self, resumed_rows: int) -> BatchReport:
         refused, refusals, first = 0, list[tuple[int, str]](), 0
-        for part in self._parts() if self._asked.on_error == "nan" else ():
-            reasons = part.column(ERROR)
+        for part in self._parts() if self._options.on_error == "nan" else ():
+            reasons = part.column(ERROR_COLUMN)
             refused += len(part) - reasons.null_count
-            if len(refusals) < MOST_TOLD and reasons.null_count < len(part):
-                told = [(first + row, text) for row, text in enumerate(reasons.to_pylist()) if text]
-                refusals += told[: MOST_TOLD - len(refusals)]
+            if len(refusals) < MAX_REFUSALS and reasons.null_count < len(part):
+                named = [(first + row, text) for row, text in enumerate(reasons.to_pylist()) if text]
+                refusals += named[: MAX_REFUSALS - len(refusals)]
             first += len(part)
         return BatchReport(
             rois=str(self._table),
             out=str(self._out),
             store=self._store.url,
-            rows=self._source.rows,
+            rows=self._reader.rows,
             bands=self._store.bands,
-            resumed_rows=resumed,
+            resumed_rows=resumed_rows,
             refused=refused,
             refusals=refusals,
         )
 
-    def _record(self) -> dict[str, Any]:
-        """All that the answers depend on."""
-        found = self._table.stat()
+    def _settings(self) -> dict[str, Any]:
+        """Everything that the vectors depend on."""
+        stat = self._table.stat()
         return {
-            "table": str(self._table.absolute()),
-            "bytes": found.st_size,
-            "modified_ns": found.st_mtime_ns,
-            "rows": self._source.rows,
-            "schema": str(self._source.schema),
-            "layer": self._source.layer,
+            "table": str(self._table),
+            "bytes": stat.st_size,
+            "modified_ns": stat.st_mtime_ns,
+            "rows": self._reader.rows,
+            "schema": str(self._reader.schema),
+            "layer": self._reader.layer,
             "made_by": __version__,
             "store_sha256": self._store.sha256,
             "bands": self._store.bands,
-            "part_rows": self._size,
-            **self._asked.record(),
+            "part_rows": self._part_rows,
+            "options": asdict(self._options),
         }
 
 
-class _Reasons:
-    """Why rows of a part have no vector; or what is raised if that is an error."""
+def _recorder(errors: RowErrors, rows: np.ndarray) -> OnError:
+    """Record the error of the n-th of some rows."""
 
-    def __init__(self, table: Path, first: int, *, raises: bool) -> None:
-        self.found: dict[int, RegionError] = {}
-        self._table, self._first, self._raises = table, first, raises
+    def record(number: int, error: RegionError) -> None:
+        errors.add(int(rows[number]), error)
 
-    def add(self, row: int, error: RegionError) -> None:
-        """Take a reason, unless there is one for this row."""
-        self.found.setdefault(row, error)
-
-    def refuse(self) -> None:
-        """Raise the first row's, if that is asked for."""
-        if self.found and self._raises:
-            row, error = min(self.found.items(), key=lambda each: each[0])
-            raise type(error)(f"row {self._first + row} of {self._table}: {error}")
-
-
-def _shifted(progress: Progress | None, first: int, total: int) -> Progress:
-    """Tell of rows that follow others."""
-
-    def tell(done: int, _: int) -> None:
-        if progress:
-            progress(first + done, total)
-
-    return tell
+    return record
 
 
 @contextmanager
 def _rows_of(vectors: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Some rows of an array, to be filled: without a copy, if they are all of them."""
+    """Give an array to fill for some rows: all of ``vectors`` without a copy, or a copy of some."""
     if len(rows) == len(vectors):
         yield vectors
         return

@@ -1,9 +1,10 @@
-"""Tables of features: GeoJSON, GeoPackage and others that GDAL reads, through pyogrio."""
+"""Read layers of features (GeoJSON, GeoPackage and others that GDAL reads) through pyogrio."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
 
@@ -14,16 +15,15 @@ try:
     from pyogrio.errors import DataLayerError, DataSourceError, FieldError, GeometryError
 except ImportError as error:
     raise MissingDependencyError(
-        "files of features need a package that is not installed: pip install 'cop-zarr[tables]'"
+        "reading files of features needs a package that is not installed: pip install 'cop-zarr[tables]'"
     ) from error
 
-BATCH_ROWS = 16_384
-"""Rows that are read at once."""
+READ_ROWS = 16_384
 
-UNNAMED = "wkb_geometry", "geometry"
-"""What GDAL calls a column of geometries that has no name, and what everybody else does."""
+GDAL_NAME, USUAL_NAME = "wkb_geometry", "geometry"
+"""The name of an unnamed geometry column, in GDAL and elsewhere."""
 
-_FAILURES = (
+READ_ERRORS = (
     DataSourceError,
     DataLayerError,
     FieldError,
@@ -34,60 +34,56 @@ _FAILURES = (
 )
 
 
-class VectorSource:
-    """A layer of features; the attributes are those of :class:`cop_zarr.interop.tables.readers.Source`."""
+class VectorReader:
+    """A layer of features; see :class:`cop_zarr.interop.tables.readers.TableReader`."""
 
-    usual_crs: str | None = None
+    has_layers: ClassVar[bool] = True
 
     def __init__(self, path: Path, layer: str | None = None) -> None:
         self._path = path
         try:
-            self.layer: str | None = self._the_layer(layer)
+            self.layer: str | None = self._find_layer(layer)
             info = pyogrio.read_info(path, layer=self.layer, force_feature_count=True)
-            with self._stream(0) as (meta, reader):
-                name = meta["geometry_name"] or UNNAMED[0]
-                self.schema = self._renamed(reader.schema)
-        except _FAILURES as error:
-            raise SourceError(f"{path} cannot be read as features: {error}") from error
+            with self._open(0) as (meta, reader):
+                self.schema = _plain_schema(reader.schema)
+        except READ_ERRORS as error:
+            raise SourceError(f"cannot read features from {path}: {error}") from error
         self.rows: int = info["features"]
-        self.crs: object | None = meta["crs"]
-        self.geometry: str | None = UNNAMED[1] if name == UNNAMED[0] else name
-        if self.geometry not in self.schema.names:
-            self.geometry = None
+        self.geometry_crs: object | None = meta["crs"]
+        name = _usual_name(meta["geometry_name"] or GDAL_NAME)
+        self.geometry_column: str | None = name if name in self.schema.names else None
 
-    def batches(self, first: int) -> Iterator[pa.RecordBatch]:
-        """The rows from one on."""
+    def read(self, first: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows from ``first`` on."""
         try:
-            with self._stream(first) as (_, reader):
+            with self._open(first) as (_, reader):
                 for batch in reader:
-                    yield pa.RecordBatch.from_arrays(batch.columns, schema=self._renamed(batch.schema))
-        except _FAILURES as error:
+                    yield pa.RecordBatch.from_arrays(batch.columns, schema=_plain_schema(batch.schema))
+        except READ_ERRORS as error:
             raise SourceError(f"cannot read {self._path}: {error}") from error
 
-    def _stream(self, first: int):  # type: ignore[no-untyped-def]  # noqa: ANN202  # pyogrio names no type
+    def _open(self, first: int):  # type: ignore[no-untyped-def]  # noqa: ANN202  # pyogrio names no type
         return pyogrio.raw.open_arrow(
-            self._path, layer=self.layer, skip_features=first, batch_size=BATCH_ROWS, use_pyarrow=True
+            self._path, layer=self.layer, skip_features=first, batch_size=READ_ROWS, use_pyarrow=True
         )
 
-    def _the_layer(self, asked: str | None) -> str:
+    def _find_layer(self, requested: str | None) -> str:
         names = [str(name) for name, _ in pyogrio.list_layers(self._path)]
-        if asked is None and len(names) > 1:
-            raise InputError(
-                f"{self._path} has the layers {', '.join(names)}; say which with --layer (layer=)"
-            )
-        if asked is not None and asked not in names:
-            raise InputError(f"{self._path} has no layer {asked!r}; it has {', '.join(names)}")
         if not names:
-            raise InputError(f"{self._path} has no layer")
-        return asked or names[0]
+            raise InputError(f"{self._path} has no layers")
+        if requested is None and len(names) > 1:
+            raise InputError(
+                f"{self._path} has several layers, {', '.join(names)}; choose with --layer (layer=)"
+            )
+        if requested is not None and requested not in names:
+            raise InputError(f"{self._path} has no layer {requested!r}; it has {', '.join(names)}")
+        return requested or names[0]
 
-    @staticmethod
-    def _renamed(schema: pa.Schema) -> pa.Schema:
-        """Plain binary columns instead of GeoArrow's, and the usual name for a geometry without one."""
-        fields = [
-            pa.field(UNNAMED[1], field.type)
-            if field.name == UNNAMED[0]
-            else pa.field(field.name, field.type)
-            for field in schema
-        ]
-        return pa.schema(fields)
+
+def _plain_schema(schema: pa.Schema) -> pa.Schema:
+    """Use plain binary columns instead of GeoArrow's, and the usual name for an unnamed geometry."""
+    return pa.schema([pa.field(_usual_name(field.name), field.type) for field in schema])
+
+
+def _usual_name(name: str) -> str:
+    return USUAL_NAME if name == GDAL_NAME else name

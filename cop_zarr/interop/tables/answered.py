@@ -1,0 +1,61 @@
+"""The rows of a table with their vectors, ready to be written to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from cop_zarr.interop.tables.columns import CoordinateColumns
+from cop_zarr.querying.geodataframe import COLUMN
+
+ERROR_COLUMN = "error"
+"""Says why a row has no vector; only with ``on_error="nan"``."""
+
+
+@dataclass(frozen=True)
+class AnsweredTable:
+    """A table with a column of vectors.
+
+    Attributes
+    ----------
+    schema : pyarrow.Schema
+        The table's columns, "embedding" and perhaps "error".
+    rows : int
+        Rows of all parts.
+    parts : callable
+        Returns an iterable over the parts in order; may be called again.
+    coordinates : CoordinateColumns
+        The columns that hold the coordinates.
+    crs : object
+        Their CRS.
+    geometry_column, geometry_crs : str, object or None
+        What the table's file declares, whether it was used or not.
+    """
+
+    schema: pa.Schema
+    rows: int
+    parts: Callable[[], Iterable[pa.Table]]
+    coordinates: CoordinateColumns
+    crs: object
+    geometry_column: str | None
+    geometry_crs: object | None
+
+    @property
+    def bands(self) -> int:
+        """Length of a vector."""
+        return int(self.schema.field(COLUMN).type.list_size)
+
+    def crs_of(self, column: str) -> object | None:
+        """The CRS of a column of geometries; None if it is unknown."""
+        unused = column == self.geometry_column and self.coordinates.names != (column,)
+        return self.geometry_crs if unused else self.crs
+
+
+def iter_vectors(part: pa.Table) -> Iterator[np.ndarray]:
+    """Yield the vectors of a part: float32, ``(rows, bands)``, NaN where there is none."""
+    for chunk in part.column(COLUMN).chunks:
+        values = chunk.values.to_numpy().reshape(-1, chunk.type.list_size)
+        yield values[chunk.offset : chunk.offset + len(chunk)]
