@@ -1,0 +1,42 @@
+"""Which columns hold the coordinates."""
+
+import pytest
+
+from cop_zarr.errors import InputError
+from cop_zarr.interop.tables.columns import find_coordinates
+
+
+@pytest.mark.parametrize(
+    ("columns", "geometry_column", "requested", "kind", "names"),
+    [
+        (["id", "lon", "lat"], None, None, "point", ("lon", "lat")),
+        (["Longitude", " LATITUDE"], None, None, "point", ("Longitude", " LATITUDE")),
+        (["xmin", "ymin", "xmax", "ymax"], None, None, "box", ("xmin", "ymin", "xmax", "ymax")),
+        (["WKT", "n"], None, None, "geometry", ("WKT",)),
+        (["lon", "lat", "shape"], "shape", None, "geometry", ("shape",)),
+        (["lon", "lat", "shape"], "shape", ["lon", "lat"], "point", ("lon", "lat")),
+        (["lon", "lat", "x", "y"], None, ["x", "y"], "point", ("x", "y")),
+        (["a", "b", "c", "d"], None, ["d", "c", "b", "a"], "box", ("d", "c", "b", "a")),
+    ],
+)
+def test_found(columns, geometry_column, requested, kind, names):
+    found = find_coordinates(columns, geometry_column, requested)
+    assert (found.kind, found.names) == (kind, names)
+
+
+@pytest.mark.parametrize(
+    ("columns", "requested", "word"),
+    [
+        (["lon", "lat", "wkt"], None, "lon,lat or wkt"),
+        (["lon", "lat", "LON"], None, "lon,lat or LON,lat"),
+        (["lon", "lat", "west", "south", "east", "north"], None, "lon,lat or west,south,east,north"),
+        (["x", "y"], None, "--columns"),
+        ([], None, "none"),
+        (["lon", "lat"], ["lon", "nowhere"], "'nowhere'"),
+        (["lon", "lat", "height"], ["lon", "lat", "height"], "four"),
+        (["lon", "lat"], ["lon", "lon"], "different"),
+    ],
+)
+def test_refused(columns, requested, word):
+    with pytest.raises(InputError, match=word):
+        find_coordinates(columns, None, requested)
