@@ -22,7 +22,7 @@ from cop_zarr.errors import InputError, StoreReplacedError
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.layout import ROOT
-from cop_zarr.format.opening import read_document, reader_of
+from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.outputs.embedding import Embedding
 from cop_zarr.querying import geodataframe as frames
 from cop_zarr.querying import many_regions as batches
@@ -634,7 +634,7 @@ def open(  # the verb of the contract; module-qualified it cannot be mistaken
         cache = DiskCache(Path(cache_dir), cache_disk_bytes, document.sha256)
     elif cache_disk_bytes != CACHE_DISK_BYTES:
         raise InputError("cache_disk_bytes goes with cache_dir")
-    return Store(reader_of(where, document, workers, cache, memory), document)
+    return Store(open_reader(where, document, workers, cache, memory), document)
 
 
 def query(

@@ -1,4 +1,4 @@
-"""What does CF say of a store's variables? The same in the store and in an xarray Dataset of it."""
+"""CF attributes of a store's variables, the same in the store and in an xarray Dataset of it."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ AXIS_ATTRIBUTES = {
 
 
 def axes(bands: int, latitudes: np.ndarray, longitudes: np.ndarray) -> dict[str, np.ndarray]:
-    """The coordinates along each dimension: latitude, longitude, band."""
+    """Coordinates of each dimension."""
     return {LATITUDE: latitudes, LONGITUDE: longitudes, BAND: np.arange(bands, dtype="i4")}
 
 
 def group_attributes(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What CF wants to know of a store as a whole, from its record: source, when and by what written."""
+    """CF attributes of the group, from the store's record."""
     source = record["source"]
-    made_up = "SYNTHETIC STAND-IN for " if source["synthetic"] else ""
+    prefix = "SYNTHETIC STAND-IN for " if source["synthetic"] else ""
     return {
         "Conventions": CONVENTIONS,
-        "title": f"{made_up}Copernicus-Embed, {product.YEAR}, on the ERA5 0.25° grid",
+        "title": f"{prefix}Copernicus-Embed, {product.YEAR}, on the ERA5 0.25° grid",
         "source": source["url"],
         "references": product.CITATION,
         "license": product.LICENSE,
@@ -51,7 +51,7 @@ def group_attributes(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def grid_mapping(transform: Affine | None = None) -> dict[str, Any]:
-    """The CRS as a CF grid mapping; with an affine transform, in GDAL's order, if one is given."""
+    """The CRS as a CF grid mapping, with ``GeoTransform`` in GDAL's order if a transform is given."""
     mapping: dict[str, Any] = CRS.from_user_input(product.CRS).to_cf()
     if transform is not None:
         a, b, c, d, e, f = transform

@@ -1,7 +1,7 @@
 """Read, check and decode the chunks of a store.
 
-Chunks are read as objects and decoded by numcodecs: zarr-python's array indexing takes several times as long for
-one chunk. An object must have the length and the CRC-32C of the store's integrity table before it is decoded.
+Chunks are read as objects and decoded by numcodecs: zarr-python's array indexing takes several times as
+long for one chunk. An object is decoded only if it has the length and the CRC-32C of the integrity table.
 """
 
 from __future__ import annotations

@@ -26,8 +26,6 @@ from cop_zarr.format.layout import (
 from cop_zarr.storage import SMALL_BYTES
 
 _RECORD_TYPES = {"created": str, "cop_zarr_version": str, "source": dict}
-
-
 _SOURCE_TYPES = {
     "url": str,
     "bytes": int,
@@ -36,11 +34,11 @@ _SOURCE_TYPES = {
     "synthetic": bool,
     "container": str,
 }
-"""What readers take from the ``cop_zarr`` attribute and from its ``source``, and of which types."""
+"""Types of what readers use of the ``cop_zarr`` attribute and of its ``source``."""
 
 
 class ObjectRecord(NamedTuple):
-    """What an object of the store must be: its length in bytes and its CRC-32C."""
+    """Length in bytes and CRC-32C that an object of the store must have."""
 
     length: int
     crc32c: int
@@ -48,7 +46,7 @@ class ObjectRecord(NamedTuple):
 
 @dataclass(frozen=True)
 class StoreDocument:
-    """What ``zarr.json`` says of a store, checked.
+    """The checked content of a store's ``zarr.json``.
 
     Attributes
     ----------
@@ -72,7 +70,7 @@ class StoreDocument:
 
 
 def digest(document: dict[str, Any]) -> str:
-    """SHA-256 (hex) of a root document's canonical JSON, leaving out the place where it is kept."""
+    """SHA-256 (hex) of a root document's canonical JSON, without the attribute that holds it."""
     attributes = dict(document["attributes"])
     attributes[ATTRIBUTE] = {
         key: value for key, value in attributes[ATTRIBUTE].items() if key != DIGEST_ATTRIBUTE
@@ -82,7 +80,7 @@ def digest(document: dict[str, Any]) -> str:
 
 
 def is_store(data: bytes) -> bool:
-    """Whether bytes are the ``zarr.json`` of a cop-zarr store of any version, whole or not."""
+    """Whether bytes are the ``zarr.json`` of a cop-zarr store, of any version, damaged or not."""
     try:
         return bool(json.loads(data)["attributes"][ATTRIBUTE]["format"] == FORMAT)
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -90,21 +88,12 @@ def is_store(data: bytes) -> bool:
 
 
 def parse(data: bytes) -> StoreDocument:
-    """Read a store's ``zarr.json``.
-
-    Parameters
-    ----------
-    data : bytes
-        The root document. It is not trusted.
-
-    Returns
-    -------
-    StoreDocument
+    """Parse and check a store's ``zarr.json``, which is not trusted.
 
     Raises
     ------
     StoreError
-        If it is not the document of a cop-zarr store, or not as it was written.
+        If it is not that of a cop-zarr store, or was changed since it was written.
     FormatVersionError
         If a newer cop-zarr wrote it.
     """
@@ -128,15 +117,15 @@ def parse(data: bytes) -> StoreDocument:
         objects = {key: _object_record(key, entry) for key, entry in record[OBJECT_ATTRIBUTE].items()}
         _check_record(record)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, CopZarrError) as error:
-        raise StoreError(f"its zarr.json is not as the format says: {error!r}") from error
+        raise StoreError(f"its zarr.json is not valid: {error!r}") from error
     consolidated = document["consolidated_metadata"]["metadata"]
     return StoreDocument(layout, objects, record, consolidated, sha256)
 
 
 def _layout(document: dict[str, Any]) -> Layout:
-    """Find grid and bands in a root document, and insist on this format's own chunks and codecs."""
+    """Grid and bands of a root document; chunks and codecs must be those of this format."""
     array = document["consolidated_metadata"]["metadata"][EMBEDDING]
-    bands, rows, cols = _whole_numbers(array["shape"])
+    bands, rows, cols = _integers(array["shape"])
     transform = document["attributes"]["spatial:transform"]
     layout = Layout(Grid.from_corner(transform[2], transform[5], rows, cols), bands)
     chunk_shape = array["chunk_grid"]["configuration"]["chunk_shape"]
@@ -162,16 +151,16 @@ def _layout(document: dict[str, Any]) -> Layout:
 
 
 def _object_record(key: str, entry: Any) -> ObjectRecord:
-    length, crc32c = _whole_numbers(entry)
+    length, crc32c = _integers(entry)
     if not KEYS.fullmatch(key) or not 0 <= length <= SMALL_BYTES:
         raise ValueError(f"an object {key!r} of {length} bytes")
     return ObjectRecord(length, crc32c)
 
 
-def _whole_numbers(values: Any) -> list[int]:
-    """The numbers of a JSON list; 4.0 and true are none."""
+def _integers(values: Any) -> list[int]:
+    """Require a JSON list of integers; floats and booleans are rejected."""
     if not isinstance(values, list) or any(type(value) is not int for value in values):
-        raise TypeError(f"{values!r} are no whole numbers")
+        raise TypeError(f"{values!r} is not a list of integers")
     return values
 
 

@@ -1,4 +1,4 @@
-"""The tree of a store: names, chunk sizes, codecs, keys, and how to recognise one.
+"""The layout of a store: names, keys, chunk size and codecs.
 
 A store is one Zarr v3 group; ``docs/store-format.md`` is its specification::
 
@@ -11,13 +11,9 @@ A store is one Zarr v3 group; ``docs/store-format.md`` is its specification::
     integrity/embedding/c/0/0/0  uint32  (2, chunk rows, chunk cols): length and CRC-32C of each chunk
     integrity/root.json          a copy of zarr.json, to repair it from
 
-A chunk of ``embedding`` without a single set bit is not written, and its length in the integrity table is
-0. Any other absent chunk is damage. A store is trusted from the root down: ``zarr.json`` holds its own
-SHA-256 and the length and CRC-32C of every small object, the integrity table those of every chunk.
-
-This module knows what a store must look like and reads that from ``zarr.json``; it does no I/O and
-imports no Zarr library, so that opening a store costs next to nothing. Documents are written by
-:mod:`cop_zarr.format.metadata`.
+A chunk of ``embedding`` in which no bit is set is not written; its length in the integrity table is 0. Any
+other absent chunk is damage. Checks go from the root down: ``zarr.json`` contains its own SHA-256 and the
+length and CRC-32C of every small object, the integrity table those of every chunk.
 """
 
 from __future__ import annotations
@@ -46,11 +42,11 @@ VALID_CHUNK = "valid/c/0/0"
 INTEGRITY_CHUNK = "integrity/embedding/c/0/0/0"
 
 CHUNK_CELLS = 8
-"""Rows and columns of a chunk, chosen by benchmarks/chunking.py; docs/store-format.md has its table."""
+"""Rows and columns of a chunk, chosen by measurement (docs/store-format.md)."""
 
 TRANSPOSE_ORDER = (2, 1, 0)
-"""Stored axes are (longitude, latitude, band): the only pixel-interleaved order that GDAL 3.12 and all
-other readers agree on, because it is its own inverse (docs/store-format.md)."""
+"""Stored axes are (longitude, latitude, band): the only pixel-interleaved order that all readers, GDAL 3.12
+included, decode alike, because it is its own inverse (docs/store-format.md)."""
 
 BLOSC: dict[str, Any] = {
     "cname": "lz4",
@@ -59,7 +55,7 @@ BLOSC: dict[str, Any] = {
     "typesize": 4,
     "blocksize": 0,
 }
-"""Codec of ``embedding``, chosen by the same table."""
+"""Codec of ``embedding``, chosen by measurement (docs/store-format.md)."""
 
 KEYS = re.compile(
     r"((embedding|valid|latitude|longitude|band|spatial_ref|integrity|integrity/embedding)/)?zarr\.json"
@@ -67,23 +63,24 @@ KEYS = re.compile(
     r"|integrity/embedding/c/0/0/0|integrity/root\.json"
 )
 _JOURNAL = re.compile(rf"{WORK}(lock|job\.json|blocks/\d+-\d+\.json)")
-"""What an ingest keeps for itself."""
+"""The journal of an ingest."""
 
-_HALF = re.compile(rf"(.*)\.[0-9a-f]{{8}}\{PARTIAL_SUFFIX}", re.DOTALL)
-"""An object that was being replaced when its process was killed."""
+_PARTIAL = re.compile(rf"(.*)\.[0-9a-f]{{8}}\{PARTIAL_SUFFIX}", re.DOTALL)
+"""A temporary object, left where a process was killed while it replaced one."""
 
 OBJECT_ATTRIBUTE = "objects"
 DIGEST_ATTRIBUTE = "sha256"
 
 
-def belongs(key: str) -> bool:
-    """Whether an object of this name may lie in a store; whatever else does is somebody else's."""
-    return KEYS.fullmatch(key) is not None or is_unfinished(key)
+def is_store_key(key: str) -> bool:
+    """Whether a key is one that a store, or an ingest into it, may have; any other file is not ours."""
+    return KEYS.fullmatch(key) is not None or is_leftover_key(key)
 
 
-def is_unfinished(key: str) -> bool:
-    """Whether a key is that of something that only an interrupted ingest or repair leaves."""
+def is_leftover_key(key: str) -> bool:
+    """Whether a key is one that only an interrupted ingest or repair leaves behind."""
     if key.startswith(REPLACED):
-        return belongs(key.removeprefix(REPLACED))
-    half = _HALF.fullmatch(key)
-    return bool(_JOURNAL.fullmatch(half[1] if half else key) or (half and KEYS.fullmatch(half[1])))
+        return is_store_key(key.removeprefix(REPLACED))
+    partial = _PARTIAL.fullmatch(key)
+    final = partial[1] if partial else key
+    return bool(_JOURNAL.fullmatch(final) or (partial and KEYS.fullmatch(final)))

@@ -1,8 +1,8 @@
-"""Write what a store says about itself: every object apart from the embedding's chunks.
+"""Make the metadata of a store: every object but the chunks of ``embedding``.
 
-zarr-python writes the documents and the small arrays, in memory, so that they are what any Zarr reader
-expects; this module adds the object table and the root document's own digest. Attributes follow CF 1.11
-and the GeoZarr conventions ``proj:``, ``spatial:`` and ``geoemb:``.
+zarr-python makes the documents and the small arrays, in memory; this module adds the object table and the
+digest of the root document. Attributes follow CF 1.11 and the GeoZarr conventions ``proj:``, ``spatial:``
+and ``geoemb:``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from zarr.storage import MemoryStore
 
 from cop_zarr.core import product
 from cop_zarr.core.version import __version__
-from cop_zarr.format import layout as names
 from cop_zarr.format.cf import (
     AXIS_ATTRIBUTES,
     EMBEDDING_ATTRIBUTES,
@@ -31,18 +30,36 @@ from cop_zarr.format.cf import (
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.codec import crc32c
 from cop_zarr.format.document import digest
+from cop_zarr.format.layout import (
+    ATTRIBUTE,
+    BLOSC,
+    DIGEST_ATTRIBUTE,
+    DIMENSIONS,
+    EMBEDDING,
+    FORMAT,
+    FORMAT_VERSION,
+    INTEGRITY,
+    LATITUDE,
+    LONGITUDE,
+    OBJECT_ATTRIBUTE,
+    ROOT,
+    ROOT_COPY,
+    SPATIAL_REF,
+    TRANSPOSE_ORDER,
+    VALID,
+)
 
 _CRS = {
     "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
     "description": "Coordinate reference system information for geospatial data",
 }
-_PLACE = {
+_SPATIAL = {
     "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
     "description": "Spatial coordinate information",
 }
 
 
-def _declared(convention: dict[str, str], name: str, repository: str, tag: str) -> dict[str, str]:
+def _convention(convention: dict[str, str], name: str, repository: str, tag: str) -> dict[str, str]:
     """An entry of ``zarr_conventions``."""
     raw, hub = "https://raw.githubusercontent.com/zarr-conventions", "https://github.com/zarr-conventions"
     return {
@@ -54,10 +71,10 @@ def _declared(convention: dict[str, str], name: str, repository: str, tag: str) 
 
 
 GEO_CONVENTIONS: list[dict[str, str]] = [
-    _declared(_CRS, "proj", "proj", "v0.1"),
-    _declared(_PLACE, "spatial", "spatial", "v0.1"),
-    _declared(_CRS, "proj:", "geo-proj", "v1"),
-    _declared(_PLACE, "spatial:", "spatial", "v1"),
+    _convention(_CRS, "proj", "proj", "v0.1"),
+    _convention(_SPATIAL, "spatial", "spatial", "v0.1"),
+    _convention(_CRS, "proj:", "geo-proj", "v1"),
+    _convention(_SPATIAL, "spatial:", "spatial", "v1"),
 ]
 """The conventions as released, and under the names of their drafts, which rioxarray 0.23 looks for."""
 
@@ -78,16 +95,16 @@ def documents(
     valid: np.ndarray,
     integrity: np.ndarray,
 ) -> dict[str, bytes]:
-    """Make every object of a store apart from the embedding's chunks.
+    """Make every object of a store but the chunks of ``embedding``.
 
     Parameters
     ----------
     layout : Layout
         Grid, bands and chunks.
     source : dict
-        Provenance of the values, JSON-ready.
+        Provenance, JSON-ready.
     created : str
-        When, ISO 8601.
+        Time, ISO 8601.
     valid : ndarray
         bool, ``(rows, cols)``: cells with data.
     integrity : ndarray
@@ -96,67 +113,67 @@ def documents(
     Returns
     -------
     dict of str to bytes
-        Objects by key. ``zarr.json`` comes last: a place without it is not a store, so it must be the
-        last to be written. Before it comes its copy.
+        Objects by key, in the order in which they must be written: ``zarr.json``, which makes a store of
+        them, is the last, and its copy the one before.
     """
     written: dict[str, Buffer] = {}
     store = MemoryStore(written)
     root = zarr.create_group(store, zarr_format=3, attributes=_group_attributes(layout, source, created))
-    _embedding(root, layout)
-    _coordinates(root, layout)
-    _small(root, names.VALID, valid, names.DIMENSIONS[1:], _valid_attributes(layout))
-    group = root.create_group(names.INTEGRITY)
-    _small(group, names.EMBEDDING, integrity, ("record", "chunk_row", "chunk_col"), {})
+    _create_embedding(root, layout)
+    _create_coordinates(root, layout)
+    _create_small_array(root, VALID, valid, DIMENSIONS[1:], _valid_attributes(layout))
+    group = root.create_group(INTEGRITY)
+    _create_small_array(group, EMBEDDING, integrity, ("record", "chunk_row", "chunk_col"), {})
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
         zarr.consolidate_metadata(store)
     objects = {key: written[key].to_bytes() for key in sorted(written)}
-    document = json.loads(objects.pop(names.ROOT))
-    record = document["attributes"][names.ATTRIBUTE]
-    record[names.OBJECT_ATTRIBUTE] = {key: [len(data), crc32c(data)] for key, data in objects.items()}
-    record[names.DIGEST_ATTRIBUTE] = digest(document)
+    document = json.loads(objects.pop(ROOT))
+    record = document["attributes"][ATTRIBUTE]
+    record[OBJECT_ATTRIBUTE] = {key: [len(data), crc32c(data)] for key, data in objects.items()}
+    record[DIGEST_ATTRIBUTE] = digest(document)
     root_json = json.dumps(document, indent=2, allow_nan=False).encode()
-    return {**objects, names.ROOT_COPY: root_json, names.ROOT: root_json}
+    return {**objects, ROOT_COPY: root_json, ROOT: root_json}
 
 
-def _embedding(root: zarr.Group, layout: Layout) -> None:
+def _create_embedding(root: zarr.Group, layout: Layout) -> None:
     root.create_array(
-        names.EMBEDDING,
+        EMBEDDING,
         shape=layout.shape,
         chunks=(layout.bands, layout.chunk_cells, layout.chunk_cells),
         dtype="float32",
-        filters=[TransposeCodec(order=names.TRANSPOSE_ORDER)],
+        filters=[TransposeCodec(order=TRANSPOSE_ORDER)],
         serializer=BytesCodec(endian="little"),
-        compressors=[BloscCodec(**names.BLOSC)],
+        compressors=[BloscCodec(**BLOSC)],
         fill_value=0.0,
-        dimension_names=names.DIMENSIONS,
+        dimension_names=DIMENSIONS,
         attributes={
             **EMBEDDING_ATTRIBUTES,
-            "grid_mapping": names.SPATIAL_REF,
-            "coordinates": names.SPATIAL_REF,
-            "ancillary_variables": names.VALID,
+            "grid_mapping": SPATIAL_REF,
+            "coordinates": SPATIAL_REF,
+            "ancillary_variables": VALID,
             **_geo_attributes(layout),
         },
     )
 
 
-def _coordinates(root: zarr.Group, layout: Layout) -> None:
+def _create_coordinates(root: zarr.Group, layout: Layout) -> None:
     """Latitude, longitude, band and the grid mapping."""
     grid = layout.grid
     for name, values in axes(layout.bands, grid.latitudes, grid.longitudes).items():
-        _small(root, name, values, (name,), AXIS_ATTRIBUTES[name])
-    _small(root, names.SPATIAL_REF, np.zeros((), "i4"), (), grid_mapping(grid.transform()))
+        _create_small_array(root, name, values, (name,), AXIS_ATTRIBUTES[name])
+    _create_small_array(root, SPATIAL_REF, np.zeros((), "i4"), (), grid_mapping(grid.transform()))
 
 
-def _small(
+def _create_small_array(
     group: zarr.Group,
     name: str,
     values: np.ndarray,
     dimensions: tuple[str, ...],
     attributes: dict[str, Any],
 ) -> None:
-    """Write an array that lies in a single chunk, with the embedding's compressor."""
-    compressor = BloscCodec(**{**names.BLOSC, "typesize": values.itemsize})
+    """Create an array of a single chunk, with the embedding's compressor."""
+    compressor = BloscCodec(**{**BLOSC, "typesize": values.itemsize})
     array = group.create_array(
         name,
         shape=values.shape,
@@ -175,8 +192,8 @@ def _small(
 def _group_attributes(layout: Layout, source: dict[str, Any], created: str) -> dict[str, Any]:
     geo = _geo_attributes(layout)
     record = {
-        "format": names.FORMAT,
-        "version": names.FORMAT_VERSION,
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
         "created": created,
         "cop_zarr_version": __version__,
         "year": product.YEAR,
@@ -195,7 +212,7 @@ def _group_attributes(layout: Layout, source: dict[str, Any], created: str) -> d
         "geoemb:data_type": "float32",
         **({"geoemb:spatial_layout": "global"} if layout.grid.cyclic else {}),
         "geoemb:build_version": __version__,
-        names.ATTRIBUTE: record,
+        ATTRIBUTE: record,
     }
 
 
@@ -204,7 +221,7 @@ def _geo_attributes(layout: Layout) -> dict[str, Any]:
     return {
         "zarr_conventions": GEO_CONVENTIONS,
         "proj:code": product.CRS,
-        "spatial:dimensions": [names.LATITUDE, names.LONGITUDE],
+        "spatial:dimensions": [LATITUDE, LONGITUDE],
         "spatial:transform": list(layout.grid.transform()),
         "spatial:bbox": [bounds.west, bounds.south, bounds.east, bounds.north],
         "spatial:shape": list(layout.grid.shape),
@@ -215,7 +232,7 @@ def _geo_attributes(layout: Layout) -> dict[str, Any]:
 def _valid_attributes(layout: Layout) -> dict[str, Any]:
     return {
         **VALID_ATTRIBUTES,
-        "grid_mapping": names.SPATIAL_REF,
-        "coordinates": names.SPATIAL_REF,
+        "grid_mapping": SPATIAL_REF,
+        "coordinates": SPATIAL_REF,
         **_geo_attributes(layout),
     }

@@ -1,4 +1,4 @@
-"""What lies at a place: a store, something else, or nothing."""
+"""Open the store in a folder, or say what is there instead."""
 
 from __future__ import annotations
 
@@ -48,19 +48,22 @@ class StoreOptions(TypedDict, total=False):
     """Size of that folder; the objects that were not used for the longest time are dropped first."""
 
 
-def reader_of(
-    where: Folder,
+def open_reader(
+    folder: Folder,
     document: StoreDocument,
     workers: int | None,
     cache: DiskCache | None = None,
     memory: LRUCache | None = None,
 ) -> ChunkReader:
-    """Read the integrity table of a store, and be ready to read its chunks."""
-    usual = REQUESTS_AT_ONCE if where.remote else min(4, os.cpu_count() or 1)
-    return ChunkReader(where, document, settings.workers(workers, usual), cache, memory)
+    """Make a reader of a store's chunks; its integrity table is read.
+
+    Workers default to as many as processors, at most 4, for a disk, and to 64 over a network.
+    """
+    default = REQUESTS_AT_ONCE if folder.remote else min(4, os.cpu_count() or 1)
+    return ChunkReader(folder, document, settings.workers(workers, default), cache, memory)
 
 
-def read_document(where: Folder) -> StoreDocument:
+def read_document(folder: Folder) -> StoreDocument:
     """Read a store's ``zarr.json``.
 
     Raises
@@ -69,41 +72,41 @@ def read_document(where: Folder) -> StoreDocument:
         As :func:`open`.
     """
     try:
-        root = where.read(ROOT)
+        root = folder.read(ROOT)
     except FileNotFoundError:
-        raise _no_store(where) from None
+        raise _no_store(folder) from None
     try:
         return parse(root)
     except FormatVersionError as error:
-        raise FormatVersionError(f"cannot open {where.url}: {error}") from error
+        raise FormatVersionError(f"cannot open {folder.url}: {error}") from error
     except StoreError as error:
-        mending = _mending(where)
-        if not mending and (node := _v3_node(root)):
-            raise _another_writer(where, node) from error
-        raise StoreError(f"cannot open {where.url}: {error}{mending}") from error
+        hint = _repair_hint(folder)
+        if not hint and (node := _v3_node(root)):
+            raise _other_zarr(folder, node) from error
+        raise StoreError(f"cannot open {folder.url}: {error}{hint}") from error
 
 
-def _no_store(where: Folder) -> StoreError | StoreNotFoundError:
-    """What to say of a place without ``zarr.json``."""
-    mending = _mending(where)
+def _no_store(folder: Folder) -> StoreError | StoreNotFoundError:
+    """The error for a folder without ``zarr.json``."""
+    hint = _repair_hint(folder)
     try:
-        names = where.names()
+        names = folder.names()
     except AccessError:  # who may not list may still be told that there is no zarr.json
         names = []
-    if not mending and (node := _v2_node(where)):
-        return _another_writer(where, node)
-    if mending or names:
+    if not hint and (node := _v2_node(folder)):
+        return _other_zarr(folder, node)
+    if hint or names:
         return StoreError(
-            f"{where.url} is not a cop-zarr store: it has no {ROOT}, or an ingest into it has not ended"
-            f"{mending}"
+            f"{folder.url} is not a cop-zarr store: it has no {ROOT}, or an ingest into it has not ended"
+            f"{hint}"
         )
     return StoreNotFoundError(
-        f"there is no store at {where.url}; make one with: cop-zarr ingest SOURCE {shlex.quote(where.url)}"
+        f"there is no store at {folder.url}; make one with: cop-zarr ingest SOURCE {shlex.quote(folder.url)}"
     )
 
 
 def _v3_node(root: bytes) -> str | None:
-    """What a ``zarr.json`` is of, "store" or "array"; None if not of Zarr, or a damaged one of ours."""
+    """The kind of a ``zarr.json``, "store" or "array"; None if it is not Zarr's or a damaged one of ours."""
     try:
         document = json.loads(root)
     except (ValueError, RecursionError):
@@ -113,29 +116,29 @@ def _v3_node(root: bytes) -> str | None:
     return "array" if document.get("node_type") == "array" else "store"
 
 
-def _v2_node(where: Folder) -> str | None:
-    """What of Zarr v2 lies at a place, "store" or "array"; None if nothing does."""
+def _v2_node(folder: Folder) -> str | None:
+    """The kind of Zarr v2 node in a folder, "store" or "array"; None if there is none."""
     for key, node in _V2_KEYS.items():
         try:
-            where.read(key, 1)
+            folder.read(key, 1)
         except (FileNotFoundError, AccessError):  # who may not list is denied what is not there
             continue
         return node
     return None
 
 
-def _another_writer(where: Folder, node: str) -> StoreError:
-    """What to say of Zarr data that cop-zarr did not write."""
+def _other_zarr(folder: Folder, node: str) -> StoreError:
+    """The error for Zarr data that cop-zarr did not write."""
     return StoreError(
-        f"{where.url} is a Zarr {node}, but not one that cop-zarr wrote; open it with "
-        f"{_CALLS[node]}({where.url!r})"
+        f"{folder.url} is a Zarr {node}, but not one that cop-zarr wrote; open it with "
+        f"{_CALLS[node]}({folder.url!r})"
     )
 
 
-def _mending(where: Folder) -> str:
-    """What to do about a ``zarr.json`` that is not as it was."""
+def _repair_hint(folder: Folder) -> str:
+    """The advice to repair, if there is a copy of ``zarr.json`` to repair it from."""
     try:
-        mendable = is_store(where.read(ROOT_COPY))
+        repairable = is_store(folder.read(ROOT_COPY))
     except (FileNotFoundError, StorageError):
-        mendable = False
-    return f". Repair it with: cop-zarr repair {shlex.quote(where.url)} --source TIF" if mendable else ""
+        repairable = False
+    return f". Repair it with: cop-zarr repair {shlex.quote(folder.url)} --source TIF" if repairable else ""

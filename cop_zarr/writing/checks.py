@@ -15,7 +15,7 @@ from cop_zarr.format.chunk_grid import ChunkPart
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.codec import decode
 from cop_zarr.format.document import StoreDocument
-from cop_zarr.format.layout import BAND, LATITUDE, LONGITUDE, ROOT, ROOT_COPY, VALID_CHUNK, is_unfinished
+from cop_zarr.format.layout import BAND, LATITUDE, LONGITUDE, ROOT, ROOT_COPY, VALID_CHUNK, is_leftover_key
 from cop_zarr.storage import LOCK
 
 
@@ -123,7 +123,7 @@ class StoreChecks:
         unfinished = "it is left from an interrupted ingest or repair"
         unknown = "it does not belong to the store: nothing records it"
         return [
-            Problem(key, unfinished if is_unfinished(key) else unknown)
+            Problem(key, unfinished if is_leftover_key(key) else unknown)
             for key in sorted(listing.keys() - known)
         ]
 

@@ -9,7 +9,7 @@ from enum import Enum, auto
 
 from cop_zarr.errors import StoreExistsError
 from cop_zarr.format.document import is_store
-from cop_zarr.format.layout import ROOT, ROOT_COPY, belongs
+from cop_zarr.format.layout import ROOT, ROOT_COPY, is_store_key
 from cop_zarr.storage import WORK, Folder
 from cop_zarr.writing.journal import IngestJob
 
@@ -110,7 +110,7 @@ def holds_store(folder: Folder) -> bool:
 
 def check_only_store_objects(folder: Folder) -> None:
     """Raise StoreExistsError if a folder holds anything that is no part of a store: it would be lost."""
-    foreign = sorted(key for key in folder.listing() or () if not belongs(key))
+    foreign = sorted(key for key in folder.listing() or () if not is_store_key(key))
     if foreign:
         raise StoreExistsError(
             f"{folder.url} holds {', '.join(foreign[:3])}, which no store has, and which would be lost; "

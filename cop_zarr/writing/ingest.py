@@ -24,7 +24,7 @@ from cop_zarr.errors import (
     StoreNotFoundError,
 )
 from cop_zarr.format.layout import ROOT
-from cop_zarr.format.opening import read_document, reader_of
+from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.source.locate import sha256_of
 from cop_zarr.storage import REQUESTS_AT_ONCE, Folder
@@ -286,7 +286,7 @@ def _keep_finished(journal: Journal | None) -> Iterator[None]:
 
 def _report(target: Folder) -> IngestReport:
     document = read_document(target)
-    reader = reader_of(target, document, workers=1)
+    reader = open_reader(target, document, workers=1)
     root_bytes = len(target.read(ROOT))
     small_bytes = sum(record.length for record in document.objects.values())
     return IngestReport(

@@ -25,7 +25,7 @@ from cop_zarr.core.grid import Window
 from cop_zarr.core.version import __version__
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.codec import crc32c
-from cop_zarr.format.layout import FORMAT_VERSION, ROOT, belongs
+from cop_zarr.format.layout import FORMAT_VERSION, ROOT, is_store_key
 from cop_zarr.storage import JOB, WORK, Folder
 from cop_zarr.writing.writer import BlockRecord
 
@@ -106,7 +106,7 @@ class Journal:
     def discard(self) -> None:
         """Remove all that was written, and the job last."""
         keys = set(self._staging.listing() or ())
-        self._clear({key for key in keys if belongs(key)})
+        self._clear({key for key in keys if is_store_key(key)})
         self._staging.remove(key for key in keys if key == JOB)
 
     def is_finished(self) -> bool:

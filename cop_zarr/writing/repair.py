@@ -20,8 +20,8 @@ from cop_zarr.errors import (
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.codec import crc32c
 from cop_zarr.format.document import StoreDocument, parse
-from cop_zarr.format.layout import EMBEDDING, INTEGRITY_CHUNK, ROOT, ROOT_COPY, VALID_CHUNK, belongs
-from cop_zarr.format.opening import read_document, reader_of
+from cop_zarr.format.layout import EMBEDDING, INTEGRITY_CHUNK, ROOT, ROOT_COPY, VALID_CHUNK, is_store_key
+from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.source.locate import sha256_of
 from cop_zarr.storage import LOCK, Folder
@@ -145,7 +145,7 @@ class _Repair:
         self.removed: set[str] = set()
         self.foreign: list[Problem] = []
         if INTEGRITY_CHUNK not in self._damaged:
-            self._reader = reader_of(folder, document, workers=1)
+            self._reader = open_reader(folder, document, workers=1)
             self._writer.integrity[:] = self._reader.lengths, self._reader.crcs
             if VALID_CHUNK not in self._damaged:
                 self._writer.valid[:] = self._reader.read_valid()
@@ -195,7 +195,7 @@ class _Repair:
         for key in self._folder.listing() or ():
             if key in known or self._is_chunk(key):
                 continue
-            if belongs(key):
+            if is_store_key(key):
                 self._folder.remove([key])
                 self.removed.add(key)
             elif key not in self._damaged:  # without the integrity table, it was not looked for

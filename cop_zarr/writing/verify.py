@@ -10,7 +10,7 @@ from cop_zarr.core.grid import Window
 from cop_zarr.errors import ChunkError, InputError
 from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.layout import INTEGRITY_CHUNK
-from cop_zarr.format.opening import read_document, reader_of
+from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.storage import REQUESTS_AT_ONCE, Folder
 from cop_zarr.writing.blockwise import cpu_workers, map_blocks, plan_blocks
@@ -116,7 +116,7 @@ def verify_folder(
     source = tiff.name if tiff else None
     plan = plan_blocks(tiff, document.layout, run) if tiff else None
     try:
-        reader = reader_of(folder, document, run.workers)
+        reader = open_reader(folder, document, run.workers)
     except ChunkError as error:  # without the integrity table, no chunk can be checked
         problem = Problem(INTEGRITY_CHUNK, f"{error.__cause__}; no chunk can be checked without it")
         return VerificationReport(folder.url, source, 1, 0, 0, 0, listed=False, problems=[problem])

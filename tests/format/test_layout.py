@@ -265,7 +265,7 @@ def test_array_of_another_make_is_refused(root, edit, message):
     """As somebody might write it who rechunks a store with its attributes."""
     document = json.loads(root)
     edit(document["consolidated_metadata"]["metadata"]["embedding"])
-    with pytest.raises(StoreError, match=f"not as the format says: .*{message}"):
+    with pytest.raises(StoreError, match=f"not valid: .*{message}"):
         parse(resealed(document))
 
 

@@ -25,7 +25,7 @@ from cop_zarr.errors import (
 )
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import StoreDocument
-from cop_zarr.format.opening import read_document, reader_of
+from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.source.locate import sha256_of
 from cop_zarr.storage import file_stamp, folder
 
@@ -84,7 +84,7 @@ def reader_for(source: Path) -> ChunkReader:
             _make(source)
         else:
             _refuse_other(document, source, where.url)
-            return reader_of(where, document, workers=None)
+            return open_reader(where, document, workers=None)
 
 
 def _make(source: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cop_zarr.errors import ChunkError, StorageError
-from cop_zarr.format.opening import read_document, reader_of
+from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.interop.rs_embed.sparse_raster import Raster
 from cop_zarr.storage import LocalFolder, folder
 from tests.support.folders import WatchedFolder
@@ -26,7 +26,7 @@ WINDOWS = [
 
 def reader(path):
     where = folder(str(path))
-    return reader_of(where, read_document(where), workers=2)
+    return open_reader(where, read_document(where), workers=2)
 
 
 @pytest.mark.parametrize("window", WINDOWS, ids=str)
@@ -47,7 +47,7 @@ def test_windows_by_chance_from_several_threads(store_path, globe):
 
 def test_each_chunk_is_read_once(store_path):
     where = WatchedFolder(LocalFolder(store_path))
-    raster = Raster(reader_of(where, read_document(where), workers=2))
+    raster = Raster(open_reader(where, read_document(where), workers=2))
     raster.cut(slice(0, 40), slice(600, 640))
     read = list(where.read_keys)
     raster.cut(slice(3, 17), slice(601, 630))
@@ -62,7 +62,7 @@ def test_cells_cannot_be_changed_by_who_looks_at_them(store_path):
 
 def test_damaged_chunk_is_an_error_each_time(tmp_path, store_path):
     where = WatchedFolder(LocalFolder(store_path))
-    whole = reader_of(where, read_document(where), workers=1)
+    whole = open_reader(where, read_document(where), workers=1)
     whole.crcs = whole.crcs + 1
     raster = Raster(whole)
     for _ in range(2):
