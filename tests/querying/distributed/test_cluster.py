@@ -355,7 +355,7 @@ def test_a_batch_by_the_command_line_from_s3(tif, s3, client, tmp_path, idle):
     url, table, out = s3.place(), tmp_path / "boxes.csv", tmp_path / "boxes.npy"
     cop_zarr.ingest(tif, url, storage_options=s3.options)
     table.write_text("west,south,east,north\n-35,5,-30,12.5\n-20,0,-15,2.5\n")
-    asked = ["batch", str(table), str(out), url, "--scheduler", client.scheduler.address]
+    asked = ["batch", url, str(table), "--to", str(out), "--scheduler", client.scheduler.address]
     with pytest.raises(SystemExit) as ended:
         main([*asked, "--storage-options", json.dumps(s3.options)])
     assert not ended.value.code
