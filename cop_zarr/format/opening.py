@@ -101,12 +101,13 @@ def _no_store(folder: Folder) -> StoreError | StoreNotFoundError:
             f"{hint}"
         )
     return StoreNotFoundError(
-        f"there is no store at {folder.url}; make one with: cop-zarr ingest SOURCE {shlex.quote(folder.url)}"
+        f"there is no store at {folder.url}; make one with: cop-zarr ingest SOURCE "
+        f"{shlex.quote(folder.url)}"
     )
 
 
 def _v3_node(root: bytes) -> str | None:
-    """The kind of a ``zarr.json``, "store" or "array"; None if it is not Zarr's or a damaged one of ours."""
+    """The kind of a ``zarr.json``, "store" or "array"; None if it is neither, or ours and damaged."""
     try:
         document = json.loads(root)
     except (ValueError, RecursionError):

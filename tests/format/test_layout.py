@@ -258,7 +258,7 @@ def test_any_cut_is_an_error(root):
         (lambda array: array.update(shape=[65_536, 20, 30]), "65536 bands"),
         (lambda array: array.update(shape=[4, 720, 30]), "do not fit on the globe"),
         (lambda array: array.update(shape=[4, 20]), "not enough values"),
-        (lambda array: array.update(shape=[4.0, 20, 30]), "no whole numbers"),
+        (lambda array: array.update(shape=[4.0, 20, 30]), "list of integers"),
     ],
 )
 def test_array_of_another_make_is_refused(root, edit, message):

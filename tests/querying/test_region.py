@@ -504,7 +504,7 @@ def test_a_chunk_outside_a_polygon_is_not_read_nor_one_of_open_ocean(watched, gl
     ring = shapely.Point(-106, 10).buffer(14) - shapely.Point(-106, 10).buffer(13)
     answer = store.query(ring, **options)
     rows, cols = slice(*answer.meta["rows"]), slice(*answer.meta["cols"])
-    is_store_key, window, ocean = np.zeros((3, *globe.shape[1:]), "?")
+    belongs, window, ocean = np.zeros((3, *globe.shape[1:]), "?")
     belongs[rows, cols] = answer.weights > 0
     window[rows, cols] = True
     held = np.kron((globe[0, :720].reshape(90, 8, 180, 8) != 0).any(axis=(1, 3)), np.ones((8, 8), "?"))
