@@ -609,7 +609,8 @@ def open(  # the verb of the contract; module-qualified it cannot be mistaken
     cache_dir : str or path, optional
         A folder in which the objects that were read are kept; it may be shared by processes and stores.
     cache_disk_bytes : int
-        What that folder may take; the objects that were not used for the longest time go first.
+        Limit of that folder; the least recently used objects are deleted first. Each process that writes to
+        it may exceed the limit by 5 % of it.
 
     Returns
     -------

@@ -1,25 +1,27 @@
-"""Objects of remote stores, kept on a disk.
+"""Cache of remote objects on a local disk.
 
 A cache folder may serve many processes and many stores at once::
 
     <cache_dir>/<identity of the store>.cop-zarr-cache/embedding.c.0.3.7
-    <cache_dir>/size        bytes in all, locked while it changes
 
-An object lies under the identity of its store (the SHA-256 of its ``zarr.json``), so that a store that
-has been replaced is never answered from the old one's. Who reads an object checks it all the same: one that
-a crash or a disk has damaged counts as absent.
+Objects are kept under the identity of their store (the SHA-256 of its ``zarr.json``), so that a store that
+was replaced is never answered with objects of the old one. Readers check what they get: an object that a
+crash or a disk has damaged counts as absent.
+
+The size is accounted for approximately, without locks. A process sweeps the folder before it writes its
+first object, and again whenever it has written :data:`SWEEP_SHARE` of the limit: it measures all objects
+and deletes the least recently used if they leave no room for what it may write until its next sweep.
+The cache may therefore exceed its limit by 5 % of the limit per process that writes to it, and by the
+objects that are being written at that moment.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import logging
 import os
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 from cop_zarr.errors import InputError, StorageError
@@ -27,20 +29,24 @@ from cop_zarr.storage.local import LocalFolder
 from cop_zarr.storage.names import PARTIAL_SUFFIX, SMALL_BYTES
 
 CACHE_DISK_BYTES = 4 << 30
-"""Size of a cache unless told otherwise: four stores of the whole globe."""
+"""Default limit of a cache: four stores of the whole globe."""
+
+SWEEP_SHARE = 0.05
+"""Share of the limit that a process writes between two sweeps."""
 
 EVICT_TO = 0.9
-"""What is left of a full cache, so that it is not full again at once."""
+"""Share of the limit that a sweep of a full cache leaves."""
 
-SIZE = "size"
+SUFFIX = ".cop-zarr-cache"
+"""Ending of the names of our folders. Nothing else in a cache folder is ever touched."""
 
-LOCK_TRIES = 200
-"""How often the lock of a cache is tried for, every 10 ms; without it, an object is just not kept."""
-
-OURS = ".cop-zarr-cache"
-"""What the names of our folders and half-written files end in; nothing else there is ever touched."""
+ABANDONED_SECONDS = 3600
+"""Age at which half-written files, left by processes that were killed, are deleted."""
 
 logger = logging.getLogger(__name__)
+
+_bytes_since_sweep: dict[Path, int] = {}
+"""What this process has written to each cache folder. Threads may lose an update; a sweep measures anew."""
 
 
 class DiskCache:
@@ -49,58 +55,50 @@ class DiskCache:
     Parameters
     ----------
     folder : Path
-        The cache folder; it is made if need be.
+        The cache folder; created if need be.
     limit : int
-        Bytes that all of it may take.
+        Bytes that all stores in the folder may take; see the module for how closely it is kept.
     identity : str
-        What the store is known by.
+        Identifies the store.
 
     Raises
     ------
     InputError
-        If the limit is no positive number.
+        If the limit is not positive.
     StorageError
-        If the folder cannot be written.
+        If the folder cannot be created.
     """
 
     def __init__(self, folder: Path, limit: int, identity: str) -> None:
         if limit < 1:
             raise InputError(f"cache_disk_bytes must be at least 1; got {limit}")
         self._folder, self._limit = folder.expanduser().absolute(), limit
-        self._own = self._folder / f"{identity}{OURS}"
+        self._own = self._folder / f"{identity}{SUFFIX}"
         try:
-            self._own.mkdir(parents=True, exist_ok=True)
-            (self._folder / SIZE).touch()
+            self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"cannot keep a cache in {folder}: {error.strerror}") from error
 
     def get(self, key: str, limit: int = SMALL_BYTES) -> bytes | None:
-        """An object, or its first ``limit`` bytes, or None. It may be damaged."""
+        """Return an object, or its first ``limit`` bytes, or None. It may be damaged."""
         path = self._path(key)
         try:
             data = LocalFolder(self._own).read(path.name, limit)
-            os.utime(path)  # the least recently used go first
+            os.utime(path)  # the least recently used are deleted first
         except OSError:
             return None
         return data
 
     def put(self, key: str, data: bytes) -> None:
-        """Keep an object; the oldest make room for it. A disk that cannot take it is no failure."""
+        """Keep an object. If the disk is full or cannot be written, a warning is logged."""
         if len(data) > self._limit:
             return
-        partial = self._folder / f"{uuid.uuid4().hex}{OURS}{PARTIAL_SUFFIX}"
+        partial = self._own / f"{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
         try:
+            self._make_room(len(data))
+            self._own.mkdir(exist_ok=True)
             partial.write_bytes(data)
-            with self._locked() as size:
-                old = self._path(key).stat().st_size if self._path(key).exists() else 0
-                total = self._size(size) + len(data) - old
-                if total > self._limit:
-                    total = self._evict(int(self._limit * EVICT_TO) - len(data)) + len(data)
-                os.pwrite(
-                    size, b"%20d" % total, 0
-                )  # before the file: a kill may leave it too high, not too low
-                self._own.mkdir(exist_ok=True)
-                partial.replace(self._path(key))
+            partial.replace(self._path(key))
         except OSError as error:
             logger.warning("cannot keep an object in the cache %s: %s", self._folder, error.strerror)
         finally:
@@ -115,53 +113,43 @@ class DiskCache:
     def _path(self, key: str) -> Path:
         return self._own / key.replace("/", ".")
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[int]:
-        """The open size file, for one process and thread at a time."""
-        size = os.open(self._folder / SIZE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            for _ in range(LOCK_TRIES):  # whoever holds it may have been stopped
-                with contextlib.suppress(BlockingIOError):
-                    fcntl.flock(size, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                time.sleep(0.01)
-            else:
-                raise OSError(errno.EAGAIN, "another process keeps it locked")
-            yield size
-        finally:
-            os.close(size)
+    def _make_room(self, size: int) -> None:
+        """Count an object that is about to be written, and sweep if this process has written enough."""
+        period = int(self._limit * SWEEP_SHARE)
+        written = _bytes_since_sweep.get(self._folder, period) + size
+        if written <= period:
+            _bytes_since_sweep[self._folder] = written
+            return
+        _bytes_since_sweep[self._folder] = 0  # before the sweep, so that no other thread sweeps, too
+        self._sweep(self._limit - size - period, int(self._limit * EVICT_TO) - size)
 
-    def _size(self, size: int) -> int:
-        """Bytes in all, as recorded; the whole limit if that makes no sense, so that they are counted."""
-        try:
-            found = int(os.pread(size, 20, 0))
-        except ValueError:
-            return self._limit
-        return found if found >= 0 else self._limit
+    def _sweep(self, full: int, target: int) -> None:
+        """Delete the least recently used objects down to ``target`` bytes if there are more than ``full``.
 
-    def _evict(self, room: int) -> int:
-        """Remove the objects not used for the longest time, down to ``room`` bytes; gives what is left."""
-        kept = []
-        stores = [own for own in self._folder.iterdir() if own.name.endswith(OURS)]
-        for path in (path for own in stores if not own.is_symlink() for path in own.iterdir()):
-            with contextlib.suppress(OSError):
-                found = path.lstat()
-                kept.append((found.st_mtime_ns, found.st_size, path))
-        total = sum(size for _, size, _ in kept)
-        for _, size, path in sorted(kept):
-            if total <= room:
+        Other processes may write and sweep at the same time: what has gone meanwhile is passed over.
+        """
+        files = self._files()
+        total = sum(size for _, size, _ in files)
+        if total <= full:
+            return
+        for _, size, path in sorted(files):
+            if total <= target:
                 break
-            path.unlink(missing_ok=True)
-            total -= size
-        for left in self._folder.iterdir():
             with contextlib.suppress(OSError):
-                if (
-                    left.name.endswith(f"{OURS}{PARTIAL_SUFFIX}")
-                    and left.lstat().st_mtime < time.time() - ABANDONED_SECONDS
-                ):
-                    left.unlink()
-        return total
+                Path(path).unlink(missing_ok=True)
+                total -= size
 
-
-ABANDONED_SECONDS = 3600
-"""Half-written files of processes that were killed are removed after so long."""
+    def _files(self) -> list[tuple[int, int, str]]:
+        """Time of last use, size and path of every object; abandoned half-written files are deleted."""
+        files = []
+        abandoned = time.time() - ABANDONED_SECONDS
+        for store in self._folder.glob(f"*{SUFFIX}"):
+            with contextlib.suppress(OSError), os.scandir(store) as entries:
+                for entry in () if store.is_symlink() else entries:
+                    with contextlib.suppress(OSError):
+                        found = entry.stat(follow_symlinks=False)
+                        if not entry.name.endswith(PARTIAL_SUFFIX):
+                            files.append((found.st_mtime_ns, found.st_size, entry.path))
+                        elif found.st_mtime < abandoned:
+                            Path(entry.path).unlink()
+        return files

@@ -283,7 +283,7 @@ def test_a_pickle_needs_no_request(site, urls):
 # Processes that share
 
 
-@pytest.mark.parametrize("limit", [1 << 20, 20_000], ids=["room for all", "room for some"])
+@pytest.mark.parametrize("limit", [1 << 20, 20_000])
 def test_processes_share_a_cache(urls, tmp_path, limit):
     """They write, read and evict the same objects at the same time."""
     stores = [
@@ -296,9 +296,8 @@ def test_processes_share_a_cache(urls, tmp_path, limit):
         ]
         assert [each.get(SECONDS) for each in asked] == [[]] * 16
     sizes = [path.stat().st_size for path in tmp_path.glob("*/*")]
-    assert 10_000 < sum(sizes) <= limit
-    assert int((tmp_path / "size").read_bytes()) >= sum(sizes)
-    assert list(tmp_path.glob("*.partial")) == []
+    assert 10_000 < sum(sizes) <= limit + 4 * (limit // 20 + max(sizes))
+    assert list(tmp_path.rglob("*.partial")) == []
     assert ask_and_compare(stores[0], PART, seeds("cached 1", 8)) == []
 
 
