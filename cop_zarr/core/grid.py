@@ -29,7 +29,7 @@ WGS84_A_M, WGS84_F = 6_378_137.0, 1 / 298.257_223_563
 
 
 class Bounds(NamedTuple):
-    """A box in degrees, unrolled: ``west < east``, so that ``east`` may lie beyond 180.
+    """A box in degrees, unwrapped: ``west < east``, so that ``east`` may lie beyond 180.
 
     Those of a region have ``west`` within -180 … 360, ``east - west`` at most 360, ``south < north`` within
     ±90. Those of a grid or a window reach half a cell beyond a pole.

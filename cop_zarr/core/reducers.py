@@ -1,9 +1,9 @@
-"""Reducers that pool blocks of cells, each by itself, and merge what came of them into one vector.
+"""Reducers: pool blocks of cells one by one, and merge the partial results into one vector.
 
-Memory does not grow with the region: of a block, a vector or two remain (:data:`Partial`). Partials of
-different blocks may be made in different threads; they are merged in one order, so that the same cells
-always give the same bits. Sums run in float64, so a mean over the whole globe is as good as one over four
-cells. A reducer that was given no cell at all ends in NaN.
+Memory does not grow with the region: a block leaves one or two vectors (:data:`Partial`). Partials may be
+computed in different threads; they are merged in one order, so the same cells always give the same bits.
+Sums are float64, so the mean of the globe is as exact as that of four cells. Without any cell, the result is
+NaN.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import Any, Protocol
 import numpy as np
 
 Partial = tuple[Any, ...]
-"""What is left of a block: numbers and vectors of one value a band. Only who made it knows which."""
+"""Partial result of a block: numbers, and vectors of one value a band, as its reducer defines them."""
 
 _FLOAT64 = np.dtype("f8")
 
 quiet = np.errstate(invalid="ignore", over="ignore")
-"""For whoever pools. Infinities are values: opposite ones make NaN, and what is too large is one."""
+"""No warnings: infinities are values here. Opposite ones give NaN, and a sum that is too large is one."""
 
 
 class Reducer(Protocol):
     """Pools cells into one vector."""
 
     kind: str
-    """Of which kind its partials are: reducers of one kind make the same."""
+    """Kind of its partials; reducers of one kind compute the same partials."""
 
     def pool(self, cells: np.ndarray, weights: np.ndarray | None = None) -> Partial:
-        """Pool a block; nothing is merged yet.
+        """Compute the partial of a block.
 
         Parameters
         ----------
@@ -41,17 +41,17 @@ class Reducer(Protocol):
         """
 
     def add_empty(self, weight: float) -> None:
-        """Take cells that are 0 in every band, of this weight together; when does not matter."""
+        """Add cells that are 0 in every band and together weigh ``weight``; when does not matter."""
 
     def merge(self, part: Partial) -> None:
-        """Take what a block was pooled to."""
+        """Merge the partial of a block."""
 
     def result(self) -> np.ndarray:
         """The pooled vector: float32, shape ``(bands,)``."""
 
 
 class Sum:
-    """Sum of weight times value; a partial is weight and sum."""
+    """Weighted sum. A partial is (weight, sum)."""
 
     kind = "sum"
 
@@ -65,7 +65,7 @@ class Sum:
         return _weight(cells, weights), _total(cells, weights)
 
     def add_empty(self, weight: float) -> None:
-        """Take zeros, which change no sum."""
+        """Add weight without value."""
         self._empty += weight
 
     def merge(self, part: Partial) -> None:
@@ -93,10 +93,10 @@ class Mean(Sum):
 
 
 class Deviation:
-    """Weighted standard deviation of the population (NumPy's ``ddof=0``).
+    """Weighted population standard deviation (NumPy's ``ddof=0``).
 
     Blocks are merged by their means and squared deviations (Chan, Golub and LeVeque 1983), because the
-    difference of two large sums would lose a small deviation. A partial is weight, mean and squares.
+    difference of two large sums would lose a small deviation. A partial is (weight, mean, squares).
     """
 
     kind = "deviation"
@@ -113,7 +113,7 @@ class Deviation:
         return weight, mean, _total((cells - mean) ** 2, weights)
 
     def add_empty(self, weight: float) -> None:
-        """Take zeros, which have the mean 0 and do not deviate."""
+        """Add cells of mean 0 and deviation 0."""
         self._empty += weight
 
     def merge(self, part: Partial) -> None:
@@ -133,7 +133,7 @@ class Deviation:
 
 
 class Extreme:
-    """Largest or smallest value of each band; NaN if any cell is NaN in it. A partial is the extreme."""
+    """Maximum or minimum of each band; NaN where a cell is NaN. A partial is (extreme,)."""
 
     def __init__(self, ufunc: np.ufunc, bands: int) -> None:
         self.kind: str = ufunc.__name__
@@ -142,11 +142,11 @@ class Extreme:
         self._bands, self._empty = bands, False
 
     def pool(self, cells: np.ndarray, weights: np.ndarray | None = None) -> Partial:  # noqa: ARG002  # a reducer's interface
-        """Extremes of a block; weights change none."""
+        """Extremes of a block; weights have no effect."""
         return (self._ufunc.reduce(cells, axis=_cell_axes(cells)),)
 
     def add_empty(self, weight: float) -> None:
-        """Take zeros, if there are any; they count last, as of +0 and -0 the order decides."""
+        """Add a zero. It is merged last: the order decides between +0 and -0."""
         self._empty |= weight > 0
 
     def merge(self, part: Partial) -> None:
@@ -169,14 +169,14 @@ REDUCERS: dict[str, Callable[[int], Reducer]] = {
     "std": Deviation,
     "sum": Sum,
 }
-"""The ``pooling=`` words; each makes a reducer for a number of bands."""
+"""Reducer of each ``pooling=`` word, given the number of bands."""
 
 UNWEIGHTED = frozenset({"max", "min"})
-"""Those that know only which cells belong to a region, not how much of them."""
+"""Words for which a cell counts or not, whatever its weight."""
 
 
 def nbytes(part: Partial) -> int:
-    """What a partial's vectors take."""
+    """Bytes of a partial's vectors."""
     return sum(values.nbytes for values in part if isinstance(values, np.ndarray))
 
 
@@ -197,5 +197,5 @@ def _weight(cells: np.ndarray, weights: np.ndarray | None) -> float:
 
 
 def _float32(values: np.ndarray, weight: float) -> np.ndarray:
-    """Round; what is too large becomes infinite, and without any weight there is no number."""
+    """Round to float32; NaN if there is no weight at all."""
     return values.astype("f4") if weight else np.full(values.shape, np.nan, "f4")
