@@ -536,18 +536,18 @@ class Store:
         (np.float64(-10.125), np.float64(30.125))
         >>> ax = store.plot(region=(120, 30, 122, 32), weights="coverage", ax=Figure().add_subplot())
         """
-        from cop_zarr.outputs import plotting as pictures  # noqa: PLC0415  # which needs matplotlib
+        from cop_zarr.outputs import plotting  # noqa: PLC0415  # which needs matplotlib
 
-        asked = CheckedOptions(**options)
+        query, synthetic = CheckedOptions(**options), self._facts["synthetic"]
         if region is not None:
-            found = plan(self.grid, region, asked)
-            return pictures.of_query(
-                self.grid, self.valid, facts=self._facts, plan=found, options=asked, bbox=bbox, ax=ax
+            found = plan(self.grid, region, query)
+            return plotting.plot_query(
+                self.grid, self.valid, synthetic=synthetic, plan=found, options=query, bbox=bbox, ax=ax
             )
-        if asked != CheckedOptions():
+        if query != CheckedOptions():
             raise InputError(f"{', '.join(options)} cannot be given without region=")
-        return pictures.of_store(
-            self._reader, self.valid, facts=self._facts, bbox=bbox, ax=ax, progress=progress
+        return plotting.plot_store(
+            self._reader, self.valid, synthetic=synthetic, bbox=bbox, ax=ax, progress=progress
         )
 
     def info(self) -> dict[str, Any]:

@@ -23,8 +23,8 @@ from PIL import Image
 
 import cop_zarr
 from cop_zarr import Embedding, PointBuffer, Store
-from cop_zarr.outputs.plotting.axes import fit, latitude, longitude
-from cop_zarr.outputs.plotting.query_cells import OUTLINE, SHADES, rings
+from cop_zarr.outputs.plotting.axes import fit_figure, format_latitude, format_longitude
+from cop_zarr.outputs.plotting.query_cells import OUTLINE_COLOUR, WEIGHT_COLOURS, outline
 from cop_zarr.regions import Roi, footprint
 
 COAST = (-9.85, 38.35, -8.6, 39.3)
@@ -85,15 +85,17 @@ def draw(axes: Axes, case: Case, *, numbers: bool = True, cols: slice = slice(No
     (lons, lats), step, shown = case.edges, 0.25, np.arange(case.counted.shape[1])[cols]
     for row, col in product(range(lats.size - 1), shown):
         corner, weight = (lons[col], lats[row + 1]), case.counted[row, col]
-        axes.add_patch(Rectangle(corner, step, step, fc=SHADES(weight or -1.0), ec="#9a9a9a", lw=0.5))
+        axes.add_patch(
+            Rectangle(corner, step, step, fc=WEIGHT_COLOURS(weight or -1.0), ec="#9a9a9a", lw=0.5)
+        )
         if not case.answer.valid[row, col]:
             axes.add_patch(Rectangle(corner, step, step, fill=False, hatch="////", lw=0))
         if numbers:
             middle = (lons[col] + step / 2, max(lats[row] - step * 0.8, -89.97))
             axes.annotate(f"{weight:.2f}", middle, ha="center", fontsize=7)
     axes.scatter(*np.meshgrid(lons[shown] + step / 2, lats[:-1] - step / 2), s=4, c="black", lw=0)
-    for ring in rings(footprint(case.region)):
-        axes.plot(*ring.T, color=OUTLINE, lw=1.6)
+    for ring in outline(footprint(case.region)):
+        axes.plot(*ring.T, color=OUTLINE_COLOUR, lw=1.6)
     axes.set(xlim=(lons[shown[0]], lons[shown[-1]] + step), ylim=lats[[-1, 0]], aspect="equal")
     axes.set_title(case.call, family=MONO)
     _degrees(axes)
@@ -102,11 +104,11 @@ def draw(axes: Axes, case: Case, *, numbers: bool = True, cols: slice = slice(No
 def _degrees(axes: Axes) -> None:
     """Label longitudes E and W, also those past 180, and latitudes N and S."""
     axes.xaxis.set_major_formatter(lambda lon, _: _longitude(lon))
-    axes.yaxis.set_major_formatter(lambda lat, _: latitude(lat))
+    axes.yaxis.set_major_formatter(lambda lat, _: format_latitude(lat))
 
 
 def _longitude(lon: float) -> str:
-    return f"{lon:g}°\n= {longitude(lon)}" if lon > 180 else longitude(lon)
+    return f"{lon:g}°\n= {format_longitude(lon)}" if lon > 180 else format_longitude(lon)
 
 
 def strip(axes: Axes, text: str, below: float = -0.13) -> None:
@@ -118,9 +120,11 @@ def strip(axes: Axes, text: str, below: float = -0.13) -> None:
 def finish(figure: Figure, title: str, *extra: Any) -> Figure:
     """Give a figure its title, and say at its foot what fills and lines mean."""
     fills = {"counts in full": 1.0, "in part": 0.3, "not at all": -1.0}
-    handles: list[Any] = [Patch(fc=SHADES(share), ec=PENCIL, label=text) for text, share in fills.items()]
+    handles: list[Any] = [
+        Patch(fc=WEIGHT_COLOURS(share), ec=PENCIL, label=text) for text, share in fills.items()
+    ]
     handles.append(Patch(fc="white", ec=PENCIL, hatch="////", label="no data"))
-    handles += [Patch(fc="white", ec=OUTLINE, lw=1.6, label="region"), *extra]
+    handles += [Patch(fc="white", ec=OUTLINE_COLOUR, lw=1.6, label="region"), *extra]
     figure.suptitle(title, y=0.98, fontsize=9.5, family=MONO)
     figure.legend(handles=handles, loc="lower center", ncols=len(handles), fontsize=8, frameon=False)
     return figure
@@ -163,19 +167,19 @@ def pole(store: Store) -> Figure:
     """A disc over the south pole: from above, in degrees, and some of its cells."""
     figure = Figure(figsize=(9, 6.6))
     case, by_area = (ask(store, "disc", DISC, **rule) for rule in ({}, {"weights": "area"}))
-    (lons, lats), (ring,) = case.edges, rings(footprint(DISC))
-    fill: Any = {"cmap": SHADES, "vmin": 1e-9, "vmax": 1}
+    (lons, lats), (ring,) = case.edges, outline(footprint(DISC))
+    fill: Any = {"cmap": WEIGHT_COLOURS, "vmin": 1e-9, "vmax": 1}
     above: Any = figure.add_axes((0.05, 0.42, 0.4, 0.44), projection="polar")
     above.set(theta_zero_location="N", theta_direction=-1, title="seen from above the pole")
     above.pcolormesh(np.radians(lons), np.maximum(lats, -90) + 90, case.counted, **fill)
     arc = ring[ring[:, 1] > -90]
-    above.plot(np.radians(arc[:, 0]), arc[:, 1] + 90, color=OUTLINE, lw=1.6)
+    above.plot(np.radians(arc[:, 0]), arc[:, 1] + 90, color=OUTLINE_COLOUR, lw=1.6)
     above.set_rgrids([0.5, 1, 1.5], ["89.5°S", "89°S", "88.5°S"], angle=247, fontsize=7)
     meridians = range(0, 360, 30)
     above.set_thetagrids(meridians, [_longitude(lon - 360 * (lon > 180)) for lon in meridians])
     wide, close = (figure.add_axes((0.54, *place)) for place in ((0.66, 0.44, 0.2), (0.15, 0.44, 0.39)))
     wide.pcolormesh(lons, lats, case.counted, **fill)
-    wide.plot(*ring.T, color=OUTLINE, lw=1.6)
+    wide.plot(*ring.T, color=OUTLINE_COLOUR, lw=1.6)
     wide.set(xlim=lons[[0, -1]], title="the same cells in degrees")
     draw(close, case, cols=slice(288, 296))
     close.set(title="eight columns of them")
@@ -189,7 +193,7 @@ def pole(store: Store) -> Figure:
 
 
 def polygon(store: Store) -> Figure:
-    """A polygon with a hole, effective_weights and not."""
+    """A polygon with a hole, weighted and not."""
     title = 'polygon = {"type": "Polygon", "coordinates": [outer, hole]}'
     return panels(store, title, POLYGON, 5.3, {}, {"pooling": "max", **SKIP}, numbers=False)
 
@@ -200,7 +204,7 @@ def subcell(store: Store) -> Figure:
     for axes in figure.axes:
         axes.scatter(*np.meshgrid([121.5, 121.75], [31.0, 31.25]), s=4, c="black", lw=0)
         axes.plot([121.625, 121.625, 121.875], [30.875, 31.125, 31.125], color="#9a9a9a", lw=0.5)
-        axes.plot(TOWN.lon, TOWN.lat, "+", color=OUTLINE)
+        axes.plot(TOWN.lon, TOWN.lat, "+", color=OUTLINE_COLOUR)
         axes.set(xlim=(121.375, 121.875), ylim=(30.875, 31.375), xticks=(121.4, 121.6, 121.8))
     return figure
 
@@ -218,7 +222,7 @@ def weights(store: Store) -> Figure:
 def plotted(store: Store, **options: Any) -> Figure:
     """What ``Store.plot`` draws."""
     figure = Figure(dpi=150)
-    fit(store.plot(ax=figure.add_subplot(), **options), width=9)
+    fit_figure(store.plot(ax=figure.add_subplot(), **options), width=9)
     return figure
 
 

@@ -79,11 +79,11 @@ def plot(
     """
     from cop_zarr.outputs.plotting import save as files
 
-    files.check(out, width, dpi, overwrite)
+    files.check_plot(out, width, dpi, overwrite)
     options["region"], options["crs"] = _asked(options)
     opened = cop_zarr.open(store, **place(options))
     with progress("plot") as told:
-        files.write(
+        files.save_plot(
             out,
             lambda axes: opened.plot(bbox, **options, ax=axes, progress=told),
             width=width,

@@ -1,4 +1,4 @@
-"""Write an answer to a file: ``.json``, ``.npy``, ``.npz`` or ``.csv``, by its name."""
+"""Save an answer as ``.json``, ``.npy``, ``.npz`` or ``.csv``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,7 +19,7 @@ from cop_zarr.storage import check_absent, replacing
 
 
 def to_json(embedding: Embedding) -> str:
-    """One JSON object with ``meta`` and ``data``; a value that is no number becomes null."""
+    """One JSON object with ``meta`` and ``data``; NaN and infinities become null."""
     data = embedding.data.astype(float)
     values: Any = data.tolist()
     if not np.isfinite(data).all():
@@ -27,38 +27,34 @@ def to_json(embedding: Embedding) -> str:
     return json.dumps({"meta": embedding.meta, "data": values}, allow_nan=False)
 
 
-def check_target(path: Path, overwrite: bool = False) -> None:
-    """Refuse a file whose kind is unknown, or that exists; to be asked before the work is done.
+def check_target(path: Path, overwrite: bool = False, suffixes: Collection[str] | None = None) -> None:
+    """Check the name of a file to write, before the work is done.
 
     Raises
     ------
     InputError
-        If the name ends in none of the known ways.
+        If the suffix is unknown.
     StoreExistsError
         If the file exists, and ``overwrite`` is not set.
     StorageError
-        If that cannot be told.
+        If the file system cannot be read.
     """
-    if path.suffix.lower() not in _WRITERS:
-        raise InputError(f"{path} must end in one of {', '.join(_WRITERS)}")
+    suffixes = _WRITERS if suffixes is None else suffixes
+    if path.suffix.lower() not in suffixes:
+        raise InputError(f"{path} must end in one of {', '.join(suffixes)}")
     check_absent(path, overwrite=overwrite)
 
 
 def save(embedding: Embedding, path: Path, overwrite: bool = False) -> None:
-    """Write an answer to a file; the file gets its name when it is whole.
+    """Write an answer to a file, atomically.
 
     - ``.json``: as :func:`to_json`
     - ``.npy``: the data
     - ``.npz``: ``data``, ``valid``, ``weights``, ``latitude``, ``longitude`` and ``meta`` (JSON text)
-    - ``.csv``: a row of columns ``e0`` … for a pooled vector; for a grid a row a cell, with ``latitude``,
-      ``longitude``, ``valid`` (0 or 1) and ``weight`` before them
+    - ``.csv``: one row of columns ``e0`` … for a pooled vector; for a grid one row per cell, with
+      ``latitude``, ``longitude``, ``valid`` (0 or 1) and ``weight`` before them
 
-    Raises
-    ------
-    InputError, StoreExistsError
-        As :func:`check_target`.
-    StorageError
-        If the file cannot be written.
+    Errors are those of :func:`check_target`.
     """
     check_target(path, overwrite)
     with replacing(path) as partial, partial.open("wb") as file:
@@ -74,7 +70,7 @@ def _npy(embedding: Embedding, file: BinaryIO) -> None:
 
 
 def _npz(embedding: Embedding, file: BinaryIO) -> None:
-    latitude, longitude = _centres(embedding)
+    latitude, longitude = _cell_centres(embedding)
     np.savez(
         file,
         data=np.ascontiguousarray(embedding.data),
@@ -87,15 +83,12 @@ def _npz(embedding: Embedding, file: BinaryIO) -> None:
 
 
 def _csv(embedding: Embedding, file: BinaryIO) -> None:
-    columns = [f"e{band}" for band in range(embedding.data.shape[0])]
-    if embedding.data.ndim == 1:
-        _rows(file, columns, [embedding.data.tolist()])
-        return
-    latitudes, longitudes = _centres(embedding)
-    _rows(
-        file,
-        ["latitude", "longitude", "valid", "weight", *columns],
-        (
+    header = [f"e{band}" for band in range(embedding.data.shape[0])]
+    rows: Iterable[list[Any]] = [embedding.data.tolist()]
+    if embedding.data.ndim == 3:
+        header = ["latitude", "longitude", "valid", "weight", *header]
+        latitudes, longitudes = _cell_centres(embedding)
+        rows = (
             [
                 lat,
                 lon,
@@ -105,11 +98,7 @@ def _csv(embedding: Embedding, file: BinaryIO) -> None:
             ]
             for row, lat in enumerate(latitudes.tolist())
             for col, lon in enumerate(longitudes.tolist())
-        ),
-    )
-
-
-def _rows(file: BinaryIO, header: list[str], rows: Iterable[list[Any]]) -> None:
+        )
     text = io.TextIOWrapper(file, "utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
@@ -117,7 +106,7 @@ def _rows(file: BinaryIO, header: list[str], rows: Iterable[list[Any]]) -> None:
     text.detach()
 
 
-def _centres(embedding: Embedding) -> tuple[np.ndarray, np.ndarray]:
+def _cell_centres(embedding: Embedding) -> tuple[np.ndarray, np.ndarray]:
     """Latitudes and longitudes of the window's cell centres."""
     rows, cols = embedding.valid.shape
     return Affine(*embedding.meta["transform"]).centres((rows, cols))

@@ -1,7 +1,5 @@
-"""Pictures: colours, coasts and weights against computations of the tests' own, read off the pixels."""
+"""Plots: colours, coastlines and weights against independent computations, read from the pixels."""
 
-import itertools
-import json
 import subprocess
 import sys
 import tracemalloc
@@ -10,19 +8,17 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import shapely
-from click.testing import CliRunner
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import cop_zarr
 from cop_zarr import errors
-from cop_zarr.cli import main
 from cop_zarr.core.grid import Window
-from cop_zarr.outputs.plotting import axes as framing
-from cop_zarr.outputs.plotting import save as files
-from cop_zarr.outputs.plotting.coastlines import coasts
-from cop_zarr.outputs.plotting.extent import around, showing, view
-from cop_zarr.outputs.plotting.pca import components
+from cop_zarr.outputs.plotting.axes import fit_figure
+from cop_zarr.outputs.plotting.coastlines import coastlines
+from cop_zarr.outputs.plotting.extent import bbox_extent, region_extent, window_extent
+from cop_zarr.outputs.plotting.pca import fit_pca
+from cop_zarr.outputs.plotting.save import save_plot
 from cop_zarr.source.synthetic import LATTICE
 from tests.support import factory
 
@@ -31,11 +27,11 @@ HERE = {"rows": ROWS, "cols": COLS}
 GREY = (230, 232, 234)
 
 
-def made(folder, values, **place):
+def ingested(folder, values, **place):
     """An open store of these values, ``(bands, rows, cols)``."""
     source = factory.write_geotiff(folder / "source.tif", values.astype("f4"), **(place or HERE))
-    cop_zarr.ingest(source, folder / "made.zarr")
-    return cop_zarr.open(folder / "made.zarr")
+    cop_zarr.ingest(source, folder / "a.zarr")
+    return cop_zarr.open(folder / "a.zarr")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +46,7 @@ def vectors():
 
 @pytest.fixture(scope="module")
 def small(vectors, tmp_path_factory):
-    return made(tmp_path_factory.mktemp("small"), vectors)
+    return ingested(tmp_path_factory.mktemp("small"), vectors)
 
 
 def truth(vectors):
@@ -84,7 +80,7 @@ def pixels(ax):
     return image, at
 
 
-def drawn(store, *args, **options):
+def plot(store, *args, **options):
     ax = Figure(figsize=(9, 7), dpi=100).add_subplot()
     assert store.plot(*args, ax=ax, **options) is ax
     return ax
@@ -94,41 +90,44 @@ def texts(ax):
     return [text.get_text() for text in ax.texts]
 
 
-def test_components_are_those_of_all_cells_at_once(small, vectors):
+def test_pca_is_that_of_all_cells_at_once(small, vectors):
     axes, shares, _, valid = truth(vectors)
-    found = components(small._reader, view(small.grid, small.valid, None), lambda _: None)
-    assert found.cells == valid.sum()
-    np.testing.assert_allclose(found.axes, axes, atol=2e-5)
-    np.testing.assert_allclose(found.shares, shares, rtol=1e-5)
-    np.testing.assert_allclose(found.mean, vectors[:, valid].mean(axis=1, dtype="f8"), rtol=1e-6)
+    pca = fit_pca(small._reader, bbox_extent(small.grid, small.valid, None), lambda _: None)
+    assert pca.cells == valid.sum()
+    np.testing.assert_allclose(pca.axes, axes, atol=2e-5)
+    np.testing.assert_allclose(pca.shares, shares, rtol=1e-5)
+    np.testing.assert_allclose(pca.mean, vectors[:, valid].mean(axis=1, dtype="f8"), rtol=1e-6)
 
 
-def test_each_cell_has_its_colour_where_it_lies(small, vectors):
-    _, _, image, valid = truth(vectors)
-    _, at = pixels(drawn(small))
+@pytest.mark.parametrize(
+    ("bbox", "rows", "cols"),
+    [
+        (None, (0, 20), (0, 24)),
+        ((12, 48.75, 14.5, 51.5), (4, 16), (8, 19)),
+        ((0, 50, 12, 80), (0, 11), (0, 9)),
+    ],
+)
+def test_colours_are_those_of_the_cells_shown(small, vectors, bbox, rows, cols):
+    """All of the store, a part of it, and a box that goes beyond it."""
+    _, _, image, valid = truth(vectors[:, slice(*rows), slice(*cols)])
+    ax = plot(small, bbox)
+    _, at = pixels(ax)
     for row, col in np.ndindex(valid.shape):
-        lon, lat = -180 + 0.25 * (COLS[0] + col), 90 - 0.25 * (ROWS[0] + row)
+        lon, lat = 10 + 0.25 * (cols[0] + col), 52.5 - 0.25 * (rows[0] + row)
         expected = image[row, col] if valid[row, col] else GREY
         assert np.abs(at(lon, lat) - expected).max() <= 1, (row, col)
-
-
-def test_colours_are_of_the_cells_in_view(small, vectors):
-    part = vectors[:, 4:16, 8:19]
-    _, _, image, valid = truth(part)
-    _, at = pixels(drawn(small, (12, 48.75, 14.5, 51.5)))
-    row, col = 5, 6
-    assert valid[row, col]
-    assert np.abs(at(10 + 0.25 * (8 + col), 52.5 - 0.25 * (4 + row)) - image[row, col]).max() <= 1
+    assert ax.get_xlim() == (9.875 + 0.25 * cols[0], 9.875 + 0.25 * cols[1])
+    assert ax.get_ylim() == (52.625 - 0.25 * rows[1], 52.625 - 0.25 * rows[0])
 
 
 def test_antimeridian_is_unrolled(tmp_path):
     random = np.random.default_rng(3)
     values = random.normal(size=(4, 40, 1440)).astype("f4") * np.array([4, 3, 2, 1], "f4")[:, None, None]
     values[:, random.random((40, 1440)) < 0.3] = 0
-    store = made(tmp_path, values, rows=(390, 430), cols=(0, 1440))
+    store = ingested(tmp_path, values, rows=(390, 430), cols=(0, 1440))
     window = np.roll(values, 6, axis=2)[:, 10:21, :13]  # lattice columns 1434 … 1446, rows 400 … 410
     _, _, image, valid = truth(window)
-    ax = drawn(store, (178.5, -12.4, -178.5, -10))
+    ax = plot(store, (178.5, -12.4, -178.5, -10))
     _, at = pixels(ax)
     for row, col in np.ndindex(valid.shape):
         expected = image[row, col] if valid[row, col] else GREY
@@ -137,26 +136,15 @@ def test_antimeridian_is_unrolled(tmp_path):
     assert {"179°E", "180°", "179°W"} <= set(labels)
 
 
-def test_poles_are_where_maps_end(store):
-    ax = drawn(store, (0, 85, 30, 90))
-    assert ax.get_ylim() == (84.875, 90)
-    assert drawn(store, (0, -90, 30, -80)).get_ylim() == (-90, -79.875)
-    globe = drawn(store)
-    assert globe.get_xlim() == (-180.125, 179.875)
-    assert globe.get_ylim() == (-90, 90)
-    assert globe.get_aspect() == 1
+def test_maps_end_at_the_poles(store):
+    assert plot(store, (0, 85, 30, 90)).get_ylim() == (84.875, 90)
+    assert plot(store, (0, -90, 30, -80)).get_ylim() == (-90, -79.875)
 
 
-def test_a_box_beyond_a_partial_store_shows_what_there_is(small):
-    ax = drawn(small, (0, 50, 12, 80))
-    assert ax.get_xlim() == (9.875, 12.125)
-    assert ax.get_ylim() == (49.875, 52.625)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_coasts_are_the_edges_between_unlike_cells(small, seed):
-    mask = np.random.default_rng(seed).random((20, 24)) < 0.2 + 0.2 * seed
-    shown = view(small.grid, mask, (10.5, 48, 15, 52))
+@pytest.mark.parametrize("seed", range(2))
+def test_coastlines_are_the_edges_between_data_and_none(small, seed):
+    mask = np.random.default_rng(seed).random((20, 24)) < 0.3 + 0.4 * seed
+    shown = bbox_extent(small.grid, mask, (10.5, 48, 15, 52))
     window, edges = shown.window, []
     for row in range(window.row, window.row_stop):
         for col in range(window.col, window.col_stop):
@@ -166,7 +154,7 @@ def test_coasts_are_the_edges_between_unlike_cells(small, seed):
             if row + 1 < window.row_stop and mask[row, col] != mask[row + 1, col]:
                 edges.append((west, north - 0.25, west + 0.25, north - 0.25))
     found = []
-    for (x0, y0), (x1, y1) in coasts(shown):
+    for (x0, y0), (x1, y1) in coastlines(shown):
         count = round(max(x1 - x0, y0 - y1) * 4)
         for step in range(count):
             ends = [
@@ -174,31 +162,28 @@ def test_coasts_are_the_edges_between_unlike_cells(small, seed):
             ]
             found.append((*ends[0], *ends[1]))
     assert sorted(found) == sorted(edges)
-    assert len(coasts(shown)) < len(edges)
+    assert len(coastlines(shown)) < len(edges)
 
 
-def test_coasts_are_drawn(small, vectors):
-    valid = (vectors != 0).any(axis=0)
-    row, col = next(
-        (r, c) for r, c in np.argwhere(valid[:, :-1] != valid[:, 1:]) if 0 < r < 19 and valid[r, c]
-    )
-    _, at = pixels(drawn(small))
-    edge, lat = 10.125 + 0.25 * col, 52.5 - 0.25 * row
-    assert min(at(edge + shift, lat).max() for shift in (-0.005, 0, 0.005)) < 120
-    assert at(edge - 0.05, lat).max() > 120 < at(edge + 0.05, lat).max()
+def test_coastlines_are_drawn(small):
+    (lines,) = [found for found in plot(small).collections if found.get_gid() == "coastlines"]
+    expected = coastlines(bbox_extent(small.grid, small.valid, None))
+    np.testing.assert_array_equal(lines.get_segments(), expected)
 
 
-def test_view_around_a_region_over_the_antimeridian(store):
-    for window in (Window(300, 310, 1, 11), Window(300, 310, 1438, 1446), Window(0, 3, 0, 1440)):
-        shown = around(store.grid, store.valid, window)
-        assert 0 <= shown.window.col < 1440
-        assert shown.window.shape[1] <= 1440
-        assert shown.window.row >= 0
-        ones = shown.over(window, np.ones(window.shape))
-        assert np.nansum(ones) == window.cells
-    assert showing(store.grid, store.valid, Window(3, 5, 1439, 1441)).valid[:, 1].tolist() == (
-        store.valid[3:5, 0].tolist()
-    )
+@pytest.mark.parametrize("window", [(300, 310, 1, 11), (300, 310, 1438, 1446), (0, 3, 0, 1440)])
+def test_extent_of_a_region_at_the_antimeridian(store, window):
+    window = Window(*window)
+    shown = region_extent(store.grid, store.valid, window)
+    assert 0 <= shown.window.col < 1440
+    assert shown.window.shape[1] <= 1440
+    assert shown.window.row >= 0
+    assert np.nansum(shown.reindex(window, np.ones(window.shape))) == window.cells
+
+
+def test_mask_of_an_extent_continues_after_the_last_column(store):
+    shown = window_extent(store.grid, store.valid, Window(3, 5, 1439, 1441))
+    np.testing.assert_array_equal(shown.valid, store.valid[3:5, [1439, 0]])
 
 
 FULL = 255 * np.array(mpl.colormaps["Blues"](0.58)[:3])
@@ -210,7 +195,7 @@ POLYGON = shapely.Polygon(
 @pytest.mark.parametrize("empty", ["include", "skip"])
 def test_cells_of_a_query_bear_their_weights(small, empty):
     region = shapely.box(11.3, 49.3, 13.4, 50.9) - shapely.box(12, 50, 12.5, 50.3)
-    ax = drawn(small, region=region, empty=empty)
+    ax = plot(small, region=region, empty=empty)
     _, at = pixels(ax)
     written = {text.get_position(): text.get_text() for text in ax.texts if text.get_position() != (0, -44)}
     for row, col in np.ndindex(20, 24):
@@ -232,7 +217,7 @@ def test_cells_of_a_query_bear_their_weights(small, empty):
 
 
 def test_areas_are_written_in_square_kilometres(small):
-    ax = drawn(small, region=(12, 50, 12.75, 50.5), weights="area")
+    ax = plot(small, region=(12, 50, 12.75, 50.5), weights="area")
     found = small.query((12, 50, 12.75, 50.5), weights="area").weights / 1e6
     numbers = sorted(float(text) for text in texts(ax) if text.isdigit())
     np.testing.assert_allclose(numbers, sorted(found.ravel()), atol=0.5)
@@ -240,44 +225,40 @@ def test_areas_are_written_in_square_kilometres(small):
 
 
 def test_outline_is_the_regions(store):
-    ax = drawn(store, region=(179, -18, -178.6, -16))
+    ax = plot(store, region=(179, -18, -178.6, -16))
     (line,) = [line for line in ax.lines if line.get_color() == "#d55e00"]
     assert np.ptp(line.get_xdata()) == pytest.approx(2.4)
     west, east = ax.get_xlim()
     assert west < line.get_xdata().min() < line.get_xdata().max() < east
-    rings = drawn(store, region=POLYGON).lines
+    rings = plot(store, region=POLYGON).lines
     assert sorted(len(line.get_xdata()) for line in rings) == [4, 5]
-    again = drawn(store, (170, -20, -170, -10), region=(-179, -18, -178, -16))  # in the other frame
+    again = plot(store, (170, -20, -170, -10), region=(-179, -18, -178, -16))  # in the other frame
     assert [line.get_xdata().max() for line in again.lines] == [182]
 
 
-def test_large_regions_are_not_numbered(store):
-    ax = drawn(store, region=shapely.Point(10, 45).buffer(8))
-    assert len(ax.texts) == 1  # the caption
-
-
-def test_a_region_reads_no_chunk(watched):
+def test_large_regions_have_no_numbers_and_no_chunk_is_read(watched):
     store, keys = watched
-    drawn(store, region=(120, 30, 122, 32), weights="coverage")
+    ax = plot(store, region=shapely.Point(10, 45).buffer(8))
+    assert len(ax.texts) == 1  # the caption
     assert not [key for key in keys if key.startswith("embedding/c/")]
 
 
 @pytest.mark.parametrize("bands", [1, 2, 3])
-def test_few_bands_make_a_picture(tmp_path, bands):
+def test_stores_of_few_bands(tmp_path, bands):
     values = np.zeros((bands, 20, 24))
     values[0] = 1 + np.arange(480).reshape(20, 24)
     if bands > 1:
         values[1] = 5 + np.arange(480).reshape(20, 24) % 7 * 9
-    store = made(tmp_path, values)
-    found = components(store._reader, view(store.grid, store.valid, None), lambda _: None)
-    assert np.count_nonzero(found.axes.any(axis=1)) == min(bands, 2)
-    _, at = pixels(drawn(store))
+    store = ingested(tmp_path, values)
+    pca = fit_pca(store._reader, bbox_extent(store.grid, store.valid, None), lambda _: None)
+    assert np.count_nonzero(pca.axes.any(axis=1)) == min(bands, 2)
+    _, at = pixels(plot(store))
     assert at(10, 52.5)[0] < at(15.75, 47.75)[0]  # the values grow to the south-east
     assert at(12, 50)[2] == 128
 
 
 @pytest.mark.parametrize("kind", ["constant", "one", "none", "nan", "huge"])
-def test_odd_stores_make_a_picture(tmp_path, kind):
+def test_unusual_values(tmp_path, kind):
     values = np.zeros((5, 20, 24), "f4")
     if kind == "one":
         values[:, 8, 8] = [1, 2, 3, 4, 5]
@@ -288,8 +269,8 @@ def test_odd_stores_make_a_picture(tmp_path, kind):
         values *= 1e37 if kind == "huge" else 1
     if kind == "nan":
         values[1, 3, 3], values[2, 4, 4] = np.nan, np.inf
-    store = made(tmp_path, values)
-    ax = drawn(store)
+    store = ingested(tmp_path, values)
+    ax = plot(store)
     _, at = pixels(ax)
     if kind == "none":
         assert tuple(at(12, 50)) == GREY
@@ -303,25 +284,25 @@ def test_odd_stores_make_a_picture(tmp_path, kind):
         assert tuple(at(10.75, 51.75)) == tuple(at(11, 51.5)) == GREY
 
 
-def test_made_up_values_are_said_to_be(tmp_path, small):
+def test_title_and_caption_say_synthetic(tmp_path, small):
     place = LATTICE.part(Window(150, 170, 760, 784))
     cop_zarr.ingest(cop_zarr.synthesize(tmp_path / "a.tif", grid=place, bands=4), tmp_path / "a.zarr")
     for options in ({}, {"region": (12, 50, 13, 51)}):
-        ax = drawn(cop_zarr.open(tmp_path / "a.zarr"), **options)
+        ax = plot(cop_zarr.open(tmp_path / "a.zarr"), **options)
         assert "SYNTHETIC" in ax.get_title()
         assert "SYNTHETIC" in texts(ax)[-1]
         assert "CC-BY" not in texts(ax)[-1]
-        ax = drawn(small, **options)
+        ax = plot(small, **options)
         assert "SYNTHETIC" not in ax.get_title() + texts(ax)[-1]
         assert "CC-BY-4.0" in texts(ax)[-1]
 
 
-def test_memory_does_not_grow_with_the_view(store_path):
+def test_memory_does_not_grow_with_the_extent(store_path):
     store = cop_zarr.open(store_path, cache_bytes=0)
-    shown = view(store.grid, store.valid, None)
+    shown = bbox_extent(store.grid, store.valid, None)
     tracemalloc.start()
     try:
-        components(store._reader, shown, lambda _: None)
+        fit_pca(store._reader, shown, lambda _: None)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -330,34 +311,34 @@ def test_memory_does_not_grow_with_the_view(store_path):
 
 
 def test_progress_ends_at_all(small):
-    told = []
-    drawn(small, progress=lambda done, total: told.append((done, total)))
+    calls = []
+    plot(small, progress=lambda done, total: calls.append((done, total)))
     total = 2 * int(small.valid.sum()) * 10 * 4
-    assert told == sorted(told)
-    assert told[-1] == (total, total)
+    assert calls == sorted(calls)
+    assert calls[-1] == (total, total)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options", "error", "words"),
+    ("arguments", "options", "error"),
     [
-        (((1, 2, 3),), {}, errors.RegionError, "four"),
-        (("12 50 13 51",), {}, errors.InputError, "bbox must be"),
-        ((POLYGON,), {}, errors.InputError, "pass region="),
-        (((100, 0, 101, 1),), {}, errors.RegionError, "outside the store"),
-        ((), {"weights": "area"}, errors.InputError, "region="),
-        ((), {"crs": 3857}, errors.InputError, "region="),
-        ((), {"repair": True}, errors.InputError, "region="),
-        ((), {"region": (12, 50, 12.1, 50.1)}, errors.SubcellError, "less than one cell"),
-        ((), {"region": (12, 50, 13, 51), "weights": "x"}, errors.InputError, "weights must be"),
-        ((), {"ax": "x"}, errors.InputError, "ax must be a matplotlib Axes; got str"),
+        (((1, 2, 3),), {}, errors.RegionError),
+        (("12 50 13 51",), {}, errors.InputError),
+        ((POLYGON,), {}, errors.InputError),
+        (((100, 0, 101, 1),), {}, errors.RegionError),
+        ((), {"weights": "area"}, errors.InputError),
+        ((), {"crs": 3857}, errors.InputError),
+        ((), {"repair": True}, errors.InputError),
+        ((), {"region": (12, 50, 12.1, 50.1)}, errors.SubcellError),
+        ((), {"region": (12, 50, 13, 51), "weights": "x"}, errors.InputError),
+        ((), {"ax": "x"}, errors.InputError),
     ],
 )
-def test_wrong_arguments_are_refused(small, arguments, options, error, words):
-    with pytest.raises(error, match=words):
+def test_wrong_arguments(small, arguments, options, error):
+    with pytest.raises(error):
         small.plot(*arguments, **options)
 
 
-def test_a_notebook_gets_a_figure_of_pyplots(small, monkeypatch):
+def test_a_notebook_gets_a_pyplot_figure(small, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     plt = pytest.importorskip("matplotlib.pyplot")
     monkeypatch.setattr(plt, "show", lambda *_, **__: pytest.fail("shown"))
@@ -372,10 +353,10 @@ def test_a_notebook_gets_a_figure_of_pyplots(small, monkeypatch):
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
-def test_the_same_picture_has_the_same_bytes(small, tmp_path, suffix):
+def test_the_same_plot_has_the_same_bytes(small, tmp_path, suffix):
     for name, settings in (("a", {}), ("b", {"font.size": 30, "axes.grid": True, "savefig.bbox": "tight"})):
         with mpl.rc_context(settings):
-            files.write(tmp_path / f"{name}.{suffix}", lambda ax: small.plot(region=POLYGON, ax=ax), dpi=60)
+            save_plot(tmp_path / f"{name}.{suffix}", lambda ax: small.plot(region=POLYGON, ax=ax), dpi=60)
     found = (tmp_path / f"a.{suffix}").read_bytes()
     assert found == (tmp_path / f"b.{suffix}").read_bytes()
     assert not [word for word in (b"Software", b"<dc:date>", b"CreationDate") if word in found]
@@ -383,22 +364,23 @@ def test_the_same_picture_has_the_same_bytes(small, tmp_path, suffix):
         assert int.from_bytes(found[16:20]) == 600  # pixels wide
 
 
-def test_a_failed_picture_leaves_nothing(small, tmp_path):
+def test_a_failed_plot_leaves_no_file(small, tmp_path):
     def fail(ax):
         raise errors.ChunkError("damaged")
 
     with pytest.raises(errors.ChunkError):
-        files.write(tmp_path / "a.png", fail)
+        save_plot(tmp_path / "a.png", fail)
     with pytest.raises(errors.StorageError):
-        files.write(tmp_path / "nowhere" / "a.png", lambda ax: small.plot(ax=ax))
+        save_plot(tmp_path / "nowhere" / "a.png", lambda ax: small.plot(ax=ax))
     assert not list(tmp_path.iterdir())
 
 
-def test_cells_smaller_than_pixels_are_averaged(store):
+def test_the_globe_and_cells_smaller_than_pixels(store):
     ax = Figure(figsize=(4, 3), dpi=50).add_subplot()
     store.plot(ax=ax)
+    assert (ax.get_xlim(), ax.get_ylim(), ax.get_aspect()) == ((-180.125, 179.875), (-90, 90), 1)
     assert ax.get_images()[0].get_interpolation() == "antialiased"
-    framing.fit(ax, 40)
+    fit_figure(ax, 40)
     assert ax.get_images()[0].get_interpolation() == "nearest"
 
 
@@ -416,10 +398,6 @@ def test_without_matplotlib_the_extra_is_named(store_path, tmp_path):
     done = python(BLOCKED + ASK + "s.query((120, 30, 122, 32)); s.plot()", store_path)
     assert "MissingDependencyError" in done.stderr.splitlines()[-1]
     assert "pip install 'cop-zarr[plot]'" in done.stderr.splitlines()[-1]
-    run = "from cop_zarr.cli import main; main()"
-    done = python(BLOCKED + run, "plot", store_path, tmp_path / "a.png")
-    assert done.returncode == 1
-    assert done.stderr.startswith("Error: pictures are drawn by matplotlib, which is not installed")
 
 
 def test_pyplot_is_left_alone(store_path):
@@ -428,91 +406,3 @@ def test_pyplot_is_left_alone(store_path):
     assert done.stdout == "False\n", done.stderr
     done = python("import sys; " + ASK + "s.valid; print('matplotlib' in sys.modules)", store_path)
     assert done.stdout == "False\n", done.stderr
-
-
-@pytest.fixture
-def run(small, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.zarr").symlink_to(small.url)
-    (tmp_path / "a.geojson").write_text(json.dumps(shapely.geometry.mapping(POLYGON)))
-
-    def invoke(*arguments, stdin=None):
-        return CliRunner().invoke(main, ["plot", "a.zarr", *map(str, arguments)], input=stdin)
-
-    return invoke
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        (),
-        ("--bbox", 11, 48, 13, 51),
-        ("--region", "a.geojson", "--weights", "none", "--empty", "skip"),
-        ("--region", "11 48 13 51"),
-        ("--region", "11,48,13,51", "--weights", "area"),
-        ("--region", "1224514 6106854 1447153 6621293", "--crs", "EPSG:3857"),
-        ("--point", 12, 50, "--buffer", 60_000, "--shape", "circle", "--bbox", 10, 48, 15, 52),
-        ("--point", 12, 50, "--buffer", 10, "--subpixel", "bilinear"),
-    ],
-)
-def test_command_writes_what_the_method_draws(run, small, tmp_path, options):
-    done = run("out.png", "--dpi", 50, *options)
-    assert done.exit_code == 0, done.output
-    assert not done.stdout
-    names = dict(itertools.pairwise(options))
-    box = options[options.index("--bbox") + 1 :][:4] if "--bbox" in options else None
-    asked = {}
-    if "--region" in options:
-        text = names["--region"].replace(",", " ")
-        asked["region"] = POLYGON if "geojson" in text else [float(word) for word in text.split()]
-    if "--point" in options:
-        asked["region"] = cop_zarr.PointBuffer(12, 50, names["--buffer"], names.get("--shape", "box"))
-    for word in ("weights", "empty", "subpixel", "crs"):
-        if f"--{word}" in options:
-            asked[word] = None if names[f"--{word}"] == "none" else names[f"--{word}"]
-    files.write(tmp_path / "api.png", lambda ax: small.plot(box, **asked, ax=ax), dpi=50)
-    assert (tmp_path / "out.png").read_bytes() == (tmp_path / "api.png").read_bytes()
-
-
-def test_command_takes_geojson_from_stdin(run, tmp_path):
-    done = run("out.svg", "--region", "-", stdin=json.dumps(shapely.geometry.mapping(POLYGON)))
-    assert done.exit_code == 0, done.output
-    assert (tmp_path / "out.svg").read_text().count("<svg ") == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "status", "words"),
-    [
-        (("out.jpg",), 2, "must end in one of .png, .svg, .pdf"),
-        ((), 2, "Missing argument 'OUT'"),
-        (("a.geojson", "--overwrite"), 2, "must end in one of"),
-        (("out.png", "--region", "11 48 13"), 2, "four numbers"),
-        (("out.png", "--region", "nothing.geojson"), 2, "No such file"),
-        (("out.png", "--region", "11 48 13 51", "--point", 12, 50, "--buffer", 9), 2, "name one region"),
-        (("out.png", "--point", 12, 50), 2, "--buffer M"),
-        (("out.png", "--buffer", 9), 2, "--point LON LAT"),
-        (("out.png", "--repair"), 2, "--region FILE"),
-        (("out.png", "--weights", "area"), 2, "region="),
-        (("out.png", "--crs", "EPSG:3857"), 2, "region="),
-        (("out.png", "--bbox", 100, 0, 110, 10), 2, "outside the store"),
-        (("out.png", "--width", 1), 2, "5 to 60 inches"),
-        (("out.png", "--width", "nan"), 2, "5 to 60 inches"),
-        (("out.png", "--dpi", 0), 2, "dpi"),
-        (("out.png", "--dpi", 1e6), 2, "dpi"),
-        (("old.png",), 1, "exists; replace it with --overwrite"),
-    ],
-)
-def test_wrong_usage(run, tmp_path, arguments, status, words):
-    (tmp_path / "old.png").write_bytes(b"old")
-    before = sorted(tmp_path.iterdir())
-    done = run(*arguments)
-    assert done.exit_code == status, done.output
-    assert words in done.output
-    assert sorted(tmp_path.iterdir()) == before
-    assert (tmp_path / "old.png").read_bytes() == b"old"
-
-
-def test_overwrite(run, tmp_path):
-    (tmp_path / "old.png").write_bytes(b"old")
-    assert run("old.png", "--overwrite", "--region", "11 48 13 51", "--dpi", 40).exit_code == 0
-    assert (tmp_path / "old.png").read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""How is a picture framed? Axes in degrees, one size of cell, title, caption, margins that fit."""
+"""Axes of a map: degrees, coastlines, title and caption, and a figure that fits."""
 
 from __future__ import annotations
 
@@ -11,117 +11,82 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cop_zarr.core import product
-from cop_zarr.outputs.plotting.coastlines import coasts
-from cop_zarr.outputs.plotting.extent import View
+from cop_zarr.outputs.plotting.coastlines import coastlines
+from cop_zarr.outputs.plotting.extent import Extent
 
-INK, PENCIL, NO_DATA = "#1a1a1a", "#5a5a5a", "#e6e8ea"
-"""Of coastlines and titles, of captions, and of cells without data."""
+TEXT_COLOUR, CAPTION_COLOUR, NO_DATA_COLOUR = "#1a1a1a", "#5a5a5a", "#e6e8ea"
 
 PRODUCT = f"Copernicus-Embed {product.YEAR}"
 ATTRIBUTION = f"{PRODUCT} (Wang et al. 2025, arXiv:2503.11849), {product.LICENSE}"
-MADE_UP = "SYNTHETIC: made-up values, not the Copernicus-Embed product"
+SYNTHETIC = "SYNTHETIC: made-up values, not the Copernicus-Embed product"
 
 WIDTH_INCHES = 10.0
 MARGINS_INCHES = {"left": 0.62, "right": 0.3, "top": 0.45, "bottom": 0.98}
-"""Room for the labels, the title, and the lines below."""
+"""Space for labels, title and caption."""
 
 LINE_POINTS = 12.5
-"""From one line of the caption to the next."""
+"""Line height of the caption."""
 
-BELOW_POINTS = 24.0
-"""From the axes down to what is written below: past the labels of longitudes."""
+CAPTION_OFFSET_POINTS = 24.0
+"""Distance from the axes down to the caption, below the labels of longitudes."""
 
 
-def longitude(lon: float) -> str:
-    """Label a longitude, of whatever turn: ``170°W`` for 190.
+def format_longitude(lon: float) -> str:
+    """Format a longitude, unwrapped or not: ``170°W`` for 190.
 
     Examples
     --------
-    >>> longitude(190), longitude(-0.5), longitude(180), longitude(360)
+    >>> format_longitude(190), format_longitude(-0.5), format_longitude(180), format_longitude(360)
     ('170°W', '0.5°W', '180°', '0°')
     """
     east = (round(lon, 6) + 180) % 360 - 180
     return f"{abs(east):g}°" + ("" if east % 180 == 0 else "E" if east > 0 else "W")
 
 
-def latitude(lat: float) -> str:
-    """Label a latitude.
+def format_latitude(lat: float) -> str:
+    """Format a latitude.
 
     Examples
     --------
-    >>> latitude(48.5), latitude(-90), latitude(0)
+    >>> format_latitude(48.5), format_latitude(-90), format_latitude(0)
     ('48.5°N', '90°S', '0°')
     """
     lat = round(lat, 6)
     return f"{abs(lat):g}°" + ("" if lat == 0 else "N" if lat > 0 else "S")
 
 
-def frame(axes: Axes, view: View) -> None:
-    """Show a view's cells: limits, degrees, cells without data and coastlines."""
-    west, south, east, north = view.shown
-    axes.set(xlim=(west, east), ylim=(south, north), facecolor=NO_DATA)
+def set_extent(axes: Axes, extent: Extent) -> None:
+    """Set limits, tick labels and background, and add coastlines."""
+    west, south, east, north = extent.bounds
+    axes.set(xlim=(west, east), ylim=(south, north), facecolor=NO_DATA_COLOUR)
     axes.set_aspect("equal")
-    _tick(axes.xaxis, east - west, (east - west) / (north - south))
-    _tick(axes.yaxis, north - south, 2 * (north - south) / (east - west))
-    axes.xaxis.set_major_formatter(lambda degrees, _: longitude(degrees))
-    axes.yaxis.set_major_formatter(lambda degrees, _: latitude(degrees))
-    axes.tick_params(labelsize=9, color=PENCIL, labelcolor=INK)
+    _set_ticks(axes.xaxis, east - west, (east - west) / (north - south))
+    _set_ticks(axes.yaxis, north - south, 2 * (north - south) / (east - west))
+    axes.xaxis.set_major_formatter(lambda lon, _: format_longitude(lon))
+    axes.yaxis.set_major_formatter(lambda lat, _: format_latitude(lat))
+    axes.tick_params(labelsize=9, color=CAPTION_COLOUR, labelcolor=TEXT_COLOUR)
     width = float(np.clip(90 / max(east - west, north - south), 0.3, 1.0))
-    lines = LineCollection(list(coasts(view)), colors=INK, linewidths=width, zorder=3)
-    lines.set(capstyle="projecting", gid="coasts")
+    lines = LineCollection(list(coastlines(extent)), colors=TEXT_COLOUR, linewidths=width, zorder=3)
+    lines.set(capstyle="projecting", gid="coastlines")
     axes.add_collection(lines, autolim=False)
 
 
-def _tick(axis: Axis, span: float, room: float) -> None:
-    """Have whole degrees labelled, as many as there is room for: relative to what the other axis takes."""
-    steps = [1, 1.5, 3, 6, 9, 10] if span > 60 else [1, 2, 5, 10]
-    most = int(np.clip(round(9 * room), 1, 8))
-    axis.set_major_locator(MaxNLocator(nbins=most, steps=steps, min_n_ticks=1))
+def _set_ticks(axis: Axis, span_deg: float, aspect: float) -> None:
+    """Set ticks at round degrees, as many as fit an axis of this length relative to the other."""
+    steps = [1, 1.5, 3, 6, 9, 10] if span_deg > 60 else [1, 2, 5, 10]
+    count = int(np.clip(round(9 * aspect), 1, 8))
+    axis.set_major_locator(MaxNLocator(nbins=count, steps=steps, min_n_ticks=1))
 
 
-def entitle(axes: Axes, title: str, synthetic: bool, *caption: str, below: float = BELOW_POINTS) -> None:
-    """Write a title above and a caption below, and whose data it is, or that it is nobody's."""
-    axes.set_title(f"{'SYNTHETIC' if synthetic else PRODUCT}: {title}", fontsize=12, color=INK)
-    lines = [*caption, MADE_UP if synthetic else ATTRIBUTION]
-    axes.annotate(
-        "\n".join(lines),
-        (0.5, 0),
-        (0, -below),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        ha="center",
-        va="top",
-        fontsize=8.5,
-        color=PENCIL,
-        linespacing=1.25,
-        annotation_clip=False,
-    )
+def show_cells(axes: Axes, extent: Extent, image: np.ndarray) -> None:
+    """Show an image of one pixel a cell, north up."""
+    west, south, east, north = extent.cell_bounds
+    axes.imshow(image, extent=(west, east, south, north), origin="upper", aspect="equal", zorder=1)
+    axes.set(xlim=(west, east), ylim=(extent.bounds.south, extent.bounds.north))
 
 
-def fit(axes: Axes, width: float = WIDTH_INCHES) -> None:
-    """Give the Axes' figure, which holds nothing else, the height that its map needs.
-
-    A map that is higher than wide is as high as the widest is wide, and stands in the middle.
-
-    Parameters
-    ----------
-    width : float
-        Of the whole picture, in inches.
-    """
-    (west, east), (south, north) = axes.get_xlim(), axes.get_ylim()
-    most = width - MARGINS_INCHES["left"] - MARGINS_INCHES["right"]
-    scale = most / max(east - west, (north - south) * 1.25)
-    wide, high = scale * (east - west), scale * (north - south)
-    height = high + MARGINS_INCHES["top"] + MARGINS_INCHES["bottom"]
-    left = MARGINS_INCHES["left"] + (most - wide) / 2
-    figure = root(axes)
-    figure.set_size_inches(width, height)
-    axes.set_position((left / width, MARGINS_INCHES["bottom"] / height, wide / width, high / height))
-    sharpen(axes)
-
-
-def sharpen(axes: Axes) -> None:
-    """Draw cells as the squares they are; where they are smaller than pixels, have them averaged."""
+def set_interpolation(axes: Axes) -> None:
+    """Show cells as squares; average them where they are smaller than pixels."""
     for image in axes.get_images():
         west, east, _, _ = image.get_extent()
         left, right = axes.transData.transform([(west, 0), (east, 0)])[:, 0]
@@ -129,9 +94,47 @@ def sharpen(axes: Axes) -> None:
         image.set_interpolation("nearest" if right - left >= cells else "antialiased")
 
 
-def root(artist: Artist) -> Figure:
-    """The figure that something is drawn in, at the top."""
+def add_title(
+    axes: Axes, title: str, synthetic: bool, *caption: str, offset_points: float = CAPTION_OFFSET_POINTS
+) -> None:
+    """Add a title above, and a caption below that ends with the attribution."""
+    axes.set_title(f"{'SYNTHETIC' if synthetic else PRODUCT}: {title}", fontsize=12, color=TEXT_COLOUR)
+    axes.annotate(
+        "\n".join([*caption, SYNTHETIC if synthetic else ATTRIBUTION]),
+        (0.5, 0),
+        (0, -offset_points),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        ha="center",
+        va="top",
+        fontsize=8.5,
+        color=CAPTION_COLOUR,
+        linespacing=1.25,
+        annotation_clip=False,
+    )
+
+
+def fit_figure(axes: Axes, width: float = WIDTH_INCHES) -> None:
+    """Give a figure of these Axes alone the height that its map needs, for a width in inches.
+
+    A map that is higher than wide is centred, and as high as the widest is wide.
+    """
+    (west, east), (south, north) = axes.get_xlim(), axes.get_ylim()
+    available = width - MARGINS_INCHES["left"] - MARGINS_INCHES["right"]
+    inches_per_degree = available / max(east - west, (north - south) * 1.25)
+    map_width, map_height = inches_per_degree * (east - west), inches_per_degree * (north - south)
+    height = map_height + MARGINS_INCHES["top"] + MARGINS_INCHES["bottom"]
+    left = MARGINS_INCHES["left"] + (available - map_width) / 2
+    root_figure(axes).set_size_inches(width, height)
+    axes.set_position(
+        (left / width, MARGINS_INCHES["bottom"] / height, map_width / width, map_height / height)
+    )
+    set_interpolation(axes)
+
+
+def root_figure(artist: Artist) -> Figure:
+    """The top-level figure of an artist."""
     figure = artist.get_figure(root=True)
     if not isinstance(figure, Figure):
-        raise TypeError("an Axes without a figure")
+        raise TypeError("the Axes belong to no figure")
     return figure

@@ -1,4 +1,4 @@
-"""Which cells does a picture show? A window of the grid, and where its edges lie in degrees."""
+"""The cells that a plot shows: a window of the grid, and its edges in degrees."""
 
 from __future__ import annotations
 
@@ -12,27 +12,25 @@ from cop_zarr.core.product import LATTICE_COLS
 from cop_zarr.errors import InputError
 from cop_zarr.regions import BBox, Roi, footprint
 
-MARGIN_CELLS = 2
-"""Cells shown around a region, at least."""
+MIN_MARGIN_CELLS = 2
+MARGIN_FRACTION = 0.12
+"""Margin around a region, as a fraction of its side."""
 
-MARGIN_PART = 0.12
-"""And around a large one: this part of its side."""
-
-LONGEST = 5
-"""A picture of a region is so many times as wide as high at most, unless it ends at a pole."""
+MAX_ASPECT = 5
+"""Largest ratio of width to height around a region, except next to a pole."""
 
 
-class View(NamedTuple):
-    """The cells of a picture.
+class Extent(NamedTuple):
+    """The cells of a plot.
 
     Attributes
     ----------
     grid : Grid
-        The store's.
+        The store's grid.
     window : Window
-        The cells; those over the antimeridian run on past the grid's width.
+        The cells; past the grid's width, columns continue from column 0.
     valid : ndarray
-        bool, the window's shape: which of them have data.
+        bool, the window's shape: cells with data.
     """
 
     grid: Grid
@@ -40,90 +38,68 @@ class View(NamedTuple):
     valid: np.ndarray
 
     @property
-    def extent(self) -> Bounds:
-        """Outer edges of the cells in degrees: unrolled, and up to half a cell past a pole."""
+    def cell_bounds(self) -> Bounds:
+        """Outer edges of the cells in degrees, unwrapped; up to half a cell beyond a pole."""
         return self.grid.window_bounds(self.window)
 
     @property
-    def shown(self) -> Bounds:
-        """The same, clipped at the poles."""
-        west, south, east, north = self.extent
+    def bounds(self) -> Bounds:
+        """Outer edges of the cells, clipped at the poles."""
+        west, south, east, north = self.cell_bounds
         return Bounds(west, max(south, -90.0), east, min(north, 90.0))
 
-    def over(self, window: Window, values: np.ndarray) -> np.ndarray:
-        """Lay values of another window's cells over this one's; NaN where it has none.
-
-        Parameters
-        ----------
-        window : Window
-            Cells of the same grid.
-        values : ndarray
-            Of that window's shape.
-
-        Returns
-        -------
-        ndarray
-            float64, of this window's shape.
-        """
+    def reindex(self, window: Window, values: np.ndarray) -> np.ndarray:
+        """Values of another window for the cells of this one: float64, NaN outside the other window."""
         rows = np.arange(self.window.row, self.window.row_stop) - window.row
         cols = (np.arange(self.window.col, self.window.col_stop) - window.col) % LATTICE_COLS
-        here = (rows >= 0) & (rows < values.shape[0]), cols < values.shape[1]
+        row_inside, col_inside = (rows >= 0) & (rows < values.shape[0]), cols < values.shape[1]
         out = np.full(self.window.shape, np.nan)
-        out[np.ix_(*here)] = values[np.ix_(rows[here[0]], cols[here[1]])]
+        out[np.ix_(row_inside, col_inside)] = values[np.ix_(rows[row_inside], cols[col_inside])]
         return out
 
 
-def view(grid: Grid, mask: np.ndarray, bbox: BBox | Sequence[float] | None) -> View:
-    """Show a box, or all of a store.
+def window_extent(grid: Grid, mask: np.ndarray, window: Window) -> Extent:
+    """The extent of a window; ``mask`` is the whole grid's."""
+    rows = mask[window.row : window.row_stop]
+    return Extent(grid, window, rows.take(range(window.col, window.col_stop), axis=1, mode="wrap"))
 
-    Parameters
-    ----------
-    mask : ndarray
-        bool, the grid's shape: which cells have data.
-    bbox : BBox or sequence of float, optional
-        (minlon, minlat, maxlon, maxlat) in degrees; every cell that it touches is shown, whole.
+
+def bbox_extent(grid: Grid, mask: np.ndarray, bbox: BBox | Sequence[float] | None) -> Extent:
+    """The extent of all cells that a box touches, or of the whole store.
 
     Raises
     ------
     InputError
-        If it is another kind of region.
+        If ``bbox`` is another kind of region.
     RegionError
-        If it is no box, or lies outside the store.
+        If the box is malformed or outside the store.
     """
     if bbox is None:
-        return showing(grid, mask, grid.whole)
-    found = footprint(_box(bbox))
-    return showing(grid, mask, grid.touched(found.bounds)[0])
+        return window_extent(grid, mask, grid.whole)
+    return window_extent(grid, mask, grid.touched(footprint(_check_bbox(bbox)).bounds)[0])
 
 
-def around(grid: Grid, mask: np.ndarray, window: Window) -> View:
-    """Show a region's cells and a margin around them, as far as there are cells."""
+def region_extent(grid: Grid, mask: np.ndarray, window: Window) -> Extent:
+    """The extent of a region's window and a margin around it, within the grid."""
     rows, cols = window.shape
-    margin = max(MARGIN_CELLS, round(MARGIN_PART * cols))
-    lacking = round((cols + 2 * margin) / LONGEST) - rows  # of a disc near a pole, which is wide and low
-    above = max(MARGIN_CELLS, round(MARGIN_PART * rows), lacking // 2)
-    row, row_stop = max(window.row - above, 0), min(window.row_stop + above, grid.rows)
-    if not grid.cyclic:
-        col, col_stop = max(window.col - margin, 0), min(window.col_stop + margin, grid.cols)
-        return showing(grid, mask, Window(row, row_stop, col, col_stop))
-    each = min(margin, (grid.cols - window.shape[1]) // 2)
-    turn = grid.cols if window.col < each else 0  # a window begins in the grid
-    return showing(
-        grid, mask, Window(row, row_stop, window.col - each + turn, window.col_stop + each + turn)
-    )
+    col_margin = max(MIN_MARGIN_CELLS, round(MARGIN_FRACTION * cols))
+    missing_rows = round((cols + 2 * col_margin) / MAX_ASPECT) - rows  # a disc near a pole is wide and low
+    row_margin = max(MIN_MARGIN_CELLS, round(MARGIN_FRACTION * rows), missing_rows // 2)
+    row, row_stop = max(window.row - row_margin, 0), min(window.row_stop + row_margin, grid.rows)
+    if grid.cyclic:
+        col_margin = min(col_margin, (grid.cols - cols) // 2)
+        turn = grid.cols if window.col < col_margin else 0  # the first column of a window is not negative
+        col, col_stop = window.col - col_margin + turn, window.col_stop + col_margin + turn
+    else:
+        col, col_stop = max(window.col - col_margin, 0), min(window.col_stop + col_margin, grid.cols)
+    return window_extent(grid, mask, Window(row, row_stop, col, col_stop))
 
 
-def showing(grid: Grid, mask: np.ndarray, window: Window) -> View:
-    """Show a window's cells."""
-    rows = mask[window.row : window.row_stop]
-    return View(grid, window, rows.take(range(window.col, window.col_stop), axis=1, mode="wrap"))
-
-
-def _box(bbox: Roi) -> Roi:
-    """Refuse what names no box: a picture's edges are meridians and parallels."""
+def _check_bbox(bbox: Roi) -> Roi:
+    """Accept a box only: the edges of a plot are meridians and parallels."""
     if isinstance(bbox, BBox) or (isinstance(bbox, Sequence | np.ndarray) and not isinstance(bbox, str)):
         return bbox
     raise InputError(
         f"bbox must be a BBox or four numbers (minlon, minlat, maxlon, maxlat); got {type(bbox).__name__}. "
-        "To draw another kind of region, pass region="
+        "To plot another kind of region, pass region="
     )

@@ -1,7 +1,7 @@
-"""Which colours show vectors of hundreds of numbers? Their three principal components. NumPy only.
+"""Principal components of embeddings, computed chunk by chunk, and the colours made of them.
 
-A view is gone through twice, chunk by chunk: once for the covariance of its cells, once for their scores.
-Memory holds a covariance matrix (4.7 MB for 768 bands), some thousand cells, and three numbers a cell.
+The cells are read twice: for their covariance, then for their scores. Memory holds a covariance matrix
+(4.7 MB for 768 bands), a few thousand cells, and three numbers a cell.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from cop_zarr.core.reducers import quiet
 from cop_zarr.format.chunk_grid import ChunkPart
 from cop_zarr.format.chunk_reader import ChunkReader
-from cop_zarr.outputs.plotting.extent import View
+from cop_zarr.outputs.plotting.extent import Extent
 
 T = TypeVar("T")
 
@@ -23,33 +23,32 @@ CHANNELS = 3
 """Red, green, blue."""
 
 PERCENTILES = (2.0, 98.0)
-"""Scores outside these are drawn as these: a few far-off cells do not take all the contrast."""
+"""Scores outside these are clipped, so that a few outliers do not take all the contrast."""
 
 BATCH_CELLS = 2048
-"""Cells multiplied at a time: from here on it takes no less time for more of them."""
+"""Cells multiplied at a time; larger batches are no faster."""
 
-FLAT = 2e-6
-"""Variance, as a part of the largest, below which a component may be rounding. Products of float32 numbers
-strayed by 4e-7 of it at most, in batches of 768 bands of equal and of very different variance; they take a
-third of the time that float64's do, which is most of what a picture of the globe takes."""
+MIN_VARIANCE = 2e-6
+"""Variance, relative to the largest, below which a component may be rounding: products of float32 numbers
+were off by at most 4e-7 of it (batches of 768 bands of equal and of very different variance). They take a
+third of the time of float64 products, which is most of the time of a plot of the globe."""
 
 
 @dataclass(frozen=True)
-class Components:
-    """The principal components of cells.
+class PrincipalComponents:
+    """The first principal components of some cells.
 
     Attributes
     ----------
     mean : ndarray
         float64, ``(bands,)``.
     axes : ndarray
-        float64, ``(3, bands)``: unit vectors, the largest variance first. Of each, the number that is
-        largest by size is positive, so that a store has the same colours every time. One is 0
-        throughout if the cells do not vary in so many directions.
+        float64, ``(3, bands)``: unit vectors, largest variance first. The element of largest magnitude is
+        positive, so that a store always gets the same colours. 0 where there are fewer components.
     shares : ndarray
-        float64, ``(3,)``: which part of all variance lies along each.
+        float64, ``(3,)``: fraction of the variance along each axis.
     cells : int
-        Number of cells with data that they are of.
+        Number of cells.
     """
 
     mean: np.ndarray
@@ -58,20 +57,15 @@ class Components:
     cells: int
 
 
-def components(reader: ChunkReader, view: View, tell: Callable[[int], None]) -> Components:
-    """Find the principal components of a view's cells with data.
+def fit_pca(reader: ChunkReader, extent: Extent, advance: Callable[[int], None]) -> PrincipalComponents:
+    """Compute the principal components of an extent's cells with data; each cell counts once.
 
-    Each cell counts once. A cell with a value that is not finite has no place among the others, and does
-    not count.
-
-    Parameters
-    ----------
-    tell : callable
-        Called with the number of cells done since it was last called.
+    Cells with a value that is not finite are left out. ``advance`` is called with the number of cells done
+    since the last call.
     """
     bands = reader.layout.bands
     shift, total, squares, count = np.zeros(bands), np.zeros(bands), np.zeros((bands, bands)), 0
-    for batch in _batches(reader, view, tell):
+    for batch in _batches(reader, extent, advance):
         if not count:
             shift = batch.mean(axis=0)  # near the mean, so that differences of large squares lose nothing
         cells = batch - shift
@@ -79,62 +73,59 @@ def components(reader: ChunkReader, view: View, tell: Callable[[int], None]) -> 
         squares += _products(cells)
         count += len(cells)
     offset = total / max(count, 1)
-    return principal(shift + offset, squares / max(count, 1) - np.outer(offset, offset), count)
+    covariance = squares / max(count, 1) - np.outer(offset, offset)
+    return _from_covariance(shift + offset, covariance, count)
 
 
 def _products(cells: np.ndarray) -> np.ndarray:
-    """Sum over cells the products of each two bands: float64, ``(bands, bands)``."""
-    scale = np.abs(cells).max() or 1.0  # or large values would be infinite when multiplied
+    """Sum the products of each two bands over cells: float64, ``(bands, bands)``."""
+    scale = np.abs(cells).max() or 1.0  # products of large float32 values would overflow
     small = (cells / scale).astype("f4")
     return np.asarray(scale**2 * (small.T @ small).astype("f8"))
 
 
-def principal(mean: np.ndarray, covariance: np.ndarray, count: int) -> Components:
-    """The components that belong to a mean and a covariance matrix."""
+def _from_covariance(mean: np.ndarray, covariance: np.ndarray, count: int) -> PrincipalComponents:
     variances, vectors = np.linalg.eigh(covariance)
     largest = np.argsort(variances)[::-1][:CHANNELS]
-    kept = largest[variances[largest] > FLAT * np.abs(variances).max()]
+    kept = largest[variances[largest] > MIN_VARIANCE * np.abs(variances).max()]
     axes, shares = np.zeros((CHANNELS, mean.size)), np.zeros(CHANNELS)
     axes[: kept.size] = vectors[:, kept].T
     shares[: kept.size] = variances[kept] / np.trace(covariance) if kept.size else 0.0
     peaks = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
-    return Components(mean, axes * np.where(peaks < 0, -1.0, 1.0), shares, count)
+    return PrincipalComponents(mean, axes * np.where(peaks < 0, -1.0, 1.0), shares, count)
 
 
 @quiet
-def scores(reader: ChunkReader, view: View, found: Components, tell: Callable[[int], None]) -> np.ndarray:
-    """Where a view's cells lie along the components.
+def scores(
+    reader: ChunkReader, extent: Extent, pca: PrincipalComponents, advance: Callable[[int], None]
+) -> np.ndarray:
+    """Project an extent's cells onto the components.
 
     Returns
     -------
     ndarray
-        float64, the view's shape and ``(3,)``; NaN for cells without data, or with a value not finite.
+        float64, ``(rows, cols, 3)``; NaN for cells without data or with a value that is not finite.
     """
-    out = np.full((*view.window.shape, CHANNELS), np.nan)
+    out = np.full((*extent.window.shape, CHANNELS), np.nan)
 
     def project(part: ChunkPart, cells: np.ndarray) -> int:
-        out[part.target][view.valid[part.target]] = (cells - found.mean) @ found.axes.T
+        out[part.target][extent.valid[part.target]] = (cells - pca.mean) @ pca.axes.T
         return len(cells)
 
-    for done in _each(reader, view, project):
-        tell(done)
+    for done in _map_parts(reader, extent, project):
+        advance(done)
     out[~np.isfinite(out).all(axis=-1)] = np.nan
     return out
 
 
-def colours(values: np.ndarray) -> np.ndarray:
-    """Make colours of scores, each component scaled by its own percentiles.
-
-    Parameters
-    ----------
-    values : ndarray
-        As :func:`scores` gives them.
+def scores_to_rgba(values: np.ndarray) -> np.ndarray:
+    """Convert scores to colours, each component scaled by its own percentiles.
 
     Returns
     -------
     ndarray
-        uint8, ``(rows, cols, 4)``: red, green, blue, and 255; or 0 in all four without data. A component
-        in which the cells do not differ is 128.
+        uint8, ``(rows, cols, 4)``; transparent black for NaN. A component that is the same in all cells
+        is 128.
     """
     known = np.isfinite(values).all(axis=-1)
     out = np.zeros((*known.shape, 4), "u1")
@@ -147,43 +138,45 @@ def colours(values: np.ndarray) -> np.ndarray:
     return out
 
 
-def _batches(reader: ChunkReader, view: View, tell: Callable[[int], None]) -> Iterator[np.ndarray]:
-    """Cells with data, finite ones, some thousand at a time: float64, ``(n, bands)``."""
-    held: list[np.ndarray] = []
-    for cells in _each(reader, view, lambda _, cells: cells):
-        tell(len(cells))
-        held.append(cells)
-        if sum(map(len, held)) >= BATCH_CELLS:
-            yield from _finite(held)
-            held = []
-    yield from _finite(held)
+def _batches(reader: ChunkReader, extent: Extent, advance: Callable[[int], None]) -> Iterator[np.ndarray]:
+    """Batches of cells with data, all values finite: float64, ``(n, bands)``."""
+    pending: list[np.ndarray] = []
+    for cells in _map_parts(reader, extent, lambda _, cells: cells):
+        advance(len(cells))
+        pending.append(cells)
+        if sum(map(len, pending)) >= BATCH_CELLS:
+            yield from _finite(pending)
+            pending = []
+    yield from _finite(pending)
 
 
-def _finite(held: list[np.ndarray]) -> Iterator[np.ndarray]:
-    """One array of those cells that are finite, if there is any."""
-    cells = np.concatenate(held or [np.empty((0, 1))], dtype="f8")
+def _finite(pending: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """The finite cells as one array, if there are any."""
+    cells = np.concatenate(pending or [np.empty((0, 1))], dtype="f8")
     cells = cells[np.isfinite(cells).all(axis=1)]
     if len(cells):
         yield cells
 
 
-def _each(reader: ChunkReader, view: View, work: Callable[[ChunkPart, np.ndarray], T]) -> Iterator[T]:
-    """Have something done with each chunk's cells with data, float32, ``(n, bands)``, in its thread.
+def _map_parts(
+    reader: ChunkReader, extent: Extent, fn: Callable[[ChunkPart, np.ndarray], T]
+) -> Iterator[T]:
+    """Apply a function to the cells with data of each chunk, float32, ``(n, bands)``, in several threads.
 
-    Results come in the chunks' order, so that sums of them have the same bits every time.
+    Results come in the order of the chunks, so that sums of them are the same to the last bit.
     """
     chunks = [
-        (place, [part for part in parts if view.valid[part.target].any()])
-        for place, parts in reader.layout.chunks(view.window, reader.lengths)
+        (chunk, [part for part in parts if extent.valid[part.target].any()])
+        for chunk, parts in reader.layout.chunks(extent.window, reader.lengths)
     ]
-    chunks = [(place, parts) for place, parts in chunks if parts]
+    chunks = [(chunk, parts) for chunk, parts in chunks if parts]
 
-    def take(number: int, chunk: np.ndarray) -> list[T]:
+    def read_parts(number: int, cells: np.ndarray) -> list[T]:
         return [
             # a chunk is (longitude, latitude, band)
-            work(part, part.of(chunk).transpose(1, 0, 2)[view.valid[part.target]])
+            fn(part, part.of(cells).transpose(1, 0, 2)[extent.valid[part.target]])
             for part in chunks[number][1]
         ]
 
-    for found in reader.map_chunks([place for place, _ in chunks], take):
-        yield from found
+    for results in reader.map_chunks([chunk for chunk, _ in chunks], read_parts):
+        yield from results

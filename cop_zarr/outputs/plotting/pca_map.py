@@ -1,4 +1,4 @@
-"""What do embeddings look like? Red, green and blue are their principal components."""
+"""Plot embeddings as colours: red, green and blue are their first three principal components."""
 
 from __future__ import annotations
 
@@ -8,54 +8,47 @@ from matplotlib.axes import Axes
 
 from cop_zarr.core.progress import Progress
 from cop_zarr.format.chunk_reader import ChunkReader
-from cop_zarr.outputs.plotting.axes import entitle, frame, sharpen
-from cop_zarr.outputs.plotting.extent import View
-from cop_zarr.outputs.plotting.pca import PERCENTILES, Components, colours, components, scores
+from cop_zarr.outputs.plotting.axes import add_title, set_extent, set_interpolation, show_cells
+from cop_zarr.outputs.plotting.extent import Extent
+from cop_zarr.outputs.plotting.pca import PERCENTILES, PrincipalComponents, fit_pca, scores, scores_to_rgba
 
 
-def draw_map(
-    axes: Axes, reader: ChunkReader, view: View, *, synthetic: bool, progress: Progress | None = None
+def plot_pca(
+    axes: Axes, reader: ChunkReader, extent: Extent, *, synthetic: bool, progress: Progress | None = None
 ) -> None:
-    """Draw a view's embeddings as colours.
+    """Plot an extent's embeddings as colours.
 
-    Parameters
-    ----------
-    synthetic : bool
-        Whether the values are made up: the picture says so.
-    progress : callable, optional
-        Called with the bytes gone through and those in all; each cell is gone through twice.
+    ``progress`` is called with the bytes read and the bytes in all; each cell is read twice.
     """
-    tell = _teller(2 * int(view.valid.sum()), 4 * reader.layout.bands, progress)
-    found = components(reader, view, tell)
-    image = colours(scores(reader, view, found, tell))
-    west, south, east, north = view.extent
-    frame(axes, view)
-    axes.imshow(image, extent=(west, east, south, north), origin="upper", aspect="equal", zorder=1)
-    axes.set(xlim=(west, east), ylim=(view.shown.south, view.shown.north))
-    entitle(axes, "embeddings as colours", synthetic, *_caption(found, reader.layout.bands))
-    sharpen(axes)
+    advance = _counter(2 * int(extent.valid.sum()), 4 * reader.layout.bands, progress)
+    pca = fit_pca(reader, extent, advance)
+    image = scores_to_rgba(scores(reader, extent, pca, advance))
+    set_extent(axes, extent)
+    show_cells(axes, extent, image)
+    add_title(axes, "embeddings as colours", synthetic, *_caption(pca, reader.layout.bands))
+    set_interpolation(axes)
 
 
-def _caption(found: Components, bands: int) -> tuple[str, ...]:
-    if not found.cells:
+def _caption(pca: PrincipalComponents, bands: int) -> tuple[str, ...]:
+    if not pca.cells:
         return (f"no cell has data (of {bands} bands)",)
-    shares = ", ".join(f"{share:.0%}".replace("%", " %") for share in found.shares)
+    shares = ", ".join(f"{share:.0%}".replace("%", " %") for share in pca.shares)
     low, high = PERCENTILES
     scaled = f"each from its {low:g}nd to {high:g}th percentile; grey: no data"
     return (
         f"red, green, blue: principal components 1, 2, 3 ({shares} of the variance)",
-        f"of {found.cells:,} cells, {bands} bands; {scaled}",
+        f"of {pca.cells:,} cells, {bands} bands; {scaled}",
     )
 
 
-def _teller(total: int, unit: int, progress: Progress | None) -> Callable[[int], None]:
-    """Count cells that are done, and tell of their bytes."""
+def _counter(total: int, cell_bytes: int, progress: Progress | None) -> Callable[[int], None]:
+    """A function that counts cells done and reports their bytes."""
     done = 0
 
-    def tell(more: int) -> None:
+    def advance(cells: int) -> None:
         nonlocal done
-        done += more
+        done += cells
         if progress is not None:
-            progress(done * unit, total * unit)
+            progress(done * cell_bytes, total * cell_bytes)
 
-    return tell
+    return advance

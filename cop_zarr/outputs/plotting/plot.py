@@ -1,9 +1,8 @@
-"""What is drawn, and where? A view of a store, in Axes that are given or new."""
+"""Plot a store or a query, on the Axes given or on new ones."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,10 +11,10 @@ from cop_zarr.core.grid import Grid
 from cop_zarr.core.progress import Progress
 from cop_zarr.errors import InputError
 from cop_zarr.format.chunk_reader import ChunkReader
-from cop_zarr.outputs.plotting.axes import fit
-from cop_zarr.outputs.plotting.extent import around, view
-from cop_zarr.outputs.plotting.pca_map import draw_map
-from cop_zarr.outputs.plotting.query_cells import draw_cells
+from cop_zarr.outputs.plotting.axes import fit_figure
+from cop_zarr.outputs.plotting.extent import bbox_extent, region_extent
+from cop_zarr.outputs.plotting.pca_map import plot_pca
+from cop_zarr.outputs.plotting.query_cells import plot_cells
 from cop_zarr.querying.options import CheckedOptions
 from cop_zarr.querying.plan import Plan
 from cop_zarr.regions import BBox
@@ -23,60 +22,49 @@ from cop_zarr.regions import BBox
 Box = BBox | Sequence[float] | None
 
 
-def of_store(
+def plot_store(
     reader: ChunkReader,
     mask: np.ndarray,
     *,
-    facts: Mapping[str, Any],
+    synthetic: bool,
     bbox: Box,
     ax: Axes | None,
     progress: Progress | None,
 ) -> Axes:
-    """Draw a store's embeddings as colours; :meth:`cop_zarr.Store.plot` says what is what.
-
-    Parameters
-    ----------
-    mask : ndarray
-        bool, the grid's shape: which cells have data.
-    facts : mapping
-        What the store says of its source.
-    """
-    shown = view(reader.layout.grid, mask, bbox)
-    axes = _given(ax)
-    draw_map(axes, reader, shown, synthetic=facts["synthetic"], progress=progress)
-    return _fitted(axes, ax)
+    """Plot embeddings as colours, as :meth:`cop_zarr.Store.plot`; ``mask`` is the whole grid's."""
+    extent = bbox_extent(reader.layout.grid, mask, bbox)
+    axes = _axes(ax)
+    plot_pca(axes, reader, extent, synthetic=synthetic, progress=progress)
+    if ax is None:
+        fit_figure(axes)
+    return axes
 
 
-def of_query(
+def plot_query(
     grid: Grid,
     mask: np.ndarray,
     *,
-    facts: Mapping[str, Any],
+    synthetic: bool,
     plan: Plan,
     options: CheckedOptions,
     bbox: Box,
     ax: Axes | None,
 ) -> Axes:
-    """Draw the cells of a query, what they weigh, and the region's outline; nothing is read."""
-    shown = around(grid, mask, plan.window) if bbox is None else view(grid, mask, bbox)
-    axes = _given(ax)
-    draw_cells(axes, shown, plan, options, mask, synthetic=facts["synthetic"])
-    return _fitted(axes, ax)
-
-
-def _given(ax: object) -> Axes:
-    """The caller's Axes, or new ones of pyplot's, which a notebook shows."""
+    """Plot the cells of a query, their weights, and the region's outline; no chunk is read."""
+    extent = region_extent(grid, mask, plan.window) if bbox is None else bbox_extent(grid, mask, bbox)
+    axes = _axes(ax)
+    plot_cells(axes, extent, plan, options, mask, synthetic=synthetic)
     if ax is None:
-        from matplotlib import pyplot as plt  # it chooses a backend: not for the command line
+        fit_figure(axes)
+    return axes
+
+
+def _axes(ax: object) -> Axes:
+    """The Axes given, or new ones of pyplot, which a notebook displays."""
+    if ax is None:
+        from matplotlib import pyplot as plt  # selects a backend, which the command line must not
 
         return plt.figure().add_subplot()
     if not isinstance(ax, Axes):
         raise InputError(f"ax must be a matplotlib Axes; got {type(ax).__name__}")
     return ax
-
-
-def _fitted(axes: Axes, ax: Axes | None) -> Axes:
-    """Fit a figure of our own to the map; one of the caller's stays as it is."""
-    if ax is None:
-        fit(axes)
-    return axes

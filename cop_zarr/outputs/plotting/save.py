@@ -1,4 +1,4 @@
-"""How does a picture become a file? ``.png``, ``.svg`` or ``.pdf``, by its name."""
+"""Save a plot as ``.png``, ``.svg`` or ``.pdf``."""
 
 from __future__ import annotations
 
@@ -12,82 +12,68 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cop_zarr.errors import InputError
-from cop_zarr.outputs.plotting.axes import WIDTH_INCHES, fit
-from cop_zarr.storage import check_absent, replacing
+from cop_zarr.outputs.files import check_target
+from cop_zarr.outputs.plotting.axes import WIDTH_INCHES, fit_figure
+from cop_zarr.storage import replacing
 
-NAMELESS: dict[str, dict[str, Any]] = {
+NO_METADATA: dict[str, dict[str, Any]] = {
     ".png": {"Software": None},
     ".svg": {"Creator": None, "Date": None},
     ".pdf": {"Creator": None, "Producer": None, "CreationDate": None},
 }
-"""What each kind of file would say of when and by what it was made: a picture has the same bytes again."""
+"""Removes program and date from each format, so that the same plot has the same bytes."""
 
 DPI = 160
-NARROWEST_INCHES, WIDEST_INCHES = 5.0, 60.0
-"""Below that the lines of the caption do not fit."""
+MIN_WIDTH_INCHES, MAX_WIDTH_INCHES = 5.0, 60.0
+"""In less, the caption does not fit."""
 
-MOST_PIXELS = 20_000
-"""Pixels of a side, which matplotlib can draw."""
+MAX_PIXELS = 20_000
+"""Pixels along a side, which matplotlib can render."""
 
 
-def check(path: Path, width: float, dpi: float, overwrite: bool) -> None:
-    """Refuse a file whose kind is unknown, or that exists, or a size that no picture has.
+def check_plot(path: Path, width: float, dpi: float, overwrite: bool) -> None:
+    """Check file name and size of a plot, before the work is done.
 
     Raises
     ------
     InputError
-        If the name ends in none of the known ways, or the size is out of range.
+        If the suffix is unknown, or the size is out of range.
     StoreExistsError
         If the file exists, and ``overwrite`` is not set.
     StorageError
-        If that cannot be told.
+        If the file system cannot be read.
     """
-    if path.suffix.lower() not in NAMELESS:
-        raise InputError(f"{path} must end in one of {', '.join(NAMELESS)}")
-    if not NARROWEST_INCHES <= width <= WIDEST_INCHES:  # NaN is not either
-        raise InputError(f"width must be {NARROWEST_INCHES:g} to {WIDEST_INCHES:g} inches; got {width:g}")
-    if not (math.isfinite(dpi) and dpi >= 1 and width * dpi <= MOST_PIXELS):
+    check_target(path, overwrite, NO_METADATA)
+    if not MIN_WIDTH_INCHES <= width <= MAX_WIDTH_INCHES:  # also rejects NaN
         raise InputError(
-            f"dpi must be 1 or more, and width times dpi {MOST_PIXELS:,} pixels at most; got dpi={dpi:g}, "
+            f"width must be {MIN_WIDTH_INCHES:g} to {MAX_WIDTH_INCHES:g} inches; got {width:g}"
+        )
+    if not (math.isfinite(dpi) and dpi >= 1 and width * dpi <= MAX_PIXELS):
+        raise InputError(
+            f"dpi must be 1 or more, and width times dpi {MAX_PIXELS:,} pixels at most; got dpi={dpi:g}, "
             f"width={width:g}"
         )
-    check_absent(path, overwrite=overwrite)
 
 
-def write(
+def save_plot(
     path: Path,
-    draw: Callable[[Axes], object],
+    plot: Callable[[Axes], object],
     *,
     width: float = WIDTH_INCHES,
     dpi: float = DPI,
     overwrite: bool = False,
 ) -> None:
-    """Have a picture drawn, and write it to a file; the file gets its name when it is whole.
+    """Call a function that plots on the Axes it is given, and save the figure atomically.
 
-    The same picture gives the same bytes, whatever the user's own matplotlib settings are.
-
-    Parameters
-    ----------
-    draw : callable
-        Draws into the Axes that it is given.
-    width : float
-        Inches; the height is what the map needs.
-    dpi : float
-        Pixels an inch; of ``.svg`` and ``.pdf``, of the map's image only.
-
-    Raises
-    ------
-    InputError, StoreExistsError
-        As :func:`check`.
-    StorageError
-        If the file cannot be written.
+    The same plot gives the same bytes, whatever the user's matplotlib settings are. ``width`` is in inches,
+    and the height is what the map needs. Errors are those of :func:`check_plot`.
     """
-    check(path, width, dpi, overwrite)
-    kind = path.suffix.lower()
+    check_plot(path, width, dpi, overwrite)
+    suffix = path.suffix.lower()
     with style.context(["default", {"svg.hashsalt": "cop-zarr"}]):
         figure = Figure(dpi=dpi)
         axes = figure.add_subplot()
-        draw(axes)
-        fit(axes, width)
+        plot(axes)
+        fit_figure(axes, width)
         with replacing(path) as partial:
-            figure.savefig(partial, format=kind[1:], dpi=dpi, metadata=NAMELESS[kind])
+            figure.savefig(partial, format=suffix[1:], dpi=dpi, metadata=NO_METADATA[suffix])
