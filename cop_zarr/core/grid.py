@@ -1,12 +1,12 @@
-"""Arithmetic of the product's grid: degrees to cells and back, windows, the wrap. NumPy only.
+"""Grid arithmetic: degrees to cells and back, windows, cell areas.
 
-Every grid here is a rectangle of cells on one global lattice of 721 x 1440 cells of 0.25°, the ERA5
-grid: the cell in lattice row *i*, column *j* is **centred** at latitude 90 - 0.25 *i* and longitude
--180 + 0.25 *j*. All of these numbers are multiples of 1/8 and therefore exact in binary floating point.
+Every grid is a rectangle of cells on one global lattice of 721 x 1440 cells of 0.25°, the ERA5 grid: the
+cell in lattice row *i*, column *j* is **centred** at latitude 90 - 0.25 *i*, longitude -180 + 0.25 *j*. All
+of these are multiples of 1/8, exact in binary floating point.
 
-The lattice is cyclic. Column 0 reaches from 179.875° E over the antimeridian to 179.875° W, and a
-:class:`Window` that crosses it simply runs on beyond the grid's width. The first and the last row reach
-past the poles, to 90.125° N and S.
+The lattice is cyclic. Column 0 reaches from 179.875° E to 179.875° W, and a :class:`Window` that crosses
+the antimeridian runs on beyond the grid's width. The first and the last row reach past the poles, to
+±90.125°.
 """
 
 from __future__ import annotations
@@ -55,20 +55,8 @@ class Affine(NamedTuple):
     f: float
 
     def centres(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Centres of rows and columns of a raster that is not rotated.
+        """Latitudes ``(rows,)`` and longitudes ``(cols,)`` of cell centres, float64, without rotation.
 
-        Parameters
-        ----------
-        shape : tuple of int
-            Rows and columns.
-
-        Returns
-        -------
-        latitudes, longitudes : ndarray
-            float64, ``(rows,)`` and ``(cols,)``.
-
-        Examples
-        --------
         >>> Affine(0.25, 0, 119.875, 0, -0.25, 32.125).centres((2, 3))
         (array([32.  , 31.75]), array([120.  , 120.25, 120.5 ]))
         """
@@ -78,7 +66,7 @@ class Affine(NamedTuple):
 
 @dataclass(frozen=True)
 class Window:
-    """Cells of a grid: rows ``row <= r < row_stop``, columns ``col <= c < col_stop``.
+    """Cells of a grid: rows ``row`` to before ``row_stop``, columns ``col`` to before ``col_stop``.
 
     On a cyclic grid ``col_stop`` may exceed the grid's width: column ``width + k`` is column ``k``.
     """
@@ -109,16 +97,9 @@ class Window:
 class Grid:
     """A rectangle of ``rows`` x ``cols`` cells of the lattice.
 
-    Attributes
-    ----------
-    row_offset, col_offset : int
-        Lattice row and column of the grid's first cell. The columns may run on past the lattice's
-        last one, as in a file whose longitudes go from 0 to 360.
-    rows, cols : int
-        Size in cells.
+    ``row_offset`` and ``col_offset`` are the lattice row and column of its first cell. Columns may run on
+    past the lattice's last one, as in a file whose longitudes go from 0 to 360.
 
-    Examples
-    --------
     >>> globe = Grid.from_corner(west=-180.125, north=90.125, rows=721, cols=1440)
     >>> globe.cyclic
     True
@@ -274,31 +255,16 @@ class Grid:
         return Affine(STEP_DEG, 0.0, west, 0.0, -STEP_DEG, north)
 
     def touched(self, bounds: Bounds) -> tuple[Window, bool]:
-        """Find the cells that a box touches.
+        """Find the window of cells that a box touches, and whether the box reaches beyond this grid.
 
-        A box on a cell's edge does not touch the cell beyond it; an overlap of less than
-        ``TOUCH_TOLERANCE`` of a cell is taken for such an edge.
-
-        Parameters
-        ----------
-        bounds : Bounds
-            The box, in degrees.
-
-        Returns
-        -------
-        window : Window
-            The touched cells of this grid. On a whole globe every column comes once at most.
-        clipped : bool
-            Whether the box reaches beyond this grid.
+        An overlap of less than ``TOUCH_TOLERANCE`` of a cell is not a touch. On a whole globe every column
+        comes at most once.
 
         Raises
         ------
         RegionError
-            If no cell of the grid is touched, or the touched ones lie at both ends of a grid that
-            is not cyclic, in two pieces.
+            If no cell is touched, or those touched are at both ends of a grid that is not cyclic.
 
-        Examples
-        --------
         >>> globe = Grid(0, 0, 721, 1440)
         >>> globe.touched(Bounds(179.5, -0.25, 180.5, 0.25))  # over the antimeridian
         (Window(row=359, row_stop=362, col=1438, col_stop=1443), False)
@@ -317,13 +283,13 @@ class Grid:
         return window, window.shape != (row_stop - row, width)
 
     def outside(self, bounds: Bounds) -> RegionError:
-        """The refusal of a region that touches no cell of this grid."""
+        """The error for a region that touches no cell of this grid."""
         return RegionError(
             f"the region {_text(bounds)} lies outside the store, which covers {_text(self.bounds)}"
         )
 
     def _columns(self, first: int, width: int, bounds: Bounds) -> tuple[int, int]:
-        """Keep those of the lattice's cyclic columns ``first`` … ``first + width`` that are here."""
+        """Columns of this grid among ``width`` cyclic lattice columns from ``first`` on."""
         if self.cyclic:
             return first, first + width
         head = min(first + width - LATTICE_COLS, self.cols)  # columns met after going round once
@@ -339,11 +305,7 @@ class Grid:
 
 
 def split_columns(window: Window, cols: int) -> Iterator[tuple[int, int, int]]:
-    """Cut a window's columns where it wraps.
-
-    Yields, for each unbroken run of columns, its first column in the grid of ``cols`` columns, the one past
-    its last, and its first in the window.
-    """
+    """Cut a window's columns where it wraps: yield (first, stop, offset in the window) for each run."""
     col = window.col
     while col < window.col_stop:
         first = col % cols
@@ -353,7 +315,7 @@ def split_columns(window: Window, cols: int) -> Iterator[tuple[int, int, int]]:
 
 
 def range_hint(lon: float, lat: float) -> str:
-    """What may have happened if the largest longitude and latitude, by size, are not on the globe."""
+    """A hint for a position that is not on the globe: swapped axes, or another CRS."""
     if abs(lon) <= 90 < abs(lat) <= 360:
         return "; are latitude and longitude swapped?"
     if max(abs(lon), abs(lat)) > 360:
@@ -362,7 +324,7 @@ def range_hint(lon: float, lat: float) -> str:
 
 
 def _zone_area(lats: np.ndarray) -> np.ndarray:
-    """Area in m² between the equator and a parallel, on the WGS84 ellipsoid (Snyder 1987, eq. 3-12)."""
+    """Area in m² between the equator and parallels, on the WGS84 ellipsoid (Snyder 1987, eq. 3-12)."""
     squared = WGS84_F * (2 - WGS84_F)
     e, sine = math.sqrt(squared), np.sin(np.radians(lats))
     q = (1 - squared) * (sine / (1 - squared * sine**2) + np.arctanh(e * sine) / e)
@@ -370,12 +332,11 @@ def _zone_area(lats: np.ndarray) -> np.ndarray:
 
 
 def _touched_span(low_deg: float, high_deg: float) -> tuple[int, int]:
-    """Lattice indices ``[first, stop)`` touched by an interval, in degrees from the lattice's edge.
-
-    The tolerance is a part of a cell, or of the interval if that is smaller.
-    """
+    """Lattice indices ``[first, stop)`` touched by an interval, in degrees from the lattice's edge."""
     low, high = low_deg / STEP_DEG, high_deg / STEP_DEG
-    tolerance = TOUCH_TOLERANCE * min(1, high - low)
+    tolerance = TOUCH_TOLERANCE * min(
+        1, high - low
+    )  # a part of the interval if that is smaller than a cell
     first = math.floor(low + tolerance)
     return first, max(first + 1, math.ceil(high - tolerance))
 

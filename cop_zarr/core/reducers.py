@@ -2,8 +2,8 @@
 
 Memory does not grow with the region: a block leaves one or two vectors (:data:`Partial`). Partials may be
 computed in different threads; they are merged in one order, so the same cells always give the same bits.
-Sums are float64, so the mean of the globe is as exact as that of four cells. Without any cell, the result is
-NaN.
+Sums are float64, so the mean of the globe is as exact as that of four cells. Without any cell, the result
+is NaN.
 """
 
 from __future__ import annotations

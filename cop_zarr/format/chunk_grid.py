@@ -15,22 +15,15 @@ from cop_zarr.format.layout import CHUNK_CELLS, EMBEDDING
 
 
 class ChunkPart(NamedTuple):
-    """The part of one chunk that falls into a window.
-
-    Attributes
-    ----------
-    row, col : int
-        The chunk's place in the chunk grid.
-    inside : tuple of slice
-        Rows and columns within the chunk.
-    target : tuple of slice
-        Rows and columns within the window.
-    """
+    """The part of a window that lies in one chunk."""
 
     row: int
     col: int
+    """Index of the chunk in the chunk grid."""
     inside: tuple[slice, slice]
+    """Rows and columns within the chunk."""
     target: tuple[slice, slice]
+    """Rows and columns within the window."""
 
     @property
     def cells(self) -> int:
@@ -39,7 +32,7 @@ class ChunkPart(NamedTuple):
         return int((rows.stop - rows.start) * (cols.stop - cols.start))
 
     def of(self, chunk: np.ndarray) -> np.ndarray:
-        """The cells of a whole chunk that are this part: both ``(longitude, latitude, band)``."""
+        """The cells of this part of a chunk; both are ``(longitude, latitude, band)``."""
         rows, cols = self.inside
         return chunk[cols, rows]
 
@@ -78,7 +71,7 @@ class Layout:
         return f"{EMBEDDING}/c/0/{row}/{col}"
 
     def chunk_range(self, window: Window) -> tuple[slice, slice]:
-        """Rows and columns of the chunk grid that a window reaches into; the window does not wrap."""
+        """Rows and columns of the chunk grid under a window that does not wrap."""
         size = self.chunk_cells
         return (
             slice(window.row // size, -(-window.row_stop // size)),
@@ -86,21 +79,17 @@ class Layout:
         )
 
     def chunk_window(self, row: int, col: int) -> Window:
-        """Cells of the grid that a chunk holds; fewer than a full chunk at the south and east edge."""
+        """Cells of a chunk; fewer than a full chunk at the south and east edges."""
         size, (rows, cols) = self.chunk_cells, self.grid.shape
         return Window(row * size, min((row + 1) * size, rows), col * size, min((col + 1) * size, cols))
 
     def chunks(
         self, window: Window, where: np.ndarray | None = None
     ) -> list[tuple[tuple[int, int], list[ChunkPart]]]:
-        """The chunks under a window, each once, by row and column, and their parts.
+        """The chunks under a window, each once and in order, with the window's parts in them.
 
-        A window all around the globe has two parts in the chunk that it begins and ends in.
-
-        Parameters
-        ----------
-        where : ndarray, optional
-            Of the chunk grid's shape: those that are 0 there are left out.
+        A window all around the globe has two parts in the chunk in which it begins and ends. ``where`` has
+        the shape of the chunk grid: chunks where it is 0 are left out.
         """
         parts = self.parts(window)
         if where is not None:
@@ -108,8 +97,8 @@ class Layout:
             parts = [part for part in parts if held[part.row][part.col]]
         if window.col_stop <= self.grid.cols:
             return [((part.row, part.col), [part]) for part in parts]
-        place = attrgetter("row", "col")
-        return [(key, list(group)) for key, group in groupby(sorted(parts, key=place), place)]
+        index = attrgetter("row", "col")
+        return [(key, list(group)) for key, group in groupby(sorted(parts, key=index), index)]
 
     def parts_in(self, window: Window, place: tuple[int, int]) -> Iterator[ChunkPart]:
         """The parts of a window in one chunk: one, or two if it goes all around the globe."""
