@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from pathlib import Path
 
 import google_crc32c
 import numpy as np
 import pytest
 
-import cop_zarr
-from cop_zarr import storage
 from cop_zarr.core.grid import Grid, Window
 from cop_zarr.errors import StorageError
 from cop_zarr.format.chunk_grid import Layout
@@ -138,15 +135,6 @@ def test_a_piece_that_an_earlier_run_wrote_is_taken_over() -> None:
     assert later.documents(factory.PROVENANCE, CREATED) == whole.documents(factory.PROVENANCE, CREATED)
 
 
-def test_encoding_alone_writes_nothing() -> None:
-    target = Recorder()
-    writer = StoreWriter(LAYOUT, target)
-    encoded = {(part.row, part.col): data for part, data in writer.encode(LAYOUT.grid.whole, cells())}
-    assert target.calls == []
-    assert set(encoded) == {(row, col) for row in range(3) for col in (1, 2)}
-    assert all(writer.integrity[0, row, col] == len(data) for (row, col), data in encoded.items())
-
-
 def test_over_a_network_many_objects_are_sent_at_once() -> None:
     together = threading.Barrier(6)
 
@@ -174,15 +162,3 @@ def test_what_cannot_be_written_is_not_recorded_as_flushed(remote: bool) -> None
     with pytest.raises(StorageError, match="no space left"):
         StoreWriter(LAYOUT, target, 8 if remote else 1).write(LAYOUT.grid.whole, cells())
     assert not [key for kind, key in target.calls if kind == "flush"]
-
-
-def test_what_is_written_opens_as_a_store(tmp_path: Path) -> None:
-    writer = StoreWriter(LAYOUT, storage.folder(str(tmp_path / "a.zarr")))
-    writer.write(LAYOUT.grid.whole, cells())
-    objects = writer.documents(factory.PROVENANCE, CREATED)
-    for key in objects:
-        assert not (tmp_path / "a.zarr" / key).exists()
-    writer.finish(objects)
-    assert cop_zarr.verify(tmp_path / "a.zarr").ok
-    answer = cop_zarr.open(tmp_path / "a.zarr").query((-32.5, 10, -27, 15), output="grid")
-    np.testing.assert_array_equal(answer.data, np.moveaxis(cells(), -1, 0))
