@@ -9,7 +9,6 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 import zlib
 from pathlib import Path
 
@@ -22,7 +21,7 @@ import cop_zarr
 from cop_zarr.errors import SourceError
 from cop_zarr.source.geotiff import GeoTiff
 from tests.support import factory, fuzz
-from tests.support.fuzz import Finding, bounded, nested, outcome, read_tiff, seal
+from tests.support.fuzz import Finding, bounded, outcome, read_tiff, seal
 
 KEY = "embedding/c/0/0/0"
 SMALL = ("integrity/embedding/c/0/0/0", "valid/c/0/0")
@@ -36,11 +35,18 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
 # The fuzzer
 
 
-@pytest.mark.parametrize(("target", "inputs"), [("tiff", 3000), ("store", 1000)])
+@pytest.mark.parametrize(
+    ("target", "inputs"),
+    [
+        ("tiff", 300),
+        ("store", 100),
+        pytest.param("tiff", 3000, marks=pytest.mark.slow),
+        pytest.param("store", 1000, marks=pytest.mark.slow),
+    ],
+)
 def test_a_brief_run_finds_nothing(target: str, inputs: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.support.fuzz", target, "--inputs", str(inputs), "--seed", "1"]
-    root = Path(__file__).parents[2]
-    env = {**os.environ, "PYTHONPATH": str(root)}
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     run = subprocess.run(command, check=False, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "Error" in run.stdout
@@ -52,24 +58,19 @@ def tiffs(tmp_path_factory: pytest.TempPathFactory) -> fuzz.TiffTarget:
     return fuzz.TiffTarget(tmp_path_factory.mktemp("tiffs"))
 
 
-def test_undamaged_files_give_the_truth(tiffs: fuzz.TiffTarget) -> None:
-    tiffs.check_good()
-
-
 def test_an_input_is_made_again_from_its_seed_and_number(tiffs: fuzz.TiffTarget) -> None:
     made = [tiffs.mutant(fuzz.source_of(seed, 5)) for seed in (1, 1, 2)]
     assert made[0] == made[1] != made[2]
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_a_tiff_reader_that_lets_an_error_through_is_found(
-    tiffs: fuzz.TiffTarget, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = GeoTiff.read
+def test_a_wrong_reader_of_tiffs_is_found(tiffs: fuzz.TiffTarget, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiffs.check_good()
+    read = GeoTiff.read
 
-    def leaking(tiff: GeoTiff, block: object) -> np.ndarray:
+    def leaking(*arguments: object) -> np.ndarray:
         try:
-            return whole(tiff, block)
+            return read(*arguments)
         except SourceError as error:
             raise LookupError from error
 
@@ -77,11 +78,7 @@ def test_a_tiff_reader_that_lets_an_error_through_is_found(
     with pytest.raises(LookupError):
         for count in range(2000):
             tiffs.run(fuzz.source_of(0, count))
-
-
-def test_a_wrong_value_is_found(tiffs: fuzz.TiffTarget, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = GeoTiff.read
-    monkeypatch.setattr(GeoTiff, "read", lambda tiff, block: whole(tiff, block) * np.float32(2))
+    monkeypatch.setattr(GeoTiff, "read", lambda *arguments: read(*arguments) * np.float32(2))
     with pytest.raises(Finding, match="not what was written"):
         tiffs.check_good()
 
@@ -100,7 +97,8 @@ def test_bounds_are_noticed() -> None:
     with pytest.raises(Finding, match="MiB of memory"), bounded():
         np.ones(20 << 20)
     with pytest.raises(Finding, match="more than"), bounded(seconds=0.1):
-        time.sleep(10)
+        while True:
+            pass
 
     def run_out() -> None:
         try:
@@ -116,7 +114,7 @@ def test_bounds_are_noticed() -> None:
 
 
 Tag = tuple[int, int, object]
-"""Type; count; values, or the place where they lie."""
+"""Type; count; values, or the offset of them."""
 
 LONG8 = 16
 
@@ -181,7 +179,7 @@ TILES = 31_623**2
 """10^9 tiles of 16 x 16 cells."""
 
 
-@pytest.mark.parametrize("side", [16, 720, SIDE])
+@pytest.mark.parametrize("side", [16, SIDE])
 def test_a_billion_tiles_are_refused(tmp_path: Path, side: int) -> None:
     listed = {"tag324": (LONG8, TILES, 4096), "tag325": (4, TILES, 4096 + 8 * TILES)}
     sizes = {"tag256": (4, 1, [side]), "tag257": (4, 1, [side])}
@@ -205,7 +203,7 @@ def test_as_many_strips_as_the_globe_can_have_are_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("tag", ["tag256", "tag257", "tag277", "tag322", "tag323"])
-@pytest.mark.parametrize("size", [0, 2**31, 2**32 - 1, 2**40, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("size", [0, 2**31, 2**64 - 1])
 def test_absurd_sizes_are_refused(tmp_path: Path, tag: str, size: int) -> None:
     refuse(write_bigtiff(tmp_path / "a.tif", 8192, **{tag: (LONG8, 1, [size])}))
 
@@ -214,8 +212,7 @@ LOADED = {258, 270, 277, 282, 324, 325, 330, 338, 339, 42112, 42113, 33550, 3392
 """Tags that tifffile reads; without some of them it gives an answer."""
 
 
-@pytest.mark.parametrize("count", [2**40, 2**61, 2**64 - 1])
-@pytest.mark.parametrize("kind", [2, 3, 12, 16])
+@pytest.mark.parametrize(("kind", "count"), [(2, 2**40), (12, 2**61), (16, 2**64 - 1)])
 def test_a_tag_with_more_values_than_the_file_is_refused(tmp_path: Path, kind: int, count: int) -> None:
     for code in LOADED:
         write_bigtiff(tmp_path / "a.tif", 8192, **{f"tag{code}": (kind, count, 1024)})
@@ -236,30 +233,7 @@ def test_several_numbers_for_a_size_are_not_multiplied(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_follows_itself_is_refused(tmp_path: Path) -> None:
-    path = write_bigtiff(tmp_path / "a.tif", 8192, next_ifd=16)
-    refuse(path)
-
-
-@pytest.mark.parametrize("tags", [0, 1])
-def test_directories_in_a_circle_are_refused(tmp_path: Path, tags: int) -> None:
-    path = write_bigtiff(tmp_path / "a.tif", 8192, next_ifd=2048)
-    entry = struct.pack("<HHQQ", 254, 4, 1, 1) * tags
-    with path.open("r+b") as file:
-        for place, following in ((2048, 3072), (3072, 2048)):
-            file.seek(place)
-            file.write(struct.pack("<Q", tags) + entry + struct.pack("<Q", following))
-    refuse(path)
-
-
-def test_hundreds_of_thousands_of_directories_are_refused(tmp_path: Path) -> None:
-    path = write_bigtiff(tmp_path / "a.tif", 8192, next_ifd=8192)
-    first = 8192
-    one = struct.pack("<QHHQQ", 1, 254, 4, 1, 1)
-    size = len(one) + 8
-    chain = (one + struct.pack("<Q", first + size * (index + 1)) for index in range(300_000))
-    with path.open("ab") as file:
-        file.write(b"".join(chain) + bytes(size))
-    refuse(path)
+    refuse(write_bigtiff(tmp_path / "a.tif", 8192, next_ifd=16))
 
 
 def write_bomb(path: Path, compression: int, encoded: bytes, predictor: int) -> Path:
@@ -270,7 +244,7 @@ def write_bomb(path: Path, compression: int, encoded: bytes, predictor: int) -> 
     return path
 
 
-@pytest.mark.parametrize("predictor", [1, 2, 3])
+@pytest.mark.parametrize("predictor", [1, 3])
 def test_a_tile_that_decodes_to_too_much_takes_no_memory(tmp_path: Path, predictor: int) -> None:
     much = bytes(200 << 20)
     bombs = {
@@ -289,13 +263,11 @@ def test_a_tile_that_decodes_to_too_much_takes_no_memory(tmp_path: Path, predict
             }
 
 
-@pytest.mark.parametrize("codes", [(256, 258, 257), (256, 511, 65, 257), (256, 65, 66, 256, 300, 257)])
-def test_lzw_that_looks_up_an_empty_table_is_not_decoded(tmp_path: Path, codes: tuple[int, ...]) -> None:
-    bits = "".join(f"{code:09b}" for code in codes)
-    encoded = int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8), "big")
-    path = write_bomb(tmp_path / "a.tif", 5, encoded, 1)
-    with pytest.raises(SourceError, match=r"segment 0 is damaged.*CLEAR"):
-        read_tiff(path)
+def test_lzw_that_looks_up_an_empty_table_is_not_decoded(tmp_path: Path) -> None:
+    """The codes 256 (CLEAR), 258 and 257, of nine bits each."""
+    encoded = int(f"{256:09b}{258:09b}{257:09b}00000", 2).to_bytes(4, "big")
+    with pytest.raises(SourceError, match="CLEAR"):
+        read_tiff(write_bomb(tmp_path / "a.tif", 5, encoded, 1))
 
 
 @pytest.mark.parametrize("compression", [1, 8])
@@ -347,7 +319,7 @@ def test_the_store_is_good(place: Path) -> None:
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-@pytest.mark.parametrize("size", [-1, 0, 2**16, 2**31, 2**32, 2**60, 2**63, 10**400, 1.5, "8", None, [8]])
+@pytest.mark.parametrize("size", [-1, 0, 2**16, 2**32, 2**63, 10**400, 1.5, "8", None])
 def test_absurd_shapes_are_refused(place: Path, document: dict, axis: int, size: object) -> None:
     array = document["consolidated_metadata"]["metadata"]["embedding"]
     array["shape"][axis] = size
@@ -368,17 +340,7 @@ def test_as_many_bands_as_a_store_may_have_take_no_memory(place: Path, document:
 
 @pytest.mark.parametrize(
     "number",
-    [
-        10**400,
-        float("nan"),
-        float("inf"),
-        1e308,
-        -1e308,
-        None,
-        "0",
-        [],
-        {},
-    ],
+    [10**400, float("nan"), float("inf"), -1e308, None, "0", {}],
     ids=lambda number: repr(number)[:8],
 )
 def test_absurd_corners_are_refused(place: Path, document: dict, number: object) -> None:
@@ -395,18 +357,12 @@ def test_a_root_document_of_a_gigabyte_is_refused(place: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["list", "dict"])
 def test_deep_documents_are_refused(place: Path, document: dict, kind: str) -> None:
-    for depth in [10_000, 100_000, *range(sys.getrecursionlimit() - 150, sys.getrecursionlimit())]:
+    limit = sys.getrecursionlimit()
+    for depth in [10_000, 100_000, *range(limit - 150, limit, 10)]:
         text = json.dumps({**document, "deep": "here"})
         inner = {"list": "[" * depth + "]" * depth, "dict": '{"a":' * depth + "0" + "}" * depth}[kind]
         (place / "zarr.json").write_text(text.replace('"here"', inner))
         refuse_store(place, verify=False)
-
-
-def test_a_document_as_deep_as_may_be_is_no_harm(place: Path, document: dict) -> None:
-    document["attributes"]["cop_zarr"]["deep"] = nested(500)
-    (place / "zarr.json").write_bytes(seal(document))
-    with bounded():
-        assert outcome(lambda: fuzz.ask(place)) in {"answer", "StoreError"}
 
 
 @pytest.mark.parametrize(
@@ -506,7 +462,7 @@ def make_socket(path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc, /dev/zero")
-@pytest.mark.parametrize("key", ["zarr.json", KEY, *SMALL])
+@pytest.mark.parametrize("key", ["zarr.json", KEY, SMALL[0]])
 @pytest.mark.parametrize(
     "put",
     [
