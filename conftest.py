@@ -1,10 +1,11 @@
-"""Fixtures: one source and one store of the whole globe for all tests that only read."""
+"""Options of pytest, and fixtures of all folders: a source and a store of the whole globe."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -21,9 +22,18 @@ collect_ignore = [
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How often tests with random moments, faults or damages draw: docs/reliability.md counts them."""
-    parser.addoption("--trials", type=int, default=8, help="Draws of each randomized test (default 8).")
-    parser.addoption("--all", action="store_true", help="Run the tests marked slow, too.")
+    """Add options that decide how much is tested."""
+    parser.addoption("--all", action="store_true", help="Run the tests marked slow, too, with more draws.")
+    parser.addoption("--trials", type=int, help="Draws of each randomised test (default 2; with --all 8).")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set how much randomised tests draw. No deadlines: no test depends on the speed of the machine."""
+    more = config.getoption("--all")
+    if config.getoption("--trials") is None:
+        config.option.trials = 8 if more else 2
+    hypothesis.settings.register_profile("cop-zarr", deadline=None, max_examples=100 if more else 25)
+    hypothesis.settings.load_profile("cop-zarr")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -32,6 +42,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+@pytest.fixture(scope="session")
+def trials(request: pytest.FixtureRequest) -> int:
+    """Draws of each randomised test."""
+    return int(request.config.getoption("--trials"))
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +72,7 @@ def store(store_path: Path) -> cop_zarr.Store:
 
 @pytest.fixture(scope="session")
 def globe() -> np.ndarray:
-    """What the source holds: float32, (16, 721, 1440)."""
+    """The values of the source: float32, (16, 721, 1440)."""
     return factory.truth()
 
 
@@ -70,16 +86,16 @@ def watched(store_path: Path) -> tuple[cop_zarr.Store, list[str]]:
 
 
 @pytest.fixture(autouse=True)
-def doctest_place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a docstring's example where its files are: embed_map_310k.tif and copernicus.zarr."""
+def in_example_folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a docstring's example in a folder that has embed_map_310k.tif and copernicus.zarr."""
     if isinstance(request.node, pytest.DoctestItem):
-        monkeypatch.chdir(request.getfixturevalue("example_place"))
+        monkeypatch.chdir(request.getfixturevalue("example_folder"))
 
 
 @pytest.fixture(scope="session")
-def example_place(source: Path, store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files that docstrings, README and docs speak of."""
-    place = tmp_path_factory.mktemp("examples")
-    (place / "embed_map_310k.tif").symlink_to(source)
-    (place / "copernicus.zarr").symlink_to(store_path)
-    return place
+def example_folder(source: Path, store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that docstrings name."""
+    folder = tmp_path_factory.mktemp("examples")
+    (folder / "embed_map_310k.tif").symlink_to(source)
+    (folder / "copernicus.zarr").symlink_to(store_path)
+    return folder
