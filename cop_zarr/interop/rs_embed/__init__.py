@@ -1,4 +1,4 @@
-"""Let rs-embed's ``copernicus`` model answer from the store: importing this module is enough.
+"""Have rs-embed's ``copernicus`` model read from a store: importing this module is enough.
 
 ::
 
@@ -7,10 +7,10 @@
 
     rs_embed.get_embedding("copernicus", spatial=..., temporal=rs_embed.TemporalSpec.year(2021))
 
-:class:`StoreEmbedder` takes the place of rs-embed's own embedder. What is done to arguments, boxes and
-windows is rs-embed's own code, and so are pooling, metadata, warnings and errors; only the array that
-windows are cut from is another one. rs-embed unpacks the whole GeoTIFF into a temporary file of 3.2 GB;
-here, the chunks under the windows are read from a store, which is made of the GeoTIFF on first use.
+:class:`StoreEmbedder` replaces rs-embed's own embedder. Arguments, boxes, windows, pooling, metadata,
+warnings and errors are still handled by rs-embed's code; only the array that windows are cut from is
+another one. rs-embed unpacks the whole GeoTIFF into a temporary file of 3.2 GB; here, the chunks under the
+windows are read from a store, which is made from the GeoTIFF on first use.
 
 Made for rs-embed 0.3.1.
 """
@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from cop_zarr.errors import CopZarrError, MissingDependencyError, StoreReplacedError
-from cop_zarr.interop.rs_embed.sidecar_store import reader_for
-from cop_zarr.interop.rs_embed.sparse_raster import Raster
+from cop_zarr.interop.rs_embed.sidecar_store import open_or_create
+from cop_zarr.interop.rs_embed.sparse_raster import SparseRaster
 
 try:
     from rs_embed import reset_runtime
@@ -35,122 +35,117 @@ try:
     from rs_embed.embedders.precomputed_copernicus_embed import CopernicusEmbedder
 except ImportError as error:
     raise MissingDependencyError(
-        f"cop_zarr.interop.rs_embed needs rs-embed 0.3, and that Python 3.12 or newer ({error}): "
-        "pip install rs-embed"
+        "cop_zarr.interop.rs_embed needs rs-embed 0.3, which needs Python 3.12 or newer: "
+        f"pip install rs-embed ({error})"
     ) from error
 
 BACKEND = "cop_zarr"
-"""What ``meta["backend"]`` says instead of ``vendored_geotiff``."""
+"""The value of ``meta["backend"]``, in place of ``vendored_geotiff``."""
 
 
 class StoreArray:
-    """The GeoTIFF's array, as far as rs-embed asks it: one window at a time, in the file's axis order.
+    """A store in place of rs-embed's array of the GeoTIFF: windows in the file's axis order.
 
-    NumPy sums floats in the order in which they lie in memory, so windows lie there as rs-embed's do.
+    NumPy's float32 sums depend on the order of values in memory, so windows have rs-embed's strides.
 
     Parameters
     ----------
-    raster : Raster
-        The store's cells.
+    raster : SparseRaster
+        The cells.
     axis_order : {"hwc", "chw"}
-        rs-embed's word for a file that is pixel-interleaved, or band-sequential.
+        rs-embed's name for a pixel-interleaved or a band-sequential file.
     """
 
-    def __init__(self, raster: Raster, axis_order: str) -> None:
+    def __init__(self, raster: SparseRaster, axis_order: str) -> None:
         self._raster = raster
-        self._sequential = axis_order == "chw"
+        self._bands_first = axis_order == "chw"
 
     def __getitem__(self, key: tuple[slice, slice, slice]) -> np.ndarray:
-        rows, cols = key[1:] if self._sequential else key[:2]
+        rows, cols = key[1:] if self._bands_first else key[:2]
         try:
-            cells = self._raster.cut(rows, cols)
+            cells = self._raster.view(rows, cols)
         except StoreReplacedError as error:
-            raise ModelError(f"{error}: rs_embed.reset_runtime() lets go of the old one") from error
+            raise ModelError(f"{error}: call rs_embed.reset_runtime() to open the new one") from error
         except CopZarrError as error:
             raise ModelError(str(error)) from error
-        return _band_sequential(cells, self._raster.shape[1]) if self._sequential else cells
+        return _to_bands_first(cells, self._raster.shape[1]) if self._bands_first else cells
 
 
-def _band_sequential(cells: np.ndarray, whole: int) -> np.ndarray:
-    """Copy cells to where a band's rows follow each other; apart, unless they are whole, as in a file."""
+def _to_bands_first(cells: np.ndarray, raster_cols: int) -> np.ndarray:
+    """Copy cells band by band; rows are contiguous only if they are whole, as in a file."""
     height, width, bands = cells.shape
-    apart = 0 if width == whole else 1
-    out = np.empty((bands, height, width + apart), cells.dtype)[:, :, :width]
+    gap = 0 if width == raster_cols else 1
+    out = np.empty((bands, height, width + gap), cells.dtype)[:, :, :width]
     out[:] = np.moveaxis(cells, -1, 0)
     return out
 
 
 class StoreGeoTiff(CopernicusEmbedGeoTiff):
-    """rs-embed's reader of a GeoTIFF, on the store of that file.
+    """rs-embed's reader of a GeoTIFF with the cells of a store.
 
-    The file itself is looked for, downloaded and checked by rs-embed, and its tags say where windows are.
+    rs-embed still locates, downloads and checks the file, and reads windows' positions from its tags.
     """
 
     def __init__(self, *, paths: str = "data", download: bool = False) -> None:
         super().__init__(paths=paths, download=download)
-        self._making = threading.Lock()
-        self._store: StoreArray | None = None
+        self._lock = threading.Lock()
+        self._store_array: StoreArray | None = None
 
     @property
     def array(self) -> StoreArray:
-        """The store as an array; the store is made if it is not there."""
-        if self._store is None:
-            with self._making:
-                self._store = self._store or self._opened()
-        return self._store
+        """The store as an array; the store is created if it does not exist."""
+        if self._store_array is None:
+            with self._lock:
+                self._store_array = self._store_array or self._open()
+        return self._store_array
 
-    def _opened(self) -> StoreArray:
+    def _open(self) -> StoreArray:
         axis_order = self.meta.axis_order
         try:
-            return StoreArray(Raster(reader_for(Path(self.path))), axis_order)
+            return StoreArray(SparseRaster(open_or_create(Path(self.path))), axis_order)
         except CopZarrError as error:
             raise ModelError(str(error)) from error
 
 
 class StoreEmbedder(CopernicusEmbedder):
-    """rs-embed's ``copernicus`` model, answering from the store.
-
-    Examples
-    --------
-    ``rs_embed.get_embedding("copernicus", …)`` makes one; there is no need to call it.
-    """
+    """rs-embed's ``copernicus`` model with the cells of a store; rs-embed creates it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._opening = threading.Lock()
+        self._lock = threading.Lock()
 
     def _get_dataset(self, *, data_dir: str, download: bool) -> StoreGeoTiff:
-        """Open a folder's GeoTIFF once, whichever threads of a batch ask first."""
+        """Open a folder's GeoTIFF once, also when several threads ask for it."""
         key = f"{data_dir}|download={int(download)}"
-        with self._opening:
+        with self._lock:
             if key not in self._ds_cache:
                 Path(data_dir).mkdir(parents=True, exist_ok=True)
                 self._ds_cache[key] = StoreGeoTiff(paths=data_dir, download=download)
             dataset: StoreGeoTiff = self._ds_cache[key]
             return dataset
 
-    def get_embedding(self, *, output: Any, **asked: Any) -> Any:
-        """Answer for one region, as rs-embed does; a grid is a copy, the caller's own."""
-        answer = super().get_embedding(output=output, **asked)
-        answer.meta["backend"] = BACKEND
+    def get_embedding(self, *, output: Any, **arguments: Any) -> Any:
+        """Embed one region, as rs-embed does; a grid is a copy that belongs to the caller."""
+        embedding = super().get_embedding(output=output, **arguments)
+        embedding.meta["backend"] = BACKEND
         if output.mode == "grid":
-            answer.data.attrs["backend"] = BACKEND
-            answer.data.data = answer.data.data.copy(order="K")
-        return answer
+            embedding.data.attrs["backend"] = BACKEND
+            embedding.data.data = embedding.data.data.copy(order="K")
+        return embedding
 
 
 def install() -> None:
-    """Have ``copernicus`` mean the store; importing this module does it.
+    """Let ``copernicus`` read from stores; importing this module does it.
 
-    Models that rs-embed has loaded are loaded anew when they are next asked, as after its own
-    ``reset_runtime()``. A ``rs_embed.Model`` that was made before keeps the embedder it has.
+    Models that rs-embed has loaded are loaded again on their next use, as after ``reset_runtime()``. An
+    ``rs_embed.Model`` that exists already keeps its embedder.
     """
     register("copernicus")(StoreEmbedder)
     reset_runtime()
 
 
 def uninstall() -> None:
-    """Have ``copernicus`` mean rs-embed's own reader again."""
+    """Let ``copernicus`` use rs-embed's own reader again."""
     register("copernicus")(CopernicusEmbedder)
     reset_runtime()
 

@@ -1,7 +1,7 @@
-"""Which store answers for a GeoTIFF? The one beside it, made when it is first asked for.
+"""The store beside a GeoTIFF, created on first use.
 
-A store answers only for the file that it was made from, by its SHA-256. Hashing 768 MB takes a second or
-two, so what came out is noted beside the file, and holds while the file is not touched.
+A store is used only for the file that it was made from, by its SHA-256. Hashing 768 MB takes a second or
+two, so the digest is cached beside the file, and valid until the file is modified.
 """
 
 from __future__ import annotations
@@ -25,41 +25,31 @@ from cop_zarr.errors import (
 )
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import StoreDocument
-from cop_zarr.format.opening import open_reader, read_document
+from cop_zarr.format.opening import read_document, open_reader
 from cop_zarr.source.locate import sha256_of
 from cop_zarr.storage import file_stamp, folder
 
-NOTE_SUFFIX = ".sha256"
-"""``embed_map_310k.tif.sha256``: digest, size, times of change in ns, inode."""
+DIGEST_SUFFIX = ".sha256"
+"""``embed_map_310k.tif.sha256`` holds the digest and the file's stamp."""
 
-PAUSE_SECONDS = 0.5
-"""Between two looks at a store that another process is making."""
+POLL_SECONDS = 0.5
+"""Pause while another process creates the store."""
 
 
-def place_of(source: Path) -> str:
-    """Where the store of a GeoTIFF is: what ``COP_ZARR_STORE`` names, else ``NAME.zarr`` beside it."""
+def store_url(source: Path) -> str:
+    """The place of a GeoTIFF's store: ``COP_ZARR_STORE``, or ``NAME.zarr`` beside the file."""
     return os.environ.get(settings.STORE_VARIABLE) or str(source.with_suffix(".zarr"))
 
 
-def reader_for(source: Path) -> ChunkReader:
-    """Open the store of a GeoTIFF; make it if there is none.
+def open_or_create(source: Path) -> ChunkReader:
+    """Open the store of a GeoTIFF; create it if there is none.
 
-    If another process is making it, wait for that; if one was killed while it did, go on from there.
-
-    Parameters
-    ----------
-    source : Path
-        The GeoTIFF.
-
-    Returns
-    -------
-    ChunkReader
-        Of a store made from the very file that is there now.
+    If another process is creating it, wait for that; if one was interrupted, resume.
 
     Warns
     -----
     UserWarning
-        That a store is being made, and where.
+        If a store is created.
 
     Raises
     ------
@@ -68,85 +58,81 @@ def reader_for(source: Path) -> ChunkReader:
     SourceError
         If the file cannot be ingested.
     StoreError, StorageError, InputError
-        If the store cannot be opened or made.
+        If the store cannot be opened or created.
     """
-    where = folder(place_of(source))
-    told = False
+    place = folder(store_url(source))
+    warned = False
     while True:
         try:
-            document = read_document(where)
+            document = read_document(place)
         except FormatVersionError:
             raise
         except (StoreError, StoreNotFoundError):
-            if not told:
-                warnings.warn(f"making {where.url} of {source}, once for all", UserWarning, stacklevel=2)
-            told = True
-            _make(source)
+            if not warned:
+                warnings.warn(f"creating {place.url} from {source}, once", UserWarning, stacklevel=2)
+            warned = True
+            _create(source)
         else:
-            _refuse_other(document, source, where.url)
-            return open_reader(where, document, workers=None)
+            _check_source(document, source, place.url)
+            return open_reader(place, document, workers=None)
 
 
-def _make(source: Path) -> None:
+def _create(source: Path) -> None:
     """Ingest a file, or wait a moment while another process does."""
-    from cop_zarr.writing.ingest import ingest  # half a second, for stores that are not there
+    from cop_zarr.writing.ingest import ingest  # takes half a second to import
 
-    before = file_stamp(source)
+    stamp = file_stamp(source)
     try:
-        report = ingest(source, place_of(source), resume=True)
+        report = ingest(source, store_url(source), resume=True)
     except StoreBusyError:
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(POLL_SECONDS)
     except StoreExistsError:
         raise
     except (InputError, StorageError) as error:
         raise type(error)(
-            f"{error}. {settings.STORE_VARIABLE} may name another place for the store of {source}, or one "
-            "where it is already"
+            f"{error}. Set {settings.STORE_VARIABLE} to another place for the store of {source}, or to an "
+            "existing store"
         ) from error
     else:
-        _note(source, before, report.source["sha256"])
+        _cache_digest(source, stamp, report.source["sha256"])
 
 
-def _refuse_other(document: StoreDocument, source: Path, url: str) -> None:
-    """Refuse a store that was not made from this file."""
-    made_from = document.record["source"]
-    if made_from["bytes"] == source.stat().st_size and made_from["sha256"] == digest(source):
+def _check_source(document: StoreDocument, source: Path, url: str) -> None:
+    """Check that a store was made from this file."""
+    recorded = document.record["source"]
+    if recorded["bytes"] == source.stat().st_size and recorded["sha256"] == cached_sha256(source):
         return
     raise StoreExistsError(
-        f"{url} is the store of another file than {source}: of {made_from['url']}, SHA-256 "
-        f"{made_from['sha256']}. Make it anew with: cop-zarr ingest {shlex.quote(str(source))} "
-        f"{shlex.quote(url)} --overwrite; or name another place in {settings.STORE_VARIABLE}"
+        f"{url} is the store of another file than {source}: of {recorded['url']}, SHA-256 "
+        f"{recorded['sha256']}. Replace it with: cop-zarr ingest {shlex.quote(str(source))} "
+        f"{shlex.quote(url)} --overwrite; or set {settings.STORE_VARIABLE} to another place"
     )
 
 
-def digest(path: Path) -> str:
-    """SHA-256 (hex) of a file, computed anew only when the file was touched since it was last noted.
+def cached_sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file, computed again only after the file was modified.
 
-    The note lies beside the file, if it can be written there. A file cannot be changed or replaced without
-    its time of change (``ctime``) or its inode telling.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from cop_zarr.interop.rs_embed.sidecar_store import digest
-    >>> len(digest(Path("embed_map_310k.tif")))
-    64
+    It is cached beside the file, if that folder is writable. Any change of the file changes its stamp.
     """
     stamp = file_stamp(path)
     with suppress(OSError, UnicodeDecodeError):
-        sha256, *noted = path.with_name(path.name + NOTE_SUFFIX).read_text("ascii").split() or [""]
-        if noted == [str(each) for each in stamp]:
+        sha256, *cached_stamp = _digest_path(path).read_text("ascii").split() or [""]
+        if cached_stamp == [str(each) for each in stamp]:
             return sha256
     sha256 = sha256_of(path)
-    _note(path, stamp, sha256)
+    _cache_digest(path, stamp, sha256)
     return sha256
 
 
-def _note(path: Path, stamp: tuple[int, ...], sha256: str) -> None:
-    """Note what a file hashes to, if it is still the one that had this stamp."""
-    note = path.with_name(path.name + NOTE_SUFFIX)
-    partial = note.with_name(f"{note.name}.{os.getpid()}")
-    with suppress(OSError):  # a folder that can only be read: it will be hashed again
+def _cache_digest(path: Path, stamp: tuple[int, ...], sha256: str) -> None:
+    """Write the digest of a file unless the file has changed since it had this stamp."""
+    cache = _digest_path(path)
+    partial = cache.with_name(f"{cache.name}.{os.getpid()}")
+    with suppress(OSError):  # in a read-only folder it is computed each time
         if file_stamp(path) == stamp:
             partial.write_text(" ".join([sha256, *map(str, stamp)]) + "\n", "ascii")
-            partial.replace(note)
+            partial.replace(cache)
+
+
+def _digest_path(path: Path) -> Path:
+    return path.with_name(path.name + DIGEST_SUFFIX)

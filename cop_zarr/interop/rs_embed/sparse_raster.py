@@ -1,9 +1,4 @@
-"""A store as one array in memory, whose cells are read when they are first asked for.
-
-It is for those who must compute on windows of an array as it lies in memory. The array is a temporary file
-without a name, mapped into memory: it takes room on the disk for the chunks that were asked for, not for
-the whole (3.2 GB with 768 bands), and the system may write any of it out when memory is short.
-"""
+"""A store as one array in memory whose cells are read on first use."""
 
 from __future__ import annotations
 
@@ -18,16 +13,17 @@ from cop_zarr.errors import StorageError
 from cop_zarr.format.chunk_reader import ChunkIndex, ChunkReader
 
 
-class Raster:
+class SparseRaster:
     """The cells of a store as an array; each chunk is read and decoded once.
 
-    Safe to use from several threads and after a fork: two that want the same chunk at the same moment both
-    read it, and write the same bytes.
+    The array is an unnamed temporary file mapped into memory. It takes disk space only for the chunks that
+    were read (not 3.2 GB, with 768 bands), and the system may write it out when memory is short. Safe to
+    use from several threads and after a fork: two that read the same chunk write the same bytes.
 
     Parameters
     ----------
     reader : ChunkReader
-        The store's. It need not keep chunks in memory.
+        Reads the store. It need not cache chunks.
 
     Attributes
     ----------
@@ -37,80 +33,68 @@ class Raster:
     Raises
     ------
     StorageError
-        If no temporary file can be made.
+        If the temporary file cannot be created.
     """
 
     def __init__(self, reader: ChunkReader) -> None:
         self._reader = reader
-        self._missing = reader.lengths > 0
+        self._unread = reader.lengths > 0
         self.shape = (*reader.layout.grid.shape, reader.layout.bands)
         try:
-            self._file = tempfile.TemporaryFile(prefix="cop-zarr-")  # noqa: SIM115  # lives as long as this
+            self._file = tempfile.TemporaryFile(prefix="cop-zarr-")  # noqa: SIM115  # closed by finalize
             weakref.finalize(self, self._file.close)
             self._file.truncate(4 * int(np.prod(self.shape, dtype="i8")))
             self._cells = np.asarray(np.memmap(self._file, "<f4", "r", shape=self.shape))
         except OSError as error:
-            raise _failure(error) from error
+            raise _storage_error(error) from error
 
-    def cut(self, rows: slice, cols: slice) -> np.ndarray:
-        """Look at a window of cells, after reading the chunks under it that have not been read yet.
-
-        Parameters
-        ----------
-        rows, cols : slice
-            From the first to before the last, within the grid.
-
-        Returns
-        -------
-        ndarray
-            float32, shape ``(rows, cols, bands)``: a view, not writeable.
+    def view(self, rows: slice, cols: slice) -> np.ndarray:
+        """A read-only view of a window: float32, ``(rows, cols, bands)``; chunks are read as needed.
 
         Raises
         ------
         ChunkError, StoreReplacedError
             If a chunk is absent or damaged.
         StorageError
-            If the store cannot be read, or the temporary file not be written.
+            If the store cannot be read, or the temporary file cannot be written.
         """
         size = self._reader.layout.chunk_cells
-        under = self._missing[
-            rows.start // size : -(-rows.stop // size), cols.start // size : -(-cols.stop // size)
-        ]
-        if np.count_nonzero(under):
-            self._fill(Window(rows.start, rows.stop, cols.start, cols.stop))
+        chunks = (
+            slice(rows.start // size, -(-rows.stop // size)),
+            slice(cols.start // size, -(-cols.stop // size)),
+        )
+        if self._unread[chunks].any():
+            self._read(Window(rows.start, rows.stop, cols.start, cols.stop))
         return self._cells[rows, cols]
 
-    def _fill(self, window: Window) -> None:
-        places = [place for place, _ in self._reader.layout.chunks(window, self._missing)]
+    def _read(self, window: Window) -> None:
+        indices = [index for index, _ in self._reader.layout.chunks(window, self._unread)]
 
-        def work(number: int, chunk: np.ndarray) -> None:
-            self._write(places[number], chunk)
-            self._missing[places[number]] = False
+        def write(position: int, chunk: np.ndarray) -> None:
+            self._write(indices[position], chunk)
+            self._unread[indices[position]] = False
 
-        for _ in self._reader.map_chunks(places, work):
+        for _ in self._reader.map_chunks(indices, write):
             pass
 
-    def _write(self, place: ChunkIndex, chunk: np.ndarray) -> None:
-        """Write a chunk's rows to their places.
-
-        Not through the map: where a disk is full, that would kill the process (SIGBUS).
-        """
-        window = self._reader.layout.chunk_window(*place)
+    def _write(self, index: ChunkIndex, chunk: np.ndarray) -> None:
+        """Write a chunk, row by row, to the file: through the map, a full disk would kill the process."""
+        window = self._reader.layout.chunk_window(*index)
         height, width = window.shape
         _, cols, bands = self.shape
         for row in range(height):
             data = chunk[:width, row].tobytes()
-            at = 4 * bands * ((window.row + row) * cols + window.col)
+            offset = 4 * bands * ((window.row + row) * cols + window.col)
             try:
                 while data:
-                    done = os.pwrite(self._file.fileno(), data, at)
-                    data, at = data[done:], at + done
+                    written = os.pwrite(self._file.fileno(), data, offset)
+                    data, offset = data[written:], offset + written
             except OSError as error:
-                raise _failure(error) from error
+                raise _storage_error(error) from error
 
 
-def _failure(error: OSError) -> StorageError:
+def _storage_error(error: OSError) -> StorageError:
     return StorageError(
-        f"cannot keep decoded cells in a temporary file in {tempfile.gettempdir()}: {error.strerror}; "
-        "TMPDIR names another folder"
+        f"cannot write decoded cells to a temporary file in {tempfile.gettempdir()}: {error.strerror}; "
+        "set TMPDIR to another folder"
     )
