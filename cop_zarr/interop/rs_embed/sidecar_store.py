@@ -25,7 +25,7 @@ from cop_zarr.errors import (
 )
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import StoreDocument
-from cop_zarr.format.opening import read_document, open_reader
+from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.source.locate import sha256_of
 from cop_zarr.storage import file_stamp, folder
 

@@ -12,7 +12,6 @@ makes it large enough, and takes no room on the disk.
 import os
 import subprocess
 import sys
-import warnings
 
 import numpy as np
 import pytest
@@ -23,38 +22,40 @@ from tests.support import factory
 rs_embed = pytest.importorskip("rs_embed")
 
 from rs_embed.core.errors import ModelError, RSEmbedError  # noqa: E402  # only if it is installed
-from rs_embed.embedders import precomputed_copernicus_embed as theirs  # noqa: E402
+from rs_embed.embedders import precomputed_copernicus_embed as original  # noqa: E402
 
 from cop_zarr.interop import rs_embed as interop  # noqa: E402
 
-LARGE_ENOUGH = 700 * 1024 * 1024
+MIN_BYTES = 700 * 1024 * 1024
 YEAR = rs_embed.TemporalSpec.year(2021)
 MEAN, MAX = rs_embed.OutputSpec.pooled(), rs_embed.OutputSpec.pooled(pooling="max")
 GRID = rs_embed.OutputSpec.grid()
+BOX, SMALL_BOX = rs_embed.BBox(-180, 50, -179, 51), rs_embed.BBox(10, 10, 10.1, 10.1)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*not directly memory-mappable"),
     pytest.mark.filterwarnings("ignore:.*fixed product grid"),
-    pytest.mark.filterwarnings("ignore:making"),
+    pytest.mark.filterwarnings("ignore:creating"),
 ]
 
 
-def enlarged(path):
-    os.truncate(path, LARGE_ENOUGH)
-    return path.parent
+def noise():
+    """Values whose float32 sums depend on their order."""
+    values = factory.truth(bands=16)
+    random = np.random.default_rng(7).standard_normal(values.shape, "f4")
+    return np.where(values == 0, values, random)
+
+
+def write_large_geotiff(folder, values=None, name="embed_map_310k.tif", **options):
+    path = factory.write_geotiff(folder / name, values, **options)
+    os.truncate(path, MIN_BYTES)
+    return path
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder as ``RS_EMBED_COP_DIR`` names it, with noise whose float32 sums depend on their order."""
-    where = tmp_path_factory.mktemp("rs-embed")
-    return enlarged(factory.write_geotiff(where / "embed_map_310k.tif", noise()))
-
-
-def noise(bands=16):
-    values = factory.truth(bands=bands)
-    rng = np.random.default_rng(7)
-    return np.where(values == 0, values, rng.standard_normal(values.shape, "f4"))
+    """A folder as ``RS_EMBED_COP_DIR`` names it."""
+    return write_large_geotiff(tmp_path_factory.mktemp("rs-embed"), noise()).parent
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +66,22 @@ def _settings(folder, monkeypatch):
     interop.install()
 
 
+def ask_one(spatial, output=MEAN, temporal=YEAR, **more):
+    return rs_embed.get_embedding("copernicus", spatial=spatial, temporal=temporal, output=output, **more)
+
+
+def ask_many(spatials, output=MEAN):
+    return rs_embed.get_embeddings_batch("copernicus", spatials=spatials, temporal=YEAR, output=output)
+
+
+def outcome(ask, *args, **more):
+    """An answer, or an error's type and text."""
+    try:
+        return ask(*args, **more)
+    except (RSEmbedError, OSError) as error:
+        return type(error), str(error)
+
+
 def before_and_after(ask):
     """What rs-embed answers by itself, and with the store."""
     interop.uninstall()
@@ -73,27 +90,13 @@ def before_and_after(ask):
     return before, ask()
 
 
-def ask_one(spatial, output=MEAN, temporal=YEAR, **more):
-    return rs_embed.get_embedding("copernicus", spatial=spatial, temporal=temporal, output=output, **more)
-
-
-def ask_many(spatials, output=MEAN, **more):
-    return rs_embed.get_embeddings_batch(
-        "copernicus", spatials=spatials, temporal=YEAR, output=output, **more
-    )
-
-
-def outcome(ask, *args, **more):
-    """An answer's parts, or an error's type and text."""
-    try:
-        found = ask(*args, **more)
-    except (RSEmbedError, OSError) as error:
-        return type(error), str(error)
-    return found
-
-
 def assert_same(before, after):
     assert type(before) is type(after)
+    if isinstance(before, list):
+        assert len(before) == len(after)
+        for one, other in zip(before, after, strict=True):
+            assert_same(one, other)
+        return
     if isinstance(before, tuple):  # an error
         assert before == after
         return
@@ -103,8 +106,7 @@ def assert_same(before, after):
     assert type(before.data) is type(after.data)
     assert_same_meta(before.meta, after.meta)
     if hasattr(before.data, "attrs"):
-        assert before.data.dims == after.data.dims
-        assert before.data.name == after.data.name
+        assert (before.data.dims, before.data.name) == (after.data.dims, after.data.name)
         assert list(before.data.coords) == list(after.data.coords)
         assert_same_meta(before.data.attrs, after.data.attrs)
 
@@ -115,12 +117,12 @@ def assert_same_meta(before, after):
     assert {**before, "backend": None} == {**after, "backend": None}
 
 
-def boxes_by_chance(count, seed):
+def random_boxes(count, seed):
     rng = np.random.default_rng(seed)
     found = []
     while len(found) < count:
-        width, height = np.exp(rng.uniform(np.log(0.26), np.log(40), 2)).tolist()
-        west, south = rng.uniform(-180, 180), rng.uniform(-90, 90)
+        width, height = np.exp(rng.uniform(np.log(0.31), np.log(40), 2)).tolist()
+        west, south = rng.uniform(-180, 179.6), rng.uniform(-90, 89.6)
         found.append(rs_embed.BBox(west, south, min(west + width, 180.0), min(south + height, 90.0)))
     return found
 
@@ -137,15 +139,23 @@ def boxes_on_edges():
     return found
 
 
+def random_points(count):
+    rng = np.random.default_rng(5)
+    draws = np.column_stack(
+        [rng.uniform(-180, 180, count), rng.uniform(-90, 90, count), 10 ** rng.uniform(4, 6, count)]
+    )
+    return [rs_embed.PointBuffer(*draw) for draw in draws.tolist()]
+
+
 SPECIAL = [
     rs_embed.BBox(-180, -90, 180, 90),
-    rs_embed.BBox(-180, 50, -179, 51),
+    BOX,
     rs_embed.BBox(179, 50, 180, 51),
     rs_embed.BBox(179.5, -20, 179.875, -19),
     rs_embed.BBox(0, 89.5, 2, 90),
     rs_embed.BBox(0, -90, 2, -89.6),
     rs_embed.BBox(-64.1, 5, -63.85, 6),  # a quarter of a degree, less one bit
-    rs_embed.BBox(10, 10, 10.1, 10.1),
+    SMALL_BOX,
     rs_embed.BBox(10, 10, 10.25, 10.25),
     rs_embed.BBox(10.125, 10.125, 10.375, 10.375),
     rs_embed.BBox(-180, 0, 180, 0.3),  # whole rows
@@ -168,147 +178,106 @@ SPECIAL = [
 
 
 @pytest.mark.parametrize("output", [MEAN, MAX, GRID], ids=["mean", "max", "grid"])
-def test_regions_at_edges_and_poles_and_malformed_ones(output):
-    before, after = before_and_after(lambda: [outcome(ask_one, one, output) for one in SPECIAL])
-    for one, other in zip(before, after, strict=True):
-        assert_same(one, other)
-    assert sum(isinstance(one, tuple) for one in before) >= 10  # and there are answers and errors
-    assert sum(not isinstance(one, tuple) for one in before) >= 10
-
-
-@pytest.mark.parametrize("output", [MEAN, MAX, GRID], ids=["mean", "max", "grid"])
-def test_boxes_by_chance_and_on_cell_edges(output):
-    boxes = [*boxes_by_chance(300, seed=1), *boxes_on_edges()]
-    before, after = before_and_after(lambda: [outcome(ask_one, one, output) for one in boxes])
-    for one, other in zip(before, after, strict=True):
-        assert_same(one, other)
-    assert sum(not isinstance(one, tuple) for one in before) > 300
-
-
-def test_point_buffers_by_chance():
-    rng = np.random.default_rng(5)
-    points = [
-        rs_embed.PointBuffer(
-            *map(float, (rng.uniform(-180, 180), rng.uniform(-90, 90), 10 ** rng.uniform(4, 6)))
-        )
-        for _ in range(200)
-    ]
-    before, after = before_and_after(lambda: [outcome(ask_one, one) for one in points])
-    for one, other in zip(before, after, strict=True):
-        assert_same(one, other)
+@pytest.mark.parametrize(
+    ("regions", "min_answers", "min_errors"),
+    [
+        (SPECIAL, 10, 10),
+        ([*random_boxes(60, seed=1), *boxes_on_edges(), *random_points(60)], 150, 1),
+        pytest.param(random_boxes(300, seed=6) + random_points(200), 400, 1, marks=pytest.mark.slow),
+    ],
+    ids=["special", "few", "many"],
+)
+def test_single_regions(regions, min_answers, min_errors, output):
+    before, after = before_and_after(lambda: [outcome(ask_one, region, output) for region in regions])
+    assert_same(before, after)
+    errors = sum(isinstance(each, tuple) for each in before)
+    assert errors >= min_errors
+    assert len(before) - errors >= min_answers
 
 
 @pytest.mark.parametrize("workers", ["1", "4"])
 @pytest.mark.parametrize("output", [MEAN, GRID], ids=["mean", "grid"])
 def test_batch(output, workers, monkeypatch):
     monkeypatch.setenv("RS_EMBED_COPERNICUS_BATCH_WORKERS", workers)
-    boxes = [
-        box
-        for box in boxes_by_chance(200, seed=2)
-        if box.maxlon - box.minlon > 0.3 < box.maxlat - box.minlat
-    ]
-    before, after = before_and_after(lambda: ask_many(boxes, output))
-    assert len(before) == len(after) == len(boxes)
-    for one, other in zip(before, after, strict=True):
-        assert_same(one, other)
+    boxes = [box for box in random_boxes(120, seed=2) if box.maxlon < 180 and box.maxlat < 90]
+    assert len(boxes) > 60
+    assert_same(*before_and_after(lambda: ask_many(boxes, output)))
 
 
-@pytest.mark.parametrize(
-    "spatials", [[], None, [SPECIAL[0], SPECIAL[7]], [SPECIAL[1], SPECIAL[11]], ["a box"]]
-)
-def test_batch_that_is_refused(spatials):
-    before, after = before_and_after(lambda: outcome(ask_many, spatials))
+@pytest.mark.parametrize("regions", [[], None, [BOX, SMALL_BOX], [BOX, SPECIAL[11]], ["a box"]])
+def test_invalid_batch(regions):
+    before, after = before_and_after(lambda: outcome(ask_many, regions))
     assert isinstance(before, tuple)
     assert before == after
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    "more",
+    ("more", "answered"),
     [
-        {"temporal": None},
-        {"temporal": rs_embed.TemporalSpec.year(2020)},
-        {"temporal": rs_embed.TemporalSpec.range("2020-01-01", "2021-01-01")},
-        {"backend": "nonsense"},
-        {"variant": "large", "data_dir": "/dev/null"},
+        ({"temporal": None}, False),
+        ({"temporal": rs_embed.TemporalSpec.year(2020)}, False),
+        ({"temporal": rs_embed.TemporalSpec.range("2020-01-01", "2021-01-01")}, False),
+        ({"temporal": rs_embed.TemporalSpec.range("2021-03-01", "2021-04-01")}, True),
+        ({"backend": "nonsense"}, False),
+        ({"variant": "large", "data_dir": "/dev/null"}, False),
+        ({"backend": "auto"}, True),
+        ({"backend": " LOCAL "}, True),
+        ({"backend": "gee"}, True),
     ],
     ids=str,
 )
-def test_arguments_that_are_refused(more):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        before, after = before_and_after(lambda: outcome(ask_one, SPECIAL[0], **more))
-    assert isinstance(before, tuple), before
-    assert before == after
-
-
-@pytest.mark.parametrize("backend", ["auto", "local", " AUTO ", "gee"])
-def test_backends_that_mean_auto(backend):
-    before, after = before_and_after(lambda: outcome(ask_one, SPECIAL[1], backend=backend))
+def test_arguments(more, answered):
+    before, after = before_and_after(lambda: outcome(ask_one, BOX, **more))
+    assert isinstance(before, tuple) != answered, before
     assert_same(before, after)
-
-
-def test_range_is_warned_of_and_answered():
-    def ask():
-        with pytest.warns(UserWarning, match="will use start year 2021"):
-            return ask_one(SPECIAL[1], temporal=rs_embed.TemporalSpec.range("2021-03-01", "2021-04-01"))
-
-    assert_same(*before_and_after(ask))
 
 
 def test_folder_named_by_the_call(folder, monkeypatch):
     monkeypatch.setenv("RS_EMBED_COP_DIR", "/nowhere")
-    assert_same(*before_and_after(lambda: ask_one(SPECIAL[1], data_dir=str(folder))))
+    assert_same(*before_and_after(lambda: ask_one(BOX, data_dir=str(folder))))
 
     def legacy():
         sensor = rs_embed.SensorSpec(collection=f"dir:{folder}", bands=())
         with pytest.warns(DeprecationWarning, match="deprecated"):
-            return ask_one(SPECIAL[1], sensor=sensor)
+            return ask_one(BOX, sensor=sensor)
 
     assert_same(*before_and_after(legacy))
 
 
+@pytest.mark.slow
 def test_band_sequential_file_is_summed_in_its_own_order(tmp_path):
     """NumPy sums a band's rows pairwise there, and whole rows in one go."""
-    path = factory.write_geotiff(
-        tmp_path / "embed_map_bands.tif",
-        noise(),
-        interleave="band",
-        tiled=False,
-        blockxsize=None,
-        blockysize=None,
-    )
-    where = str(enlarged(path))
-    regions = [*boxes_by_chance(40, seed=4), SPECIAL[0], SPECIAL[10]]
+    layout = {"interleave": "band", "tiled": False, "blockxsize": None, "blockysize": None}
+    path = write_large_geotiff(tmp_path, noise(), "embed_map_bands.tif", **layout)
+    regions = [*random_boxes(40, seed=4), SPECIAL[0], SPECIAL[10]]
     for output in (MEAN, GRID):
         before, after = before_and_after(
-            lambda o=output: [outcome(ask_one, one, o, data_dir=where) for one in regions]
+            lambda o=output: [outcome(ask_one, one, o, data_dir=str(path.parent)) for one in regions]
         )
-        for one, other in zip(before, after, strict=True):
-            assert_same(one, other)
+        assert_same(before, after)
 
 
 def test_model_object():
-    before, after = before_and_after(
-        lambda: rs_embed.Model("copernicus").get_embedding(SPECIAL[1], temporal=YEAR)
-    )
-    assert_same(before, after)
+    ask = lambda: rs_embed.Model("copernicus").get_embedding(BOX, temporal=YEAR)  # noqa: E731
+    assert_same(*before_and_after(ask))
 
 
-def test_grid_is_the_callers_own():
-    first = ask_one(SPECIAL[1], GRID)
-    kept = np.array(first.data)
+def test_a_grid_belongs_to_the_caller():
+    first = ask_one(BOX, GRID)
+    values = np.array(first.data)
     first.data.data[:] = 7
-    np.testing.assert_array_equal(np.asarray(ask_one(SPECIAL[1], GRID).data), kept)
+    np.testing.assert_array_equal(np.asarray(ask_one(BOX, GRID).data), values)
 
 
-def test_importing_it_after_a_first_use_works_and_describes_the_same(folder):
+def test_importing_it_after_a_first_use():
     code = (
         "import rs_embed as r, warnings; warnings.simplefilter('ignore')\n"
         "ask = lambda: r.get_embedding('copernicus', spatial=r.BBox(0, 0, 1, 1), "
         "temporal=r.TemporalSpec.year(2021)).meta['backend']\n"
-        "one, told = ask(), r.describe_model('copernicus')\n"
+        "one, described = ask(), r.describe_model('copernicus')\n"
         "import cop_zarr.interop.rs_embed\n"
-        "print(one, ask(), told == r.describe_model('copernicus'))"
+        "print(one, ask(), described == r.describe_model('copernicus'))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["vendored_geotiff", "cop_zarr", "True"]
@@ -316,39 +285,35 @@ def test_importing_it_after_a_first_use_works_and_describes_the_same(folder):
 
 def test_nothing_is_unpacked(folder, monkeypatch):
     def unpack(*_):
-        raise AssertionError("rs-embed's own reader was asked")
+        raise AssertionError("rs-embed's own reader was used")
 
-    monkeypatch.setattr(theirs.CopernicusEmbedGeoTiff, "array", property(unpack))
+    monkeypatch.setattr(original.CopernicusEmbedGeoTiff, "array", property(unpack))
     interop.install()
     assert ask_one(SPECIAL[0]).meta["backend"] == "cop_zarr"
     assert (folder / "embed_map_310k.zarr" / "zarr.json").exists()
 
 
-def test_refused_region_makes_no_store(tmp_path, source):
-    path = tmp_path / "embed_map_310k.tif"
-    path.write_bytes(source.read_bytes())
-    enlarged(path)
-    with pytest.raises(ModelError, match="smaller than one dataset pixel"):
-        ask_one(SPECIAL[7], data_dir=str(tmp_path))
+def test_an_invalid_region_creates_no_store(tmp_path):
+    path = write_large_geotiff(tmp_path)
+    with pytest.raises(ModelError):
+        ask_one(SMALL_BOX, data_dir=str(tmp_path))
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_store_of_another_file_is_refused_as_rs_embed_refuses(folder, tmp_path, source):
-    path = tmp_path / "embed_map_310k.tif"
-    path.write_bytes(source.read_bytes())
-    enlarged(path)
+def test_store_of_another_file(folder, tmp_path):
+    path = write_large_geotiff(tmp_path)
     (tmp_path / "embed_map_310k.zarr").symlink_to(folder / "embed_map_310k.zarr")
-    ask_one(SPECIAL[1])
+    ask_one(BOX)
     assert sha256_of(path) != sha256_of(folder / path.name)
-    with pytest.raises(ModelError, match="is the store of another file"):
-        ask_one(SPECIAL[1], data_dir=str(tmp_path))
+    with pytest.raises(ModelError, match="another file"):
+        ask_one(BOX, data_dir=str(tmp_path))
 
 
-def test_folder_without_the_file_is_an_error_of_rs_embeds(tmp_path, monkeypatch):
+def test_folder_without_the_file(tmp_path, monkeypatch):
     def offline(**_):
         raise OSError("offline")
 
     monkeypatch.setattr("rs_embed.embedders.shared.hf_hub_download_cache_first", offline)
-    before, after = before_and_after(lambda: outcome(ask_one, SPECIAL[1], data_dir=str(tmp_path)))
+    before, after = before_and_after(lambda: outcome(ask_one, BOX, data_dir=str(tmp_path)))
     assert before[0] is ModelError
     assert before == after
