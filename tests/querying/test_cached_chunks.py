@@ -1,0 +1,305 @@
+"""Chunks and their pooled totals in memory: how many, which are dropped first, and no effect on answers."""
+
+import itertools
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+
+import cop_zarr
+from cop_zarr.core.lru_cache import CACHE_BYTES, ENTRY_BYTES
+from cop_zarr.core.threads import Background
+from cop_zarr.errors import ChunkError, InputError
+from cop_zarr.storage import LocalFolder
+from tests.support import factory
+from tests.support.folders import WatchedFolder, open_in
+
+STEP = factory.STEP
+CHUNK_BYTES = 8 * 8 * factory.BANDS * 4 + ENTRY_BYTES
+"""Bytes that a decoded chunk counts in memory."""
+
+POOLINGS = ["mean", "max", "min", "std", "sum"]
+
+
+def around(rows, cols):
+    """A box that touches the cells from each first to one before each last, and no others."""
+    west, east = -180 + STEP * cols[0] - 0.1, -180 + STEP * (cols[1] - 1) + 0.1
+    return (west, 90 - STEP * (rows[1] - 1) - 0.1, east, 90 - STEP * rows[0] + 0.1)
+
+
+@pytest.fixture
+def cached(store_path):
+    """Opens the store with memory for so many chunks; returns it, and the keys read from then on."""
+
+    def opened(chunks, **options):
+        folder = WatchedFolder(LocalFolder(store_path))
+        store = open_in(folder, cache_bytes=int(chunks * CHUNK_BYTES), **options)
+        folder.read_keys.clear()
+        return store, folder.read_keys
+
+    return opened
+
+
+def chunks_read(read_keys):
+    """The keys of chunks among these, which are forgotten."""
+    found = [key for key in read_keys if key.startswith("embedding/c/")]
+    read_keys.clear()
+    return found
+
+
+def block(rows, cols):
+    """Keys of a block of chunks."""
+    return {f"embedding/c/0/{row}/{col}" for row in range(*rows) for col in range(*cols)}
+
+
+LAND = around((160, 184), (1040, 1072))
+"""Three by four whole chunks, all of which hold data."""
+
+ONE_CHUNK = around((160, 168), (1040, 1048))
+ONE_CELL = around((163, 164), (1043, 1044))
+TRIANGLE = shapely.Polygon([(80.1, 44.2), (87.3, 44.9), (84.2, 49.8)])
+
+QUERIES = {
+    "pooled": lambda store: store.query(LAND).data,
+    "grid": lambda store: store.query(LAND, output="grid").data,
+    "polygon": lambda store: store.query(TRIANGLE, empty="skip").data,
+    "sample": lambda store: store.sample(np.linspace(80, 87, 50), np.linspace(45, 49, 50)),
+    "bilinear": lambda store: store.sample(np.linspace(80, 87, 50), 47.1, method="bilinear"),
+    "many": lambda store: store.query_many([LAND, TRIANGLE, (80, 45, 82, 47)]),
+}
+"""All of them lie in the chunks of LAND."""
+
+
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
+def test_chunks_are_read_once_with_memory_and_each_time_without(cached, query):
+    store, read_keys = cached(64)
+    first = query(store)
+    read = chunks_read(read_keys)
+    assert 1 < len(read) == len(set(read))
+    np.testing.assert_array_equal(query(store), first)
+    assert not read_keys
+    for other in QUERIES.values():
+        other(store)
+    again = chunks_read(read_keys)
+    assert len(again) == len(set(again) - set(read))
+    without, read_keys = cached(0)
+    for _ in range(2):
+        np.testing.assert_array_equal(query(without), first)
+        assert sorted(chunks_read(read_keys)) == sorted(read)
+    assert without._reader.memory.nbytes == 0
+
+
+def test_each_store_has_the_memory_it_is_opened_with(store_path, tmp_path):
+    one, other = cop_zarr.open(store_path), cop_zarr.open(store_path, cache_bytes=12_345)
+    assert (one._reader.memory.capacity, other._reader.memory.capacity) == (CACHE_BYTES, 12_345)
+    one.query(LAND)
+    assert one._reader.memory.nbytes > other._reader.memory.nbytes == 0
+    with pytest.raises(InputError, match="-5"):
+        cop_zarr.open(tmp_path / "nowhere.zarr", cache_bytes=-5)
+
+
+@pytest.mark.parametrize("chunks", [0.5, 3, 40])
+def test_memory_is_bounded(cached, chunks):
+    store, _ = cached(chunks)
+    memory = store._reader.memory
+    for query, west in itertools.product(QUERIES.values(), (0, 20)):
+        query(store)
+        store.query((west, 20, west + 9, 29))
+        assert memory.nbytes <= memory.capacity == int(chunks * CHUNK_BYTES)
+
+
+@pytest.mark.parametrize("output", ["pooled", "grid"])
+@pytest.mark.parametrize("workers", [1, 4])
+def test_query_that_does_not_fit_drops_nothing(cached, globe, output, workers):
+    store, read_keys = cached(20, workers=workers)
+    store.query(LAND, output="grid")
+    there = chunks_read(read_keys)
+    rows, cols = (72, 232), (944, 1144)  # 20 x 25 chunks around it
+    options = {"output": output} | ({"weights": "coverage"} if output == "pooled" else {})
+    answer = store.query(around(rows, cols), **options).data
+    if output == "grid":
+        np.testing.assert_array_equal(answer, globe[:, slice(*rows), slice(*cols)])
+    read = chunks_read(read_keys)
+    assert len(read) > 100
+    assert not set(read) & set(there)
+    assert store._reader.memory.nbytes == len(there) * CHUNK_BYTES
+    store.query(LAND, output="grid")
+    assert not read_keys
+
+
+def test_least_recently_queried_chunks_are_dropped_first(cached):
+    store, read_keys = cached(2)
+    first, second, third = (around((160, 168), (col, col + 8)) for col in (1040, 1048, 1056))
+    for box, reads in ((first, 1), (second, 1), (first, 0), (third, 1), (first, 0), (second, 1)):
+        store.query(box, output="grid")
+        assert len(chunks_read(read_keys)) == reads
+    assert store._reader.memory.nbytes == 2 * CHUNK_BYTES
+
+
+SHARED_EASILY = {
+    **QUERIES,
+    **{f"{word} of a cell": lambda store, word=word: store.query(
+        ONE_CELL, pooling=word, subpixel="touch").data for word in POOLINGS},
+    **{f"{word} of a chunk": lambda store, word=word: store.query(
+        ONE_CHUNK, pooling=word).data for word in POOLINGS},
+    "grid of a cell": lambda store: store.query(ONE_CELL, output="grid", subpixel="touch").data,
+    "grid of a chunk": lambda store: store.query(ONE_CHUNK, output="grid").data,
+    "a point": lambda store: store.sample(80.75, 49.25),
+    "many of a chunk": lambda store: store.query_many([ONE_CHUNK], pooling="max"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("query", SHARED_EASILY.values(), ids=SHARED_EASILY)
+def test_answers_may_be_written_to_and_cached_chunks_may_not(cached, query):
+    store, _ = cached(100)
+    expected = query(cached(0)[0])
+    for _ in range(3):
+        answer = query(store)
+        np.testing.assert_array_equal(answer, expected)
+        answer[...] = -1
+    values = [value for value, _ in store._reader.memory._values.values()]
+    for chunk in (value for value in values if isinstance(value, np.ndarray) and value.ndim == 3):
+        assert not chunk.flags.writeable
+        assert not np.shares_memory(answer, chunk)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_larger_region_reads_only_what_is_new(cached, globe, pooling):
+    """Totals of whole chunks are cached, although the chunks themselves do not fit."""
+    store, read_keys = cached(30)
+    store.query(around((160, 224), (1040, 1104)), pooling=pooling)
+    assert set(chunks_read(read_keys)) == block((20, 28), (130, 138))
+    assert (20, 130) not in store._reader.memory
+    found = store.query(around((152, 232), (1032, 1112)), pooling=pooling).data
+    read = chunks_read(read_keys)
+    assert len(read) == len(set(read))
+    assert set(read) == block((19, 29), (129, 139)) - block((20, 28), (130, 138))
+    cells = globe[:, 152:232, 1032:1112].reshape(factory.BANDS, -1).astype("f8")
+    np.testing.assert_allclose(found, getattr(np, pooling)(cells, axis=1), rtol=1e-6)
+
+
+def test_sum_and_mean_share_totals_and_the_others_have_their_own(cached):
+    store, read_keys = cached(14)
+    box = around((160, 192), (1040, 1072))  # 16 chunks, more than fit
+    for pooling, reads in (("mean", 16), ("sum", 0), ("max", 16), ("min", 16), ("std", 16), ("min", 0)):
+        store.query(box, pooling=pooling)
+        assert len(chunks_read(read_keys)) == reads, pooling
+
+
+@pytest.fixture(scope="module")
+def uncached(store_path):
+    """The store without memory, read by one thread."""
+    return cop_zarr.open(store_path, cache_bytes=0, workers=1)
+
+
+WINDOWS = st.tuples(st.integers(140, 170), st.integers(3, 40), st.integers(1410, 1440), st.integers(3, 60))
+
+
+@given(
+    st.sampled_from([0.2, 1, 5, 20, 1000]),
+    st.lists(st.tuples(WINDOWS, st.sampled_from(POOLINGS)), min_size=2, max_size=6),
+)
+def test_overlapping_windows_have_the_uncached_answers_bit_for_bit(uncached, store_path, chunks, asked):
+    """Across the antimeridian, too, in memory of any size."""
+    store = cop_zarr.open(store_path, cache_bytes=int(chunks * CHUNK_BYTES))
+    for (row, height, col, width), pooling in asked:
+        rows, cols = (row, row + height), (col, col + width)
+        box = around(rows, cols)
+        for empty in ("include", "skip"):
+            expected = uncached.query(box, pooling=pooling, empty=empty).data
+            for _ in range(2):
+                found = store.query(box, pooling=pooling, empty=empty).data
+                np.testing.assert_array_equal(found.view("u4"), expected.view("u4"))
+        np.testing.assert_array_equal(store.query(box, output="grid").data, factory.truth(rows, cols))
+
+
+OPTIONS = [
+    {"pooling": pooling, "weights": weights, "empty": empty}
+    for pooling in POOLINGS
+    for weights in ("auto", None, "coverage", "area")
+    for empty in ("include", "skip")
+    if pooling not in {"max", "min"} or weights in {"auto", None}
+]
+REGIONS = [
+    around((150, 215), (1030, 1095)), around((160, 214), (1040, 1090)), TRIANGLE,
+    around((300, 330), (1420, 1460)), cop_zarr.PointBuffer(83, 46, 2e5, "circle"), (-82, -5, -70, 5),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def expected(uncached):
+    """The vectors of REGIONS by OPTIONS."""
+    return [[uncached.query(region, **options).data for region in REGIONS] for options in OPTIONS]
+
+
+@pytest.mark.parametrize(("chunks", "workers"), [(0.3, 1), (3, 8), (10_000, 8)])
+def test_all_options_have_the_uncached_answers_bit_for_bit(cached, expected, chunks, workers):
+    """And those of eight threads are those of one."""
+    store, _ = cached(chunks, workers=workers)
+    for options, vectors in zip(OPTIONS, expected, strict=True):
+        for region, vector in zip(REGIONS, vectors, strict=True):
+            for _ in range(2):
+                found = store.query(region, **options).data
+                np.testing.assert_array_equal(found.view("u4"), vector.view("u4"), err_msg=str(options))
+
+
+def test_queries_from_several_threads_have_the_uncached_answers(cached, uncached):
+    """With more chunks than fit, so that they come and go."""
+    store, _ = cached(15, workers=3)
+    boxes = [around((160 + row, 190 + row), (1040 + row, 1072 + row)) for row in range(0, 48, 4)]
+    grids = [uncached.query(box, output="grid").data for box in boxes]
+    means = [uncached.query(box).data for box in boxes]
+
+    def work(seed):
+        for number in np.random.default_rng(seed).permutation(len(boxes)):
+            np.testing.assert_array_equal(store.query(boxes[number], output="grid").data, grids[number])
+            np.testing.assert_array_equal(store.query(boxes[number]).data, means[number])
+
+    for task in [Background(lambda seed=seed: work(seed)) for seed in range(6)]:
+        task.result()
+        task.close()
+    memory = store._reader.memory
+    assert memory.nbytes == sum(size for _, size in memory._values.values()) <= memory.capacity
+
+
+@pytest.fixture
+def damageable(store_path, tmp_path):
+    """A copy of the chunks under LAND and of what else a store needs."""
+    rows = str(store_path / "embedding/c/0")
+
+    def ignored(folder, names):
+        return [name for name in names if folder == rows and not 20 <= int(name) < 23]
+
+    return shutil.copytree(store_path, tmp_path / "a.zarr", ignore=ignored)
+
+
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
+def test_damaged_chunk_is_never_cached(damageable, uncached, query):
+    key = "embedding/c/0/21/131"
+    whole = (damageable / key).read_bytes()
+    store = cop_zarr.open(damageable)
+    (damageable / key).write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+    for _ in range(2):
+        with pytest.raises(ChunkError, match=key):
+            query(store)
+    assert (21, 131) not in store._reader.memory
+    (damageable / key).write_bytes(whole)
+    np.testing.assert_array_equal(query(store), query(uncached))
+    (damageable / key).unlink()  # from now on it comes from memory
+    query(store)
+
+
+def test_pickle_of_a_store_has_empty_memory_of_the_same_size(store_path):
+    store = cop_zarr.open(store_path, cache_bytes=123_456)
+    expected = store.query(LAND).data
+    assert store._reader.memory.nbytes > 0
+    pickled = pickle.dumps(store)
+    store.query(around((80, 88), (1040, 1048)))
+    assert abs(len(pickle.dumps(store)) - len(pickled)) < 100
+    copy = pickle.loads(pickled)
+    assert (copy._reader.memory.capacity, copy._reader.memory.nbytes) == (123_456, 0)
+    np.testing.assert_array_equal(copy.query(LAND).data, expected)
