@@ -1,13 +1,13 @@
 """The command line: parse, call, print, exit status. The only package that prints.
 
-Exit status: 0 good; 1 the job failed, or the check found damage; 2 wrong usage. Results go to stdout,
-progress to stderr, and only on a terminal.
+Exit status: 0 success; 1 failure, or damage was found; 2 wrong usage. Results go to stdout, progress to
+stderr and only on a terminal.
 
-Everything but click, tqdm and the error types is imported by the command that needs it, so that
-``cop-zarr --help`` answers at once.
+Everything but click, tqdm and the error types is imported when a command runs, so that ``cop-zarr --help``
+answers at once.
 """
 
-from cop_zarr.cli import batch, plot, query, stores, synth  # noqa: F401  # each adds its commands
+from cop_zarr.cli import batch, plot, query, quickstart, stores, synth  # noqa: F401  # each adds its commands
 from cop_zarr.cli.main import main
 
 __all__ = ["main"]

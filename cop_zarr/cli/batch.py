@@ -11,12 +11,12 @@ import click
 import cop_zarr
 from cop_zarr.cli import reports
 from cop_zarr.cli.main import main
-from cop_zarr.cli.options import JSON, SCHEDULER, place, placed, pooled
-from cop_zarr.cli.output import progress, show
+from cop_zarr.cli.options import JSON, POOLING_OPTIONS, REPAIR, STORE_OPTIONS, YEAR, choice, option_group
+from cop_zarr.cli.output import resumable, show
 
 
 @main.command()
-@click.argument("places", nargs=-1, required=True, metavar="[STORE] ROIS")
+@click.argument("paths", nargs=-1, required=True, metavar="[STORE] ROIS")
 @click.option(
     "--to",
     "out",
@@ -28,68 +28,47 @@ from cop_zarr.cli.output import progress, show
 @click.option(
     "--columns",
     metavar="NAMES",
-    help="The columns that say where rows are, with commas: WKT or WKB, lon,lat, or west,south,east,north.",
+    help="Columns of the coordinates, with commas: WKT or WKB; lon,lat; or west,south,east,north.",
 )
-@click.option("--layer", help="Which layer, of a file with several.")
-@click.option("--crs", metavar="CRS", help="Of the coordinates, x y.  [default: what the file says]")
-@click.option("--buffer", "buffer_m", type=float, metavar="M", help="Radius around points, in metres.")
-@click.option(
-    "--shape",
-    type=click.Choice(["box", "circle"]),
-    default="box",
-    show_default=True,
-    help="What --buffer makes.",
+@option_group(
+    "options",
+    click.option("--layer", help="The layer, of a file with several."),
+    click.option("--crs", metavar="CRS", help="CRS of the x y.  [default: what the file says]"),
+    click.option("--buffer", "buffer_m", type=float, metavar="M", help="Radius around points, in metres."),
+    choice("--shape", "box circle", "Shape of the buffer."),
+    choice("--method", "nearest bilinear", "For points: the cell each is in, or the four around it."),
+    *POOLING_OPTIONS,
+    REPAIR,
+    YEAR,
+    choice("--on-error", "raise nan", "Stop at a row without an answer, or write NaN and the error."),
+    click.option(
+        "--scheduler", "client", metavar="ADDRESS", help="Use a Dask cluster: tcp://10.0.0.1:8786."
+    ),
+    click.option("--overwrite", is_flag=True, help="Replace OUT, or an interrupted batch."),
+    click.option("--resume", is_flag=True, help="Continue an interrupted batch."),
 )
-@click.option(
-    "--method",
-    type=click.Choice(["nearest", "bilinear"]),
-    default="nearest",
-    show_default=True,
-    help="For points: the cell that each lies in, or a mean of the four around it.",
-)
-@pooled
-@click.option("--repair", is_flag=True, help="Mend invalid polygons instead of refusing them.")
-@click.option("--year", type=int, default=2021, show_default=True)
-@click.option(
-    "--on-error",
-    type=click.Choice(["raise", "nan"]),
-    default="raise",
-    show_default=True,
-    help="Stop at a row that has no answer, or leave it without a vector and say why in a column 'error'.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace OUT, or what an interrupted batch has left.")
-@click.option("--resume", is_flag=True, help="Go on with what an interrupted batch has left.")
-@SCHEDULER
 @JSON
-@placed
+@option_group("store_options", *STORE_OPTIONS)
 def batch(
-    places: tuple[str, ...],
+    paths: tuple[str, ...],
     out: Path,
     columns: str | None,
-    scheduler: str | None,
+    options: dict[str, Any],
+    store_options: dict[str, Any],
     as_json: bool,
-    **options: Any,
 ) -> None:
-    """Answer the points or regions of a file ROIS into OUT, row by row.
+    """Write a vector for each point or region of a file ROIS to OUT.
 
     ROIS is GeoJSON, GeoPackage, FlatGeobuf, Shapefile, GeoParquet, Parquet or CSV. Points get the vector of
     their cell, regions are pooled as by query. OUT has the columns and the order of ROIS (.npy: the vectors
-    alone), and its name when it is whole. A batch that was interrupted, even by a kill, is finished by the
-    same command with --resume.
+    alone), and appears when it is complete. An interrupted batch, even one that was killed, is finished by
+    the same command with --resume.
     """
-    if len(places) > 2:
-        raise click.UsageError(f"name a STORE and one table ROIS; got {len(places)} names")
-    store, rois = places if len(places) == 2 else (None, places[0])
-    opened = cop_zarr.open(store, **place(options))
+    if len(paths) > 2:
+        raise click.UsageError(f"name a STORE and one table ROIS; got {len(paths)} names")
+    store, rois = paths if len(paths) == 2 else (None, paths[0])
+    opened = cop_zarr.open(store, **store_options)
     names = None if columns is None else [name.strip() for name in columns.split(",")]
-    try:
-        with progress("batch", "row") as told:
-            report = cop_zarr.batch(
-                rois, out, opened, columns=names, client=scheduler, progress=told, **options
-            )
-    except (KeyboardInterrupt, SystemExit):
-        click.echo(
-            "\nStopped. What is finished, if anything, has been kept: go on with --resume.", err=True
-        )
-        raise
+    with resumable("batch", "row") as advance:
+        report = cop_zarr.batch(rois, out, opened, columns=names, progress=advance, **options)
     show(asdict(report), as_json, reports.batch_text(report))

@@ -1,4 +1,4 @@
-"""The command ``cop-zarr`` itself: errors become messages and exit statuses."""
+"""The command ``cop-zarr``: errors become messages and exit statuses."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from cop_zarr.errors import CopZarrError, InputError
 
 
 class Commands(click.Group):
-    """A group whose commands turn cop-zarr's own errors into messages and exit statuses."""
+    """A group whose commands turn cop-zarr's errors into messages and exit statuses."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; a request to stop (SIGTERM, SIGHUP) lets it clean up, as Ctrl-C does."""
-        before = {
-            request: signal.signal(request, lambda number, _: sys.exit(128 + number))
-            for request in (signal.SIGTERM, signal.SIGHUP)
-            if signal.getsignal(request) is not signal.SIG_IGN  # as nohup asks
+        """Run a command; SIGTERM and SIGHUP let it clean up, as Ctrl-C does."""
+        previous = {
+            number: signal.signal(number, lambda number, _: sys.exit(128 + number))
+            for number in (signal.SIGTERM, signal.SIGHUP)
+            if signal.getsignal(number) is not signal.SIG_IGN  # as nohup sets it
         }
         try:
             return super().invoke(ctx)
@@ -31,11 +31,11 @@ class Commands(click.Group):
             raise click.ClickException(str(error)) from error
         except OSError as error:
             if error.errno == errno.EPIPE:
-                raise  # the reader of our output has enough; click ends quietly
+                raise  # the reader of our output has closed it; click ends without a message
             raise click.ClickException(str(error)) from error
         finally:
-            for request, handler in before.items():
-                signal.signal(request, handler)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,8 +43,8 @@ class Commands(click.Group):
 def main() -> None:
     """Copernicus-Embed as a chunked Zarr store, with queries for regions.
 
-    Where STORE is left out, COP_ZARR_STORE names it (default data/copernicus_embed.zarr). Stores and
-    sources are paths or fsspec URLs.
+    The default STORE is COP_ZARR_STORE, or data/copernicus_embed.zarr. Stores and sources are paths or
+    fsspec URLs.
 
-    Exit status: 0 good; 1 the job failed, or the check found damage; 2 wrong usage.
+    Exit status: 0 success; 1 failure, or damage was found; 2 wrong usage.
     """

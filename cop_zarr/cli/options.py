@@ -1,66 +1,74 @@
-"""The options that several commands have, and the types of their values."""
+"""Options that several commands share, how their values are parsed, and groups of them."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from cop_zarr.format.opening import StoreOptions
+from cop_zarr.core import product
 
+Command = Callable[..., None]
+Option = Callable[[Command], Command]
 SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-class Size(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4
-    """A number of bytes: 500MB, 1GiB, 2G, 1048576; units are powers of 1024."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Turn the text into bytes."""
-        if isinstance(value, int):
-            return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", value.strip(), re.IGNORECASE)
-        if not match:
-            self.fail(f"{value!r} is not a size such as 512MB, 1GiB or 1048576", param, ctx)
-        return int(float(match[1]) * SIZE_UNITS[match[2].upper()])
+def size(text: str) -> int:
+    """Parse a number of bytes: 500MB, 1GiB, 2G, 1048576; units are powers of 1024."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if not match:
+        raise click.BadParameter(f"{text!r} is not a size such as 512MB, 1GiB or 1048576")
+    return int(float(match[1]) * SIZE_UNITS[match[2].upper()])
 
 
-class Options(click.ParamType):  # type: ignore[type-arg]  # as above
-    """A JSON object of options for the filesystem of a URL."""
+def json_object(text: str) -> dict[str, Any]:
+    """Parse options for the filesystem of a URL; the message does not repeat what may be a secret."""
+    try:
+        options = json.loads(text)
+    except ValueError:
+        options = None
+    if not isinstance(options, dict):
+        raise click.BadParameter('it is not a JSON object such as {"anon": true}')
+    return options
 
-    name = "json"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> dict[str, Any]:
-        """Turn the text into a dict; what it says may be secret, and is not repeated."""
-        try:
-            options = json.loads(value)
-        except ValueError:
-            options = None
-        if not isinstance(options, dict):
-            self.fail('it is not a JSON object such as {"anon": true}', param, ctx)
-        return options
+def choice(name: str, words: str, text: str | None = None, callback: Any = None) -> Option:
+    """An option whose value is one of some words, separated by spaces; the first is the default."""
+    kind = click.Choice(words.split())
+    return click.option(
+        name, type=kind, default=kind.choices[0], show_default=True, help=text, callback=callback
+    )
+
+
+def option_group(name: str, *options: Option) -> Option:
+    """Add options to a command, and pass their values as one dict, the argument ``name``."""
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def run(**values: Any) -> None:
+            group = {key: values.pop(key) for key in keys}
+            command(**values, **{name: group})
+
+        for option in reversed(options):
+            option(run)
+        params: list[click.Parameter] = run.__click_params__  # type: ignore[attr-defined]  # set by click
+        keys = [str(param.name) for param in params[-len(options) :]]
+        return run
+
+    return decorate
 
 
 STORE = click.argument("store", required=False)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-WORKERS = click.option("--workers", type=int, help="Threads at once.  [COP_ZARR_WORKERS, or up to 4]")
-MEMORY = click.option("--memory", type=Size(), default="1GiB", show_default=True, help="Stay within.")
-SCHEDULER = click.option(
-    "--scheduler", metavar="ADDRESS", help="Have a Dask cluster do it: tcp://10.0.0.1:8786."
-)
+YEAR = click.option("--year", type=int, default=product.YEAR, show_default=True)
+REPAIR = click.option("--repair", is_flag=True, help="Repair invalid polygons instead of refusing them.")
 STORAGE_OPTIONS = click.option(
-    "--storage-options", type=Options(), metavar="JSON", help="For the store's URL: '{\"anon\": true}'."
-)
-SOURCE_OPTIONS = click.option(
-    "--source-options", type=Options(), metavar="JSON", help="The same for the source's URL."
+    "--storage-options", type=json_object, metavar="JSON", help="For the store's URL: '{\"anon\": true}'."
 )
 TIMEOUT = click.option(
     "--timeout",
@@ -68,68 +76,40 @@ TIMEOUT = click.option(
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="Over a network, for an object with all its tries.",
+    help="Limit for one object over a network, retries included.",
 )
 
-CACHE_DIR = click.option(
-    "--cache-dir", type=click.Path(path_type=Path), help="Keep what is read of a remote store here."
+STORE_OPTIONS = (
+    STORAGE_OPTIONS,
+    TIMEOUT,
+    click.option("--cache-dir", type=click.Path(path_type=Path), help="Disk cache for a remote store."),
+    click.option(
+        "--cache-disk-bytes", type=size, default="4GiB", show_default=True, help="Size of the disk cache."
+    ),
 )
-CACHE_DISK_BYTES = click.option(
-    "--cache-disk-bytes", type=Size(), default="4GiB", show_default=True, help="Size of that."
+"""Of :func:`cop_zarr.open`."""
+
+RUN_OPTIONS = (
+    click.option("--workers", type=int, help="Number of threads.  [COP_ZARR_WORKERS, or up to 4]"),
+    click.option("--memory", type=size, default="1GiB", show_default=True, help="Memory limit."),
+    STORAGE_OPTIONS,
+    click.option(
+        "--source-options", type=json_object, metavar="JSON", help="The same for the source's URL."
+    ),
+    TIMEOUT,
 )
-POOLING = click.option(
-    "--pooling",
-    type=click.Choice(["mean", "max", "min", "std", "sum"]),
-    default="mean",
-    show_default=True,
+"""Of ingest, verify and repair."""
+
+# The words are those of cop_zarr.querying.options, which --help must not import.
+POOLING_OPTIONS = (
+    choice("--pooling", "mean max min std sum"),
+    choice(
+        "--weights",
+        "auto none coverage area",
+        "Weight of a cell: 1 if touched, the fraction of it inside, or that in m². Auto: none for boxes, "
+        "coverage for polygons and circles.",
+        callback=lambda _, __, word: None if word == "none" else word,
+    ),
+    choice("--empty", "include skip", "Whether cells without data count, as zeros."),
+    choice("--subpixel", "raise touch nearest bilinear", "What to do with a region smaller than a cell."),
 )
-WEIGHTS = click.option(
-    "--weights",
-    type=click.Choice(["auto", "none", "coverage", "area"]),
-    default="auto",
-    show_default=True,
-    callback=lambda _, __, word: None if word == "none" else word,
-    help="What a cell counts: 1 if touched, its part inside, or that in m². Auto: none for boxes, "
-    "coverage for polygons and circles.",
-)
-EMPTY = click.option(
-    "--empty",
-    type=click.Choice(["include", "skip"]),
-    default="include",
-    show_default=True,
-    help="Whether cells without data count, as zeros.",
-)
-SUBPIXEL = click.option(
-    "--subpixel",
-    type=click.Choice(["raise", "touch", "nearest", "bilinear"]),
-    default="raise",
-    show_default=True,
-    help="What to do with a region smaller than a cell.",
-)
-
-
-def going_through(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of going through all of a source or a store."""
-    for option in (JSON, TIMEOUT, SOURCE_OPTIONS, STORAGE_OPTIONS, MEMORY, WORKERS):
-        command = option(command)
-    return command
-
-
-def pooled(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of how a region's cells become a vector."""
-    for option in (SUBPIXEL, EMPTY, WEIGHTS, POOLING):
-        command = option(command)
-    return command
-
-
-def placed(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of how a store is reached; :func:`place` takes them together."""
-    for option in (CACHE_DISK_BYTES, CACHE_DIR, TIMEOUT, STORAGE_OPTIONS):
-        command = option(command)
-    return command
-
-
-def place(options: dict[str, Any]) -> StoreOptions:
-    """Take out of a command's options those that :func:`cop_zarr.open` takes."""
-    names = ("storage_options", "timeout", "cache_dir", "cache_disk_bytes")
-    return cast("StoreOptions", {name: options.pop(name) for name in names})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,46 +14,34 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def progress_bars(unit: str = "B") -> Iterator[Callable[[str], Progress]]:
-    """Make progress bars with what is done, rate and time left; on stderr, and only if it is a terminal."""
+def progress(name: str, unit: str = "B") -> Iterator[Progress]:
+    """A progress bar on stderr, only if that is a terminal."""
     from tqdm import tqdm
 
-    bars: list[Any] = []
-
-    def start(name: str) -> Progress:
-        for bar in bars:
-            bar.close()
-        current = tqdm(
-            desc=name,
-            unit=unit,
-            unit_scale=True,
-            unit_divisor=1024 if unit == "B" else 1000,
-            disable=None,
-            leave=False,
-        )
-        bars.append(current)
+    divisor = 1024 if unit == "B" else 1000
+    with tqdm(
+        desc=name, unit=unit, unit_scale=True, unit_divisor=divisor, disable=None, leave=False
+    ) as bar:
 
         def advance(done: int, total: int) -> None:
-            if total != current.total or done < current.n:
-                current.reset(total)  # the next part of the same job
-            current.update(done - current.n)
+            if total != bar.total or done < bar.n:
+                bar.reset(total)  # the next step of the same command
+            bar.update(done - bar.n)
 
-        return advance
-
-    try:
-        yield start
-    finally:
-        for bar in bars:
-            bar.close()
+        yield advance
 
 
 @contextmanager
-def progress(name: str, unit: str = "B") -> Iterator[Progress]:
-    """Make one progress bar."""
-    with progress_bars(unit) as start:
-        yield start(name)
+def resumable(name: str, unit: str = "B") -> Iterator[Progress]:
+    """One progress bar; a command that is interrupted says how to continue."""
+    try:
+        with progress(name, unit) as advance:
+            yield advance
+    except (KeyboardInterrupt, SystemExit):
+        click.echo("\nInterrupted. Finished parts are kept: continue with --resume.", err=True)
+        raise
 
 
 def show(document: dict[str, Any], as_json: bool, text: str) -> None:
-    """Print a report, as JSON or for people."""
+    """Print a report, as JSON or as text."""
     click.echo(json.dumps(document, indent=2) if as_json else text)

@@ -1,37 +1,29 @@
-"""``cop-zarr plot``: a picture of a store, or of a query."""
+"""``cop-zarr plot``: a plot of a store or of a query."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 import cop_zarr
 from cop_zarr.cli.main import main
-from cop_zarr.cli.options import place, placed, pooled
+from cop_zarr.cli.options import POOLING_OPTIONS, REPAIR, STORE_OPTIONS, option_group
 from cop_zarr.cli.output import progress
-from cop_zarr.cli.regions import BUFFER, CRS, REPAIR, SHAPE, named_region
-
-if TYPE_CHECKING:
-    from cop_zarr.regions import Roi
+from cop_zarr.cli.regions import BUFFER, CRS, POINT, SHAPE, check_buffer, parse_region
 
 
-class Region(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4
-    """Four numbers in one word, or a file."""
-
-    name = "region"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Turn the text into a tuple of numbers, or open the file."""
-        numbers = value.replace(",", " ").split()
-        try:
-            box = tuple(map(float, numbers))
-        except ValueError:
-            return click.File(encoding="utf-8").convert(value, param, ctx)
-        if len(box) != 4:
-            self.fail(f"a box has four numbers, 'W S E N'; got {value!r}", param, ctx)
-        return box
+def box_or_file(text: str) -> Any:
+    """Parse four numbers, or open a file."""
+    try:
+        box = tuple(map(float, text.replace(",", " ").split()))
+    except ValueError:
+        return click.File(encoding="utf-8").convert(text, None, click.get_current_context())
+    if len(box) != 4:
+        raise click.BadParameter(f"a box has four numbers, 'W S E N'; got {text!r}")
+    return box
 
 
 @main.command()
@@ -42,71 +34,83 @@ class Region(click.ParamType):  # type: ignore[type-arg]  # generic only since c
     type=float,
     nargs=4,
     metavar="W S E N",
-    help="What to show; W > E crosses 180°.  [default: all, or the region's surroundings]",
+    help="Extent; W > E crosses 180°.  [default: the whole store, or around the region]",
 )
-@click.option(
-    "--region",
-    type=Region(),
-    metavar="FILE|'W S E N'",
-    help="Draw a query's cells, weights and outline: GeoJSON (- is stdin), or a box.",
+@option_group(
+    "named",
+    click.option(
+        "--region",
+        type=box_or_file,
+        metavar="FILE|'W S E N'",
+        help="Plot a query's cells, weights and outline: GeoJSON (- is stdin), or a box.",
+    ),
+    POINT,
+    BUFFER,
+    SHAPE,
 )
-@click.option("--point", type=float, nargs=2, metavar="LON LAT", help="The same of a point, with --buffer.")
-@BUFFER
-@SHAPE
-@REPAIR
-@CRS
-@pooled
-@click.option(
-    "--width", type=float, default=10.0, show_default=True, metavar="INCHES", help="Of the picture."
+@option_group("options", REPAIR, CRS, *POOLING_OPTIONS)
+@option_group(
+    "size",
+    click.option("--width", type=float, default=10.0, show_default=True, metavar="INCHES"),
+    click.option("--dpi", type=float, default=160.0, show_default=True, help="Pixels per inch."),
 )
-@click.option("--dpi", type=float, default=160.0, show_default=True, help="Pixels an inch.")
-@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
-@placed
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@option_group("store_options", *STORE_OPTIONS)
 def plot(
     store: str,
     out: Path,
     bbox: tuple[float, float, float, float] | None,
-    width: float,
-    dpi: float,
     overwrite: bool,
-    **options: Any,
+    named: dict[str, Any],
+    options: dict[str, Any],
+    size: dict[str, float],
+    store_options: dict[str, Any],
 ) -> None:
-    """Draw a STORE's embeddings as colours, or a query, to OUT: a .png, .svg or .pdf file.
+    """Plot a STORE's embeddings as colours, or a query, to OUT: a .png, .svg or .pdf file.
 
-    Red, green and blue are the first three principal components of the cells that are shown, each from its
-    2nd to its 98th percentile. With --region or --point, the picture shows the cells that a query takes and
-    what each of them weighs, by the same options as "cop-zarr query" has.
+    Red, green and blue are the first three principal components of the cells shown, each from its 2nd to
+    its 98th percentile. With --region or --point, the plot shows the cells of a query and their weights;
+    options are those of "cop-zarr query".
     """
-    from cop_zarr.outputs.plotting import save as files
+    from cop_zarr.outputs.plotting import save
 
-    files.check_plot(out, width, dpi, overwrite)
-    options["region"], options["crs"] = _asked(options)
-    opened = cop_zarr.open(store, **place(options))
-    with progress("plot") as told:
-        files.save_plot(
+    save.check_plot(out, **size, overwrite=overwrite)
+    query = _query_options(named, options)
+    opened = cop_zarr.open(store, **store_options)
+    with progress("plot") as advance:
+        save.save_plot(
             out,
-            lambda axes: opened.plot(bbox, **options, ax=axes, progress=told),
-            width=width,
-            dpi=dpi,
+            lambda axes: opened.plot(bbox, **query, ax=axes, progress=advance),
+            **size,
             overwrite=overwrite,
         )
     click.echo(f"{out}: {out.stat().st_size:,} bytes", err=True)
 
 
-def _asked(options: dict[str, Any]) -> tuple[Roi | None, str | None]:
-    """Take the region that the options name, if any, and the CRS that it is still to be converted from."""
-    region, crs = options.pop("region"), options.pop("crs")
-    point, buffer, shape = (options.pop(name) for name in ("point", "buffer", "shape"))
-    box = region if isinstance(region, tuple) else None
-    geojson = None if box else region
+def _query_options(named: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """The region and the options of the query to plot; empty for a plot of the store."""
+    region, point = named.pop("region"), named["point"]
+    box, geojson = (region, None) if isinstance(region, tuple) else (None, region)
     if options["repair"] and geojson is None:
-        raise click.UsageError("--repair goes with --region FILE")
+        raise click.UsageError("--repair needs --region FILE")
     if region is not None and point is not None:
         raise click.UsageError(
             "name one region: --region FILE, --region 'W S E N', or --point with --buffer"
         )
     if region is None and point is None:
-        if buffer is not None or shape is not None:
-            raise click.UsageError("--buffer M and --shape go with --point LON LAT")
-        return None, crs
-    return named_region(bbox=box, point=point, buffer=buffer, shape=shape, geojson=geojson, crs=crs)
+        check_buffer(**named)
+        _check_defaults(options)
+        return {}
+    roi, crs = parse_region(**named, bbox=box, geojson=geojson, crs=options["crs"])
+    return {**options, "region": roi, "crs": crs}
+
+
+def _check_defaults(options: dict[str, Any]) -> None:
+    """Refuse options of a query where there is none."""
+    ctx = click.get_current_context()
+    for param in ctx.command.params:
+        given = (
+            param.name in options and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
+        )
+        if given and ctx.params[str(param.name)] != param.default:
+            raise click.UsageError(f"{param.opts[0]} needs --region or --point")

@@ -10,48 +10,65 @@ import click
 import cop_zarr
 from cop_zarr.cli import reports
 from cop_zarr.cli.main import main
-from cop_zarr.cli.options import STORE, Size, place, placed, pooled
-from cop_zarr.cli.regions import BUFFER, CRS, REPAIR, SHAPE, named_region
+from cop_zarr.cli.options import (
+    POOLING_OPTIONS,
+    REPAIR,
+    STORE,
+    STORE_OPTIONS,
+    YEAR,
+    choice,
+    option_group,
+    size,
+)
+from cop_zarr.cli.regions import BUFFER, CRS, POINT, SHAPE, parse_region
 
 
 @main.command()
 @STORE
-@click.option("--bbox", type=float, nargs=4, metavar="W S E N", help="A box; W > E crosses 180°.")
-@click.option("--point", type=float, nargs=2, metavar="LON LAT", help="A point, with --buffer.")
-@BUFFER
-@SHAPE
-@click.option("--geojson", type=click.File(encoding="utf-8"), metavar="FILE", help="Polygons; - is stdin.")
-@REPAIR
-@CRS
-@click.option("--year", type=int, default=2021, show_default=True)
-@click.option("--output", type=click.Choice(["pooled", "grid"]), default="pooled", show_default=True)
-@pooled
-@click.option("--max-bytes", type=Size(), default="1GiB", show_default=True, help="Largest grid.")
+@option_group(
+    "region",
+    click.option("--bbox", type=float, nargs=4, metavar="W S E N", help="A box; W > E crosses 180°."),
+    POINT,
+    BUFFER,
+    SHAPE,
+    click.option(
+        "--geojson", type=click.File(encoding="utf-8"), metavar="FILE", help="Polygons; - is stdin."
+    ),
+    CRS,
+)
+@option_group(
+    "options",
+    REPAIR,
+    YEAR,
+    choice("--output", "pooled grid"),
+    *POOLING_OPTIONS,
+    click.option("--max-bytes", type=size, default="1GiB", show_default=True, help="Largest grid."),
+)
 @click.option("--to", type=click.Path(path_type=Path), help="A .json, .npy, .npz or .csv file.")
 @click.option("--overwrite", is_flag=True, help="Replace the file that --to names.")
-@placed
+@option_group("store_options", *STORE_OPTIONS)
 def query(
     store: str | None,
     to: Path | None,
     overwrite: bool,
-    **options: Any,
+    region: dict[str, Any],
+    options: dict[str, Any],
+    store_options: dict[str, Any],
 ) -> None:
-    """Ask a STORE for a region's embedding: JSON on stdout, or a file by --to."""
-    from cop_zarr.outputs import files as export
+    """Query a STORE for a region's embedding: JSON on stdout, or a file with --to."""
+    from cop_zarr.outputs import files
 
-    region = {name: options.pop(name) for name in ("bbox", "point", "buffer", "shape", "geojson")}
-    roi, crs = named_region(**region, crs=options.pop("crs"))
-    reached = place(options)
+    roi, crs = parse_region(**region)
     if options["repair"] and region["geojson"] is None:
-        raise click.UsageError("--repair goes with --geojson FILE")
+        raise click.UsageError("--repair needs --geojson FILE")
     if overwrite and to is None:
-        raise click.UsageError("--overwrite goes with --to FILE")
+        raise click.UsageError("--overwrite needs --to FILE")
     if to is not None:
-        export.check_target(to, overwrite)
-    embedding = cop_zarr.open(store, **reached).query(roi, crs=crs, **options)
+        files.check_target(to, overwrite)
+    embedding = cop_zarr.open(store, **store_options).query(roi, crs=crs, **options)
     if to is None:
-        click.echo(export.to_json(embedding))
+        click.echo(files.to_json(embedding))
     else:
-        export.save(embedding, to, overwrite)
+        files.save(embedding, to, overwrite)
         shape = " x ".join(map(str, embedding.data.shape))
         click.echo(f"{to}: {shape} float32 numbers of {reports.cells_text(embedding.meta)}", err=True)

@@ -1,0 +1,168 @@
+"""The program itself: streams, signals, exit statuses, imports, help; and the types of options."""
+
+import json
+import os
+import select
+import subprocess
+import sys
+from typing import get_args
+
+import click
+import pytest
+
+import cop_zarr
+from cop_zarr.cli import main
+from cop_zarr.cli.options import SIZE_UNITS, size
+from cop_zarr.querying import options as words
+
+PROGRAM = [sys.executable, "-c", "from cop_zarr.cli import main; main(prog_name='cop-zarr')"]
+
+
+def program(*arguments, **options):
+    return subprocess.run(
+        [*PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=False, **options
+    )
+
+
+def test_results_and_messages_are_apart(cli_folder, tmp_path, box, damage):
+    """Without a terminal there is no progress: stderr is empty unless something is wrong."""
+    done = program("ingest", cli_folder / "a.tif", "p.zarr", "--json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["store"] == "p.zarr"
+    done = program("query", "p.zarr", *box, cwd=tmp_path)
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
+    damage(tmp_path / "p.zarr")
+    done = program("query", "p.zarr", *box, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: p.zarr/embedding/c/0/0/0 (lat ")
+    assert "Traceback" not in done.stderr
+    assert program("query", "p.zarr", "--bbox", 1, 2, cwd=tmp_path).returncode == 2
+
+
+def test_progress_is_for_terminals(cli_folder):
+    ours, theirs = pytest.importorskip("pty").openpty()
+    # without a width, tqdm shows nothing
+    pytest.importorskip("termios").tcsetwinsize(theirs, (24, 80))
+    command = [*PROGRAM, "verify", cli_folder / "a.zarr"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, check=True, timeout=60)
+    shown = b""
+    while select.select([ours], [], [], 0)[0]:
+        shown += os.read(ours, 10_000)
+    os.close(theirs)
+    os.close(ours)
+    assert b"verify" in shown
+    assert b"B/s" in shown
+    assert b"B/s" not in done.stdout
+
+
+def test_a_reader_that_stops_gets_no_traceback(cli_folder, box):
+    """``cop-zarr query … | head -c 1``."""
+    with subprocess.Popen(
+        [*PROGRAM, "query", str(cli_folder / "a.zarr"), *box, "--output", "grid"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as running:  # fmt: skip
+        running.stdout.close()
+        assert "Traceback" not in running.stderr.read()
+
+
+def test_a_full_device_gets_no_traceback(cli_folder):
+    command = ["sh", "-c", '"$@" > /dev/full', "sh", *PROGRAM, "info", "a.zarr"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cli_folder)
+    assert done.returncode == 1
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+LIBRARIES = {"zarr", "tifffile", "imagecodecs", "pyproj", "fsspec"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "absent"),
+    [
+        (["--help"], {*LIBRARIES, "numpy", "numcodecs", "tqdm"}),
+        (["query", "--help"], {*LIBRARIES, "numpy", "numcodecs"}),
+        (
+            ["query", "a.zarr", "--bbox", "20", "38", "22", "40"],
+            {*LIBRARIES, "shapely", "exactextract", "tqdm", "xarray", "cop_zarr.querying.distributed",
+             "cop_zarr.interop"},
+        ),
+    ],
+    ids=["help", "help of query", "query"],
+)  # fmt: skip
+def test_a_command_imports_only_what_it_needs(cli_folder, arguments, absent):
+    loaded = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
+    code = f"{loaded}from cop_zarr.cli import main; main({arguments!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=cli_folder, check=True
+    )
+    assert "click" in done.stderr.split()
+    assert not absent & set(done.stderr.split())
+
+
+def test_version_and_help(run):
+    assert run("--version").stdout == f"cop-zarr, version {cop_zarr.__version__}\n"
+    assert run("-h").stdout == run("--help").stdout
+    for name in main.commands:
+        assert f"Usage: main {name}" in run(name, "--help").stdout
+
+
+RUN_OPTIONS = {"workers", "memory", "storage_options", "source_options", "timeout", "as_json"}
+STORE_OPTIONS = {"storage_options", "timeout", "cache_dir", "cache_disk_bytes"}
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("ingest", {*RUN_OPTIONS, "resume", "overwrite", "strict", "dry_run"}),
+        ("verify", {*RUN_OPTIONS, "source"}),
+        ("repair", {*RUN_OPTIONS, "source"}),
+        ("info", {"storage_options", "timeout", "as_json"}),
+        ("query", STORE_OPTIONS),
+        ("batch", {*STORE_OPTIONS, "resume", "overwrite", "client", "on_error", "as_json"}),
+        ("plot", STORE_OPTIONS),
+    ],
+)
+def test_options_of_commands(command, options):
+    assert options <= {param.name for param in main.commands[command].params}
+
+
+@pytest.mark.parametrize("arguments", [("--frobnicate",), ("frobnicate",), ("info", "--frobnicate")])
+def test_unknown_commands_and_options(run, arguments):
+    run.fails(*arguments, word="No such")
+
+
+def test_wrong_numbers_of_workers(run, monkeypatch):
+    run.fails("verify", "a.zarr", "--workers", 0, word="workers")
+    monkeypatch.setenv("COP_ZARR_WORKERS", "many")
+    run.fails("info", "a.zarr", word="COP_ZARR_WORKERS")
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("0", 0), ("1048576", 1 << 20), ("512MB", 512 << 20), ("512mib", 512 << 20), ("1GiB", 1 << 30),
+        ("2G", 2 << 30), ("1.5 GB", 3 << 29), ("3k", 3072), ("1T", 1 << 40), ("7B", 7), (" 7 ", 7),
+    ],
+)  # fmt: skip
+def test_sizes(text, count):
+    assert size(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "-1", "GB", "1 000", "1e9", "1,5G", "1PB", "nan", "1GBs", "0x10"])
+def test_wrong_sizes(text):
+    assert set(SIZE_UNITS) == {"", "K", "M", "G", "T"}
+    with pytest.raises(click.BadParameter):
+        size(text)
+
+
+@pytest.mark.parametrize("option", ["output", "pooling", "weights", "empty", "subpixel"])
+def test_words_are_those_of_python(option):
+    (found,) = [param for param in main.commands["query"].params if param.name == option]
+    accepted = {
+        "output": get_args(words.Output),
+        "pooling": get_args(words.Pooling),
+        "weights": ("auto", "none", "coverage", "area"),
+        "empty": get_args(words.Empty),
+        "subpixel": get_args(words.Subpixel),
+    }
+    assert tuple(found.type.choices) == accepted[option]
