@@ -1,4 +1,4 @@
-"""Exact parts of cells inside a polygon, by exactextract: a raster and a feature to feed it, no files."""
+"""Adapter to exactextract: exact fractions of cells inside a polygon, without files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cop_zarr.core.grid import Bounds
 
 
 class _Region(Feature):  # type: ignore[misc]  # exactextract has no types
-    """A polygon as exactextract takes it: as WKB, ten times as fast as its own GeoJSON features."""
+    """A polygon as WKB: ten times as fast as exactextract's GeoJSON features."""
 
     def __init__(self, geometry: shapely.Geometry) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class _Region(Feature):  # type: ignore[misc]  # exactextract has no types
         return "wkb"
 
     def set_geometry(self, wkb: bytes | None) -> None:
-        """Results carry no geometry."""
+        """Results have no geometry."""
 
     def get(self, name: str) -> Any:
         return self.found[name]
@@ -41,7 +41,7 @@ class _Region(Feature):  # type: ignore[misc]  # exactextract has no types
         return list(self.found)
 
 
-class _OneRegion(FeatureSource):  # type: ignore[misc]  # the same
+class _OneRegion(FeatureSource):  # type: ignore[misc]
     def __init__(self, region: _Region) -> None:
         super().__init__()
         self._region = region
@@ -57,16 +57,13 @@ class _OneRegion(FeatureSource):  # type: ignore[misc]  # the same
 
 
 def cell_fractions(geometry: shapely.Geometry, frame: Bounds, shape: tuple[int, int]) -> np.ndarray:
-    """Part of each of ``shape`` equal cells of a frame that lies inside a valid polygon.
+    """Fraction of each of ``shape`` equal cells of a frame that is inside a valid polygon.
 
-    Returns
-    -------
-    ndarray
-        float64, 0 to 1, from north to south; exactextract computes them to float32's precision, 3e-8.
+    float64, from north to south, with float32's precision (3e-8).
     """
     cells = NumPyRasterSource(np.zeros(shape, "u1"), frame.west, frame.south, frame.east, frame.north)
     (answer,) = exact_extract(cells, _OneRegion(_Region(geometry)), ["cell_id", "coverage"])
     found = answer["properties"]
-    parts = np.zeros(shape)
-    parts.ravel()[found["cell_id"]] = found["coverage"]
-    return parts
+    fractions = np.zeros(shape)
+    fractions.ravel()[found["cell_id"]] = found["coverage"]
+    return fractions

@@ -1,8 +1,6 @@
-"""Regions as people have them, turned into a footprint on the globe.
+"""Regions: what a caller gives (box, point, polygon) is checked and becomes a :class:`Footprint`.
 
-Whatever a caller names (a :class:`BBox`, four numbers, a :class:`PointBuffer`, a polygon), queries see one
-thing: a :class:`Footprint`, checked and unrolled over the antimeridian. Nothing is read before this has
-passed.
+Modules that need pyproj or shapely are imported where a region needs them: a box does not.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ __all__ = [
 
 
 class GeoInterface(Protocol):
-    """What speaks GeoJSON: shapely, geopandas and others."""
+    """Objects of shapely, geopandas and others."""
 
     @property
     def __geo_interface__(self) -> Mapping[str, Any]:
@@ -36,36 +34,23 @@ class GeoInterface(Protocol):
 
 
 Roi = BBox | PointBuffer | Sequence[float] | Mapping[str, Any] | GeoInterface
-"""What queries take as a region; a sequence is (minlon, minlat, maxlon, maxlat), a mapping is GeoJSON."""
+"""A region of a query; a sequence is (minlon, minlat, maxlon, maxlat), a mapping is GeoJSON."""
 
 
 def footprint(roi: Roi, crs: object | None = None, *, repair: bool = False) -> Footprint:
-    """Check a region and find its footprint.
+    """Check a region and compute its footprint; RegionError if it is not a valid region.
 
-    Parameters
-    ----------
-    roi : BBox, PointBuffer, sequence of four numbers, GeoJSON mapping or object with __geo_interface__
-        The region.
-    crs : optional
-        The CRS of four numbers or of a polygon, if it is not EPSG:4326.
-    repair : bool
-        Mend an invalid polygon instead of refusing it.
-
-    Raises
-    ------
-    RegionError
-        If ``roi`` is none of the accepted kinds, or its numbers make no region.
+    ``crs`` is that of four numbers or of a polygon, if it is not EPSG:4326. ``repair`` repairs an invalid
+    polygon instead of raising.
     """
-    if roi is None:  # as tables have it
-        raise RegionError("there is no geometry (None); of a table, take the row out, or on_error='nan'")
+    if roi is None:  # a row of a table without a geometry
+        raise RegionError("the region is None; remove the row from the table, or use on_error='nan'")
     if crs is None and is_bbox_tuple(roi):
         return BBox(*roi).footprint  # type: ignore[misc]  # four numbers
     if isinstance(roi, BBox | PointBuffer):
         if crs is not None:
             kind = type(roi).__name__
-            raise RegionError(
-                f"a {kind} is in degrees already; for another CRS make it with {kind}.from_crs"
-            )
+            raise RegionError(f"a {kind} is in degrees already; for another CRS, use {kind}.from_crs")
         return roi.footprint
     if has_geo_interface(roi):
         from cop_zarr.regions.polygons import polygon_footprint
@@ -77,32 +62,15 @@ def footprint(roi: Roi, crs: object | None = None, *, repair: bool = False) -> F
 
 
 def check_crs(crs: object | None) -> None:
-    """Refuse a CRS that PROJ does not know, before any region is looked at.
-
-    Raises
-    ------
-    RegionError
-        If it is none.
-    """
+    """Raise RegionError if PROJ does not know a CRS."""
     if crs is not None:
         from cop_zarr.regions.projections import projection
 
         projection(crs)
 
 
-def check_same_crs(crs: object, own: object) -> None:
-    """Refuse a CRS that was given for a table of regions which says that it is in another.
+def check_same_crs(crs: object, declared: object) -> None:
+    """Raise RegionError if a CRS that the caller gave is not the one that a table of regions declares."""
+    from cop_zarr.regions.projections import check_same, projection
 
-    Raises
-    ------
-    RegionError
-        If they are not the same, or one is none.
-    """
-    from cop_zarr.regions.projections import projection
-
-    asked, found = projection(crs), projection(own)
-    if not asked.same_as(found):
-        raise RegionError(
-            f"the table says that its CRS is {found.name}, and crs={asked.name} was given; leave crs= out, "
-            "or convert the table"
-        )
+    check_same(projection(crs), projection(declared), "table")

@@ -1,8 +1,8 @@
-"""Polygons in degrees over the antimeridian and around the poles.
+"""Polygons in degrees that cross the antimeridian or enclose a pole.
 
-GeoJSON (RFC 7946) draws straight lines in the plane of longitude and latitude and cuts what crosses the
-antimeridian in two. Data in the wild also goes on past 180, or jumps from 179 to -179 and means the short
-way. All three are taken; a ring that can be read two ways is refused.
+GeoJSON (RFC 7946) draws edges straight in the plane of longitude and latitude, and cuts polygons that cross
+the antimeridian in two. Others continue past 180, or jump from 179 to -179 and mean the shorter way. All
+three are accepted; a ring that can be read in two ways is rejected.
 """
 
 from __future__ import annotations
@@ -18,59 +18,49 @@ from cop_zarr.errors import RegionError
 from cop_zarr.regions import densify
 from cop_zarr.regions.validity import check_valid, polygon_parts
 
-HALF_TURN_DEG = 180.0
-TURN_DEG = 360.0
-
 UNAMBIGUOUS_JUMP_DEG = 270.0
-"""A ring around a pole may jump by this and more: the other way is at most a third as long."""
+"""From this length on, an edge of a ring around a pole means the shorter way, which is at most a third."""
 
 ANTIMERIDIAN_ADVICE = (
-    "For the first, go on past 180 (190 instead of -170) or cut the polygon at 180; for the second, give "
-    "the edge a vertex in between, so that no step exceeds 180°; or give a box as its four edges instead "
-    "of as a polygon"
+    "For the first, continue past 180 (190 instead of -170) or cut the polygon at 180; for the second, add "
+    "a vertex to the edge, so that no step exceeds 180°; or give a box as four numbers"
 )
 POLE_ADVICE = (
-    "For the first, give the edge vertices in between; for the second, draw edges along that pole "
+    "For the first, add vertices to the edge; for the second, draw edges along that pole "
     "(…, [180, -90], [-180, -90], …)"
 )
 
 
 def unwrap_polygons(shape: BaseGeometry, *, repair: bool) -> list[shapely.Polygon]:
-    """Polygons in degrees, without jumps, valid or mended.
-
-    Raises
-    ------
-    RegionError
-        If they leave the globe, are not valid, or can be read two ways.
-    """
-    west, south, east, north = shape.bounds
-    if max(-south, north) > 90:
-        hint = range_hint(max(-west, east), max(-south, north))
-        raise RegionError(
-            f"latitudes must lie within -90 … 90; the geometry's go from {south:g} to {north:g}{hint}"
-        )
-    if west < -180 or east > 360:
-        raise RegionError(
-            f"longitudes must lie within -180 … 360; the geometry's go from {west:g} to {east:g}"
-        )
+    """The polygons of a shape in degrees, valid or repaired, without jumps; RegionError if ambiguous."""
+    _check_range(shape)
     parts = polygon_parts(shape)
-    if all(
-        np.ptp(ring[:, 0]) <= TURN_DEG and not _jumps(ring).any() for part in parts for ring in _rings(part)
-    ):
+    if all(np.ptp(ring[:, 0]) <= 360 and not _jumps(ring).any() for part in parts for ring in _rings(part)):
         return polygon_parts(check_valid(shape, repair=repair))
-    pieces: list[shapely.Polygon] = []
+    unwrapped: list[shapely.Polygon] = []
     for part in parts:
         shell, *holes = [
             _unwrap_ring(ring, counterclockwise=not number) for number, ring in enumerate(_rings(part))
         ]
-        pieces.append(shapely.Polygon(shell, [_align_hole(hole, shell) for hole in holes]))
-    return polygon_parts(check_valid(shapely.MultiPolygon(pieces), repair=repair))
+        unwrapped.append(shapely.Polygon(shell, [_align_hole(hole, shell) for hole in holes]))
+    return polygon_parts(check_valid(shapely.MultiPolygon(unwrapped), repair=repair))
+
+
+def _check_range(shape: BaseGeometry) -> None:
+    west, south, east, north = shape.bounds
+    if max(-south, north) > 90:
+        hint = range_hint(max(-west, east), max(-south, north))
+        raise RegionError(
+            f"latitudes must be within -90 … 90; the geometry's are {south:g} … {north:g}{hint}"
+        )
+    if west < -180 or east > 360:
+        raise RegionError(f"longitudes must be within -180 … 360; the geometry's are {west:g} … {east:g}")
 
 
 def _align_hole(hole: np.ndarray, shell: np.ndarray) -> np.ndarray:
-    """A hole on the same turn as its shell."""
+    """Shift a hole by a multiple of 360° to its shell."""
     middle = (shell[:, 0].min() + shell[:, 0].max() - hole[:, 0].min() - hole[:, 0].max()) / 2
-    return densify.shift_longitude(hole, TURN_DEG * round(middle / TURN_DEG))
+    return densify.shift_longitude(hole, 360.0 * round(middle / 360.0))
 
 
 def _rings(polygon: shapely.Polygon) -> list[np.ndarray]:
@@ -78,62 +68,57 @@ def _rings(polygon: shapely.Polygon) -> list[np.ndarray]:
 
 
 def _jumps(ring: np.ndarray) -> np.ndarray:
-    return np.abs(np.diff(ring[:, 0])) > HALF_TURN_DEG
+    return np.abs(np.diff(ring[:, 0])) > 180
 
 
 def _unwrap_ring(ring: np.ndarray, *, counterclockwise: bool) -> np.ndarray:
-    """Choose between a ring as it is drawn and the same ring with each edge going the shorter way around.
+    """Choose between a ring as drawn and the ring whose edges all go the shorter way around.
 
-    Edges that span the whole globe (-180 to 180, as along a pole) are drawn on purpose where the ring as it
-    is makes sense. Otherwise the reading that is valid counts, and if both are:
+    Edges that span the whole globe (-180 to 180, as along a pole) are kept if the ring as drawn is valid.
+    Otherwise, if only one reading is valid, it is that one. If both are:
 
-    - by shorter ways the ring goes around the globe: it encloses the nearer pole, if no edge that is drawn
-      long is so by a small margin (180° to 270°);
-    - it does not: it crosses the antimeridian, if by shorter ways it runs as RFC 7946 wants rings to run
-      (outer ones counterclockwise), because as drawn it then does not.
+    - The shorter ways go around the globe: the ring encloses the nearer pole. It is ambiguous if an edge is
+      only a little shorter one way than the other (180° to 270° as drawn).
+    - They do not: the ring crosses the antimeridian if it then has the direction that RFC 7946 requires
+      (outer rings counterclockwise); as drawn it has the other. If not, it is ambiguous.
     """
     west, east = ring[:, 0].min(), ring[:, 0].max()
-    if east - west > TURN_DEG:
-        raise RegionError(
-            f"a ring goes from longitude {west:g} to {east:g}: more than the 360° of the globe"
-        )
+    if east - west > 360:
+        raise RegionError(f"a ring must be at most 360° wide; got longitudes {west:g} … {east:g}")
     jumps = _jumps(ring)
     if not jumps.any():
         return ring
     steps = np.abs(np.diff(ring[:, 0]))[jumps]
     short = np.column_stack([densify.unwrapped(ring[:, 0]), ring[:, 1]])
-    around = densify.winding_number(short) != 0
+    encloses_pole = densify.winding_number(short) != 0
     drawn_valid = shapely.Polygon(ring).is_valid
-    if drawn_valid and (steps == TURN_DEG).all():
-        if around and np.abs(ring[1:][jumps, 1]).max() < 90:
-            raise _ambiguous(
-                ring, "as it is drawn, or as none, so that the ring encloses a pole", POLE_ADVICE
-            )
+    if drawn_valid and (steps == 360).all():
+        if encloses_pole and np.abs(ring[1:][jumps, 1]).max() < 90:
+            raise _ambiguous(ring, "as drawn, or as no edge, so that the ring encloses a pole", POLE_ADVICE)
         return ring
-    if around:
+    if encloses_pole:
         short = _close_over_nearer_pole(short)
     if not drawn_valid:
         return short
     if not shapely.Polygon(short).is_valid:
         return ring
-    if around and steps.min() < UNAMBIGUOUS_JUMP_DEG:
+    if encloses_pole and steps.min() < UNAMBIGUOUS_JUMP_DEG:
         raise _ambiguous(
-            ring, "as it is drawn, or the shorter way, so that the ring encloses a pole", POLE_ADVICE
+            ring, "as drawn, or the shorter way, so that the ring encloses a pole", POLE_ADVICE
         )
-    if not around and shapely.is_ccw(shapely.LinearRing(short)) != counterclockwise:
-        raise _ambiguous(
-            ring, "across the antimeridian, or the long way around the globe", ANTIMERIDIAN_ADVICE
-        )
+    if not encloses_pole and shapely.is_ccw(shapely.LinearRing(short)) != counterclockwise:
+        readings = "across the antimeridian, or the longer way around the globe"
+        raise _ambiguous(ring, readings, ANTIMERIDIAN_ADVICE)
     return short
 
 
 def _close_over_nearer_pole(ring: np.ndarray) -> np.ndarray:
-    """Close a ring that goes around the globe along the pole of the hemisphere in which it lies."""
+    """Close a ring that goes around the globe along the pole of its hemisphere."""
     south, north = ring[:, 1].min(), ring[:, 1].max()
     if south < 0 < north or south == north == 0:
         raise RegionError(
-            "a ring goes around the globe on both sides of the equator, or on it, so that the pole it "
-            "encloses cannot be told; draw its edges along that pole (…, [180, -90], [-180, -90], …)"
+            "a ring goes around the globe on both sides of the equator, or on it, so that either pole may "
+            "be inside; draw edges along the pole that is (…, [180, -90], [-180, -90], …)"
         )
     return densify.close_over_pole(ring, 90.0 if north > 0 else -90.0)
 
@@ -142,43 +127,42 @@ def _ambiguous(ring: np.ndarray, readings: str, advice: str) -> RegionError:
     first = int(np.argmax(_jumps(ring)))
     start, end = ring[first : first + 2, 0]
     return RegionError(
-        f"the edge from longitude {start:g} to {end:g} can be read two ways: {readings}. {advice}"
+        f"the edge from longitude {start:g} to {end:g} can be read in two ways: {readings}. {advice}"
     )
 
 
 def combine_parts(parts: list[shapely.Polygon], *, overlaps: bool) -> BaseGeometry:
-    """Put all parts into one frame of at most 360°, that begins after the widest gap between them."""
-    if len(parts) == 1 and -HALF_TURN_DEG <= parts[0].bounds[0] <= TURN_DEG:
+    """Combine parts into one geometry at most 360° wide, that begins after the widest gap between them."""
+    if len(parts) == 1 and -180 <= parts[0].bounds[0] <= 360:
         return parts[0]
     spans = np.array([part.bounds for part in parts])[:, [0, 2]]
-    start = _frame_start(spans)
-    shifts = np.floor((spans[:, 0] - start) / TURN_DEG + 1e-12) * -TURN_DEG  # start itself may be rounded
-    turned = [
+    start = _western_edge(spans)
+    shifts = np.floor((spans[:, 0] - start) / 360 + 1e-12) * -360.0  # start may have a rounding error
+    shifted = [
         shapely.transform(part, partial(densify.shift_longitude, east_deg=shift)) if shift else part
         for part, shift in zip(parts, shifts, strict=True)
     ]
-    whole = shapely.union_all(turned) if overlaps or shifts.any() else shapely.MultiPolygon(turned)
-    if whole.bounds[2] - start > TURN_DEG + 1e-9:
+    whole = shapely.union_all(shifted) if overlaps or shifts.any() else shapely.MultiPolygon(shifted)
+    if whole.bounds[2] - start > 360 + 1e-9:
         whole = _wrap_into_frame(whole, start)
     return whole
 
 
-def _frame_start(spans: np.ndarray) -> float:
-    """The west edge, -180 … 180, after the widest gap that spans of longitude leave; -180 if none."""
-    wests = (spans[:, 0] + HALF_TURN_DEG) % TURN_DEG - HALF_TURN_DEG
+def _western_edge(spans: np.ndarray) -> float:
+    """The west edge, -180 … 180, after the widest gap between spans of longitude; -180 without a gap."""
+    wests = (spans[:, 0] + 180) % 360 - 180
     order = np.argsort(wests)
     wests, easts = wests[order], (wests + np.diff(spans)[:, 0])[order]
-    reached = np.maximum.accumulate(np.concatenate([[easts.max() - TURN_DEG], easts[:-1]]))
+    reached = np.maximum.accumulate(np.concatenate([[easts.max() - 360], easts[:-1]]))
     gaps = wests - reached
     widest = int(np.argmax(gaps))
-    return float(wests[widest]) if gaps[widest] > 0 else -HALF_TURN_DEG
+    return float(wests[widest]) if gaps[widest] > 0 else -180.0
 
 
 def _wrap_into_frame(whole: BaseGeometry, start: float) -> BaseGeometry:
-    """What lies beyond a frame of 360° put back into it, a turn to the west."""
-    frame = shapely.box(start, -90, start + TURN_DEG, 90)
-    beyond = shapely.transform(
-        shapely.difference(whole, frame), partial(densify.shift_longitude, east_deg=-TURN_DEG)
-    )
-    folded = shapely.union_all([shapely.intersection(whole, frame), beyond])
-    return shapely.MultiPolygon(polygon_parts(folded))
+    """Shift what is more than 360° east of ``start`` to the west."""
+    frame = shapely.box(start, -90, start + 360, 90)
+    beyond = shapely.difference(whole, frame)
+    beyond = shapely.transform(beyond, partial(densify.shift_longitude, east_deg=-360.0))
+    wrapped = shapely.union_all([shapely.intersection(whole, frame), beyond])
+    return shapely.MultiPolygon(polygon_parts(wrapped))

@@ -1,4 +1,4 @@
-"""Boxes in degrees, and boxes of another CRS turned into them."""
+"""Boxes in degrees, and boxes of another CRS converted to degrees."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ from cop_zarr.regions.footprints import Footprint, Origin, finite_number
 
 NUMBER_TYPES = frozenset({int, float})
 
+ACCEPTED = (
+    "a region is a BBox, a PointBuffer, four numbers (minlon, minlat, maxlon, maxlat), a GeoJSON mapping, "
+    "or an object with __geo_interface__"
+)
+
 
 @dataclass(frozen=True)
 class BBox:
@@ -33,7 +38,7 @@ class BBox:
     Attributes
     ----------
     bounds : Bounds
-        The box unrolled: ``west < east``.
+        The box with ``west < east``: across the antimeridian, ``east`` is greater than 180.
 
     Raises
     ------
@@ -56,30 +61,24 @@ class BBox:
     _origin: Origin | None = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        west, south = (
-            finite_number(self.minlon, "the box's minlon"),
-            finite_number(self.minlat, "the box's minlat"),
-        )
-        east, north = (
-            finite_number(self.maxlon, "the box's maxlon"),
-            finite_number(self.maxlat, "the box's maxlat"),
-        )
+        west, south = finite_number(self.minlon, "minlon"), finite_number(self.minlat, "minlat")
+        east, north = finite_number(self.maxlon, "maxlon"), finite_number(self.maxlat, "maxlat")
         if not (-180 <= west <= 360 and -180 <= east <= 360):
             raise _box_error(west, south, east, north)
-        unrolled = east
-        while unrolled < west:  # twice where the edges are of both conventions: 350 to -170
-            unrolled += 360
-        if not (-90 <= south < north <= 90 and west < unrolled <= west + 360):
+        unwrapped = east
+        while unwrapped < west:  # twice from 350 to -170
+            unwrapped += 360
+        if not (-90 <= south < north <= 90 and west < unwrapped <= west + 360):
             raise _box_error(west, south, east, north)
-        bounds = Bounds(west, south, unrolled, north)
-        # at once, and past the dataclass's own setters: boxes are made by the million
+        bounds = Bounds(west, south, unwrapped, north)
+        # one update instead of five object.__setattr__: queries of many regions make millions of boxes
         self.__dict__.update(minlon=west, minlat=south, maxlon=east, maxlat=north, bounds=bounds)
 
     @classmethod
     def from_crs(cls, bounds: Sequence[float], *, crs: object) -> BBox:
         """Make the box around a box in another CRS.
 
-        Its edges are densified until no part of them strays by more than 1e-6°; a box around a pole, in a
+        Its edges are densified until no part of them is off by more than 1e-6°; a box around a pole, in a
         polar projection, becomes one of all longitudes.
 
         Parameters
@@ -92,7 +91,7 @@ class BBox:
         Raises
         ------
         RegionError
-            If the CRS is unknown, the box empty, or a part of it off the map of its projection.
+            If the CRS is unknown, the box empty, or a part of it outside the map of its projection.
 
         Examples
         --------
@@ -100,27 +99,24 @@ class BBox:
         >>> [round(edge, 4) for edge in box.bounds]
         [120.0, 30.0, 122.0, 32.0]
         """
-        from cop_zarr.regions.projections import projection  # 0.1 s, which plain boxes do not need
+        from cop_zarr.regions.projections import projection  # imports pyproj, which takes 0.1 s
 
         source = projection(crs)
-        minx, miny, maxx, maxy = (
-            finite_number(value, f"the box's {name}")
-            for value, name in zip(four_numbers(bounds), ("minx", "miny", "maxx", "maxy"), strict=True)
-        )
+        names = ("minx", "miny", "maxx", "maxy")
+        minx, miny, maxx, maxy = map(finite_number, four_numbers(bounds), names)
         given = (minx, miny, maxx, maxy)
         if not source.is_product_crs and not (minx < maxx and miny < maxy):
-            hint = " (across the antimeridian, go on past 180)" if source.in_degrees else ""
+            hint = "; across the antimeridian, use x > 180" if source.in_degrees else ""
             raise RegionError(
-                "minx must be less than maxx and miny less than maxy, in the order (minx, miny, maxx, "
-                f"maxy){hint}; got {given} in {source.name}"
+                f"minx must be less than maxx and miny less than maxy; got {given} in {source.name}{hint}"
             )
-        box = cls(*(given if source.is_product_crs else source.bounds_to_lonlat(*given)))
+        box = cls(*(given if source.is_product_crs else source.bounds_to_lonlat(given)))
         object.__setattr__(box, "_origin", Origin(given, source.name))
         return box
 
     @property
     def footprint(self) -> Footprint:
-        """The region as queries see it."""
+        """The region as queries use it."""
         roi = {
             "type": "BBox",
             "minlon": self.minlon,
@@ -136,49 +132,44 @@ class BBox:
 
 
 def is_bbox_tuple(roi: object) -> bool:
-    """Whether it is four numbers and cannot be anything else; telling is quick."""
+    """Whether it is a tuple or list of four plain numbers."""
     if type(roi) is not tuple and type(roi) is not list:
         return False
     return len(roi) == 4 and NUMBER_TYPES.issuperset(map(type, roi))
 
 
+def has_geo_interface(roi: object) -> bool:
+    """Whether it is a mapping or has ``__geo_interface__``, which is not computed."""
+    return isinstance(roi, Mapping) or getattr_static(roi, "__geo_interface__", None) is not None
+
+
+def four_numbers(roi: object) -> list[Any]:
+    """The four values of a sequence; RegionError for anything else."""
+    values = roi.tolist() if isinstance(roi, np.ndarray) else roi
+    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+        hint = "; read the file first" if isinstance(values, str | os.PathLike) else ""
+        raise RegionError(f"{ACCEPTED}; got {type(roi).__name__}: {reprlib.repr(roi)}{hint}")
+    if any(has_geo_interface(value) or isinstance(value, BBox | list | tuple) for value in values):
+        raise RegionError(f"{ACCEPTED}; got {len(values)} regions: query one at a time, or use query_many")
+    if len(values) != 4:
+        raise RegionError(f"{ACCEPTED}; got {len(values)} values: {reprlib.repr(roi)}")
+    return list(values)
+
+
 def _box_error(west: float, south: float, east: float, north: float) -> RegionError:
-    """What is wrong with a box's edges."""
     edges = (west, south, east, north)
-    if max(abs(south), abs(north)) > 90:
-        hint = range_hint(max(abs(west), abs(east)), max(abs(south), abs(north)))
+    largest_lat = max(abs(south), abs(north))
+    if largest_lat > 90:
+        hint = range_hint(max(abs(west), abs(east)), largest_lat)
         return RegionError(
-            f"latitudes must lie within -90 … 90, in the order (minlon, minlat, maxlon, maxlat); "
+            "latitudes must be within -90 … 90, in the order (minlon, minlat, maxlon, maxlat); "
             f"got {edges}{hint}"
         )
     if south >= north:
         return RegionError(f"minlat must be less than maxlat; got {edges}")
     if not (-180 <= west <= 360 and -180 <= east <= 360):
-        return RegionError(f"longitudes must lie within -180 … 360; got {edges}")
+        return RegionError(f"longitudes must be within -180 … 360; got {edges}")
     return RegionError(
-        "a box must be wider than 0° and no wider than the 360° of the globe (minlon > maxlon "
-        f"means across the antimeridian); got {edges}"
+        "a box must be wider than 0° and at most 360° wide (minlon > maxlon means across the "
+        f"antimeridian); got {edges}"
     )
-
-
-def four_numbers(roi: object) -> list[Any]:
-    """Take a sequence of four, or refuse what is no region at all."""
-    accepted = (
-        "a region is a BBox, a PointBuffer, four numbers (minlon, minlat, maxlon, maxlat), a GeoJSON "
-        "mapping, or an object with __geo_interface__"
-    )
-    values = roi.tolist() if isinstance(roi, np.ndarray) else roi
-    if isinstance(values, str | os.PathLike):
-        raise RegionError(f"{accepted}; got {type(roi).__name__}: {reprlib.repr(roi)}; read a file first")
-    if not isinstance(values, Sequence) or isinstance(values, bytes):
-        raise RegionError(f"{accepted}; got {type(roi).__name__}: {reprlib.repr(roi)}")
-    if any(has_geo_interface(value) or isinstance(value, BBox | list | tuple) for value in values):
-        raise RegionError(f"{accepted}; got {len(values)} of them: ask for one at a time")
-    if len(values) != 4:
-        raise RegionError(f"{accepted}; got {len(values)} values: {reprlib.repr(roi)}")
-    return list(values)
-
-
-def has_geo_interface(roi: object) -> bool:
-    """Whether it is a GeoJSON mapping or has one, which may be slow to ask for."""
-    return isinstance(roi, Mapping) or getattr_static(roi, "__geo_interface__", None) is not None

@@ -1,8 +1,8 @@
-"""Closed curves on the globe, in degrees of longitude and latitude: fine enough, unrolled, over the poles.
+"""Densify closed curves on the globe, and unwrap them over the antimeridian and the poles.
 
-A curve here is a function of a parameter *t* that gives longitudes and latitudes. Its ring is a polyline in
-the plane of longitude and latitude, without jumps at the antimeridian: ``(n, 2)`` float64, with the last
-point in the place of the first, perhaps 360° further on.
+A curve is a function from a parameter *t* to longitudes and latitudes. Its ring is a polyline in degrees
+without jumps at the antimeridian: ``(n, 2)`` float64, whose last point equals the first, or is 360° away
+from it if the ring encloses a pole.
 """
 
 from __future__ import annotations
@@ -14,38 +14,31 @@ import numpy as np
 Curve = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 TOLERANCE_DEG = 1e-6
-"""How far a chord may stray from its arc: 0.1 m, and four millionths of a cell."""
+"""Largest distance of a chord from its arc: 0.1 m, four millionths of a cell."""
 
 MAX_HALVINGS = 60
-"""Halvings of an interval of *t*, at most: past 52 a float64 has no middle left, and what remains is a jump
-(a change of datum shift, a pole) that no number of points would smooth."""
+"""Per interval of *t*: after 52, float64 has no midpoint left, and what remains is a jump (a pole, or a
+change of datum shift) that more points cannot smooth."""
 
 POLE_TOLERANCE_DEG = 1e-9
-"""A point this near to a pole is the pole, where longitudes mean nothing (0.1 mm)."""
+"""A point this close to a pole (0.1 mm) is the pole, and its longitude arbitrary."""
 
 
 def trace(curve: Curve, ts: np.ndarray, point_poles: tuple[float, ...] = (90.0, -90.0)) -> np.ndarray:
-    """Follow a closed curve so finely that no chord strays from it.
+    """Approximate a closed curve by a ring whose longitudes differ by at most 180, except along a pole.
 
-    Each interval of ``ts`` is halved until the curve's middle lies within :data:`TOLERANCE_DEG` of the
-    chord's, in longitude and latitude both. Where a curve passes a pole closely, that makes for very many
-    points, and has to: there a metre is many degrees.
+    Each interval of ``ts`` is halved until the midpoint of the chord is within ``TOLERANCE_DEG`` of the
+    curve, in longitude and in latitude. Close to a pole, where a metre is many degrees, that takes very
+    many points.
 
     Parameters
     ----------
     curve : callable
         Longitudes and latitudes of an array of *t*.
     ts : ndarray
-        Increasing; the first and the last are the same place.
+        Increasing; the curve is at the same point at the first and the last.
     point_poles : tuple of float
-        Which poles (90, -90) are one point of the curve's map, where longitudes mean nothing. On a map that
-        draws a pole as a line they do.
-
-    Returns
-    -------
-    ndarray
-        ``(n, 2)``, unrolled: consecutive longitudes differ by no more than 180, save where the curve meets
-        a pole and runs along it from one longitude to another.
+        The poles (90, -90) that are one point of the curve's map. On other maps a pole is a line.
     """
     lons, lats = curve(ts)
     points = np.column_stack([ts, unwrapped(lons), lats])
@@ -56,57 +49,48 @@ def trace(curve: Curve, ts: np.ndarray, point_poles: tuple[float, ...] = (90.0, 
             break
         middle = (points[starts] + points[starts + 1]) / 2
         lons, lats = curve(middle[:, 0])
-        stray_lon = _wrap_180(lons - middle[:, 1])
-        off = np.maximum(np.abs(stray_lon), np.abs(lats - middle[:, 2])) > TOLERANCE_DEG
-        middle[:, 1] += stray_lon
+        offset_lon = (lons - middle[:, 1] + 180) % 360 - 180
+        off = np.maximum(np.abs(offset_lon), np.abs(lats - middle[:, 2])) > TOLERANCE_DEG
+        middle[:, 1] += offset_lon
         middle[:, 2] = lats
         rough[starts] = off
-        places = starts[off] + 1
-        points = np.insert(points, places, middle[off], axis=0)
-        rough = np.insert(rough, places, True)
+        inserted = starts[off] + 1
+        points = np.insert(points, inserted, middle[off], axis=0)
+        rough = np.insert(rough, inserted, True)
     ring = points[:, 1:]
-    ring[-1] = ring[0] + [360 * round((ring[-1, 0] - ring[0, 0]) / 360), 0]  # to the last bit
+    ring[-1] = ring[0] + [360 * round((ring[-1, 0] - ring[0, 0]) / 360), 0]  # without rounding errors
     return _follow_poles(ring, point_poles)
 
 
 def unwrapped(lons: np.ndarray) -> np.ndarray:
-    """Longitudes without jumps: each step takes the shorter way around.
+    """Longitudes without jumps: each step goes the shorter way around.
 
-    By whole turns, so that what returns to a longitude has it to the last bit; ``np.unwrap`` adds up steps
-    instead, and leaves a ring open by their rounding.
+    Multiples of 360° are added, so that closed rings stay closed; ``np.unwrap`` adds up steps, and a ring
+    ends beside its beginning by their rounding.
     """
     return np.asarray(lons - 360 * np.concatenate([[0], np.cumsum(np.round(np.diff(lons) / 360))]))
 
 
 def winding_number(ring: np.ndarray) -> int:
-    """How often a ring goes around the globe, eastward; ±1 if it encloses one pole."""
+    """How often a ring goes around the globe, eastward: ±1 if it encloses one pole, else 0."""
     return round(float(ring[-1, 0] - ring[0, 0]) / 360)
 
 
 def close_over_pole(ring: np.ndarray, pole: float) -> np.ndarray:
-    """Close a ring that goes once around the globe along the pole that it encloses.
-
-    Returns
-    -------
-    ndarray
-        ``(n + 3, 2)``: a ring 360° wide, from the curve to latitude ``pole`` (90 or -90).
-    """
+    """Close a ring that goes once around the globe along the pole (latitude 90 or -90) that it encloses."""
     eastward = ring if ring[-1, 0] > ring[0, 0] else ring[::-1]
     corners = np.array([[eastward[-1, 0], pole], [eastward[0, 0], pole], eastward[0]])
     return np.vstack([eastward, corners])
 
 
 def _follow_poles(ring: np.ndarray, point_poles: tuple[float, ...]) -> np.ndarray:
-    """Let a ring that meets a pole run along it, from the longitude it comes with to that it leaves with.
+    """Have a ring that touches a pole follow it, from the longitude where it arrives to where it leaves.
 
-    Returns
-    -------
-    ndarray
-        ``(n, 2)``, closed; the ring as it is if no point of it lies at a pole.
+    A ring that touches no pole is returned as it is.
     """
-    away = ~np.any(
-        [np.abs(ring[:, 1] - pole) < POLE_TOLERANCE_DEG for pole in point_poles or (np.inf,)], axis=0
-    )
+    if not point_poles:
+        return ring
+    away = ~np.any([np.abs(ring[:, 1] - pole) < POLE_TOLERANCE_DEG for pole in point_poles], axis=0)
     if away.all() or not away.any():
         return ring
     open_ring, away = ring[:-1], away[:-1]
@@ -116,24 +100,14 @@ def _follow_poles(ring: np.ndarray, point_poles: tuple[float, ...]) -> np.ndarra
     lons = unwrapped(kept[:, 0])
     path = np.column_stack([lons, kept[:, 1]])
     arrivals = np.flatnonzero(away & ~np.roll(away, -1))  # the last points before a pole
-    passages = [
-        [[lons[last], pole], [lons[last + 1 - len(lons)], pole]]
-        for last, pole in zip(
-            np.searchsorted(np.flatnonzero(away), arrivals),
-            np.copysign(90.0, np.roll(open_ring, -1, axis=0)[arrivals, 1]),
-            strict=True,
-        )
-    ]
-    after = np.repeat(np.searchsorted(np.flatnonzero(away), arrivals) + 1, 2)
-    path = np.insert(path, after, np.concatenate(passages), axis=0)
+    poles = np.copysign(90.0, np.roll(open_ring, -1, axis=0)[arrivals, 1])
+    last = np.searchsorted(np.flatnonzero(away), arrivals)  # their indices in the path
+    pole_lons = np.column_stack([lons[last], np.roll(lons, -1)[last]]).ravel()
+    passages = np.column_stack([pole_lons, np.repeat(poles, 2)])
+    path = np.insert(path, np.repeat(last + 1, 2), passages, axis=0)
     return np.vstack([path, path[:1]])
 
 
 def shift_longitude(points: np.ndarray, east_deg: float) -> np.ndarray:
-    """Points, ``(n, 2)``, moved along their parallels."""
+    """Shift points, ``(n, 2)``, to the east."""
     return np.asarray(points + np.array([east_deg, 0.0]))
-
-
-def _wrap_180(lons: np.ndarray) -> np.ndarray:
-    """Differences of longitude, to within -180 … 180."""
-    return np.asarray(np.remainder(lons + 180, 360) - 180)

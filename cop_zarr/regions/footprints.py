@@ -1,4 +1,4 @@
-"""What queries see of a region, however it was given; and the checks that all of them share."""
+"""The footprint of a region: all that a query needs to know of it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Footprint:
-    """A region, checked: what a query needs to know of it.
+    """A checked region.
 
     Attributes
     ----------
     bounds : Bounds
-        The box around it in degrees, unrolled.
+        The box around it in degrees, unwrapped.
     centre : tuple of float
-        Longitude and latitude of its middle.
+        Longitude and latitude.
     roi : dict
         The region as the caller gave it, JSON-ready.
     input_crs : str
         The CRS in which the caller gave it.
     geometry : shapely.Polygon or shapely.MultiPolygon, optional
-        The region itself in degrees, unrolled; without it, the region is its bounds.
+        The region in degrees, unwrapped; None if the region is its bounds.
     """
 
     bounds: Bounds
@@ -48,20 +48,19 @@ class Origin:
     crs: str
 
     def record(self) -> dict[str, Any]:
-        """What a footprint's ``roi`` says of it."""
+        """JSON-ready, for :attr:`Footprint.roi`."""
         return {"coordinates": list(self.coordinates), "crs": self.crs}
 
 
-def finite_number(value: object, what: str) -> float:
-    """Take a number as a float; refuse what is none, and what is not finite."""
+def finite_number(value: object, name: str) -> float:
+    """Convert a number to a finite float; strings are rejected, although ``float`` accepts some."""
     if type(value) is float and math.isfinite(value):
         return value
-    text = isinstance(value, str | bytes)  # float("120") would do, and so would float("1_2_0")
     try:
-        number = float("" if text else value)  # type: ignore[arg-type]  # or anything with __float__
+        number = float("" if isinstance(value, str | bytes) else value)  # type: ignore[arg-type]
     except (TypeError, ValueError, ArithmeticError):
-        told = reprlib.repr(value) if not isinstance(value, int) else "a number of too many digits"
-        raise RegionError(f"{what} must be a number of degrees or metres; got {told}") from None
+        given = "an integer too large for a float" if isinstance(value, int) else reprlib.repr(value)
+        raise RegionError(f"{name} must be a number of degrees or metres; got {given}") from None
     if not math.isfinite(number):
-        raise RegionError(f"{what} must be a finite number; got {number}")
+        raise RegionError(f"{name} must be a finite number; got {number}")
     return number

@@ -12,21 +12,15 @@ from cop_zarr.regions import densify
 GEOD = Geod(ellps="WGS84")
 
 
-def _pole_distances(lat: float) -> tuple[float, float]:
-    """Metres to the north and to the south pole."""
-    north, south = (float(GEOD.inv(0, lat, 0, pole)[2]) for pole in (90, -90))
-    return north, south
-
-
 def circle_bounds(lon: float, lat: float, radius_m: float) -> Bounds:
-    """Box around a geodesic circle, unrolled: ``west < east``.
+    """Box around a geodesic circle, with ``west < east``.
 
-    A circle's northernmost and southernmost points lie on the centre's meridian; its easternmost point
-    is searched for by azimuth, in four rounds that end at steps of 0.000005° (where the longitude, flat
-    at its maximum, is off by less than 1e-10°, and by some 1e-6° where the circle just misses a pole).
-    A circle around a pole takes in every longitude.
+    A circle's northernmost and southernmost points are on the centre's meridian. The azimuth of its
+    easternmost point is searched in four rounds, down to steps of 0.000005°: the longitude is then off by
+    less than 1e-10°, or about 1e-6° if the circle passes close to a pole. A circle around a pole contains
+    every longitude.
     """
-    to_north, to_south = _pole_distances(lat)
+    to_north, to_south = (float(GEOD.inv(0, lat, 0, pole)[2]) for pole in (90, -90))
     north = 90.0 if to_north <= radius_m else GEOD.fwd(lon, lat, 0, radius_m)[1]
     south = -90.0 if to_south <= radius_m else GEOD.fwd(lon, lat, 180, radius_m)[1]
     if min(to_north, to_south) <= radius_m:
@@ -34,7 +28,7 @@ def circle_bounds(lon: float, lat: float, radius_m: float) -> Bounds:
     best, reach = 90.0, 90.0
     for _ in range(4):
         azimuths = np.clip(np.linspace(best - reach, best + reach, 181), 0, 180)
-        lons = _circle_points(0, lat, radius_m, azimuths)[0]
+        lons = _circle_points(lat, radius_m, azimuths)[0]
         best = float(azimuths[np.argmax(lons)])
         reach /= 60
     half_width = float(lons.max())
@@ -45,14 +39,12 @@ def circle_bounds(lon: float, lat: float, radius_m: float) -> Bounds:
 
 
 def disc(lon: float, lat: float, radius_m: float) -> shapely.Polygon:
-    """The disc as a polygon in degrees, unrolled, with an edge along a pole that it encloses.
+    """The disc as a polygon in unwrapped degrees, with an edge along a pole that it encloses.
 
-    For radii up to a quarter meridian, so that no disc encloses both poles.
+    The radius is at most a quarter meridian, so that it encloses one pole at most.
     """
-    azimuths = np.linspace(
-        0, 360, 721
-    )  # half a degree: the area of a disc too small for the tolerance is good to 1e-5
-    ring = densify.trace(lambda at: _circle_points(0, lat, radius_m, at), azimuths)
+    azimuths = np.linspace(0, 360, 721)  # the area of a disc smaller than the tolerance is exact to 1e-5
+    ring = densify.trace(lambda at: _circle_points(lat, radius_m, at), azimuths)
     if densify.winding_number(ring):
         ring = densify.close_over_pole(ring, np.copysign(90.0, lat))
     west, east = ring[:, 0].min(), ring[:, 0].max()
@@ -60,10 +52,8 @@ def disc(lon: float, lat: float, radius_m: float) -> shapely.Polygon:
     return shapely.Polygon(densify.shift_longitude(ring, centred + 360 * (centred + west < -180)))
 
 
-def _circle_points(
-    lon: float, lat: float, radius_m: float, azimuths: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Longitudes and latitudes of a circle's points."""
-    whole = np.full(azimuths.size, 1.0)
-    lons, lats, _ = GEOD.fwd(lon * whole, lat * whole, azimuths, radius_m * whole)
+def _circle_points(lat: float, radius_m: float, azimuths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Longitudes and latitudes of points of a circle around longitude 0."""
+    ones = np.ones(azimuths.size)
+    lons, lats, _ = GEOD.fwd(0 * ones, lat * ones, azimuths, radius_m * ones)
     return np.asarray(lons), np.asarray(lats)

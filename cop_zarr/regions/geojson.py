@@ -1,4 +1,4 @@
-"""GeoJSON, and what speaks it, taken apart into shapely's polygons."""
+"""GeoJSON, and objects with ``__geo_interface__``, converted to polygons of shapely."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ACCEPTED = (
 
 
 def declared_crs(given: object) -> object | None:
-    """The CRS that a geometry names itself: ``.crs`` of geopandas, or the ``crs`` member of old GeoJSON."""
+    """The CRS that a geometry declares: ``.crs`` of geopandas, or the ``crs`` member of old GeoJSON."""
     own: object | None = getattr(given, "crs", None)
     member = given.get("crs") if isinstance(given, Mapping) else None
     if own is not None or member is None:
@@ -25,23 +25,12 @@ def declared_crs(given: object) -> object | None:
     try:
         name: object = member["properties"]["name"]
     except (KeyError, TypeError):
-        raise RegionError(f"the geometry's crs member is not understood: {member!r}") from None
+        raise RegionError(f"the geometry's crs member must have properties.name; got {member!r}") from None
     return name
 
 
 def read_polygons(given: object) -> list[BaseGeometry]:
-    """The polygons of a region: Polygons and MultiPolygons, none empty, all coordinates finite, flat.
-
-    Parameters
-    ----------
-    given : mapping or object with ``__geo_interface__``
-        GeoJSON, or what speaks it: shapely, geopandas, …
-
-    Raises
-    ------
-    RegionError
-        If it is no such thing, holds anything else than polygons, or nothing.
-    """
+    """The Polygons and MultiPolygons of a region, none empty; RegionError for other geometries, or none."""
     found = list(_iter_polygons(given))
     if not found:
         raise RegionError(f"the geometry is empty; {ACCEPTED}")
@@ -58,7 +47,7 @@ def _iter_polygons(given: object) -> Iterator[BaseGeometry]:
     if not isinstance(document, Mapping):
         raise RegionError(f"{ACCEPTED}; got {type(given).__name__}")
     if document is not given and document.get("crs") is not None and declared_crs(given) is None:
-        raise RegionError("the object's __geo_interface__ has a crs member; hand that mapping over instead")
+        raise RegionError("the object's __geo_interface__ has a crs member; pass that mapping instead")
     yield from _from_geojson(document)
 
 
@@ -69,14 +58,14 @@ def _from_geojson(document: Mapping[str, Any]) -> Iterator[BaseGeometry]:
             raise RegionError(f"a feature must be a mapping; got {type(feature).__name__}")
         geometry = feature.get("geometry") if feature.get("type") == "Feature" else feature
         if geometry is None:
-            continue  # RFC 7946, section 3.2: a feature without a place
+            continue  # a feature without a geometry (RFC 7946, section 3.2)
         if not isinstance(geometry, Mapping):
             raise RegionError(f"a feature's geometry must be a mapping; got {type(geometry).__name__}")
         nested = geometry.get("type") == "GeometryCollection"
         for member in _check_list(geometry.get("geometries"), "geometries") if nested else [geometry]:
             for inner in (feature, geometry, member):
                 if inner is not document and isinstance(inner, Mapping) and inner.get("crs") is not None:
-                    raise RegionError("a crs member must stand at the top of the GeoJSON, not inside it")
+                    raise RegionError("a crs member must be at the top level of the GeoJSON")
             yield from _polygon_members(_parse_geometry(member))
 
 
@@ -87,43 +76,42 @@ def _check_list(members: object, what: str) -> list[Any]:
 
 
 def _parse_geometry(geometry: object) -> BaseGeometry:
-    """One GeoJSON polygon; its rings go through NumPy, three times as fast as position by position."""
+    """Convert a GeoJSON geometry. Rings become arrays: three times as fast as position by position."""
     kind = geometry.get("type") if isinstance(geometry, Mapping) else None
     if not isinstance(geometry, Mapping) or kind not in ("Polygon", "MultiPolygon"):
         raise RegionError(f"{ACCEPTED}; got a GeoJSON type {kind!r}{_point_hint(kind)}")
     coordinates: Any = geometry.get("coordinates", [])
     try:
-        polygons = [
-            _polygon([_parse_ring(ring) for ring in rings])
-            for rings in ([coordinates] if kind == "Polygon" else coordinates)
-        ]
+        if kind == "Polygon":
+            return _parse_polygon(coordinates)
+        return shapely.MultiPolygon([_parse_polygon(rings) for rings in coordinates])
     except RegionError:
         raise
     except (TypeError, ValueError, LookupError, shapely.errors.ShapelyError) as error:
         raise RegionError(
             f"the {kind}'s coordinates must be rings of at least four positions [lon, lat]: {error}"
         ) from error
-    return polygons[0] if kind == "Polygon" else shapely.MultiPolygon(polygons)
+
+
+def _parse_polygon(rings: Any) -> shapely.Polygon:
+    shell, *holes = [_parse_ring(ring) for ring in rings] or [np.empty((0, 2))]
+    return shapely.Polygon(shell, holes)
 
 
 def _parse_ring(ring: object) -> np.ndarray:
-    """Longitudes and latitudes of a ring: float64, ``(n, 2)``; heights are left out."""
+    """Convert a ring to float64, ``(n, 2)``, without heights."""
     positions = np.ma.filled(ring, np.nan) if np.ma.isMA(ring) else np.asarray(ring)
     if positions.dtype.kind not in "fiu":
         raise TypeError(f"got {positions.dtype} values")
     if positions.ndim != 2 or positions.shape[1] < 2:
         raise TypeError(f"got a ring of shape {positions.shape} instead of (positions, 2)")
     positions = positions[:, :2].astype("f8", copy=False)
-    _check_finite(positions)  # before shapely, which warns of it
+    _check_finite(positions)  # before shapely, which warns
     return positions
 
 
-def _polygon(rings: list[np.ndarray]) -> shapely.Polygon:
-    return shapely.Polygon(rings[0], rings[1:]) if rings else shapely.Polygon()
-
-
 def _polygon_members(shape: BaseGeometry) -> Iterator[BaseGeometry]:
-    """The polygons of a shape; empty ones are left out."""
+    """The polygons of a shape that are not empty."""
     if isinstance(shape, shapely.GeometryCollection):
         for member in shape.geoms:
             yield from _polygon_members(member)
@@ -134,7 +122,7 @@ def _polygon_members(shape: BaseGeometry) -> Iterator[BaseGeometry]:
 
 
 def _point_hint(kind: object) -> str:
-    return "; for points, take Store.sample or PointBuffer" if kind in ("Point", "MultiPoint") else ""
+    return "; for points, use Store.sample or PointBuffer" if kind in ("Point", "MultiPoint") else ""
 
 
 def _check_finite(coordinates: np.ndarray) -> None:

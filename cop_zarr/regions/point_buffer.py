@@ -11,10 +11,10 @@ from cop_zarr.errors import RegionError
 from cop_zarr.regions.footprints import Footprint, Origin, finite_number
 
 MIN_BUFFER_M = 1e-3
-"""Smaller circles cannot be drawn well in degrees: a float64 longitude is good for 3 nm."""
+"""A float64 longitude resolves 3 nm: the outline of a smaller circle would be rough."""
 
 MAX_BUFFER_M = 20_003_931.0
-"""Half a meridian of WGS84 (pole to pole): no place on Earth is farther away than about this."""
+"""Half a meridian of WGS84, from pole to pole: about the largest distance between two points on Earth."""
 
 MAX_DISC_M = 10_001_965.0
 """A quarter of a meridian, rounded down: no disc encloses both poles."""
@@ -36,7 +36,7 @@ class PointBuffer:
         Radius in metres, a millimetre or more.
     shape : {"box", "circle"}
         Whether the region is the box around the geodesic circle, or the disc itself. A box around a pole
-        takes in every longitude; a circle is no larger than a hemisphere.
+        contains every longitude; a circle is at most a hemisphere.
 
     Raises
     ------
@@ -57,22 +57,18 @@ class PointBuffer:
 
     def __post_init__(self) -> None:
         for name in ("lon", "lat", "buffer_m"):
-            object.__setattr__(self, name, finite_number(getattr(self, name), f"the point's {name}"))
+            object.__setattr__(self, name, finite_number(getattr(self, name), name))
         if abs(self.lat) > 90:
             hint = range_hint(self.lon, self.lat)
-            raise RegionError(f"lat must lie within -90 … 90; got lon={self.lon}, lat={self.lat}{hint}")
+            raise RegionError(f"lat must be within -90 … 90; got lon={self.lon}, lat={self.lat}{hint}")
         if not -180 <= self.lon <= 360:
-            raise RegionError(f"lon must lie within -180 … 360; got {self.lon}")
+            raise RegionError(f"lon must be within -180 … 360; got {self.lon}")
         if self.shape not in get_args(Shape):
             raise RegionError(f"shape must be 'box' or 'circle'; got {self.shape!r}")
-        largest, what = (
-            (MAX_BUFFER_M, "the way from pole to pole")
-            if self.shape == "box"
-            else (MAX_DISC_M, "a hemisphere (shape='box' takes twice that)")
-        )
+        largest = MAX_BUFFER_M if self.shape == "box" else MAX_DISC_M
         if not MIN_BUFFER_M <= self.buffer_m <= largest:
             raise RegionError(
-                f"buffer_m must be at least {MIN_BUFFER_M:g} m and at most {largest:,.0f} m, {what}; "
+                f"buffer_m must be from {MIN_BUFFER_M:g} to {largest:,.0f} m for shape={self.shape!r}; "
                 f"got {self.buffer_m:,.10g} m"
             )
 
@@ -80,12 +76,12 @@ class PointBuffer:
     def from_crs(
         cls, x: float, y: float, buffer_m: float, *, crs: object, shape: Shape = "box"
     ) -> PointBuffer:
-        """Put the radius around a point in another CRS; the radius stays in metres on the ground.
+        """Make a buffer around a point in another CRS; the radius stays in metres on the ground.
 
         Raises
         ------
         RegionError
-            If the CRS is unknown, or the point off the map of its projection.
+            If the CRS is unknown, or the point outside the map of its projection.
 
         Examples
         --------
@@ -96,7 +92,7 @@ class PointBuffer:
         from cop_zarr.regions.projections import projection
 
         source = projection(crs)
-        x, y = finite_number(x, "the point's x"), finite_number(y, "the point's y")
+        x, y = finite_number(x, "x"), finite_number(y, "y")
         lon, lat = (x, y) if source.is_product_crs else source.point_to_lonlat(x, y)
         point = cls(lon, lat, buffer_m, shape)
         object.__setattr__(point, "_origin", Origin((x, y), source.name))
@@ -104,14 +100,14 @@ class PointBuffer:
 
     @property
     def bounds(self) -> Bounds:
-        """The box around the geodesic circle, unrolled: ``west < east``."""
+        """The box around the geodesic circle, with ``west < east``."""
         from cop_zarr.regions import geodesic
 
         return geodesic.circle_bounds(self.lon, self.lat, self.buffer_m)
 
     @property
     def footprint(self) -> Footprint:
-        """The region as queries see it."""
+        """The region as queries use it."""
         roi: dict[str, Any] = {
             "type": "PointBuffer",
             "lon": self.lon,

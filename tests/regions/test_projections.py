@@ -1,4 +1,4 @@
-"""Boxes of any CRS against dense grids of their points, brought over by pyproj."""
+"""Boxes of any CRS against dense grids of their points, converted by pyproj."""
 
 from functools import cache
 
@@ -10,7 +10,7 @@ from cop_zarr.errors import RegionError
 from cop_zarr.regions import BBox, PointBuffer, footprint
 from cop_zarr.regions.projections import projection
 
-ON_THE_SEAM = "+proj=laea +lat_0=-17 +lon_0=180 +datum=WGS84"
+ON_ANTIMERIDIAN = "+proj=laea +lat_0=-17 +lon_0=180 +datum=WGS84"
 ROTATED_POLE = (
     "+proj=ob_tran +o_proj=longlat +o_lon_p=-162 +o_lat_p=39.25 +lon_0=180 +to_meter=0.0174532925199433 "
     "+ellps=WGS84 +type=crs"
@@ -19,26 +19,21 @@ HIMAWARI = "+proj=geos +h=35785831 +lon_0=140.7 +datum=WGS84"
 MODIS = "+proj=sinu +R=6371007.181 +units=m"
 
 MAPS = {
-    "EPSG:3857": (-25e6, -15e6, 25e6, 15e6),  # beyond the seam on both sides
+    "EPSG:3857": (-25e6, -15e6, 25e6, 15e6),  # beyond the antimeridian on both sides
     "EPSG:3995": (-4e6, -4e6, 4e6, 4e6),
     "EPSG:3031": (-4e6, -4e6, 4e6, 4e6),
-    "EPSG:3413": (-4e6, -4e6, 4e6, 4e6),
     "EPSG:6931": (-9e6, -9e6, 9e6, 9e6),
-    "EPSG:32601": (160e3, 100, 840e3, 9e6),  # the UTM zones on either side of the seam
-    "EPSG:32760": (160e3, 1e6, 840e3, 9.9e6),
+    "EPSG:32760": (160e3, 1e6, 840e3, 9.9e6),  # a UTM zone beside the antimeridian
     "EPSG:3035": (2.5e6, 1.5e6, 7e6, 5.5e6),
-    "EPSG:2193": (1e6, 4.7e6, 2.1e6, 6.2e6),
     "EPSG:3832": (-7e6, -6e6, 7e6, 6e6),
-    "EPSG:27700": (0, 0, 7e5, 1.3e6),
-    "EPSG:2154": (1e5, 6e6, 1.2e6, 7.1e6),
     "EPSG:6933": (-17.3e6, -7.3e6, 17.3e6, 7.3e6),
     "EPSG:5070": (-2.5e6, 2e5, 2.3e6, 3.2e6),
-    "EPSG:26717": (1e5, 3e6, 9e5, 7e6),  # NAD27: PROJ chooses its datum shift by place
+    "EPSG:26717": (1e5, 3e6, 9e5, 7e6),  # NAD27: PROJ chooses its datum shift by location
     "EPSG:4267": (-170, 10, -50, 80),
     "EPSG:4269": (-180, -80, 360, 80),
     "EPSG:4807": (-190, -90, 190, 90),  # grads, from Paris
     "ESRI:54008": (-9e6, -5e6, 9e6, 5e6),
-    ON_THE_SEAM: (-3e6, -3e6, 3e6, 3e6),
+    ON_ANTIMERIDIAN: (-3e6, -3e6, 3e6, 3e6),
     ROTATED_POLE: (-60, -60, 60, 60),
     HIMAWARI: (-3.5e6, -3.5e6, 3.5e6, 3.5e6),
     MODIS: (-6e6, -6e6, 6e6, 6e6),
@@ -57,10 +52,10 @@ def random_boxes(area, count, seed):
 
 @cache
 def transformer(source, target):
-    return Transformer.from_crs(source, target, always_xy=True)  # takes 0.1 s where there are many ways
+    return Transformer.from_crs(source, target, always_xy=True)  # up to 0.1 s
 
 
-def brought_over(xs, ys, crs):
+def to_lonlat(xs, ys, crs):
     lons, lats = transformer(crs, "OGC:CRS84").transform(xs, ys)
     return np.asarray(lons), np.asarray(lats)
 
@@ -77,19 +72,19 @@ def dense(box):
 
 
 def poles_inside(box, crs):
-    """Latitudes of the poles that lie in a box, its edges included."""
+    """Latitudes of the poles in a box, edges included."""
     minx, miny, maxx, maxy = box
     places = {pole: transformer("OGC:CRS84", crs).transform(0, pole) for pole in (-90.0, 90.0)}
     return [pole for pole, (x, y) in places.items() if minx <= x <= maxx and miny <= y <= maxy]
 
 
 def check(box, crs):
-    """That the box in degrees holds every point of the given one, and no more than it must."""
+    """The box in degrees contains every point of the given one, and is tight."""
     found, case = BBox.from_crs(box, crs=crs).bounds, f"{box} in {crs}"
     west, south, east, north = found
-    lons, lats = brought_over(*dense(box), crs)
+    lons, lats = to_lonlat(*dense(box), crs)
     poles = poles_inside(box, crs)
-    lons = lons[np.abs(lats) < 90 - 1e-5]  # at a pole they mean nothing
+    lons = lons[np.abs(lats) < 90 - 1e-5]  # at a pole they are arbitrary
     lats = np.append(lats, poles)
     assert -180 <= west < east <= west + 360, case
     assert south - 1e-6 <= lats.min(), case
@@ -109,24 +104,22 @@ def check(box, crs):
 
 
 @pytest.mark.parametrize(("crs", "area"), MAPS.items(), ids=[name[:25] for name in MAPS])
-def test_boxes_hold_all_their_points_and_are_tight(crs, area):
-    for box in random_boxes(area, 20, seed=0):
+def test_boxes_contain_all_their_points_and_are_tight(crs, area):
+    for box in random_boxes(area, 12, seed=0):
         check(box, crs)
 
 
-POLAR = {
-    "EPSG:3995": 90,
-    "EPSG:3413": 90,
-    "EPSG:5041": 90,
-    "EPSG:6931": 90,
-    "EPSG:3031": -90,
-    "EPSG:6932": -90,
-}
-"""Both stereographic and equal-area; 5041 has its pole at (2,000,000, 2,000,000)."""
+@pytest.mark.parametrize(("crs", "area"), MAPS.items(), ids=[name[:25] for name in MAPS])
+def test_points_are_where_pyproj_has_them(crs, area):
+    rng = np.random.default_rng(1)
+    for x, y in rng.uniform(area[:2], area[2:], (10, 2)):
+        lon, lat = to_lonlat(x, y, crs)
+        point = PointBuffer.from_crs(x, y, 30_000, crs=crs)
+        assert (point.lon, point.lat, point.buffer_m) == (lon, lat, 30_000)
 
-AROUND_THE_POLE = {
+
+AT_THE_POLE = {
     "within": ((-1e5, -1e5, 2e5, 3e5), 360),
-    "a metre within": ((-1, -1e5, 1e5, 1e5), 360),
     "a metre within a corner": ((-1, -1, 1e5, 1e5), 360),
     "on an edge": ((0, -1e5, 2e5, 1e5), 180),
     "on another edge": ((-1e5, -2e5, 1e5, 0), 180),
@@ -139,13 +132,16 @@ AROUND_THE_POLE = {
 }
 
 
-@pytest.mark.parametrize(("box", "width"), AROUND_THE_POLE.values(), ids=AROUND_THE_POLE)
-@pytest.mark.parametrize("crs", POLAR)
-def test_boxes_beside_a_pole(crs, box, width):
-    offset = 2e6 if crs == "EPSG:5041" else 0
+@pytest.mark.parametrize(("box", "width"), AT_THE_POLE.values(), ids=AT_THE_POLE)
+@pytest.mark.parametrize(
+    ("crs", "pole", "offset"),
+    [("EPSG:3413", 90, 0), ("EPSG:5041", 90, 2e6), ("EPSG:6931", 90, 0), ("EPSG:3031", -90, 0)],
+)
+def test_boxes_beside_a_pole(crs, pole, offset, box, width):
+    """Stereographic and equal-area maps; 5041 has its pole at (2,000,000, 2,000,000)."""
     found = check(tuple(edge + offset for edge in box), crs)
     assert found.east - found.west == pytest.approx(width, abs=2.5)
-    poleward = found.north if POLAR[crs] > 0 else -found.south
+    poleward = found.north if pole > 0 else -found.south
     assert poleward == pytest.approx(90, abs=0.01)
     assert (poleward == 90) == (box[0] <= 0 <= box[2] and box[1] <= 0 <= box[3])
 
@@ -156,13 +152,14 @@ PLATE_CARREE = "+proj=eqc +R=6378137"
 METRES_PER_DEGREE = 111319.49079327358
 
 
-@pytest.mark.parametrize("halfwidth", [30, 90, 120, 150, 170])
-@pytest.mark.parametrize(("south", "north"), [(-90, 90), (50, 90), (-90, -50)])
+@pytest.mark.parametrize(
+    "bounds", [(-30, -90, 30, 90), (-120, 50, 120, 90), (-170, -90, 170, -50), (-180, -90, 180, 90)]
+)
 @pytest.mark.parametrize("crs", ["EPSG:4258", PLATE_CARREE])
-def test_boxes_up_to_a_pole_that_the_map_draws_as_a_line(crs, halfwidth, south, north):
+def test_boxes_up_to_a_pole_that_is_a_line_of_the_map(crs, bounds):
     scale = METRES_PER_DEGREE if crs == PLATE_CARREE else 1
-    box = BBox.from_crs(np.multiply((-halfwidth, south, halfwidth, north), scale), crs=crs)
-    assert tuple(box.bounds) == pytest.approx((-halfwidth, south, halfwidth, north), abs=1e-9)
+    box = BBox.from_crs(np.multiply(bounds, scale), crs=crs)
+    assert tuple(box.bounds) == pytest.approx(bounds, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -171,30 +168,20 @@ def test_boxes_up_to_a_pole_that_the_map_draws_as_a_line(crs, halfwidth, south, 
         ((-20037508.342789244, -1e6, 20037508.342789244, 1e6), "EPSG:3857"),
         ((0, -1e6, 41e6, 1e6), "EPSG:3857"),
         ((-17367530.44, -7e6, 17367530.44, 7e6), "EPSG:6933"),
-        ((-180, -90, 180, 90), "EPSG:4258"),
         ((0, -90, 360, 90), "EPSG:4258"),
-        (
-            (
-                -180 * METRES_PER_DEGREE,
-                -90 * METRES_PER_DEGREE,
-                180 * METRES_PER_DEGREE,
-                90 * METRES_PER_DEGREE,
-            ),
-            PLATE_CARREE,
-        ),
     ],
 )
-def test_boxes_all_the_way_around(box, crs):
+def test_boxes_around_the_globe(box, crs):
     west, _, east, _ = BBox.from_crs(box, crs=crs).bounds
     assert (west, east) == (-180, 180)
 
 
-def test_boxes_over_the_seam():
+def test_boxes_across_the_antimeridian():
     assert tuple(BBox.from_crs((19e6, 0, 21e6, 1e6), crs=3857).bounds) == pytest.approx(
         (170.6799040, 0, 188.6462097, 8.9465739), abs=1e-6
     )
     assert BBox.from_crs((-21e6, 0, -19e6, 1e6), crs=3857).bounds.east > 180
-    west, _, east, _ = BBox.from_crs((-1e5, -1e5, 1e5, 1e5), crs=ON_THE_SEAM).bounds
+    west, _, east, _ = BBox.from_crs((-1e5, -1e5, 1e5, 1e5), crs=ON_ANTIMERIDIAN).bounds
     assert west < 180 < east
     assert east - west < 3
 
@@ -212,18 +199,15 @@ def test_ways_to_name_a_crs(crs):
     ("box", "crs", "middle"),
     [
         ((10, 40, 20, 50), "EPSG:4326", (15, 45)),
-        ((100, 40, 120, 50), 4326, (110, 45)),
         ((10, 40, 20, 50), "EPSG:4258", (15, 45)),
         ((4.3e6, 3.1e6, 4.4e6, 3.2e6), "EPSG:3035", (10.3, 51.4)),
         ((1.5e6, 5e6, 1.6e6, 5.1e6), "EPSG:2193", (172.4, -44.7)),
     ],
 )
-def test_axes_are_x_then_y_although_the_crs_says_northing_first(box, crs, middle):
+def test_axes_are_x_and_y_although_the_crs_declares_northing_first(box, crs, middle):
     assert CRS(crs).axis_info[0].direction == "north"
-    found = BBox.from_crs(box, crs=crs).bounds
-    assert ((found.west + found.east) / 2, (found.south + found.north) / 2) == pytest.approx(
-        middle, abs=0.6
-    )
+    centre = BBox.from_crs(box, crs=crs).footprint.centre
+    assert centre == pytest.approx(middle, abs=0.6)
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     point = PointBuffer.from_crs(x, y, 1000, crs=crs)
     assert (point.lon, point.lat) == pytest.approx(middle, abs=0.6)
@@ -236,8 +220,6 @@ ORTHO = "+proj=ortho +lat_0=45 +lon_0=10"
     ("box", "crs"),
     [
         ((-18e6, 8e6, -17e6, 9e6), "ESRI:54008"),
-        ((-18e6, -9e6, 18e6, 9e6), "ESRI:54008"),
-        ((-18e6, 8e6, -17e6, 9e6), "ESRI:54030"),
         ((-18e6, -9e6, 18e6, 9e6), "ESRI:54030"),
         ((-18e6, -9e6, 18e6, 9e6), "ESRI:54009"),
         ((-7e6, -7e6, 7e6, 7e6), ORTHO),
@@ -247,101 +229,77 @@ ORTHO = "+proj=ortho +lat_0=45 +lon_0=10"
         ((0, 0, 1e6, 3e8), "EPSG:3857"),
     ],
 )
-def test_boxes_off_the_map_are_refused(box, crs):
-    with pytest.raises(RegionError, match=r"lies off the map of .*; a region must lie on it as a whole"):
+def test_boxes_and_points_outside_the_map(box, crs):
+    with pytest.raises(RegionError, match="outside the map"):
         BBox.from_crs(box, crs=crs)
+    with pytest.raises(RegionError, match="outside the map"):
+        PointBuffer.from_crs(*box[2:], 1000, crs=crs)
 
 
-def test_boxes_well_inside_such_maps_are_not():
+def test_large_boxes_inside_such_maps():
     check((-3e6, -3e6, 3e6, 3e6), ORTHO)
     check((-5e6, -8e6, 5e6, 8e6), "ESRI:54030")
 
 
-def test_points_off_the_map_are_refused():
-    with pytest.raises(RegionError, match="x = -18000000, y = 9000000 lies off the map of ESRI:54008"):
-        PointBuffer.from_crs(-18e6, 9e6, 1000, crs="ESRI:54008")
-
-
 @pytest.mark.parametrize(
-    ("crs", "message"),
+    "crs",
     [
-        ("EPSG:9999999", "crs='EPSG:9999999'; give an authority code such as"),
-        ("nonsense", "crs='nonsense'; give an authority code such as"),
-        ("", "crs=''"),
-        (3.5, "crs=3.5"),
-        (None, "crs=None"),
-        ({}, "crs={}"),
-        (object(), "crs=<object"),
-        ("EPSG:4978", r"'EPSG:4978' \(Geocentric CRS\) has no x and y on the Earth"),
-        ("EPSG:5773", r"'EPSG:5773' \(Vertical CRS\) has no x and y on the Earth"),
-        ("IAU_2015:30100", "is not of the Earth"),
-        ("+proj=longlat +a=1737400 +b=1737400", "is not of the Earth"),
+        "EPSG:9999999",
+        "nonsense",
+        "",
+        3.5,
+        None,
+        {},
+        object(),
+        "EPSG:4978",  # geocentric
+        "EPSG:5773",  # vertical
+        "IAU_2015:30100",  # the Moon
+        "+proj=longlat +a=1737400 +b=1737400",
     ],
 )
-def test_what_is_no_crs_of_the_earth(crs, message):
-    for refused in (
+def test_not_a_crs_of_the_earth(crs):
+    for make in (
         lambda: projection(crs),
         lambda: BBox.from_crs((0, 0, 1, 1), crs=crs),
         lambda: PointBuffer.from_crs(0, 0, 1000, crs=crs),
     ):
-        with pytest.raises(RegionError, match=message):
-            refused()
+        with pytest.raises(RegionError, match="crs="):
+            make()
 
 
 @pytest.mark.parametrize(
-    ("box", "message"),
+    ("box", "word"),
     [
-        (
-            (1, 1, 0, 2),
-            r"minx must be less than maxx and miny less than maxy, .*\(1.0, 1.0, 0.0, 2.0\) in EPSG:3857",
-        ),
-        ((0, 1, 1, 0), "miny less than maxy"),
-        ((0, 0, 0, 1), "minx must be less than maxx"),
-        ((0, 0, 1, 0), "miny less than maxy"),
-        ((0, 0, np.nan, 1), "the box's maxx must be a finite number; got nan"),
-        ((-np.inf, 0, 1, 1), "the box's minx must be a finite number; got -inf"),
-        ((0, "0", 1, 1), "the box's miny must be a number"),
-        ((0, 0, 1), "got 3 values"),
-        ("0 0 1 1", "got str"),
-        (None, "got NoneType"),
+        ((1, 1, 0, 2), "minx"),
+        ((0, 1, 1, 0), "miny"),
+        ((0, 0, 0, 1), "minx"),
+        ((0, 0, np.nan, 1), "maxx"),
+        ((0, "0", 1, 1), "miny"),
+        ((0, 0, 1), "3 values"),
+        ("0 0 1 1", "str"),
     ],
 )
-def test_boxes_that_are_none(box, message):
-    with pytest.raises(RegionError, match=message):
+def test_box_errors(box, word):
+    with pytest.raises(RegionError, match=word):
         BBox.from_crs(box, crs=3857)
 
 
 @pytest.mark.parametrize(
-    ("numbers", "message"),
-    [
-        ((np.nan, 0, 5), "the point's x must be a finite number"),
-        ((0, np.inf, 5), "the point's y must be a finite number"),
-        ((0, "0", 5), "the point's y must be a number"),
-        ((0, 0, -1), "buffer_m must be at least"),
-    ],
+    ("numbers", "word"), [((np.nan, 0, 5), "x"), ((0, "0", 5), "y"), ((0, 0, -1), "buffer_m")]
 )
-def test_points_that_are_none(numbers, message):
-    with pytest.raises(RegionError, match=message):
+def test_point_errors(numbers, word):
+    with pytest.raises(RegionError, match=rf"^{word} must"):
         PointBuffer.from_crs(*numbers, crs=3857)
 
 
-@pytest.mark.parametrize(("crs", "area"), MAPS.items(), ids=[name[:25] for name in MAPS])
-def test_points_are_where_pyproj_puts_them(crs, area):
-    rng = np.random.default_rng(1)
-    for x, y in rng.uniform(area[:2], area[2:], (10, 2)):
-        lon, lat = brought_over(x, y, crs)
-        point = PointBuffer.from_crs(x, y, 30_000, crs=crs)
-        assert (point.lon, point.lat, point.buffer_m) == (lon, lat, 30_000)
-        assert PointBuffer.from_crs(x, y, 30_000, crs=crs, shape="circle").footprint.geometry is not None
-
-
-def test_degrees_stay_as_they_are():
+def test_degrees_of_the_product_are_not_converted():
     assert BBox.from_crs((170, -20, -170, -10), crs="EPSG:4326").bounds == (170, -20, 190, -10)
     assert BBox.from_crs((350, -20, 10, -10), crs="OGC:CRS84").bounds == (350, -20, 370, -10)
+    assert BBox.from_crs((0, 0, 1, 1), crs=4326) == BBox(0, 0, 1, 1)
     assert PointBuffer.from_crs(350, 10, 5, crs=4326) == PointBuffer(350, 10, 5)
 
 
-def test_what_was_given_is_on_record():
+def test_record_of_the_given_coordinates():
     box = (1.5e6, 5e6, 1.6e6, 5.1e6)
     for found in (footprint(box, crs=2193), BBox.from_crs(box, crs=2193).footprint):
         assert found.input_crs == "EPSG:2193"
@@ -351,4 +309,3 @@ def test_what_was_given_is_on_record():
     assert point.roi["given"] == {"coordinates": [5e5, 0], "crs": "EPSG:32633"}
     assert point.input_crs == "EPSG:32633"
     assert "given" not in BBox(0, 0, 1, 1).footprint.roi
-    assert BBox.from_crs((0, 0, 1, 1), crs=4326) == BBox(0, 0, 1, 1)
