@@ -7,7 +7,8 @@ import shapely
 from cop_zarr.core.grid import TOUCH_TOLERANCE, Grid, Window
 from cop_zarr.errors import RegionError
 from cop_zarr.querying.coverage import coverage
-from cop_zarr.querying.plan import Options, plan
+from cop_zarr.querying.options import CheckedOptions
+from cop_zarr.querying.plan import plan
 from cop_zarr.regions import BBox, PointBuffer, footprint
 
 GLOBE = Grid(0, 0, 721, 1440)
@@ -281,7 +282,7 @@ def test_a_cell_weighs_the_same_in_whichever_window_it_is_asked():
 
 def bilinear(grid, lon, lat):
     """Window and weights of a query at a point."""
-    found = plan(grid, footprint(PointBuffer(lon, lat, 1)), Options(subpixel="bilinear"))
+    found = plan(grid, PointBuffer(lon, lat, 1), CheckedOptions(subpixel="bilinear"))
     return found.window, found.weights
 
 

