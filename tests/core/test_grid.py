@@ -1,4 +1,4 @@
-"""Windows are held against brute force: every cell's square against the box, one by one."""
+"""Windows, cells and areas against brute force: the edges of every cell, one by one."""
 
 import math
 from collections import Counter
@@ -6,7 +6,7 @@ from dataclasses import astuple
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pyproj import Geod
 
@@ -36,11 +36,11 @@ def brute_force(bounds):
 
 TURNS = (-720, -360, 0)
 HAIRS = [0, 1e-15, -1e-15, 1e-12, -1e-12, 2e-7, -2e-7, 4e-7, -4e-7, 1e-3, -1e-3, 0.1, 0.125]
-"""Degrees beside an edge; the tolerance is 2.5e-7, and how a tie is rounded is nobody's business."""
+"""Degrees beside an edge. The tolerance is 2.5e-7; how a tie is rounded does not matter."""
 
 
 def random_degrees(rng, low, high):
-    """A number of degrees: any, a whole tenth, or one on a cell's edge or a hair beside it."""
+    """Any number of degrees, a whole tenth, or one on the edge of a cell or a hair beside it."""
     kind = rng.integers(3)
     if kind == 0:
         return rng.uniform(low, high)
@@ -50,7 +50,7 @@ def random_degrees(rng, low, high):
 
 
 def random_boxes(count, seed=0):
-    """Boxes of at least a cell, unrolled as ``Bounds`` promises; one in ten goes all the way round."""
+    """Boxes of at least a cell, with west < east; one in ten goes all the way round."""
     rng = np.random.default_rng(seed)
     while count:
         west = random_degrees(rng, -180, 360)
@@ -64,8 +64,8 @@ def random_boxes(count, seed=0):
 
 
 @pytest.mark.parametrize("grid", [GLOBE, FROM_GREENWICH], ids=["-180..180", "0..360"])
-def test_globe_touches_what_brute_force_touches(grid):
-    for bounds in random_boxes(3000):
+def test_globe_touches_what_brute_force_touches(grid, trials):
+    for bounds in random_boxes(400 * trials):
         rows, cols = brute_force(bounds)
         window, clipped = grid.touched(bounds)
         assert not clipped, bounds
@@ -92,9 +92,9 @@ def random_grid(rng):
     return Grid(int(row), int(rng.integers(1440)), int(min(rows, 721 - row)), int(cols))
 
 
-def test_part_touches_what_brute_force_leaves_of_it():
+def test_part_touches_what_brute_force_leaves_of_it(trials):
     rng, seen = np.random.default_rng(2), Counter()
-    for bounds in random_boxes(4000, seed=3):
+    for bounds in random_boxes(400 * trials, seed=3):
         grid = random_grid(rng)
         rows, cols = brute_force(bounds)
         here_rows = [row for row in range(grid.rows) if row + grid.row_offset in rows]
@@ -102,11 +102,11 @@ def test_part_touches_what_brute_force_leaves_of_it():
         case = f"{grid}.touched({bounds})"
         if not here_rows or not here_cols:
             seen["outside"] += 1
-            with pytest.raises(RegionError, match="outside the store, which covers"):
+            with pytest.raises(RegionError, match="outside"):
                 grid.touched(bounds)
         elif here_cols[-1] - here_cols[0] + 1 > len(here_cols) and not grid.cyclic:
             seen["pieces"] += 1
-            with pytest.raises(RegionError, match="two separate pieces"):
+            with pytest.raises(RegionError, match="pieces"):
                 grid.touched(bounds)
         else:
             window, clipped = grid.touched(bounds)
@@ -115,7 +115,7 @@ def test_part_touches_what_brute_force_leaves_of_it():
             touched = sorted(col % grid.cols for col in range(window.col, window.col_stop))
             assert touched == here_cols, case
             assert clipped == (len(here_rows) < len(rows) or len(here_cols) < len(cols)), case
-    assert min(seen[kind] for kind in ("outside", "pieces", True, False)) > 50, seen
+    assert min(seen[kind] for kind in ("outside", "pieces", True, False)) > 10, seen
 
 
 @st.composite
@@ -126,9 +126,8 @@ def grids(draw):
     return Grid(row, draw(st.integers(0, 1439)), min(rows, 721 - row), cols)
 
 
-@settings(max_examples=1000, deadline=None)
 @given(st.integers(0, 1439), st.integers(1, 1440), st.integers(0, 719), st.integers(1, 719), st.data())
-def test_box_on_cell_edges_takes_those_cells_alone(col, width, row, height, data):
+def test_box_on_cell_edges_touches_no_neighbours(col, width, row, height, data):
     row_stop = min(row + height, 720)
     assume(row_stop > row >= 1)  # the edges of row 0 lie beyond the pole
     ulps = st.sampled_from([-math.inf, None, math.inf])
@@ -152,25 +151,17 @@ def test_box_on_cell_edges_takes_those_cells_alone(col, width, row, height, data
     ("bounds", "window"),
     [
         (Bounds(-180, -90, 180, 90), Window(0, 721, 0, 1440)),
-        (Bounds(0, -90, 360, 90), Window(0, 721, 720, 2160)),
         (Bounds(10, -90, 370, 90), Window(0, 721, 760, 2200)),
         (Bounds(0, 89.875, 0.25, 90), Window(0, 1, 720, 722)),
         (Bounds(0, -90, 0.25, -89.875), Window(720, 721, 720, 722)),
-        (Bounds(179.5, 0, 180, 0.25), Window(359, 361, 1438, 1441)),
-        (Bounds(-180, 0, -179.5, 0.25), Window(359, 361, 0, 3)),
         (Bounds(179.5, 0, 180.5, 0.25), Window(359, 361, 1438, 1443)),
-        (Bounds(179.625, -0.125, 179.875, 0.125), Window(360, 361, 1439, 1440)),
         (Bounds(179.875, -0.125, 180.125, 0.125), Window(360, 361, 0, 1)),
-        (Bounds(359.875, -0.125, 360.125, 0.125), Window(360, 361, 720, 721)),
         (Bounds(120.125, 30.125, 120.375, 30.375), Window(239, 240, 1201, 1202)),
+        (Bounds(0, 0, 0, 0), Window(360, 361, 720, 721)),
     ],
-    ids=[
-        "globe", "globe 0..360", "globe from 10", "north pole", "south pole", "to 180", "from -180",
-        "over 180", "last column", "column 0 from the east", "column of Greenwich from the east",
-        "one cell",
-    ],
+    ids=["globe", "globe from 10", "north pole", "south pole", "over 180", "column 0", "one cell", "point"],
 )  # fmt: skip
-def test_known_windows(bounds, window):
+def test_windows_computed_by_hand(bounds, window):
     assert GLOBE.touched(bounds) == (window, False)
 
 
@@ -185,20 +176,6 @@ def test_tolerance_on_each_edge(edge, overlap):
     grown = {"west": (0, 0, -1, 0), "east": (0, 0, 0, 1), "south": (0, 1, 0, 0), "north": (-1, 0, 0, 0)}
     expected = np.array([276, 280, 761, 765]) + (np.array(grown[edge]) if overlap > 1 else 0)
     assert astuple(window) == tuple(expected)
-
-
-@pytest.mark.parametrize("overlap", [0.5, 2.0])
-@pytest.mark.parametrize("edge", ["west", "south", "east", "north"])
-@pytest.mark.parametrize("size", [0.2, 1e-2, 1e-4])
-def test_tolerance_shrinks_with_the_box(size, edge, overlap):
-    """For a box smaller than a cell it is a part of the box, so one astride an edge touches both."""
-    reach = overlap * TOUCH_TOLERANCE * size
-    corner = {"west": (10.125 - reach, 20), "east": (10.125 - size + reach, 20)}
-    corner |= {"south": (10, 20.125 - reach), "north": (10, 20.125 - size + reach)}
-    west, south = corner[edge]
-    window, _ = GLOBE.touched(Bounds(west, south, west + size, south + size))
-    across = {"west": 1, "east": 1}.get(edge, 0)
-    assert window.shape[across] == (2 if overlap > 1 else 1)
 
 
 def subcell_boxes(count, seed):
@@ -230,38 +207,13 @@ def test_subcell_boxes_touch_what_brute_force_touches():
     assert min(seen[shape] for shape in ((1, 1), (1, 2), (2, 1), (2, 2))) > 20, seen
 
 
-@pytest.mark.parametrize(("lon", "lat"), [(0, 0), (10.1, 20.1), (179.95, -89.9), (0.125, 0.125)])
-def test_box_of_no_width_takes_one_cell_that_holds_it(lon, lat):
-    window, _ = GLOBE.touched(Bounds(lon, lat, lon, lat))
-    assert window.shape == (1, 1)
-    west, east = GLOBE.window_longitudes(window)[0] + np.array([-0.125, 0.125])
-    south, north = GLOBE.window_latitudes(window)[0] + np.array([-0.125, 0.125])
-    assert west <= lon - 360 * (lon > 179.875) <= east
-    assert south <= lat <= north
-
-
-def test_part_of_the_globe_clips_and_says_so():
+def test_clipped_tells_whether_a_box_leaves_the_store():
     europe = Grid.from_corner(west=-10.125, north=60.125, rows=100, cols=200)
     inside, clipped = europe.touched(Bounds(0, 40, 1, 41))
     assert (inside, clipped) == (Window(76, 81, 40, 45), False)
     assert europe.touched(Bounds(-20, 50, 0, 80)) == (Window(0, 41, 0, 41), True)
     assert europe.touched(Bounds(-180, -90, 180, 90)) == (europe.whole, True)
     assert europe.touched(Bounds(350, 50, 360, 51)) == (Window(36, 41, 0, 41), False)
-
-
-def test_part_that_crosses_the_antimeridian():
-    fiji = Grid.from_corner(west=175.875, north=-14.875, rows=21, cols=33)
-    assert fiji.touched(Bounds(179, -16, 181, -15.5)) == (Window(2, 5, 12, 21), False)
-    assert fiji.touched(Bounds(-179, -16, -178, -15.5)) == (Window(2, 5, 20, 25), False)
-    assert fiji.window_longitudes(fiji.whole)[[0, -1]].tolist() == [176, 184]
-
-
-def test_two_pieces_are_refused_and_told_from_a_whole():
-    """A box around the far side of the globe meets a broad store at both its ends."""
-    broad = Grid(0, 0, 721, 1400)
-    with pytest.raises(RegionError, match="each of them by itself"):
-        broad.touched(Bounds(160, 0, 190, 1))
-    assert broad.touched(Bounds(-180, 0, 180, 1))[0] == Window(356, 361, 0, 1400)
 
 
 @pytest.mark.parametrize(
@@ -281,31 +233,23 @@ def test_corner_names_the_first_cell(west, north, offsets):
 
 
 @pytest.mark.parametrize(
-    ("west", "north"), [(-180, 90), (-180.125, 90), (-180, 90.125), (-180.1, 90.125), (0.01, 0.125)]
+    ("west", "north"),
+    [(-180, 90), (-180.125, 90), (-180, 90.125), (0.01, 0.125), (math.nan, 90.125), (-180.125, math.inf)],
 )
 def test_corner_off_the_lattice_is_refused(west, north):
-    with pytest.raises(GridError, match="not on the product's lattice") as error:
+    with pytest.raises(GridError):
         Grid.from_corner(west, north, 5, 7)
-    assert str(west) in str(error.value)
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_corner_nowhere_is_refused(value):
-    with pytest.raises(GridError, match="not a place"):
-        Grid.from_corner(value, 90.125, 5, 7)
-    with pytest.raises(GridError, match="not a place"):
-        Grid.from_corner(-180.125, value, 5, 7)
 
 
 @pytest.mark.parametrize(
     "numbers",
     [
-        (0, 0, 722, 1440), (1, 0, 721, 1440), (-1, 0, 5, 5), (0, -1, 5, 5), (0, 1440, 5, 5),
-        (0, 0, 0, 5), (0, 0, 5, 0), (0, 0, 5, -1), (0, 0, 721, 1441), (721, 0, 1, 1),
+        (1, 0, 721, 1440), (0, 0, 721, 1441), (-1, 0, 5, 5), (0, -1, 5, 5), (0, 1440, 5, 5), (0, 0, 0, 5),
+        (0, 0, 5, -1),
     ],
 )  # fmt: skip
 def test_grid_larger_than_the_globe_is_refused(numbers):
-    with pytest.raises(GridError, match="do not fit on the globe of 721 x 1440"):
+    with pytest.raises(GridError):
         Grid(*numbers)
 
 
@@ -313,13 +257,12 @@ def test_coordinates_are_the_era5_grid_to_the_last_bit():
     np.testing.assert_array_equal(GLOBE.latitudes, 90 - 0.25 * np.arange(721))
     np.testing.assert_array_equal(GLOBE.longitudes, -180 + 0.25 * np.arange(1440))
     np.testing.assert_array_equal(FROM_GREENWICH.longitudes, 0.25 * np.arange(1440))
-    assert GLOBE.latitudes.dtype == GLOBE.longitudes.dtype == "float64"
     assert GLOBE.bounds == (-180.125, -90.125, 179.875, 90.125)
 
 
 @pytest.mark.parametrize("grid", [GLOBE, FROM_GREENWICH, Grid(100, 1430, 50, 40)])
 @pytest.mark.parametrize("window", [None, Window(3, 9, 5, 8), Window(0, 1, 1438, 1445)])
-def test_transform_maps_cell_middles_to_coordinates(grid, window):
+def test_transform_maps_cell_centres_to_coordinates(grid, window):
     a, b, c, d, e, f = grid.transform(window)
     cells = window or grid.whole
     rows, cols = np.arange(cells.shape[0]) + 0.5, np.arange(cells.shape[1]) + 0.5
@@ -329,7 +272,7 @@ def test_transform_maps_cell_middles_to_coordinates(grid, window):
 
 
 @given(grids(), st.data())
-def test_part_has_the_window_own_coordinates(grid, data):
+def test_part_has_the_coordinates_of_its_window(grid, data):
     row = data.draw(st.integers(0, grid.rows - 1))
     col = data.draw(st.integers(0, grid.cols - 1))
     width = data.draw(st.integers(1, grid.cols if grid.cyclic else grid.cols - col))
@@ -356,7 +299,7 @@ def test_columns_split_where_they_wrap(cols, data):
 
 
 def cells_by_edges(lons, lats):
-    """Lattice rows and columns of points: each cell holds its north and west edge, not the other two."""
+    """Lattice rows and columns of points: a cell contains its north and west edge, not the other two."""
     tops, wests = 90.125 - STEP * np.arange(721), -180.125 + STEP * np.arange(1440)
     in_row = (lats[:, None] <= tops) & (lats[:, None] > tops - STEP)
     in_col = np.zeros((lons.size, 1440), "?")
@@ -368,35 +311,22 @@ def cells_by_edges(lons, lats):
     return in_row.argmax(axis=1), in_col.argmax(axis=1)
 
 
-@pytest.fixture(scope="module")
-def places():
-    """Points anywhere, on cell edges, on cell centres, at the poles and on every form of the seam."""
+def random_points():
+    """Points anywhere, on cell edges, on cell centres, at the poles and at the antimeridian."""
     rng = np.random.default_rng(5)
-    lons = np.concatenate([
-        rng.uniform(-180, 360, 500),
-        rng.integers(-1440, 2881, 1000) / 8,
-        rng.choice([-180, 180, 360, 0, 179.875, -179.875, 180.125], 500),
-    ])  # fmt: skip
-    lats = np.concatenate([
-        rng.uniform(-90, 90, 500),
-        rng.integers(-720, 721, 1000) / 8,
-        rng.choice([-90, 90, 89.875, -89.875, 0, 0.125], 500),
-    ])  # fmt: skip
-    return lons, lats, *cells_by_edges(lons, lats)
+    lons = [rng.uniform(-180, 360, 500), rng.integers(-1440, 2881, 1000) / 8]
+    lons += [rng.choice([-180, 180, 360, 0, 179.875, -179.875, 180.125], 500)]
+    lats = [rng.uniform(-90, 90, 500), rng.integers(-720, 721, 1000) / 8]
+    lats += [rng.choice([-90, 90, 89.875, -89.875, 0, 0.125], 500)]
+    return np.concatenate(lons), np.concatenate(lats)
 
 
-def test_points_lie_in_the_cell_whose_edges_hold_them(places):
-    lons, lats, rows, cols = places
-    found_rows, found_cols = GLOBE.cells_at(lons, lats)
-    np.testing.assert_array_equal(found_rows, rows)
-    np.testing.assert_array_equal(found_cols, cols)
-
-
-def test_points_in_a_part_of_the_globe(places):
-    """Whatever lattice column it begins at; -1 for points outside."""
-    lons, lats, rows, cols = places
+def test_points_are_in_the_cell_whose_edges_contain_them():
+    """Whatever lattice column a part begins at; -1 for points outside it."""
+    lons, lats = random_points()
+    rows, cols = cells_by_edges(lons, lats)
     rng, outside = np.random.default_rng(6), 0
-    for grid in [FROM_GREENWICH, *(random_grid(rng) for _ in range(300))]:
+    for grid in [GLOBE, FROM_GREENWICH, *(random_grid(rng) for _ in range(100))]:
         place = {(col + grid.col_offset) % 1440: col for col in range(grid.cols)}
         here_cols = np.array([place.get(int(col), -1) for col in cols])
         here_rows = np.where(rows - grid.row_offset < grid.rows, rows - grid.row_offset, -1)
@@ -422,12 +352,8 @@ def cell_area(lat):
 
 def test_cell_areas_are_those_on_the_ellipsoid():
     areas = GLOBE.window_areas(GLOBE.whole)
-    for row in [0, 1, 2, 5, *range(10, 710, 50), 359, 360, 361, 715, 719, 720]:
+    for row in [0, 1, 2, 5, *range(10, 710, 100), 359, 360, 719, 720]:
         assert areas[row] == pytest.approx(cell_area(GLOBE.latitudes[row]), rel=2e-6), row
-
-
-def test_cell_areas_add_up_to_the_earth():
-    areas = GLOBE.window_areas(GLOBE.whole)
     assert 1440 * areas.sum() == pytest.approx(2 * HEMISPHERE_M2, rel=1e-12)
     np.testing.assert_allclose(areas, areas[::-1], rtol=1e-9)
     assert 1440 * (areas[:360].sum() + areas[360] / 2) == pytest.approx(HEMISPHERE_M2, rel=1e-12)
