@@ -106,21 +106,10 @@ class GeoTiff:
 
         A block is one segment's rectangle where segments are aligned to chunks (GDAL's tiles always are:
         their sides are multiples of 16), otherwise the smallest aligned rectangle of whole segments that
-        fits; where none fits, segments on a block's edge are decoded once for each block.
+        fits; where none fits, segments on a block's edge are decoded once for each block. A block takes at
+        most ``memory - reserve`` bytes.
 
-        Parameters
-        ----------
-        chunk_cells : int
-            Rows and columns of a chunk.
-        memory : int
-            Bytes that one block at a time may take, and ``reserve`` with it.
-        reserve : int
-            Bytes of ``memory`` that are for something else.
-
-        Raises
-        ------
-        MemoryLimitError
-            If one segment alone, or one row of chunks, needs more.
+        Raises MemoryLimitError if one segment alone, or one row of chunks, needs more.
         """
         height, width = self._block_shape(chunk_cells, memory, reserve)
         rows, cols = self.info.grid.shape
@@ -156,24 +145,9 @@ class GeoTiff:
             self._buffers.append(buffer)
 
     def read(self, block: Block, buffer: np.ndarray | None = None) -> np.ndarray:
-        """Decode a block.
+        """Decode a block: float32, ``(rows, cols, bands)``, not always contiguous, or a view of ``buffer``.
 
-        Parameters
-        ----------
-        block : Block
-            One of :meth:`blocks`.
-        buffer : ndarray, optional
-            One of :meth:`buffer`; the result may be a view of it.
-
-        Returns
-        -------
-        ndarray
-            float32, shape ``(rows, cols, bands)``; not necessarily contiguous.
-
-        Raises
-        ------
-        SourceError
-            If a segment cannot be decoded.
+        Raises SourceError if a segment cannot be decoded.
         """
         height, width = block.shape
         if self._is_one_segment(block):

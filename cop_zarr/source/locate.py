@@ -28,7 +28,7 @@ HUB = "https://huggingface.co"
 """Where the file is published, unless ``HF_ENDPOINT`` names a mirror."""
 
 DOWNLOAD_OPTIONS = {"client_kwargs": {"trust_env": True}}
-"""Have the HTTP client heed the usual proxy variables."""
+"""Have the HTTP client use the usual proxy variables."""
 
 
 @contextmanager
@@ -40,26 +40,15 @@ def locate(
     progress: Progress | None = None,
     timeout: float = TIMEOUT_SECONDS,
 ) -> Iterator[tuple[Path, str]]:
-    """Give a source's path on a disk, and its URL for people.
+    """Give a source's path on a disk, and its URL for messages.
 
-    Parameters
-    ----------
-    source : str, path or None
-        A file, an fsspec URL (copied to a temporary file), a folder with one ``embed_map_*.tif``, or
-        None for the default folder.
-    options : mapping, optional
-        Passed to the URL's filesystem.
-    download : bool
-        Whether the published file may be downloaded into a default folder that has none.
-    progress : callable, optional
-        Called with the bytes copied or downloaded and the bytes in all.
-    timeout : float
-        A copy or download is given up when nothing has come for so many seconds.
+    A file at an fsspec URL is copied to a temporary file. A folder must hold one ``embed_map_*.tif``. None
+    is the default folder, into which the published file is downloaded if ``download`` allows it.
 
     Raises
     ------
     SourceNotFoundError
-        If there is nothing at the place named.
+        If there is no such file.
     InputError
         If a folder holds several candidates, or the file would have to be downloaded and may not.
     DownloadError
@@ -72,7 +61,7 @@ def locate(
     url = os.fspath(source)
     path_given = local_path(url)
     if path_given is not None and _is_folder(path_given):
-        found = find(path_given)
+        found = _find(path_given)
         if found is None:
             raise SourceNotFoundError(f"the folder {url} holds no file named {PATTERN}")
         yield found, str(found)
@@ -84,31 +73,23 @@ def locate(
 def default_source(
     *, download: bool, progress: Progress | None = None, timeout: float = TIMEOUT_SECONDS
 ) -> Path:
-    """Find the GeoTIFF in the default folder, or download it there.
-
-    Raises
-    ------
-    InputError
-        If it would have to be downloaded and may not, or the folder holds several.
-    DownloadError
-        If the download failed.
-    """
+    """Find the GeoTIFF in the default folder, or download it there."""
     found = find_default()
     if found is not None:
         return found
-    where = Path(settings.source_folder())
+    folder = Path(settings.source_folder())
     if not download:
         raise InputError(
-            f"there is no {PATTERN} in {where} ({settings.SOURCE_VARIABLE}); the published file would be "
+            f"there is no {PATTERN} in {folder} ({settings.SOURCE_VARIABLE}); the published file would be "
             f"downloaded from {product.URL}"
         )
-    return download_published(where, progress, timeout)
+    return download_published(folder, progress, timeout)
 
 
 def find_default() -> Path | None:
     """The GeoTIFF that ``RS_EMBED_COP_DIR`` names or whose folder it names; None if it is not there."""
-    where = Path(settings.source_folder())
-    return where if not _is_folder(where) and where.exists() else find(where)
+    path = Path(settings.source_folder())
+    return path if not _is_folder(path) and path.exists() else _find(path)
 
 
 def _is_folder(path: Path) -> bool:
@@ -118,69 +99,57 @@ def _is_folder(path: Path) -> bool:
         raise SourceError(f"cannot read {path}: {error.strerror}") from error
 
 
-def find(where: Path) -> Path | None:
-    """The one ``embed_map_*.tif`` of a folder; None if there is none.
-
-    Raises
-    ------
-    InputError
-        If there are several.
-    SourceError
-        If the folder cannot be read.
-    """
+def _find(folder: Path) -> Path | None:
+    """The one ``embed_map_*.tif`` of a folder; None if there is none."""
     try:
-        names = os.listdir(where)  # noqa: PTH208  # glob() passes over a folder that may not be read
+        names = os.listdir(folder)  # noqa: PTH208  # glob() ignores a folder that may not be read
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise SourceError(f"cannot read {where}: {error.strerror}") from error
-    found = sorted(where / name for name in names if fnmatch(name, PATTERN))
+        raise SourceError(f"cannot read {folder}: {error.strerror}") from error
+    found = sorted(folder / name for name in names if fnmatch(name, PATTERN))
     if len(found) > 1:
         several = ", ".join(path.name for path in found)
-        raise InputError(f"the folder {where} holds {len(found)} sources ({several}); name one of them")
+        raise InputError(f"the folder {folder} holds {len(found)} sources ({several}); name one of them")
     return found[0] if found else None
 
 
-def download_published(
-    where: Path, progress: Progress | None = None, timeout: float = TIMEOUT_SECONDS
-) -> Path:
+def download_published(folder: Path, progress: Progress | None, timeout: float) -> Path:
     """Download the published file into a folder.
 
-    What has arrived is kept in ``<name>.partial``; a broken connection is taken up again, and the next
-    call goes on where this one stopped, even after a kill. The file gets its name only when its SHA-256
-    is the published one. ``HF_ENDPOINT`` names a mirror.
-
-    (huggingface_hub is not used: since its version 1.19 it starts anew in every process.)
+    What has arrived is kept in ``<name>.partial``, from which the next call continues, even after a kill.
+    The file gets its name only when its SHA-256 is the published one. (huggingface_hub is not used: since
+    its version 1.19 it starts from the beginning in every process.)
 
     Raises
     ------
     DownloadError
-        If the hub cannot be reached, or gives another file.
+        If the hub cannot be reached, or sends another file.
     MissingDependencyError
         If fsspec's HTTP filesystem is not installed.
     """
     url = product.URL.replace(HUB, (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/"), 1)
-    final = where / product.FILENAME
+    final = folder / product.FILENAME
     partial = final.with_name(final.name + PARTIAL_SUFFIX)
-    ours = not where.exists()
+    is_new = not folder.exists()
     try:
-        where.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         fetch(url, partial, DOWNLOAD_OPTIONS, progress, timeout)
     except (SourceNotFoundError, OSError) as error:
-        if ours:
+        if is_new:
             with suppress(OSError):
-                where.rmdir()  # if nothing has arrived, nothing is left behind
+                folder.rmdir()  # unless something has arrived
         raise DownloadError(
-            f"cannot download the published file: {error}. Start again to go on where it stopped, or "
-            f"fetch {redact(url)} by other means and name the file"
+            f"cannot download the published file: {error}. Start again to continue where it stopped, or "
+            f"download {redact(url)} by other means and name the file"
         ) from error
     sha256 = sha256_of(partial)
     if sha256 != product.SHA256:
         partial.unlink(missing_ok=True)
         raise DownloadError(
             f"the file downloaded from {redact(url)} is not the published one: its SHA-256 is {sha256}, "
-            f"{product.SHA256} is expected. It has been removed; start again, and if it comes again, a "
-            "proxy or mirror is changing it"
+            f"{product.SHA256} is expected. It has been removed; start again, and if the same file is sent "
+            "again, a proxy or mirror is changing it"
         )
     partial.replace(final)
     return final

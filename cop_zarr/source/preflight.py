@@ -34,24 +34,13 @@ _LZW_STARTS = np.concatenate([[0], np.cumsum(_LZW_BITS)])
 
 
 def check_directories(file: BinaryIO) -> None:
-    """Refuse tags that would take much time or memory, before tifffile reads them.
-
-    Parameters
-    ----------
-    file : file object
-        Open for reading, at its beginning; it stays open, and is there again.
-
-    Raises
-    ------
-    tifffile.TiffFileError
-        If there are too many, or they run in a circle.
-    """
+    """Raise TiffFileError if tags would take much time or memory to read; the file is rewound."""
     start = file.read(8)
     order = {b"II": "<", b"MM": ">"}.get(start[:2], "")
     version = struct.unpack(f"{order}H", start[2:4])[0] if order else 0
     if version not in {42, 43}:
-        raise tifffile.TiffFileError("it does not begin as one")
-    place, number, entry = ("Q", "Q", "HHQ8x") if version == 43 else ("I", "H", "HHI4x")
+        raise tifffile.TiffFileError("it does not begin as a TIFF")
+    offset, number, entry = ("Q", "Q", "HHQ8x") if version == 43 else ("I", "H", "HHI4x")
 
     def read(form: str, count: int = 1) -> list[tuple[int, ...]]:
         packed = struct.Struct(order + form)
@@ -62,10 +51,10 @@ def check_directories(file: BinaryIO) -> None:
 
     values, seen = 0, set[int]()
     file.seek(8 if version == 43 else 4)
-    while at := read(place)[0][0]:
+    while at := read(offset)[0][0]:
         if at in seen or len(seen) == MAX_DIRECTORIES:
             raise tifffile.TiffFileError(
-                f"it has more than {MAX_DIRECTORIES} directories, or they run in a circle"
+                f"it has more than {MAX_DIRECTORIES} directories, or they form a cycle"
             )
         seen.add(at)
         file.seek(at)
@@ -82,15 +71,10 @@ def check_directories(file: BinaryIO) -> None:
 
 
 def check_lzw(data: bytes) -> None:
-    """Refuse LZW data that imagecodecs (2026.3.6) would decode from memory that it has not set.
+    """Raise ValueError for LZW data that imagecodecs (2026.3.6) would decode from unset memory.
 
-    That is where the code after a CLEAR is not that of a byte: its decoder looks it up in a table that is
-    empty then, and follows a pointer that is none.
-
-    Raises
-    ------
-    ValueError
-        If there is such a code, or the data do not begin with a CLEAR.
+    After a CLEAR code, its table is empty: a next code that is not of a single byte makes it follow a
+    pointer that was never set. Data that do not begin with a CLEAR do the same.
     """
     if len(data) < 2 or data[0] != 0x80 or data[1] & 0x80:
         raise ValueError("LZW data do not begin with a CLEAR code")
@@ -105,7 +89,7 @@ def check_lzw(data: bytes) -> None:
         window = (values[byte].astype("u4") << 16) | (values[byte + 1].astype("u4") << 8) | values[byte + 2]
         codes = (window >> (24 - (first & 7) - bits)) & ((1 << bits) - 1)
         if fitting and codes[0] > _LZW_END:
-            raise ValueError("an LZW code after a CLEAR is not that of a byte")
+            raise ValueError("an LZW code after a CLEAR is not of a single byte")
         special = np.flatnonzero((codes == _LZW_CLEAR) | (codes == _LZW_END))
         if special.size:
             if codes[special[0]] == _LZW_END:

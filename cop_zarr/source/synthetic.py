@@ -1,7 +1,7 @@
 """A stand-in for the published file: its container, real coastlines, made-up values.
 
-For trials, tests and demonstrations where the 768 MB file is not at hand. The file says that it is
-synthetic, in its GDAL metadata, and so does every store made from it and every answer of such a store.
+For trials, tests and demonstrations without the 768 MB file. The file's GDAL metadata mark it as synthetic,
+and so does every store made from it, and every result of a query of such a store.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _tiles(grid: Grid, bands: int, seed: int, progress: Progress | None) -> Iter
         np.rint(values / VALUE_STEP, out=values)
         tile = np.zeros((TILE, TILE, bands), "f4")
         tile[: inside.shape[0], : inside.shape[1]][inside] = values * np.float32(VALUE_STEP)
-        if progress:  # not after the yield: nobody comes back for more than the last tile
+        if progress:  # not after the yield: after the last tile the generator is not resumed
             progress(done * tile.nbytes, len(starts) * tile.nbytes)
         yield tile
 
@@ -156,7 +156,7 @@ def _smooth(rng: np.random.Generator) -> np.ndarray:
 
 
 def _tags(grid: Grid) -> list[tuple[int, str, int, object, bool]]:
-    """Georeferencing (OGC GeoTIFF 1.1, EPSG:4326, PixelIsArea) and the mark of a made-up file."""
+    """Georeferencing (OGC GeoTIFF 1.1, EPSG:4326, PixelIsArea) and the mark of a synthetic file."""
     transform = grid.transform()
     keys = [1, 1, 0, 3, 1024, 0, 1, 2, 1025, 0, 1, 1, 2048, 0, 1, 4326]
     mark = (

@@ -1,7 +1,7 @@
-"""What a TIFF says of itself: its tags become a grid, or a refusal that says why.
+"""Read a TIFF's tags: they give a grid, or an error that says why the file cannot be ingested.
 
-Tags are not trusted: sizes are whole numbers, segments are as many as the image needs and lie within the
-file, before anything is decoded.
+Tags are not trusted: before anything is decoded, sizes must be whole numbers, and the file must have as
+many segments as the image needs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PARSER_ERRORS = (
     TypeError,
     ValueError,
 )
-"""What tifffile raises on tags that make no sense, as a fuzzer in tests/source/test_geotiff.py finds."""
+"""What tifffile raises on tags that make no sense, as the fuzzer in tests/support/fuzz.py finds."""
 
 REDUCED_IMAGE = 1
 """Bit of the NewSubfileType tag (TIFF 6.0, section 8): an overview, not an image of its own."""
@@ -53,7 +53,7 @@ SYNTHETIC_MARK = "synthetic"
 
 @dataclass(frozen=True)
 class GeoTiffInfo:
-    """What a source says about itself.
+    """A source's tags, read.
 
     Attributes
     ----------
@@ -62,9 +62,9 @@ class GeoTiffInfo:
     bands : int
         Length of one embedding.
     dtype : str
-        As stored; values become float32.
+        Type of the stored values; they become float32.
     layout, compression, predictor : str
-        How the container is made, for people.
+        The container, in words.
     synthetic : bool
         Whether the file says that its values are made up.
     """
@@ -79,36 +79,20 @@ class GeoTiffInfo:
 
     @property
     def container(self) -> str:
-        """How the container is made, in one line."""
+        """The container, in one line."""
         return f"{self.dtype}, {self.layout}, compression {self.compression}, predictor {self.predictor}"
 
 
 def inspect(file: BinaryIO, name: str) -> tuple[Any, GeoTiffInfo]:
-    """Parse a file's tags, and refuse what cannot be ingested.
+    """Parse the tags of an open file: its one image, as a tifffile.TiffPage ready to decode, and its facts.
 
-    Parameters
-    ----------
-    file : file object
-        Open for reading; it stays open.
-    name : str
-        What messages call it.
-
-    Returns
-    -------
-    page : tifffile.TiffPage
-        The image, whose ``decode`` is ready.
-    info : GeoTiffInfo
-
-    Raises
-    ------
-    SourceError
-        If the file cannot be ingested; the message says why.
+    Raises SourceError if the file cannot be ingested; the message names it ``name``, and says why.
     """
     try:
         check_directories(file)
         with tifffile.TiffFile(file, name="source.tif") as tiff:
             page = _only_image(tiff)
-            page.decode  # noqa: B018  # makes the decoder now, while errors are ours
+            page.decode  # noqa: B018  # makes the decoder now, where its errors are caught
             _check_image(page)
             _check_segments(page, os.fstat(file.fileno()).st_size)
             return page, _info(page)
@@ -122,7 +106,7 @@ def _only_image(tiff: tifffile.TiffFile) -> Any:
     pages = (page.aspage() for page in tiff.pages)
     images = [page for page in pages if not page.subfiletype & REDUCED_IMAGE]
     if len(images) != 1:
-        _refuse(f"it holds {len(images)} images; one is expected")
+        _fail(f"it holds {len(images)} images; one is expected")
     return images[0]
 
 
@@ -141,64 +125,64 @@ def _info(page: Any) -> GeoTiffInfo:
 
 
 def _check_image(page: Any) -> None:
-    """Refuse an image whose values could not be stored as they are."""
+    """Check that the image's values can be stored as they are."""
     if page.sampleformat != 3 or page.dtype is None or page.dtype.kind != "f":
-        _refuse(f"its values are {page.dtype}; floating point is expected")
+        _fail(f"its values are {page.dtype}; floating point is expected")
     if page.imagedepth != 1:
-        _refuse(f"it is {page.imagedepth} cells deep; a flat image is expected")
+        _fail(f"it is {page.imagedepth} cells deep; a flat image is expected")
     if page.compression not in COMPRESSIONS:
         known = ", ".join(sorted(set(COMPRESSIONS.values())))
-        _refuse(f"its compression {page.compression!r} is not one of {known}")
+        _fail(f"its compression {page.compression!r} is not one of {known}")
     if page.predictor not in PREDICTORS:
-        _refuse(f"its predictor {page.predictor!r} is not one of 1, 2, 3")
+        _fail(f"its predictor {page.predictor!r} is not one of 1, 2, 3")
     nodata = page.tags.valueof("GDAL_NODATA")
     if nodata is not None and _number(nodata) != 0:
-        _refuse(
+        _fail(
             f"its nodata value is {nodata}; cells without data must be 0 in every band, as in the "
             "published file, so that no reader takes a nodata value for an embedding"
         )
 
 
 def _check_segments(page: Any, file_bytes: int) -> None:
-    """Refuse a file whose segments are not as many as needed, or that ends before they do."""
+    """Check that there are as many segments as needed, and that the file holds all of them."""
     segment = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
     numbers = (*segment, page.imagelength, page.imagewidth, page.samplesperpixel)
     extents = (*page.dataoffsets, *page.databytecounts)
     if not all(type(number) is int and number >= 0 for number in extents) or not all(
         type(number) is int and number > 0 for number in numbers
     ):
-        _refuse("its sizes or offsets are not whole numbers")
+        _fail("its sizes or offsets are not whole numbers")
     expected = -(-page.imagelength // segment[0]) * -(-page.imagewidth // segment[1])
     if page.planarconfig == 2:
         expected *= page.samplesperpixel
     if not len(page.dataoffsets) == len(page.databytecounts) == expected:
-        _refuse(f"it lists {len(page.dataoffsets)} segments where {expected} are needed")
+        _fail(f"it lists {len(page.dataoffsets)} segments where {expected} are needed")
     end = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)))
     if end > file_bytes:
-        _refuse(f"it is truncated: its data end at byte {end:,}, the file at {file_bytes:,}")
+        _fail(f"it is truncated: its data end at byte {end:,}, the file at {file_bytes:,}")
 
 
 def _grid(page: Any, geo: dict[str, Any]) -> Grid:
-    """Find the grid in the georeferencing tags; nothing is assumed in place of an absent one."""
+    """Find the grid in the georeferencing tags; an absent one is not guessed."""
     if not geo or not ({"ModelPixelScale", "ModelTransformation"} & geo.keys()):
-        _refuse("it has no georeferencing tags, so nobody knows where its cells are")
+        _fail("it has no georeferencing tags, so the position of its cells is unknown")
     code = int(geo.get("GeographicTypeGeoKey", 0))
     if int(geo.get("GTModelTypeGeoKey", 0)) != 2 or code != int(CRS.partition(":")[2]):
         found = geo.get("ProjectedCSTypeGeoKey", geo.get("GeographicTypeGeoKey", "no known CRS"))
-        _refuse(f"its CRS is {found!s}; {CRS} is expected")
+        _fail(f"its CRS is {found!s}; {CRS} is expected")
     a, b, c, d, e, f = _transform(geo)
     if b or d:
-        _refuse("it is rotated; rows must run west to east")
+        _fail("it is rotated; rows must run west to east")
     if e > 0 or a < 0:
-        _refuse("it is south-up or mirrored; north-up, west-left is expected")
+        _fail("it is south-up or mirrored; north-up, west-left is expected")
     if max(abs(a - STEP_DEG), abs(-e - STEP_DEG)) * max(page.shape) > STEP_DEG * 1e-3:
-        _refuse(f"its cells are {a} x {-e} degrees; {STEP_DEG} is expected")
+        _fail(f"its cells are {a} x {-e} degrees; {STEP_DEG} is expected")
     if int(geo.get("GTRasterTypeGeoKey", 1)) == 2:  # PixelIsPoint: tags give a cell's centre
         c, f = c - STEP_DEG / 2, f + STEP_DEG / 2
     try:
         return Grid.from_corner(c, f, page.imagelength, page.imagewidth)
     except GridError as error:
-        _refuse(str(error), error)
+        _fail(str(error), error)
 
 
 def _transform(geo: dict[str, Any]) -> tuple[float, ...]:
@@ -208,17 +192,17 @@ def _transform(geo: dict[str, Any]) -> tuple[float, ...]:
         return tuple(matrix[:2, [0, 1, 3]].ravel().tolist())
     tie = np.asarray(geo.get("ModelTiepoint", ()), float).ravel()
     if tie.size != 6:
-        _refuse(f"it has {tie.size // 6} tie points; one is expected")
+        _fail(f"it has {tie.size // 6} tie points; one is expected")
     scale_x, scale_y, *_ = geo["ModelPixelScale"]
     return scale_x, 0.0, tie[3] - tie[0] * scale_x, 0.0, -scale_y, tie[4] + tie[1] * scale_y
 
 
-def _refuse(why: str, cause: BaseException | None = None) -> NoReturn:
+def _fail(why: str, cause: BaseException | None = None) -> NoReturn:
     raise SourceError(why) from cause
 
 
 def _number(text: object) -> float:
     try:
-        return float(text)  # type: ignore[arg-type]  # a tag's value: whatever is no number is NaN
+        return float(text)  # type: ignore[arg-type]  # a tag's value; NaN if it is not a number
     except (TypeError, ValueError):
         return math.nan

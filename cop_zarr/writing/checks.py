@@ -38,6 +38,16 @@ class Problem:
     bbox: Bounds | None = None
 
 
+UNKNOWN_OBJECT = "it does not belong to the store: nothing records it"
+
+
+def known_keys(document: StoreDocument, chunk_lengths: np.ndarray) -> set[str]:
+    """Every key that may be in a store's folder, the lock of a repair included."""
+    stored = np.argwhere(chunk_lengths).tolist()
+    chunks = {document.layout.chunk_key(row, col) for row, col in stored}
+    return {ROOT, ROOT_COPY, LOCK, *document.objects} | chunks
+
+
 @dataclass
 class Findings:
     """What a part of a verification found; parts are added up."""
@@ -117,14 +127,10 @@ class StoreChecks:
         listing = self._reader.folder.listing()
         if listing is None:
             return None
-        stored = np.argwhere(self._reader.lengths).tolist()
-        known = {ROOT, ROOT_COPY, LOCK, *self._document.objects}  # the lock is that of a repair
-        known |= {self._layout.chunk_key(row, col) for row, col in stored}
-        unfinished = "it is left from an interrupted ingest or repair"
-        unknown = "it does not belong to the store: nothing records it"
+        leftover = "it is left from an interrupted ingest or repair"
         return [
-            Problem(key, unfinished if is_leftover_key(key) else unknown)
-            for key in sorted(listing.keys() - known)
+            Problem(key, leftover if is_leftover_key(key) else UNKNOWN_OBJECT)
+            for key in listing.keys() - known_keys(self._document, self._reader.lengths)
         ]
 
     def chunk_rows(self) -> Iterator[Window]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, field
 from typing import Unpack
 
@@ -20,13 +19,13 @@ from cop_zarr.errors import (
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.codec import crc32c
 from cop_zarr.format.document import StoreDocument, parse
-from cop_zarr.format.layout import EMBEDDING, INTEGRITY_CHUNK, ROOT, ROOT_COPY, VALID_CHUNK, is_store_key
+from cop_zarr.format.layout import INTEGRITY_CHUNK, ROOT, ROOT_COPY, VALID_CHUNK, is_store_key
 from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.source.locate import sha256_of
-from cop_zarr.storage import LOCK, Folder
+from cop_zarr.storage import Folder
 from cop_zarr.writing.blockwise import map_blocks, plan_blocks
-from cop_zarr.writing.checks import Problem
+from cop_zarr.writing.checks import UNKNOWN_OBJECT, Problem, known_keys
 from cop_zarr.writing.journal import IngestJob, Journal
 from cop_zarr.writing.options import Run, RunOptions
 from cop_zarr.writing.verify import VerificationReport, check_same_grid, verify_folder
@@ -129,7 +128,10 @@ def repair(
         source=tiff.name,
         rewritten=sorted({*work.rewritten, *([ROOT] if root_damaged else [])}),
         removed=sorted(work.removed),
-        problems=[*(problem for problem in found.problems if problem.key not in repaired), *work.foreign],
+        problems=[
+            *(problem for problem in found.problems if problem.key not in repaired | work.foreign),
+            *(Problem(key, UNKNOWN_OBJECT) for key in sorted(work.foreign)),
+        ],
     )
 
 
@@ -143,7 +145,7 @@ class _Repair:
         self._reader: ChunkReader | None = None
         self.rewritten: set[str] = set()
         self.removed: set[str] = set()
-        self.foreign: list[Problem] = []
+        self.foreign: set[str] = set()
         if INTEGRITY_CHUNK not in self._damaged:
             self._reader = open_reader(folder, document, workers=1)
             self._writer.integrity[:] = self._reader.lengths, self._reader.crcs
@@ -191,15 +193,12 @@ class _Repair:
 
     def remove_unknown_objects(self) -> None:
         """Remove what is not recorded, and yet might be taken for a part of the store."""
-        known = {ROOT, ROOT_COPY, LOCK, *self._document.objects}
-        for key in self._folder.listing() or ():
-            if key in known or self._is_chunk(key):
-                continue
-            if is_store_key(key):
-                self._folder.remove([key])
-                self.removed.add(key)
-            elif key not in self._damaged:  # without the integrity table, it was not looked for
-                self.foreign.append(Problem(key, "it does not belong to the store: nothing records it"))
+        unknown = (self._folder.listing() or {}).keys() - known_keys(
+            self._document, self._writer.integrity[0]
+        )
+        self.removed = {key for key in unknown if is_store_key(key)}
+        self._folder.remove(self.removed)
+        self.foreign = unknown - self.removed
 
     def _is_wrong_mask(self, damaged: set[str]) -> bool:
         """Whether ``valid`` is as recorded, but not what the chunks say: wrong from the start."""
@@ -219,16 +218,6 @@ class _Repair:
     def _has_changed(self, objects: dict[str, bytes], key: str) -> bool:
         """Whether a small object, made again, is not what ``zarr.json`` records."""
         return (len(objects[key]), crc32c(objects[key])) != self._document.objects[key]
-
-    def _is_chunk(self, key: str) -> bool:
-        """Whether a key is that of a chunk with data."""
-        match = re.fullmatch(rf"{EMBEDDING}/c/0/(\d+)/(\d+)", key)
-        if match is None:
-            return False
-        (row, col), (rows, cols) = map(int, match.groups()), self._document.layout.chunk_grid
-        if row >= rows or col >= cols or key != self._document.layout.chunk_key(row, col):
-            return False
-        return bool(self._writer.integrity[0, row, col])
 
 
 def _is(folder: Folder, key: str, data: bytes) -> bool:
