@@ -9,21 +9,16 @@ Where this package differs by default, and why:
 - A box that reaches 180° touches column 0, which lies on both sides of the antimeridian. rs-embed stops at
   the raster's last column.
 - ``minlon > maxlon`` crosses the antimeridian; longitudes may go to 360. rs-embed refuses both.
-- An overlap under 1e-6 of a cell is rounding. rs-embed asks the last bit: a box of -64.1 to -63.85 is
+- An overlap under 1e-6 of a cell is rounding. rs-embed goes by the last bit: a box of -64.1 to -63.85 is
   "smaller than one dataset pixel", and an edge a bit beyond a cell's takes in another row of cells.
 - The box of a ``PointBuffer`` is that of the geodesic circle. rs-embed takes 111,320 m for a degree of
   latitude everywhere, and that by the cosine for one of longitude: the box is up to 0.7 % off, so that it
   may miss a row or a column that the circle reaches, or take one that it does not.
-- A ``PointBuffer`` over the antimeridian goes on beyond it. rs-embed cuts its box off there.
-- A ``PointBuffer`` around a pole takes in every longitude, as its circle does. rs-embed's box does not.
+- A ``PointBuffer`` over the antimeridian continues beyond it, and one around a pole has every longitude, as
+  its circle does. rs-embed cuts the box off.
 
-Where the default is rs-embed's, and what is better lies one word away:
-
-- Every touched cell counts once: ``weights="coverage"`` or ``"area"`` lets a grazed cell count for what of
-  it lies inside.
-- Cells without data count as zeros, and dilute a coast's mean: ``empty="skip"``.
-- A region smaller than a cell is refused, even the 5 km buffer of rs-embed's own documentation:
-  ``subpixel="touch"``, ``"nearest"`` or ``"bilinear"``.
+What is better than rs-embed's rule is an option: ``weights="coverage"`` or ``"area"`` for cells that are
+only grazed, ``empty="skip"`` for cells without data, ``subpixel=`` for regions smaller than a cell.
 """
 
 import math
@@ -89,14 +84,12 @@ def random_boxes(count, seed):
             yield minlon, minlat, maxlon, maxlat
 
 
-def test_grid_equals(store, globe):
-    count = 0
-    for box in random_boxes(500, seed=0):
-        expected = rs_embed_cut(globe, *box)
+def test_grids_equal(store, globe):
+    boxes = list(random_boxes(300, seed=0))
+    assert len(boxes) > 180
+    for box in boxes:
         found = store.query(box, output="grid").data
-        np.testing.assert_array_equal(found, expected, strict=True, err_msg=str(box))
-        count += 1
-    assert count > 300
+        np.testing.assert_array_equal(found, rs_embed_cut(globe, *box), strict=True, err_msg=str(box))
 
 
 @pytest.fixture(scope="module")
@@ -106,20 +99,19 @@ def embeddings(tmp_path_factory):
     rng = np.random.default_rng(0)
     values = rng.normal(0, 1, (32, 40, 60)).astype("f4") * rng.lognormal(0, 1, (32, 1, 1)).astype("f4")
     values[:, rng.random((40, 60)) < 0.3] = 0
-    cop_zarr.ingest(
-        factory.write_geotiff(place / "a.tif", values, rows=(200, 240), cols=(800, 860)), place / "a.zarr"
-    )
+    tif = factory.write_geotiff(place / "a.tif", values, rows=(200, 240), cols=(800, 860))
+    cop_zarr.ingest(tif, place / "a.zarr")
     raster = np.zeros((32, 721, 1440), "f4")
     raster[:, 200:240, 800:860] = values
     return cop_zarr.open(place / "a.zarr"), raster
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max"])
-def test_pooled_equals(embeddings, pooling):
+def test_pooled_vectors_equal(embeddings, pooling):
     """Within 1e-6 of the values' size: rs-embed adds in float32, this package in float64."""
     store, raster = embeddings
     rng = np.random.default_rng(1)
-    for _ in range(300):
+    for _ in range(200):
         west, south = rng.uniform(20, 34), rng.uniform(30.3, 39.5)
         box = west, south, min(west + rng.uniform(0.25, 9), 34.8), min(south + rng.uniform(0.25, 9), 40)
         if box[2] - west < STEP or box[3] - south < STEP:
@@ -128,11 +120,10 @@ def test_pooled_equals(embeddings, pooling):
         scale = np.abs(rs_embed_cut(raster, *box)).max(axis=(1, 2))
         found = store.query(box, pooling=pooling).data
         assert (np.abs(found - expected) <= 1e-6 * np.maximum(scale, 1)).all(), box
-        assert found.dtype == expected.dtype
-        assert found.shape == expected.shape
+        assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
 
 
-def test_whole_globe_equals(store, globe):
+def test_mean_of_the_globe_equals(store, globe):
     box = (-180.0, -90.0, 180.0, 90.0)
     expected = rs_embed_cut(globe, *box).mean(axis=(1, 2), dtype="f8")
     np.testing.assert_allclose(store.query(box).data, expected, rtol=1e-6)
@@ -140,7 +131,7 @@ def test_whole_globe_equals(store, globe):
 
 @pytest.mark.parametrize("box", [(120, 30, 120.2, 31), (120, 30, 121, 30.2), (0, 0, 0.1, 0.1)])
 def test_both_refuse_less_than_a_cell(store, globe, box):
-    with pytest.raises(RsEmbedError, match="smaller than one dataset pixel"):
+    with pytest.raises(RsEmbedError, match="smaller"):
         rs_embed_cut(globe, *box)
     with pytest.raises(SubcellError):
         store.query(box)
@@ -150,7 +141,7 @@ def test_points_equal(store, globe):
     """But for an outermost row or column, where the two boxes' edges lie in different cells."""
     rng = np.random.default_rng(2)
     points = np.column_stack(
-        [rng.uniform(-175, 170, 300), rng.uniform(-75, 75, 300), rng.uniform(2e4, 1e5, 300)]
+        [rng.uniform(-175, 170, 150), rng.uniform(-75, 75, 150), rng.uniform(2e4, 1e5, 150)]
     )
     equal = 0
     for lon, lat, buffer_m in points.tolist():
@@ -166,36 +157,41 @@ def test_points_equal(store, globe):
             equal += 1
         else:
             assert found.shape != expected.shape or (found != expected).any()
-    assert equal > 200
+    assert equal > 100
 
 
-def test_differs_at_180_where_column_0_is_touched_too(store, globe):
+# Where it differs
+
+
+def test_at_180_column_0_is_touched_too(store, globe):
     box = (179.0, -10.0, 180.0, 10.0)
     theirs, ours = rs_embed_cut(globe, *box), store.query(box, output="grid").data
     np.testing.assert_array_equal(ours[:, :, :-1], theirs)
     np.testing.assert_array_equal(ours[:, :, -1], globe[:, 320:401, 0])
 
 
-def test_differs_across_the_antimeridian(store, globe):
+def test_across_the_antimeridian(store, globe):
     box = (179.0, -10.0, -179.0, 10.0)
     with pytest.raises(RsEmbedError):
         rs_embed_cut(globe, *box)
-    east = rs_embed_cut(globe, -180.0, -10.0, -179.0, 10.0)
-    west = rs_embed_cut(globe, 179.0, -10.0, 180.0, 10.0)
-    ours = store.query(box, output="grid").data
-    np.testing.assert_array_equal(ours, np.concatenate([west, east], axis=2))
+    halves = [
+        rs_embed_cut(globe, 179.0, -10.0, 180.0, 10.0),
+        rs_embed_cut(globe, -180.0, -10.0, -179.0, 10.0),
+    ]
+    np.testing.assert_array_equal(store.query(box, output="grid").data, np.concatenate(halves, axis=2))
+    point = cop_zarr.PointBuffer(-179.9, -17, 100_000)
+    assert point.bounds[::2] == pytest.approx((179.16, 181.04), abs=0.01)
+    ours = store.query(point, output="grid").data
+    np.testing.assert_array_equal(ours[:, :, 3:], rs_embed_cut(globe, *rs_embed_box(-179.9, -17, 100_000)))
+    np.testing.assert_array_equal(ours[:, :, :3], globe[:, 424:433, 1437:1440])
 
 
-def test_differs_where_the_last_bit_made_a_cell_too_narrow(store, globe):
+def test_the_last_bit_makes_no_cell_too_narrow_and_adds_none(store, globe):
     box = (-64.1, 30.0, -63.85, 31.0)
     assert STEP > -63.85 + 64.1
-    with pytest.raises(RsEmbedError, match="smaller than one dataset pixel"):
+    with pytest.raises(RsEmbedError, match="smaller"):
         rs_embed_cut(globe, *box)
     np.testing.assert_array_equal(store.query(box, output="grid").data, globe[:, 236:241, 464:466])
-
-
-def test_differs_where_the_last_bit_took_in_another_column(store, globe):
-    """An edge that a projection, or a sum of decimals, misses by 3e-14 degrees."""
     box = (-170.375, 10.125, math.nextafter(-170.125, 0), 10.375)
     assert rs_embed_cut(globe, *box).shape[1:] == (1, 2)
     np.testing.assert_array_equal(store.query(box, output="grid").data, globe[:, 319:320, 39:40])
@@ -209,7 +205,7 @@ GEOD = Geod(ellps="WGS84")
     [((10, 0, 41_600), 1, 1), ((10, 80, 400_000), 0, 1), ((10, 75, 41_800), 1, -1)],
     ids=["a degree at the equator is shorter", "meridians converge", "a degree in the north is longer"],
 )
-def test_differs_by_the_cells_that_a_circle_reaches(store, globe, point, axis, more):
+def test_cells_that_a_circle_reaches(store, globe, point, axis, more):
     """The farthest point of the circle, by pyproj: a row or column beyond that of their box, or before."""
     lon, lat, buffer_m = point
     azimuths = np.linspace(0, 360, 3601)
@@ -222,29 +218,17 @@ def test_differs_by_the_cells_that_a_circle_reaches(store, globe, point, axis, m
     assert ours[2 - axis] == theirs[2 - axis] + 2 * more  # at both ends
 
 
-def test_differs_where_a_point_lies_at_the_antimeridian(store, globe):
-    point = cop_zarr.PointBuffer(-179.9, -17, 100_000)
-    west, _, east, _ = point.bounds
-    assert (west, east) == pytest.approx((179.16, 181.04), abs=0.01)
-    theirs = rs_embed_cut(globe, *rs_embed_box(-179.9, -17, 100_000))
-    ours = store.query(point, output="grid").data
-    np.testing.assert_array_equal(ours[:, :, 3:], theirs)
-    np.testing.assert_array_equal(ours[:, :, :3], globe[:, 424:433, 1437:1440])
-
-
-def test_differs_around_a_pole(store):
-    """What lies beyond the pole is in the circle."""
+def test_around_a_pole(store):
     west, _, east, _ = rs_embed_box(0, 89.5, 100_000)
     assert (west, east) == pytest.approx((-102.9, 102.9), abs=0.1)
-    assert GEOD.inv(0, 89.5, 180, 89.8)[2] < 100_000
-    assert store.query(cop_zarr.PointBuffer(0, 89.5, 100_000)).meta["shape"] == [16]
+    assert GEOD.inv(0, 89.5, 180, 89.8)[2] < 100_000  # beyond the pole, and in the circle
     assert store.query(cop_zarr.PointBuffer(0, 89.5, 100_000)).meta["cols"] == [0, 1440]
 
 
-# The same by default, better by a word
+# What an option makes better
 
 
-def test_coverage_is_one_word_away(embeddings):
+def test_coverage(embeddings):
     """A box that grazes its outer cells by a hundredth: to rs-embed they are half of the mean."""
     store, raster = embeddings
     box = (20.125 - 0.0025, 38.875, 20.375, 39.125)
@@ -255,29 +239,25 @@ def test_coverage_is_one_word_away(embeddings):
     for weights in ("coverage", "area"):  # one row, so the same
         found = store.query(box, weights=weights).data
         np.testing.assert_allclose(found, (0.01 * grazed + whole) / 1.01, atol=1e-6)
-    assert np.abs(theirs - whole).max() > 0.1
 
 
-def test_skipping_empty_cells_is_one_word_away(embeddings):
+def test_skipping_empty_cells(embeddings):
     store, raster = embeddings
     box = (22.0, 34.0, 28.0, 38.0)
     cells = rs_embed_cut(raster, *box)
-    held = cells.any(axis=0)
-    assert 0.2 < 1 - held.mean() < 0.4
-    diluted = rs_embed_pooled(raster, box, "mean")
-    scale = np.abs(cells).max(axis=(1, 2))
-    assert (np.abs(store.query(box).data - diluted) <= 1e-6 * scale).all()
+    valid = cells.any(axis=0)
+    assert 0.2 < 1 - valid.mean() < 0.4
     found = store.query(box, empty="skip").data
-    np.testing.assert_allclose(found, cells[:, held].mean(axis=1, dtype="f8"), atol=1e-6)
-    np.testing.assert_allclose(found * held.mean(), diluted, atol=1e-6)
+    np.testing.assert_allclose(found, cells[:, valid].mean(axis=1, dtype="f8"), atol=1e-6)
+    np.testing.assert_allclose(found * valid.mean(), rs_embed_pooled(raster, box, "mean"), atol=1e-6)
 
 
-def test_small_regions_are_one_word_away(store, globe):
+def test_small_regions(store, globe):
     """The example of rs-embed's documentation, PointBuffer(lon=121.5, lat=31.2, buffer_m=5000)."""
-    with pytest.raises(RsEmbedError, match="smaller than one dataset pixel"):
+    with pytest.raises(RsEmbedError, match="smaller"):
         rs_embed_cut(globe, *rs_embed_box(121.5, 31.2, 5000))
     example = cop_zarr.PointBuffer(lon=121.5, lat=31.2, buffer_m=5000)
-    with pytest.raises(SubcellError, match=r"'touch' .* 'nearest' .* 'bilinear'"):
+    with pytest.raises(SubcellError, match="bilinear"):
         store.query(example)
     for rule in ("touch", "nearest"):
         np.testing.assert_array_equal(store.query(example, subpixel=rule).data, globe[:, 235, 1206])
