@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 from xarray import Dataset
 from xarray.backends import BackendEntrypoint
 
-import cop_zarr  # of which nothing is loaded yet: xarray imports this whenever it opens anything at all
+import cop_zarr  # loads nothing yet: xarray imports this module whenever it opens anything
 
 if TYPE_CHECKING:
     from cop_zarr.format.opening import StoreOptions
 
 
 class CopZarrBackend(BackendEntrypoint):
-    """Open a store as :func:`cop_zarr.open` does: every chunk checked, faults of a network tried again.
+    """Open a store as :func:`cop_zarr.open` does: chunks are checked, transient failures retried.
 
     Examples
     --------
@@ -25,7 +25,7 @@ class CopZarrBackend(BackendEntrypoint):
     (16,)
     """
 
-    description: ClassVar[str] = "Copernicus-Embed stores, each chunk checked before it is believed"
+    description: ClassVar[str] = "Copernicus-Embed stores, with a checksum for every chunk"
     url: ClassVar[str] = "https://pypi.org/project/cop-zarr/"
     open_dataset_parameters: ClassVar[tuple[str, ...] | None] = (
         "filename_or_obj", "drop_variables", "storage_options", "workers", "timeout", "cache_bytes",
@@ -40,14 +40,14 @@ class CopZarrBackend(BackendEntrypoint):
         drop_variables: str | Iterable[str] | None = None,
         **options: Unpack[StoreOptions],
     ) -> Dataset:
-        """Open a store as a Dataset: as :meth:`cop_zarr.Store.to_xarray` gives it.
+        """Open a store as the Dataset of :meth:`cop_zarr.Store.to_xarray`.
 
         Parameters
         ----------
         filename_or_obj : str or path
             A path or any fsspec URL.
         drop_variables : str or iterable of str, optional
-            Variables to leave out; names that are none are passed over.
+            Variables to leave out; unknown names are ignored.
         **options
             storage_options, workers, timeout, cache_bytes, cache_dir and cache_disk_bytes, as
             :func:`cop_zarr.open` takes them.
@@ -62,9 +62,9 @@ class CopZarrBackend(BackendEntrypoint):
         return dataset if drop_variables is None else dataset.drop_vars(drop_variables, errors="ignore")
 
     def guess_can_open(self, filename_or_obj: object) -> bool:  # noqa: ARG002  # the same for everything
-        """Never: without ``engine=``, a store is a Zarr group like any other, for xarray's own engine."""
+        """Never: without ``engine=``, xarray opens a store with its own Zarr engine."""
         return False
 
 
 def _close() -> None:
-    """Nothing is held open; ``xr.open_mfdataset`` wants to call something all the same."""
+    """Nothing is held open, but ``xr.open_mfdataset`` needs a function to call."""

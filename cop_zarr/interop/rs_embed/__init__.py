@@ -47,13 +47,7 @@ class StoreArray:
     """A store in place of rs-embed's array of the GeoTIFF: windows in the file's axis order.
 
     NumPy's float32 sums depend on the order of values in memory, so windows have rs-embed's strides.
-
-    Parameters
-    ----------
-    raster : SparseRaster
-        The cells.
-    axis_order : {"hwc", "chw"}
-        rs-embed's name for a pixel-interleaved or a band-sequential file.
+    ``axis_order`` is rs-embed's: "hwc" for a pixel-interleaved file, "chw" for a band-sequential one.
     """
 
     def __init__(self, raster: SparseRaster, axis_order: str) -> None:

@@ -44,21 +44,8 @@ def store_url(source: Path) -> str:
 def open_or_create(source: Path) -> ChunkReader:
     """Open the store of a GeoTIFF; create it if there is none.
 
-    If another process is creating it, wait for that; if one was interrupted, resume.
-
-    Warns
-    -----
-    UserWarning
-        If a store is created.
-
-    Raises
-    ------
-    StoreExistsError
-        If the place holds the store of another file, or something else.
-    SourceError
-        If the file cannot be ingested.
-    StoreError, StorageError, InputError
-        If the store cannot be opened or created.
+    If another process is creating it, wait for that; if one was interrupted, resume. Raises
+    StoreExistsError if the place holds the store of another file, or something else.
     """
     place = folder(store_url(source))
     warned = False

@@ -19,21 +19,6 @@ class SparseRaster:
     The array is an unnamed temporary file mapped into memory. It takes disk space only for the chunks that
     were read (not 3.2 GB, with 768 bands), and the system may write it out when memory is short. Safe to
     use from several threads and after a fork: two that read the same chunk write the same bytes.
-
-    Parameters
-    ----------
-    reader : ChunkReader
-        Reads the store. It need not cache chunks.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        Rows, columns and bands.
-
-    Raises
-    ------
-    StorageError
-        If the temporary file cannot be created.
     """
 
     def __init__(self, reader: ChunkReader) -> None:
@@ -49,15 +34,7 @@ class SparseRaster:
             raise _storage_error(error) from error
 
     def view(self, rows: slice, cols: slice) -> np.ndarray:
-        """A read-only view of a window: float32, ``(rows, cols, bands)``; chunks are read as needed.
-
-        Raises
-        ------
-        ChunkError, StoreReplacedError
-            If a chunk is absent or damaged.
-        StorageError
-            If the store cannot be read, or the temporary file cannot be written.
-        """
+        """A read-only view of a window: float32, ``(rows, cols, bands)``; chunks are read as needed."""
         size = self._reader.layout.chunk_cells
         chunks = (
             slice(rows.start // size, -(-rows.stop // size)),

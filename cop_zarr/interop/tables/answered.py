@@ -17,30 +17,17 @@ ERROR_COLUMN = "error"
 
 @dataclass(frozen=True)
 class AnsweredTable:
-    """A table with a column of vectors.
-
-    Attributes
-    ----------
-    schema : pyarrow.Schema
-        The table's columns, "embedding" and perhaps "error".
-    rows : int
-        Rows of all parts.
-    parts : callable
-        Returns an iterable over the parts in order; may be called again.
-    coordinates : CoordinateColumns
-        The columns that hold the coordinates.
-    crs : object
-        Their CRS.
-    geometry_column, geometry_crs : str, object or None
-        What the table's file declares, whether it was used or not.
-    """
+    """A table with the columns "embedding" and perhaps "error"."""
 
     schema: pa.Schema
     rows: int
     parts: Callable[[], Iterable[pa.Table]]
+    """Iterates over the parts in order; may be called several times."""
     coordinates: CoordinateColumns
     crs: object
+    """The CRS of the coordinates."""
     geometry_column: str | None
+    """The column that the file declares as its geometry, whether it was used or not."""
     geometry_crs: object | None
 
     @property

@@ -16,7 +16,6 @@ from cop_zarr.errors import InputError
 from cop_zarr.interop.tables.answered import ERROR_COLUMN
 from cop_zarr.interop.tables.columns import CoordinateColumns, find_coordinates
 from cop_zarr.interop.tables.readers import TableReader, open_table
-from cop_zarr.interop.tables.rows import Buffer
 from cop_zarr.interop.tables.runner import Batch, BatchReport, RowOptions
 from cop_zarr.interop.tables.writers import check_writable
 from cop_zarr.querying.geodataframe import COLUMN
@@ -164,7 +163,7 @@ def batch(
     row_options = RowOptions(
         coordinates=coordinates,
         query=replace(query, crs=_coordinate_crs(reader, coordinates, query.crs, path)),
-        buffer=None if radius is None else Buffer(radius, table_options.shape),
+        buffer=None if radius is None else (radius, table_options.shape),
         method=table_options.method,
         on_error=table_options.on_error,
     )

@@ -25,12 +25,7 @@ OWN_NAMES = re.compile(r"job\.json|\d{6}\.arrow|result.*|replaced|ingest|.*\.[0-
 class Checkpoint:
     """The finished parts of a batch: ``OUT.partial/000000.arrow`` and so on.
 
-    Parameters
-    ----------
-    out : Path
-        The output of the batch.
-    settings : dict
-        Everything that the vectors depend on, JSON-ready: only a batch with the same may resume.
+    ``settings`` is everything that the vectors depend on: only a batch with the same settings may resume.
     """
 
     def __init__(self, out: Path, settings: dict[str, Any]) -> None:
@@ -45,13 +40,7 @@ class Checkpoint:
             yield
 
     def check(self, *, resume: bool, overwrite: bool) -> None:
-        """Check that the folder is ours, and that its parts may be resumed or overwritten.
-
-        Raises
-        ------
-        StoreExistsError
-            If not.
-        """
+        """Check that the folder is ours, and that its parts may be resumed or overwritten."""
         names = [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []
         foreign = sorted(name for name in names if not OWN_NAMES.fullmatch(name))
         if foreign or (self._folder.exists() and not self._folder.is_dir()):

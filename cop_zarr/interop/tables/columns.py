@@ -35,16 +35,7 @@ KIND_BY_COUNT: dict[int, Kind] = {1: "geometry", 2: "point", 4: "box"}
 
 @dataclass(frozen=True)
 class CoordinateColumns:
-    """The columns that hold a row's coordinates.
-
-    Attributes
-    ----------
-    kind : {"geometry", "point", "box"}
-        WKB or WKT in one column; x and y (longitude and latitude) in two; the west, south, east and north
-        edge in four.
-    names : tuple of str
-        The columns.
-    """
+    """One column of WKB or WKT, two of points (x, y) or four of boxes (west, south, east, north)."""
 
     kind: Kind
     names: tuple[str, ...]
@@ -53,13 +44,7 @@ class CoordinateColumns:
 def find_coordinates(
     columns: Sequence[str], geometry_column: str | None, requested: Sequence[str] | None
 ) -> CoordinateColumns:
-    """Find the coordinate columns: those requested, else the file's geometry column, else known names.
-
-    Raises
-    ------
-    InputError
-        If there are none, or several candidates.
-    """
+    """Find the coordinate columns: those requested, else the file's geometry column, else known names."""
     if requested is not None:
         return _requested(columns, tuple(requested))
     if geometry_column is not None:

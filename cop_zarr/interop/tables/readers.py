@@ -65,17 +65,7 @@ READERS: dict[str, type[TableReader]] = {
 
 
 def open_table(path: Path, layer: str | None = None) -> TableReader:
-    """Open a table with the reader of its ending.
-
-    Raises
-    ------
-    SourceNotFoundError
-        If there is no such file.
-    SourceError
-        If it cannot be read.
-    InputError
-        If the ending is unknown, or the layer does not exist or has to be chosen.
-    """
+    """Open a table with the reader of its ending."""
     if not path.exists():
         raise SourceNotFoundError(f"there is no file {path}")
     reader = READERS.get(path.suffix.lower())
@@ -89,13 +79,7 @@ def open_table(path: Path, layer: str | None = None) -> TableReader:
 
 
 def iter_parts(table: TableReader, first: int, size: int) -> Iterator[pa.Table]:
-    """Yield the rows from ``first`` on in parts of ``size``; the last part may be smaller.
-
-    Raises
-    ------
-    SourceError
-        If the number of rows has changed since the table was opened.
-    """
+    """Yield the rows from ``first`` on in parts of ``size``; the last part may be smaller."""
     seen = first
     for part in _regroup(table.read(first), size):
         seen += len(part)

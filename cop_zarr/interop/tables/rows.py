@@ -21,14 +21,6 @@ NO_GEOMETRY = RegionError("it has no geometry; remove it from the table, or skip
 
 
 @dataclass(frozen=True)
-class Buffer:
-    """A radius around points."""
-
-    radius_m: float
-    shape: Shape
-
-
-@dataclass(frozen=True)
 class RowErrors:
     """Why rows of a part have no vector: the first error of each."""
 
@@ -46,21 +38,7 @@ class RowErrors:
 
 @dataclass(frozen=True)
 class Locations:
-    """The rows of a part that have coordinates.
-
-    Attributes
-    ----------
-    point_rows : ndarray
-        int64: the rows that are points.
-    lons, lats : ndarray
-        float64: their coordinates in degrees.
-    region_rows : ndarray
-        int64: the rows that are regions.
-    regions : list
-        Those regions.
-    crs : object or None
-        The CRS of the regions.
-    """
+    """The rows of a part that are points, in degrees, and those that are regions, in ``crs``."""
 
     point_rows: np.ndarray
     lons: np.ndarray
@@ -71,15 +49,13 @@ class Locations:
 
 
 def locate(
-    part: pa.Table, columns: CoordinateColumns, crs: object, buffer: Buffer | None, errors: RowErrors
+    part: pa.Table,
+    columns: CoordinateColumns,
+    crs: object,
+    buffer: tuple[float, Shape] | None,
+    errors: RowErrors,
 ) -> Locations:
-    """Find the points and regions of a part; rows without a location are recorded in ``errors``.
-
-    Raises
-    ------
-    InputError
-        If a column has a type that cannot hold coordinates, or there are regions and a buffer.
-    """
+    """Find the points and regions of a part; rows without a location are recorded in ``errors``."""
     points = rows = np.empty(0, "i8")
     xys, regions = np.empty((2, 0)), list[Any]()
     if columns.kind == "geometry":
@@ -132,7 +108,11 @@ def geometries(part: pa.Table, columns: CoordinateColumns, crs: object) -> np.nd
 
 
 def _locate_points(
-    rows: np.ndarray, xys: np.ndarray, source: Projection, buffer: Buffer | None, errors: RowErrors
+    rows: np.ndarray,
+    xys: np.ndarray,
+    source: Projection,
+    buffer: tuple[float, Shape] | None,
+    errors: RowErrors,
 ) -> Locations:
     """Convert points to degrees, and to regions if there is a buffer."""
     lons, lats = xys if source.is_product_crs else source.to_lonlat_or_nan(*xys)
@@ -145,7 +125,7 @@ def _locate_points(
     region_rows, regions = [], []
     for row, lon, lat in zip(rows.tolist(), lons.tolist(), lats.tolist(), strict=True):
         try:
-            regions.append(PointBuffer(lon, lat, buffer.radius_m, buffer.shape))
+            regions.append(PointBuffer(lon, lat, *buffer))
             region_rows.append(row)
         except RegionError as error:
             errors.add(row, error)

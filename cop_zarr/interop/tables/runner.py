@@ -18,12 +18,13 @@ from cop_zarr.interop.tables.answered import ERROR_COLUMN, AnsweredTable
 from cop_zarr.interop.tables.checkpoint import Checkpoint, storage_errors
 from cop_zarr.interop.tables.columns import CoordinateColumns
 from cop_zarr.interop.tables.readers import TableReader, iter_parts
-from cop_zarr.interop.tables.rows import Buffer, RowErrors, locate
+from cop_zarr.interop.tables.rows import RowErrors, locate
 from cop_zarr.interop.tables.writers import WRITERS, check_writable
 from cop_zarr.querying.distributed.cluster import client_of
 from cop_zarr.querying.geodataframe import COLUMN
 from cop_zarr.querying.options import CheckedOptions, OnError, QueryOptions
 from cop_zarr.querying.points import Method
+from cop_zarr.regions.point_buffer import Shape
 from cop_zarr.store import Store
 
 PART_BYTES = 256 << 20
@@ -65,29 +66,20 @@ class BatchReport:
 
 @dataclass(frozen=True)
 class RowOptions:
-    """How rows are located and answered; ``query.crs`` is the CRS of their coordinates."""
+    """How rows are located and answered; ``query.crs`` is the CRS of their coordinates.
+
+    ``buffer`` is a radius around points in metres, and the shape it makes.
+    """
 
     coordinates: CoordinateColumns
     query: CheckedOptions
-    buffer: Buffer | None
+    buffer: tuple[float, Shape] | None
     method: Method
     on_error: str
 
 
 class Batch:
-    """One batch.
-
-    Parameters
-    ----------
-    table, out : Path
-        The files to read and to write.
-    reader : TableReader
-        The table, opened.
-    store : Store
-        The store to ask.
-    options : RowOptions
-        How rows are answered.
-    """
+    """One batch: a table and its open reader, the output, the store, and how rows are answered."""
 
     def __init__(
         self, table: Path, out: Path, reader: TableReader, store: Store, options: RowOptions

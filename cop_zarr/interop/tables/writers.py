@@ -25,17 +25,7 @@ WRITERS: dict[str, Callable[[Path, AnsweredTable], None]] = {
 
 
 def check_writable(path: Path, *, overwrite: bool) -> None:
-    """Check that an output can be written here.
-
-    Raises
-    ------
-    InputError
-        If the ending is unknown.
-    StoreExistsError
-        If it exists, and ``overwrite`` is not set; or is not the output of a batch.
-    StorageError
-        If there is no folder for it.
-    """
+    """Check that the ending is known, the folder exists, and nothing would be replaced by accident."""
     if path.suffix.lower() not in WRITERS:
         raise InputError(f"{path} must end in one of {', '.join(WRITERS)}")
     if not path.absolute().parent.is_dir():
