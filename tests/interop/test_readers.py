@@ -16,7 +16,6 @@ import jsonschema
 import numpy as np
 import pytest
 import rasterio
-import rasterio.crs
 import rasterio.shutil
 import rasterio.windows
 import rioxarray
@@ -35,22 +34,25 @@ HERE = Path(__file__).parents[1] / "support"
 NODE = HERE / "node"
 
 WINDOWS = {
-    "one cell": ((0, 16), (168, 169), (766, 767)),
     "one number": ((15, 16), (168, 169), (766, 767)),
     "east of the seam": ((0, 16), (300, 330), (0, 9)),
     "west of the seam": ((0, 16), (300, 330), (1431, 1440)),
-    "one chunk": ((0, 16), (160, 168), (760, 768)),
-    "over chunk edges": ((0, 16), (165, 179), (755, 771)),
+    "across chunk edges": ((0, 16), (165, 179), (755, 771)),
     "many chunks": ((0, 16), (100, 260), (600, 900)),
     "an empty chunk": ((0, 16), (160, 168), (304, 312)),
-    "half empty": ((0, 16), (155, 175), (290, 310)),
     "the north pole": ((0, 16), (0, 3), (1000, 1100)),
-    "the south edge": ((0, 16), (719, 721), (700, 800)),
     "the last corner": ((0, 16), (720, 721), (1439, 1440)),
-    "the first band": ((0, 1), (0, 721), (0, 1440)),
     "the last band": ((15, 16), (0, 721), (0, 1440)),
 }
 """Of the whole globe: [first, stop) of bands, rows and columns."""
+
+ROWS, COLS, BANDS = (290, 309), (1428, 1451), 768
+PART_WINDOWS = {
+    "all": ((0, 768), (0, 19), (0, 23)),
+    "the seam": ((0, 768), (3, 5), (11, 13)),
+    "bands": ((500, 510), (0, 19), (0, 23)),
+}
+"""Of a part with as many bands as the product, across the antimeridian."""
 
 
 def cut(values, window):
@@ -131,82 +133,45 @@ READERS = {
 }
 
 
-@pytest.fixture(scope="module", params=READERS.values(), ids=READERS)
-def answers(request, store_path):
-    """What a reader gives for each window."""
-    found = request.param(store_path, list(WINDOWS.values()))
-    return dict(zip(WINDOWS, found, strict=True))
-
-
-@pytest.mark.parametrize("window", WINDOWS)
-def test_every_reader_gives_the_same_bits(answers, globe, window):
-    found, expected = np.asarray(answers[window]), cut(globe, WINDOWS[window])
-    assert found.dtype == np.float32
-    assert found.shape == expected.shape
-    assert found.tobytes() == expected.tobytes()
-
-
-def test_the_windows_hold_what_they_are_called_after(globe):
-    assert not cut(globe, WINDOWS["an empty chunk"]).any()
-    assert cut(globe, WINDOWS["half empty"]).any(axis=0).any()
-    assert cut(globe, WINDOWS["the last corner"]).any()
-    for name, window in WINDOWS.items():
-        if name != "an empty chunk":
-            assert cut(globe, window).any(), name
-
-
-# 768 bands, as the product has them, and a part of the globe over the antimeridian
-
-ROWS, COLS, BANDS = (290, 309), (1428, 1451), 768
-PART = {
-    "all": ((0, 768), (0, 19), (0, 23)),
-    "the seam": ((0, 768), (3, 5), (11, 13)),
-    "bands": ((500, 510), (0, 19), (0, 23)),
-    "the last": ((767, 768), (18, 19), (22, 23)),
-}
-
-
 @pytest.fixture(scope="module")
-def whole_vectors(tmp_path_factory):
-    place = tmp_path_factory.mktemp("vectors")
-    source = factory.write_geotiff(place / "a.tif", rows=ROWS, cols=COLS, bands=BANDS)
-    cop_zarr.ingest(source, place / "a.zarr")
-    return place / "a.zarr"
+def part(tmp_path_factory):
+    """A store of 768 bands; its GeoTIFF lies beside it."""
+    folder = tmp_path_factory.mktemp("part")
+    source = factory.write_geotiff(folder / "a.tif", rows=ROWS, cols=COLS, bands=BANDS)
+    cop_zarr.ingest(source, folder / "a.zarr")
+    return folder / "a.zarr"
 
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
-def test_every_reader_of_768_bands(whole_vectors, reader):
-    truth = factory.truth(ROWS, COLS, BANDS)
-    for window, found in zip(PART.values(), reader(whole_vectors, list(PART.values())), strict=True):
-        assert np.asarray(found).tobytes() == cut(truth, window).tobytes()
+def test_every_reader_gives_the_same_bits(reader, store_path, globe, part):
+    for path, truth, windows in (
+        (store_path, globe, WINDOWS),
+        (part, factory.truth(ROWS, COLS, BANDS), PART_WINDOWS),
+    ):
+        for (name, window), found in zip(
+            windows.items(), reader(path, list(windows.values())), strict=True
+        ):
+            values, expected = np.asarray(found), cut(truth, window)
+            assert values.dtype == np.float32
+            assert values.shape == expected.shape
+            assert values.tobytes() == expected.tobytes(), name
+            assert expected.any() == (name != "an empty chunk"), name
 
 
-def test_gdal_sees_a_georeferenced_raster_of_768_bands(whole_vectors):
-    with rasterio.open(whole_vectors.parent / "a.tif") as source, open_by_gdal(whole_vectors) as raster:
+def test_gdal_sees_a_georeferenced_raster(part, tmp_path):
+    with rasterio.open(part.parent / "a.tif") as source, open_by_gdal(part) as raster:
         assert raster.driver == "Zarr"
-        assert raster.count == source.count == BANDS
-        assert raster.shape == source.shape
-        assert set(raster.dtypes) == {"float32"}
-        assert raster.crs == source.crs == rasterio.crs.CRS.from_epsg(4326)
-        assert raster.transform == source.transform
-        assert raster.bounds == source.bounds
+        for name in ("count", "shape", "dtypes", "crs", "transform", "bounds"):
+            assert getattr(raster, name) == getattr(source, name), name
         np.testing.assert_array_equal(raster.read(), source.read())
-
-
-def test_gdal_sees_the_mask(whole_vectors):
-    with open_by_gdal(whole_vectors, "valid") as raster:
+        rasterio.shutil.copy(raster, tmp_path / "copy.tif", driver="GTiff")
+        with rasterio.open(tmp_path / "copy.tif") as copy:
+            assert (copy.crs, copy.transform) == (source.crs, source.transform)
+            np.testing.assert_array_equal(copy.read(), source.read())
+    with open_by_gdal(part, "valid") as raster:
         assert raster.crs.to_epsg() == 4326
         assert raster.transform == factory.transform(ROWS[0], COLS[0])
-        found = raster.read(1)
-    np.testing.assert_array_equal(found, factory.truth(ROWS, COLS, BANDS).any(axis=0))
-
-
-def test_gdal_copies_it_to_a_geotiff(whole_vectors, tmp_path):
-    with open_by_gdal(whole_vectors) as raster:
-        rasterio.shutil.copy(raster, tmp_path / "copy.tif", driver="GTiff")
-    with rasterio.open(tmp_path / "copy.tif") as copy:
-        assert (copy.crs.to_epsg(), copy.transform) == (4326, factory.transform(ROWS[0], COLS[0]))
-        np.testing.assert_array_equal(copy.read(), factory.truth(ROWS, COLS, BANDS))
+        np.testing.assert_array_equal(raster.read(1), factory.truth(ROWS, COLS, BANDS).any(axis=0))
 
 
 # What xarray and rioxarray find
@@ -250,14 +215,14 @@ def test_xarray_guesses_its_own_engine(store_path, globe, opened):
 # What zarrita.js finds
 
 
-def test_zarrita_finds_the_tree_the_attributes_and_the_mask(whole_vectors):
-    _, said = ask_node(whole_vectors, list(PART.values()))
-    root = zarr.open_group(whole_vectors, mode="r")
+def test_zarrita_finds_the_tree_the_attributes_and_the_mask(part):
+    _, said = ask_node(part, list(PART_WINDOWS.values()))
+    root = zarr.open_group(part, mode="r")
     assert said["dimensions"] == ["band", "latitude", "longitude"]
     assert set(said["names"]) == {"/"} | {f"/{name}" for name, _ in root.members(max_depth=None)}
     assert said["attributes"] == dict(root.attrs)
     valid = factory.truth(ROWS, COLS, BANDS).any(axis=0)
-    for window, mask in zip(PART.values(), said["masks"], strict=True):
+    for window, mask in zip(PART_WINDOWS.values(), said["masks"], strict=True):
         np.testing.assert_array_equal(np.array(mask, bool), cut(valid, window[1:]).ravel())
 
 
@@ -283,8 +248,8 @@ def without_comments(schema):
 
 @pytest.mark.parametrize("node", NODES)
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_the_published_schemas(whole_vectors, node, name):
-    document = json.loads((whole_vectors / node).read_bytes())
+def test_the_published_schemas(part, node, name):
+    document = json.loads((part / node).read_bytes())
     jsonschema.Draft7Validator(SCHEMAS[name]).validate(document)
     strict = jsonschema.Draft7Validator(without_comments(SCHEMAS[name]))
     strict.validate(document)
@@ -296,8 +261,8 @@ def test_the_published_schemas(whole_vectors, node, name):
 
 @pytest.mark.parametrize("node", NODES)
 @pytest.mark.parametrize("convention", [zarr_cm.proj, zarr_cm.spatial], ids=["proj", "spatial"])
-def test_the_conventions_own_library(whole_vectors, node, convention):
-    document = json.loads((whole_vectors / node).read_bytes())
+def test_the_conventions_own_library(part, node, convention):
+    document = json.loads((part / node).read_bytes())
     assert convention.detect(document["attributes"]) == convention.LATEST
     convention.validate_node_metadata(document)
     assert convention.CMO in declaration(document, convention.UUID)
@@ -335,11 +300,11 @@ GEOEMB_RULES = {
 }
 
 
-def test_the_embedding_convention(whole_vectors):
-    document = json.loads((whole_vectors / "zarr.json").read_bytes())
+def test_the_embedding_convention(part):
+    document = json.loads((part / "zarr.json").read_bytes())
     assert declaration(document, GEOEMB["uuid"]) == [GEOEMB]
     jsonschema.Draft202012Validator(GEOEMB_RULES).validate(document["attributes"])
     for node in NODES[1:]:  # which it is not for
-        document = json.loads((whole_vectors / node).read_bytes())
+        document = json.loads((part / node).read_bytes())
         assert not declaration(document, GEOEMB["uuid"])
         assert not [key for key in document["attributes"] if key.startswith("geoemb:")]
