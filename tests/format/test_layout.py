@@ -1,4 +1,4 @@
-"""The tree of a store, and the distrust of its root document."""
+"""The chunk grid of a store, and the checks of its root document."""
 
 import copy
 import itertools
@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import cop_zarr
@@ -38,7 +38,7 @@ def root(small_folder):
 
 
 def resealed(document):
-    """A document with its own digest put right again, as somebody who means harm would."""
+    """A document with its digest corrected, as an attacker would."""
     document["attributes"][ATTRIBUTE]["sha256"] = digest(document)
     return json.dumps(document).encode()
 
@@ -62,30 +62,9 @@ def test_keys_are_those_of_zarr_v3():
     assert GLOBE.stored_shape == (8, 8, 16)
 
 
-@given(st.sampled_from([GLOBE, ODD]), st.data())
-def test_parts_paint_a_window_once_with_its_own_cells(layout, data):
-    height, width = layout.grid.shape
-    row, col = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
-    row_stop = data.draw(st.integers(row + 1, min(height, row + 40)))
-    # a wrapped window runs on beyond the last column
-    col_stop = data.draw(st.integers(col + 1, col + min(width, 60)))
-    window = Window(row, row_stop, col, col_stop)
-    target = np.full((*window.shape, 2), -1)
-    for part in layout.parts(window):
-        chunk = layout.chunk_window(part.row, part.col)
-        chunk_rows, chunk_cols = np.mgrid[chunk.row : chunk.row_stop, chunk.col : chunk.col_stop]
-        inside = np.stack([chunk_rows, chunk_cols], -1)[part.inside]
-        assert (target[part.target] == -1).all(), "a cell is painted twice"
-        assert part.cells == inside[..., 0].size
-        target[part.target] = inside
-    rows, cols = np.arange(row, row_stop), np.arange(col, col_stop) % width
-    np.testing.assert_array_equal(target[..., 0], np.broadcast_to(rows[:, None], window.shape))
-    np.testing.assert_array_equal(target[..., 1], np.broadcast_to(cols, window.shape))
-
-
 @st.composite
 def windows(draw, layout):
-    """Any window of a grid; on the globe also one over the seam, or all around."""
+    """Any window of a grid; on the globe also one over the antimeridian, or all around."""
     (height, width), cyclic = layout.grid.shape, layout.grid.cyclic
     row, col = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
     row_stop = draw(st.integers(row + 1, min(height, row + 40)))
@@ -94,61 +73,39 @@ def windows(draw, layout):
     return Window(row, row_stop, col, col + columns)
 
 
-def cells_by_chunk(layout, window):
-    """A window's cells one by one: each chunk's, as (row, column) in it and (row, column) in the window."""
-    found = {}
-    for row in range(window.row, window.row_stop):
-        for col in range(window.col, window.col_stop):
-            (down, inner_row), (across, inner_col) = divmod(row, 8), divmod(col % layout.grid.cols, 8)
-            cell = inner_row, inner_col, row - window.row, col - window.col
-            found.setdefault((down, across), []).append(cell)
-    return found
-
-
-def cells_of(parts):
-    """The same of parts."""
-    cells = []
-    for part in parts:
-        inside, target = (np.mgrid[each].reshape(2, -1).T for each in (part.inside, part.target))
-        cells += map(tuple, np.concatenate([inside, target], axis=1).tolist())
-    return cells
-
-
 LAYOUTS = st.shared(st.sampled_from([GLOBE, ODD]), key="layout")
 ANY_WINDOW = LAYOUTS.flatmap(windows)
 
 
-@settings(deadline=None)
 @given(LAYOUTS, ANY_WINDOW)
-def test_parts_in_a_chunk_are_those_of_the_window_that_lie_in_it(layout, window):
-    assert CHUNK_CELLS == 8
-    grouped = {}
+def test_parts_cover_a_window_once_with_its_own_cells(layout, window):
+    target = np.full((*window.shape, 2), -1)
     for part in layout.parts(window):
-        grouped.setdefault((part.row, part.col), []).append(part)
-    for place, parts in grouped.items():
-        assert list(layout.parts_in(window, place)) == parts
-    if window.cells < 3000:
-        expected = cells_by_chunk(layout, window)
-        assert set(grouped) == set(expected)
-        for place, cells in expected.items():
-            assert sorted(cells_of(layout.parts_in(window, place))) == sorted(cells)
+        chunk = layout.chunk_window(part.row, part.col)
+        chunk_rows, chunk_cols = np.mgrid[chunk.row : chunk.row_stop, chunk.col : chunk.col_stop]
+        inside = np.stack([chunk_rows, chunk_cols], -1)[part.inside]
+        assert (target[part.target] == -1).all(), "a cell is covered twice"
+        assert part.cells == inside[..., 0].size
+        target[part.target] = inside
+    rows, cols = np.mgrid[window.row : window.row_stop, window.col : window.col_stop]
+    np.testing.assert_array_equal(target[..., 0], rows)
+    np.testing.assert_array_equal(target[..., 1], cols % layout.grid.cols)
 
 
-@settings(deadline=None)
 @given(LAYOUTS, ANY_WINDOW, st.integers(0, 2**32 - 1), st.sampled_from([0, 0.1, 0.9, 1]))
-def test_chunks_of_a_window_are_each_there_once_in_order(layout, window, seed, share):
+def test_chunks_of_a_window_come_once_in_order(layout, window, seed, share):
     grouped = {}
     for part in layout.parts(window):
         grouped.setdefault((part.row, part.col), []).append(part)
     everywhere = layout.chunks(window)
-    assert [place for place, _ in everywhere] == sorted(grouped)
-    assert dict(everywhere) == grouped
+    assert [index for index, _ in everywhere] == sorted(grouped)
+    for index, parts in everywhere:
+        assert parts == grouped[index] == list(layout.parts_in(window, index))
     where = np.random.default_rng(seed).random(layout.chunk_grid) < share
     for mask in (where, where.astype("u4") * 7):
         assert layout.chunks(window, mask) == [entry for entry in everywhere if mask[entry[0]]]
 
 
-@settings(deadline=None)
 @given(LAYOUTS, LAYOUTS.flatmap(lambda layout: st.lists(windows(layout), max_size=7)))
 def test_chunks_under_many_windows_are_those_under_each(layout, several):
     numbers = [(each.row, each.row_stop, each.col, each.col_stop) for each in several]
@@ -187,9 +144,9 @@ def test_parse_finds_grid_and_objects(root, small_folder):
         b'{"zarr_format": 3, "node_type": "group", "attributes": {}}', b"9" * 10_000,
     ],
 )  # fmt: skip
-def test_what_is_no_store(data):
+def test_other_documents_are_no_store(data):
     assert not is_store(data)
-    with pytest.raises(StoreError, match="not that of a cop-zarr store"):
+    with pytest.raises(StoreError):
         parse(data)
 
 
@@ -198,29 +155,15 @@ def test_newer_format_is_refused_by_name(root):
     document["attributes"][ATTRIBUTE]["version"] = FORMAT_VERSION + 1
     data = resealed(document)
     assert is_store(data)
-    with pytest.raises(FormatVersionError, match=rf"version {FORMAT_VERSION + 1}.*--upgrade"):
+    with pytest.raises(FormatVersionError, match="--upgrade"):
         parse(data)
-
-
-@pytest.mark.parametrize("version", [None, 0, -1, "1", 1.0, [1], True])
-def test_version_that_is_none(root, version):
-    document = json.loads(root)
-    document["attributes"][ATTRIBUTE]["version"] = version
-    with pytest.raises(StoreError):
-        parse(json.dumps(document).encode())
 
 
 def test_edited_document_is_refused(root):
     document = json.loads(root)
     document["attributes"]["license"] = "CC0-1.0"
-    with pytest.raises(StoreError, match="does not match its own SHA-256"):
+    with pytest.raises(StoreError, match="SHA-256"):
         parse(json.dumps(document).encode())
-
-
-def test_digest_does_not_depend_on_how_json_is_written(root):
-    document = json.loads(root)
-    backward = dict(reversed(document.items()))
-    assert parse(json.dumps(backward, indent=7).encode()).sha256 == parse(root).sha256
 
 
 def test_any_flipped_bit_is_an_error(root):
@@ -236,36 +179,27 @@ def test_any_flipped_bit_is_an_error(root):
         assert json.loads(data) == json.loads(root), "only the case of a hex digit may not matter"
 
 
-def test_any_cut_is_an_error(root):
-    for length in np.random.default_rng(0).integers(0, len(root), 50):
-        with pytest.raises(StoreError):
-            parse(root[:length])
-
-
 @pytest.mark.parametrize(
-    ("edit", "message"),
+    "edit",
     [
-        (lambda array: array.update(data_type="float64"), "float64 with codecs"),
-        (lambda array: array["codecs"].pop(), r"codecs \['transpose', 'bytes'\]"),
-        (lambda array: array["codecs"][0]["configuration"].update(order=[1, 2, 0]), "codecs"),
-        (lambda array: array["codecs"][1]["configuration"].update(endian="big"), "codecs"),
-        (lambda array: array["codecs"][2]["configuration"].update(typesize=8), "codecs"),
-        (
-            lambda array: array["chunk_grid"]["configuration"].update(chunk_shape=[4, 16, 16]),
-            r"chunks of \[4, 16, 16\]",
-        ),
-        (lambda array: array.update(shape=[0, 20, 30]), "0 bands"),
-        (lambda array: array.update(shape=[65_536, 20, 30]), "65536 bands"),
-        (lambda array: array.update(shape=[4, 720, 30]), "do not fit on the globe"),
-        (lambda array: array.update(shape=[4, 20]), "not enough values"),
-        (lambda array: array.update(shape=[4.0, 20, 30]), "list of integers"),
+        lambda array: array.update(data_type="float64"),
+        lambda array: array["codecs"].pop(),
+        lambda array: array["codecs"][0]["configuration"].update(order=[1, 2, 0]),
+        lambda array: array["codecs"][1]["configuration"].update(endian="big"),
+        lambda array: array["codecs"][2]["configuration"].update(typesize=8),
+        lambda array: array["chunk_grid"]["configuration"].update(chunk_shape=[4, 16, 16]),
+        lambda array: array.update(shape=[0, 20, 30]),
+        lambda array: array.update(shape=[65_536, 20, 30]),
+        lambda array: array.update(shape=[4, 720, 30]),
+        lambda array: array.update(shape=[4, 20]),
+        lambda array: array.update(shape=[4.0, 20, 30]),
     ],
 )
-def test_array_of_another_make_is_refused(root, edit, message):
-    """As somebody might write it who rechunks a store with its attributes."""
+def test_other_arrays_are_refused(root, edit):
+    """As of a store that somebody rechunked and whose attributes they copied."""
     document = json.loads(root)
     edit(document["consolidated_metadata"]["metadata"]["embedding"])
-    with pytest.raises(StoreError, match=f"not valid: .*{message}"):
+    with pytest.raises(StoreError, match="valid"):
         parse(resealed(document))
 
 
@@ -293,8 +227,7 @@ def planted(document, path, value):
 ODD_VALUES = [..., None, True, -1, 1.5, 2**70, "x", [1, 2, 3], {}]
 
 
-def test_forged_document_opens_rightly_or_not_at_all(root, small_folder):
-    """A document whose digest is right but whose content is not: no crash, and no wrong value."""
+def test_forged_document_gives_right_values_or_a_typed_error(root, small_folder, trials):
     document = json.loads(root)
     box = (-5, 60.5, 2, 65)
     truth = open_in(small_folder).query(box, output="grid").data
@@ -306,7 +239,8 @@ def test_forged_document_opens_rightly_or_not_at_all(root, small_folder):
         if path[0] == "consolidated_metadata" and "attributes" in path[1:-1]:
             continue  # for other readers
         others = path[0] == "consolidated_metadata" and path[2:3] not in ((), ("embedding",))
-        for value in [next(turns)] if others else ODD_VALUES:  # those are for other readers, too
+        few = others or trials < 8  # the others are for other readers
+        for value in [next(turns)] if few else ODD_VALUES:
             forged = planted(document, path, value)
             try:
                 data = resealed(forged)
@@ -321,4 +255,4 @@ def test_forged_document_opens_rightly_or_not_at_all(root, small_folder):
                 refused += 1
                 continue
             np.testing.assert_array_equal(found, truth, err_msg=f"{path} = {value!r}")
-    assert refused > 300
+    assert refused > 50
