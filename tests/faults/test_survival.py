@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import textwrap
 import threading
 import time
@@ -22,7 +21,6 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-import fsspec
 import numpy as np
 import pytest
 
@@ -36,7 +34,6 @@ from cop_zarr.errors import (
     StoreNotFoundError,
 )
 from cop_zarr.source.geotiff import Block, GeoTiff
-from cop_zarr.storage import LOCK, folder, leases
 from tests.support import factory
 from tests.support.proxy import AfterWrite, Proxy, Slow, Status, fault_proxy, hitting, seeded
 from tests.support.servers import S3, s3_server
@@ -351,24 +348,6 @@ def test_killed_at_any_operation(
 
 
 # What is finished is not done again
-
-
-def test_what_other_versions_began_is_begun_anew(
-    part: Path, whole: Tree, left: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(left, staging(out))
-    document = json.loads(job(staging(out)).read_bytes())
-    job(staging(out)).write_text(json.dumps({**document, "made_by": "cop-zarr 0.0.1"}))
-    read, decoded = GeoTiff.read, []
-
-    def watch(self: GeoTiff, block: Block, buffer: np.ndarray | None = None) -> np.ndarray:
-        decoded.append((block.row, block.col))
-        return read(self, block, buffer)
-
-    monkeypatch.setattr(GeoTiff, "read", watch)
-    cop_zarr.ingest(part, out, resume=True)
-    assert len(set(decoded)) == 15
-    check_whole(out, whole)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -744,19 +723,6 @@ def test_a_full_disk(part: Path, whole: Tree, volume: Callable[[int], Path], roo
     check_whole(out, whole)
 
 
-def test_a_disk_too_small_for_the_copy_of_a_source(
-    part: Path, out: Path, volume: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = volume(PAGE * (part.stat().st_size // PAGE // 2))
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
-    url = "memory://survival/part.tif"
-    fsspec.filesystem("memory").pipe_file(url, part.read_bytes())
-    with pytest.raises(StorageError, match="No space left"):
-        cop_zarr.ingest(url, out)
-    assert list(place.iterdir()) == []
-    assert beside(out) == []
-
-
 # Asked to stop
 
 
@@ -965,24 +931,6 @@ def test_faults_that_pass_are_survived(
 
 
 @pytest.mark.slow
-def test_a_second_ingest_refuses_on_an_object_store(
-    s3: S3, proxy: Proxy, via: dict[str, Any], tiny: Path, tiny_whole: Tree
-) -> None:
-    url = s3.place()
-    proxy.schedule = hitting(Status(503), methods=["PUT"], path="/embedding/c/")
-    with started(tiny, url, "--storage-options", json.dumps(via), beat=0.3) as first:
-        until(lambda: any("/embedding/c/" in got.path for got in proxy.requests))
-        for flags in (["--resume"], ["--overwrite"]):
-            second = run(tiny, url, *flags, "--storage-options", json.dumps(s3.options), beat=0.3)
-            assert second.returncode == 1
-            assert "Traceback" not in second.stderr
-        assert first.poll() is None
-        proxy.schedule = None
-        assert first.wait(60) == 0
-    assert s3.objects(url) == tiny_whole
-
-
-@pytest.mark.slow
 def test_cut_off_after_the_last_write(
     s3: S3, proxy: Proxy, via: dict[str, Any], tiny: Path, tiny_whole: Tree
 ) -> None:
@@ -996,24 +944,6 @@ def test_cut_off_after_the_last_write(
     cop_zarr.ingest(tiny, url, resume=True, storage_options=via)
     assert s3.objects(url) == tiny_whole
     assert "--resume" in str(caught.value)
-
-
-def test_who_was_asleep_does_not_disturb_who_took_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that was stopped for longer than its lease lasts finds out before it writes."""
-    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.02)
-    place = folder("memory://survival/asleep")
-    first = leases.Lease(place, LOCK)
-    first._over.set()  # its thread sleeps, as the whole process would
-    first._beating.join()
-    time.sleep(leases.STALE_BEATS * leases.BEAT_SECONDS)
-    place.remove([LOCK])
-    second = leases.Lease(place, LOCK)
-    try:
-        second.check()
-        with pytest.raises(StorageError):
-            first.check()
-    finally:
-        second.release()
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import copy
 import faulthandler
+import io
 import json
 import logging
 import multiprocessing
@@ -37,6 +38,7 @@ from typing import Any
 import google_crc32c
 import imagecodecs
 import numpy as np
+import tifffile
 from numcodecs import blosc
 
 import cop_zarr
@@ -254,26 +256,19 @@ class Entry:
 
 
 class Tags:
-    """The first directory of a well-formed TIFF: enough to know where to hurt it."""
+    """The first directory of a well-formed TIFF: enough to know where to damage it."""
 
     def __init__(self, data: bytes) -> None:
-        self.order = "<" if data[:2] == b"II" else ">"
-        self.big = data[2:4] in {b"\x2b\0", b"\0\x2b"}
-        self.wide, self.short, head = ("Q", "Q", 8) if self.big else ("I", "H", 4)
-        self.ifd: int = self.unpack(self.wide, data, head)
-        first = self.ifd + (8 if self.big else 2)
-        self.size = 20 if self.big else 12
+        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+            self.order, page = tiff.byteorder, tiff.pages.first
+            self.wide, self.short, self.size = ("Q", "Q", 20) if tiff.is_bigtiff else ("I", "H", 12)
+        self.ifd = page.offset
         self.entries = [
-            self._entry(data, first + self.size * index)
-            for index in range(self.unpack(self.short, data, self.ifd))
+            Entry(tag.offset, tag.code, int(tag.dtype), tag.count, tag.valueoffset) for tag in page.tags
         ]
-        self.next_at = first + self.size * len(self.entries)
+        self.next_at = max(entry.at for entry in self.entries) + self.size
         values = [(entry.values_at, entry.values_at + entry.item * entry.count) for entry in self.entries]
-        self.spans = [(0, head + self.size - 8), (self.ifd, self.next_at + 8), *values]
-
-    def unpack(self, kind: str, data: bytes, at: int) -> Any:
-        """One number of the file."""
-        return struct.unpack_from(self.order + kind, data, at)[0]
+        self.spans = [(0, self.size - 4), (self.ifd, self.next_at + 8), *values]
 
     def put(self, data: bytearray, at: int, kind: str, value: float) -> None:
         """Overwrite a number, as far as the file reaches."""
@@ -290,13 +285,6 @@ class Tags:
     def find(self, *codes: int) -> Entry:
         """The entry of the first of these tags that is there."""
         return next(entry for code in codes for entry in self.entries if entry.code == code)
-
-    def _entry(self, data: bytes, at: int) -> Entry:
-        code, kind, count = struct.unpack_from(f"{self.order}HH{self.wide}", data, at)
-        entry = Entry(at, code, kind, count, 0)
-        place = self.value_at(entry)
-        inside = entry.item * count <= struct.calcsize("=" + self.wide)
-        return Entry(at, code, kind, count, place if inside else self.unpack(self.wide, data, place))
 
 
 def small_tiffs(path: Path) -> list[tuple[bytes, np.ndarray]]:
