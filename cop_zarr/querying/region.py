@@ -41,9 +41,6 @@ def data(
 def pooled(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarray | None) -> np.ndarray:
     """Pool a window's cells, chunk by chunk, in memory that does not depend on the window's size.
 
-    Without weights, the vector is kept in the reader's memory for the next time, and so is what each whole
-    chunk was pooled to: another large window then needs the chunks at its edges only.
-
     Parameters
     ----------
     weights : ndarray or None
@@ -54,18 +51,6 @@ def pooled(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarra
     ndarray
         float32, shape ``(bands,)``; NaN if no cell has any weight.
     """
-    memory = reader.memory
-    if weights is not None or not memory.capacity:
-        return _pooled(reader, window, pooling, weights)
-    key = pooling, window.row, window.row_stop, window.col, window.col_stop
-    vector: np.ndarray | None = memory.get(key)
-    if vector is None:
-        vector = _pooled(reader, window, pooling, None)
-        memory.put(key, vector, vector.nbytes + ENTRY_BYTES)
-    return vector.copy()
-
-
-def _pooled(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarray | None) -> np.ndarray:
     reducer = REDUCERS[pooling](reader.layout.bands)
     chunks = reader.layout.chunks(window, reader.lengths)
     if weights is None:
