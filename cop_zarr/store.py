@@ -1,12 +1,10 @@
-"""Open a store and ask it."""
+"""``Store``, ``open`` and ``query``: what users call."""
 
 from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -24,10 +22,10 @@ from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.layout import ROOT
 from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.outputs.embedding import Embedding
-from cop_zarr.querying import geodataframe as frames
-from cop_zarr.querying import many_regions as batches
-from cop_zarr.querying import points as sampling
-from cop_zarr.querying import region as queries
+from cop_zarr.querying import points, region
+from cop_zarr.querying.batch import answer_batch
+from cop_zarr.querying.geodataframe import regions_and_crs, with_vectors
+from cop_zarr.querying.many_regions import RegionBatch, as_region_list
 from cop_zarr.querying.options import (
     MAX_BYTES,
     CheckedOptions,
@@ -42,8 +40,9 @@ from cop_zarr.querying.options import (
     check_output,
     checked,
 )
-from cop_zarr.querying.out_array import ArrayLike2D, fill, rows_for
-from cop_zarr.querying.plan import Plan, plan
+from cop_zarr.querying.out_array import ArrayLike2D
+from cop_zarr.querying.plan import plan
+from cop_zarr.querying.valid_mask import ValidMask
 from cop_zarr.regions import BBox, Roi
 from cop_zarr.storage import (
     CACHE_DISK_BYTES,
@@ -59,14 +58,11 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-    from cop_zarr.querying.distributed.cluster import Cluster
-
 
 class Store:
     """An open store; make one with :func:`open`.
 
-    A store is immutable: it is read once when it is opened, and everything read later must be what it
-    said then. Safe to use from several threads at once.
+    A store is immutable: its metadata is read once, and every chunk is checked against it. Thread-safe.
 
     Attributes
     ----------
@@ -79,7 +75,7 @@ class Store:
     def __init__(self, reader: ChunkReader, document: StoreDocument) -> None:
         self._reader = reader
         self._document = document
-        self._valid: np.ndarray | None = None
+        self._mask = ValidMask(reader)
         self.grid: Grid = document.layout.grid
         self.bands: int = document.layout.bands
         source = document.record["source"]
@@ -90,20 +86,15 @@ class Store:
             "store": self.url,
         }
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        if self._valid is not None:
-            self._valid.flags.writeable = False  # which no pickle keeps
-
     def __repr__(self) -> str:
         rows, cols = self.grid.shape
-        made_up = ", synthetic" if self.source["synthetic"] else ""
-        return f"<cop_zarr.Store {self.url}: {self.bands} bands, {rows} x {cols} cells{made_up}>"
+        synthetic = ", synthetic" if self.source["synthetic"] else ""
+        return f"<cop_zarr.Store {self.url}: {self.bands} bands, {rows} x {cols} cells{synthetic}>"
 
     def with_workers(self, workers: int) -> Store:
-        """The same open store, what it keeps in memory included, but read by fewer threads.
+        """The same open store with fewer threads, sharing what is in memory. Nothing is read.
 
-        For one of several processes that share a machine. Nothing is read.
+        For one of several processes that share a machine.
 
         Parameters
         ----------
@@ -123,7 +114,7 @@ class Store:
         """
         store = copy.copy(self)
         reader = self._reader.with_workers(settings.workers(workers))
-        store._reader = reader  # noqa: SLF001  # a copy of this one
+        store._reader = reader  # noqa: SLF001  # of a copy of this store
         return store
 
     @property
@@ -133,23 +124,18 @@ class Store:
 
     @property
     def sha256(self) -> str:
-        """The store's identity, a digest of what it says of itself and of every object's checksum."""
+        """The store's identity: a digest of its metadata and of every object's checksum."""
         return self._document.sha256
 
     @property
     def source(self) -> dict[str, Any]:
-        """Where the values come from, under url, bytes, sha256, published, synthetic and container."""
+        """Where the values come from: url, bytes, sha256, published, synthetic and container."""
         return dict(self._document.record["source"])
 
     @property
     def valid(self) -> np.ndarray:
         """The mask of cells with data, bool, of shape ``(rows, cols)``, not writeable."""
-        # No cached_property: in Python 3.11 that holds a lock while it reads, and a fork would keep it.
-        if self._valid is None:
-            mask = self._reader.read_valid()
-            mask.flags.writeable = False
-            self._valid = mask
-        return self._valid
+        return self._mask.read()
 
     def query(
         self,
@@ -177,7 +163,7 @@ class Store:
         crs : str, int or pyproj.CRS, optional
             The CRS of four numbers or of a polygon; by default what a polygon says itself, or EPSG:4326.
         repair : bool
-            Mend an invalid polygon instead of refusing it.
+            Repair an invalid polygon instead of refusing it.
         year : int
             2021, the only year of the product.
         output : {"pooled", "grid"}
@@ -185,9 +171,9 @@ class Store:
         pooling : {"mean", "max", "min", "std", "sum"}
             How cells become one vector; ``std`` is that of the population.
         weights : {"auto", None, "coverage", "area"}
-            How much a cell counts: None is 1 for each touched cell; coverage the part of it that lies
-            inside the region; area that part in m² on the ellipsoid. Auto is None for boxes and for ``max``
-            and ``min``, and coverage for polygons and circles.
+            How much a cell counts: None is 1 for each touched cell; coverage the part of it inside the
+            region; area that part in m² on the ellipsoid. Auto is None for boxes and for ``max`` and
+            ``min``, and coverage for polygons and circles.
         empty : {"include", "skip"}
             Whether cells without data count, as the zeros they hold. If they do not, a region without any
             data gives NaN, and ``meta["valid_cells"]`` is 0.
@@ -209,7 +195,7 @@ class Store:
         SubcellError
             If it is narrower or lower than one cell of 0.25°, and ``subpixel`` is "raise".
         YearError, InputError
-            If another argument is not one of those above, or two of them have no meaning together.
+            If another argument is not accepted, or two of them cannot be combined.
         ResultTooLargeError
             If a grid would take more than ``max_bytes``.
         MissingDependencyError
@@ -225,8 +211,6 @@ class Store:
         --------
         >>> import cop_zarr
         >>> store = cop_zarr.open("copernicus.zarr")
-        >>> store
-        <cop_zarr.Store copernicus.zarr: 16 bands, 721 x 1440 cells>
         >>> store.query((120, 30, 122, 32))
         <Embedding mean (16,): 64 of 81 cells with data>
         >>> store.query((120, 30, 122, 32), output="grid").data.shape
@@ -247,39 +231,16 @@ class Store:
         check_output(output, max_bytes, options)
         found = plan(self.grid, roi, options)
         if output == "grid":
-            queries.check_grid_size(found.window, self.bands, max_bytes)
-        data, mask = self._answer(found, options, output)
+            region.check_grid_size(found.window, self.bands, max_bytes)
+        data, mask = region.answer(self._reader, self._mask, found, options, output)
         return Embedding(data, plan=found, options=options, grid=self.grid, mask=mask, facts=self._facts)
-
-    def _answer(
-        self, plan: Plan, options: CheckedOptions, output: Output
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Read what a plan asks for: the data, and the mask of cells with data.
-
-        Over a network, a first query asks for the mask and for its chunks at the same time, if there is a
-        thread for each chunk.
-        """
-        reader = self._reader
-        at_once = self._valid is None and reader.folder.remote and options.empty == "include"
-        if at_once and len(reader.layout.chunks(plan.window, reader.lengths)) <= reader.workers:
-            with ThreadPoolExecutor(1, "cop-zarr-mask") as pool:
-                mask = pool.submit(self._mask, plan)
-                return queries.data(self._reader, plan, options, output, None), mask.result()
-        found = self._mask(plan) if self._valid is None else self._valid
-        return queries.data(self._reader, plan, options, output, found), found
-
-    def _mask(self, plan: Plan) -> np.ndarray | None:
-        """The mask of cells with data; None over open ocean, where nothing is read to tell."""
-        if not self._document.layout.chunks(plan.window, self._reader.lengths):
-            return None
-        return self.valid
 
     def sample(
         self,
         lon: ArrayLike,
         lat: ArrayLike,
         *,
-        method: sampling.Method = "nearest",
+        method: points.Method = "nearest",
         empty: Empty = "include",
         out: ArrayLike2D | None = None,
         on_error: OnError = "raise",
@@ -288,25 +249,24 @@ class Store:
     ) -> Any:
         """Look up the vectors of points, millions of them if need be.
 
-        Points are ordered by chunk, so that each chunk is read and decoded once for each million of them,
-        in whatever order they come.
+        Points are ordered by chunk, so that each chunk is decoded once for each million of them.
 
         Parameters
         ----------
         lon, lat : array_like
             Degrees, -180 to 360 and -90 to 90, of any one shape, or shapes that broadcast to one.
         method : {"nearest", "bilinear"}
-            The cell that a point lies in (on an edge: the one south or east of it), or a mean of the four
-            cells whose centres lie around it, weighted by nearness.
+            The cell that a point is in (on an edge: the one south or east of it), or a mean of the four
+            cells whose centres are around it, weighted by nearness.
         empty : {"include", "skip"}
             Whether cells without data count, as the zeros they hold. If they do not, a point in such a cell
             gets NaN; between centres, those with data make up the mean, and NaN is for none.
         out : array_like, optional
             Where to write the vectors: ``(n, bands)``, a NumPy array, a memory map, a Zarr array. If an
-            error is raised, what it then holds is undefined.
+            error is raised, its contents are undefined.
         on_error : {"raise", "nan"} or callable
             What to do with a point that is not finite, out of range or outside the store: refuse all, or
-            give it a row of NaN. A callable is told the point's position among all and the RegionError, and
+            give it a row of NaN. A callable is called with the point's position and the RegionError, and
             the point gets a row of NaN.
         progress : callable, optional
             Called with the points done and the points in all.
@@ -323,7 +283,7 @@ class Store:
         RegionError
             If a point is not finite, out of range or outside the store: its position is named.
         InputError
-            If a word is not one of those above, or ``out`` has another shape.
+            If an option does not accept its value, or ``out`` has another shape.
         ResultTooLargeError
             If memory has no room for the vectors, and there is no ``out``.
         ChunkError, StoreReplacedError, StorageError
@@ -338,28 +298,13 @@ class Store:
         >>> store.sample([11.5, 121.5], [48.1, 31.2]).shape
         (2, 16)
         """
-        sampling.check_words(method, empty, on_error)
-        points = sampling.checked(self.grid, lon, lat, method, on_error)
-        count, whole = points.lons.size, len(points.shape) == 1
-        if out is not None and not whole:
-            raise InputError(f"out goes with points in one row; got points of the shape {points.shape}")
-        mask = self.valid if empty == "skip" else None
-        rows, tell = rows_for(count, self.bands, out), _teller(count, progress)
-
-        def answer(first: int, stop: int, block: np.ndarray) -> None:
-            span = slice(first, stop)
-            if cluster is not None:
-                from cop_zarr.querying.distributed.answers import answer_points  # noqa: PLC0415  # as in _reached
-
-                skip = empty == "skip"
-                answer_points(cluster, self._reader, points, span, skip=skip, out=block, done=tell)
-                return
-            for done in sampling.answer(self._reader, points, span, mask, block):
-                tell(done)
-
-        with _reached(client) as cluster:
-            fill(rows, count, self.bands, answer)
-        return rows if whole else rows.reshape(*points.shape, self.bands)
+        points.check_options(method, empty, on_error)
+        given = points.check_points(self.grid, lon, lat, method, on_error)
+        if out is not None and len(given.shape) != 1:
+            raise InputError(f"out needs points of one dimension; got points of the shape {given.shape}")
+        batch = points.PointBatch(self._reader, given, empty, self._mask)
+        rows = answer_batch(batch, out, progress=progress, client=client)
+        return rows if len(given.shape) == 1 else rows.reshape(*given.shape, self.bands)
 
     def query_many(
         self,
@@ -373,9 +318,8 @@ class Store:
     ) -> Any:
         """Pool many regions, each into one vector: those that :meth:`query` gives, to the last bit.
 
-        Regions are ordered by chunk, so that each chunk is read and decoded once for each million of small
-        regions, in whatever order they come. Memory is bounded, apart from that of the regions and the
-        vectors themselves.
+        Regions are ordered by chunk, so that each chunk is decoded once for each million of small regions.
+        Memory is bounded, apart from that of the regions and the vectors themselves.
 
         Parameters
         ----------
@@ -385,11 +329,11 @@ class Store:
         out : array_like, optional
             Where to write the vectors: ``(n, bands)``, a NumPy array, a memory map, a Zarr array. One
             not in memory is written in blocks of whole chunks, of 256 MiB at most. If an error is raised,
-            what it then holds is undefined.
+            its contents are undefined.
         on_error : {"raise", "nan"} or callable
             What to do with a region that :meth:`query` would refuse with a RegionError: refuse all, or give
-            it a row of NaN. A callable is told the region's number, from 0, and the RegionError, and the
-            region gets a row of NaN. A store that is damaged or cannot be read raises, always.
+            it a row of NaN. A callable is called with the region's number, from 0, and the RegionError, and
+            the region gets a row of NaN. A store that is damaged or cannot be read always raises.
         progress : callable, optional
             Called with the regions done and the regions in all.
         client : distributed.Client or str, optional
@@ -401,8 +345,8 @@ class Store:
         Returns
         -------
         ndarray
-            float32, ``(n, bands)``, in the order given; or ``out``. Of a GeoDataFrame: the same again with
-            a column ``embedding``, an array of ``(bands,)`` in each row (``np.stack`` makes them one).
+            float32, ``(n, bands)``, in the order given; or ``out``. Of a GeoDataFrame: a copy with a column
+            ``embedding``, an array of ``(bands,)`` in each row (``np.stack`` makes them one).
 
         Raises
         ------
@@ -423,30 +367,17 @@ class Store:
         (2, 16)
         """
         check_on_error(on_error)
-        regions, options["crs"] = frames.opened(rois, options.get("crs"))
-        asked = CheckedOptions(**options)
-        regions = batches.many(regions)
-        mask = self.valid if asked.empty == "skip" else None
-        rows = rows_for(len(regions), self.bands, out)
-        batch = batches.Batch(self._reader, asked, on_error, mask, _teller(len(regions), progress))
-
-        def answer(first: int, stop: int, block: np.ndarray) -> None:
-            if cluster is not None:
-                from cop_zarr.querying.distributed.answers import answer_regions  # noqa: PLC0415  # as in _reached
-
-                answer_regions(cluster, batch, regions[first:stop], first, block)
-            else:
-                batch.answer(regions[first:stop], first, block)
-
-        with _reached(client) as cluster:
-            fill(rows, len(regions), self.bands, answer)
-        return rows if out is not None else frames.with_vectors(rois, rows)
+        regions, options["crs"] = regions_and_crs(rois, options.get("crs"))
+        given = CheckedOptions(**options)
+        batch = RegionBatch(self._reader, as_region_list(regions), given, on_error, self._mask)
+        rows = answer_batch(batch, out, progress=progress, client=client)
+        return rows if out is not None else with_vectors(rois, rows)
 
     def to_xarray(self, chunks: Any = None) -> xr.Dataset:
-        """The store as a lazy Dataset of xarray: what is selected is read when its values are asked for.
+        """The store as a lazy Dataset of xarray: values are read when they are needed.
 
-        Every chunk is read through the same checks as by :meth:`query`, once for each access. Coordinates
-        are cell centres; ``spatial_ref`` has the CRS, where rioxarray finds it.
+        Every chunk is checked as by :meth:`query`, and read once for each access. Coordinates are cell
+        centres; ``spatial_ref`` has the CRS, where rioxarray finds it.
 
         Parameters
         ----------
@@ -501,12 +432,12 @@ class Store:
             What to show: (minlon, minlat, maxlon, maxlat) in degrees; by default the whole store, or the
             region's surroundings.
         region : optional
-            As ``roi`` of :meth:`query`: show the cells that a query of it takes, what each of them weighs,
-            and its outline, instead of embeddings. No embedding is read then.
+            As ``roi`` of :meth:`query`: show the cells of a query, the weight of each, and the region's
+            outline, instead of embeddings. No embedding is read then.
         ax : matplotlib.axes.Axes, optional
             Where to draw; by default a new figure of pyplot's, which a notebook shows.
         progress : callable, optional
-            Called with the bytes gone through and those in all.
+            Called with the bytes done and those in all.
         **options
             crs, repair, year, pooling, weights, empty and subpixel, as :meth:`query` takes them, for
             ``region``.
@@ -514,15 +445,15 @@ class Store:
         Returns
         -------
         matplotlib.axes.Axes
-            In degrees; longitudes of a view over the antimeridian run on past 180. Nothing is saved: that
-            does ``ax.figure.savefig("map.png")``.
+            In degrees; longitudes of a view over the antimeridian continue past 180. Nothing is saved:
+            ``ax.figure.savefig("map.png")`` does that.
 
         Raises
         ------
         MissingDependencyError
             If matplotlib is not installed.
         RegionError, InputError, SubcellError
-            As :meth:`query`, of either region; or if options of a query come without a region.
+            As :meth:`query`, of either region; or if options are given without ``region``.
         ChunkError, StoreReplacedError, StorageError
             As :meth:`query`.
 
@@ -536,15 +467,15 @@ class Store:
         (np.float64(-10.125), np.float64(30.125))
         >>> ax = store.plot(region=(120, 30, 122, 32), weights="coverage", ax=Figure().add_subplot())
         """
-        from cop_zarr.outputs import plotting  # noqa: PLC0415  # which needs matplotlib
+        from cop_zarr.outputs import plotting  # noqa: PLC0415  # needs matplotlib
 
-        query, synthetic = CheckedOptions(**options), self._facts["synthetic"]
+        given, synthetic = CheckedOptions(**options), self._facts["synthetic"]
         if region is not None:
-            found = plan(self.grid, region, query)
+            found = plan(self.grid, region, given)
             return plotting.plot_query(
-                self.grid, self.valid, synthetic=synthetic, plan=found, options=query, bbox=bbox, ax=ax
+                self.grid, self.valid, synthetic=synthetic, plan=found, options=given, bbox=bbox, ax=ax
             )
-        if query != CheckedOptions():
+        if given != CheckedOptions():
             raise InputError(f"{', '.join(options)} cannot be given without region=")
         return plotting.plot_store(
             self._reader, self.valid, synthetic=synthetic, bbox=bbox, ax=ax, progress=progress
@@ -578,7 +509,7 @@ class Store:
         }
 
 
-def open(  # the verb of the contract; module-qualified it cannot be mistaken
+def open(
     url: str | os.PathLike[str] | None = None,
     *,
     storage_options: StorageOptions | None = None,
@@ -593,7 +524,7 @@ def open(  # the verb of the contract; module-qualified it cannot be mistaken
     Parameters
     ----------
     url : str or path, optional
-        A path or any fsspec URL; by default what ``COP_ZARR_STORE`` names, or
+        A path or any fsspec URL; by default that of ``COP_ZARR_STORE``, or
         ``data/copernicus_embed.zarr``.
     storage_options : mapping, optional
         Passed to the fsspec filesystem of a URL.
@@ -602,12 +533,12 @@ def open(  # the verb of the contract; module-qualified it cannot be mistaken
         processors, up to 4, and over a network 64.
     timeout : float
         Seconds that one object may take over a network: transient faults (timeouts, resets, status 429 and
-        5xx, bodies cut short) are tried again, with growing pauses, until then.
+        5xx, bodies cut short) are retried, with growing pauses, until then.
     cache_bytes : int
-        What decoded chunks, and what whole chunks were pooled to, may take in memory; those that were not
-        used for the longest time go first. 0 keeps none.
+        Memory for decoded chunks and for the totals of whole chunks; the least recently used are dropped
+        first. 0 keeps none.
     cache_dir : str or path, optional
-        A folder in which the objects that were read are kept; it may be shared by processes and stores.
+        A folder in which the objects that were read are kept; processes and stores may share it.
     cache_disk_bytes : int
         Limit of that folder; the least recently used objects are deleted first. Each process that writes to
         it may exceed the limit by 5 % of it.
@@ -619,7 +550,7 @@ def open(  # the verb of the contract; module-qualified it cannot be mistaken
     Raises
     ------
     InputError
-        If an argument is not one of those above.
+        If an argument is not accepted.
     StoreNotFoundError
         If nothing is there.
     StoreError
@@ -628,68 +559,43 @@ def open(  # the verb of the contract; module-qualified it cannot be mistaken
         If it cannot be read.
     """
     memory = LRUCache(cache_bytes)
-    where = folder(settings.store_url(url), storage_options, timeout)
-    document = read_document(where)
+    place = folder(settings.store_url(url), storage_options, timeout)
+    document = read_document(place)
     cache = None
     if cache_dir is not None:
         cache = DiskCache(Path(cache_dir), cache_disk_bytes, document.sha256)
     elif cache_disk_bytes != CACHE_DISK_BYTES:
-        raise InputError("cache_disk_bytes goes with cache_dir")
-    return Store(open_reader(where, document, workers, cache, memory), document)
+        raise InputError("cache_disk_bytes cannot be given without cache_dir")
+    return Store(open_reader(place, document, workers, cache, memory), document)
 
 
 def query(
     roi: Roi, *, output: Output = "pooled", max_bytes: int = MAX_BYTES, **options: Unpack[QueryOptions]
 ) -> Embedding:
-    """Ask the default store: :meth:`Store.query` on what ``COP_ZARR_STORE`` names, opened once.
+    """Query the default store: :meth:`Store.query` on that of ``COP_ZARR_STORE``, opened once.
 
     Parameters and errors are those of :meth:`Store.query` and :func:`open`.
 
-    The store is opened anew when the variable changes, or when another store has taken its place: on a disk
-    that is noticed at once, over a network when something is read.
+    The store is opened again when the variable changes, or when another store has taken its place: on a
+    disk that is noticed at once, over a network when something is read.
     """
-    url = settings.store_url()
     try:
-        store = default_store(url, Path.cwd(), _stamp(url))
-        return store.query(roi, output=output, max_bytes=max_bytes, **options)
+        return _default_store().query(roi, output=output, max_bytes=max_bytes, **options)
     except StoreReplacedError:
-        default_store.cache_clear()
-        store = default_store(url, Path.cwd(), _stamp(url))
-        return store.query(roi, output=output, max_bytes=max_bytes, **options)
+        _open_default.cache_clear()
+        return _default_store().query(roi, output=output, max_bytes=max_bytes, **options)
 
 
-def _reached(client: Any) -> AbstractContextManager[Cluster | None]:
-    """The cluster that is to do the work, if one is."""
-    if client is None:
-        return nullcontext()
-    from cop_zarr.querying.distributed.cluster import connected  # noqa: PLC0415  # 5 ms, which only clusters need
-
-    return connected(client)
-
-
-def _stamp(url: str) -> tuple[int, ...] | None:
-    """What changes when another store takes a place on a disk; None elsewhere."""
+def _default_store() -> Store:
+    url = settings.store_url()
     path = local_path(url)
     try:
-        return file_stamp(path / ROOT) if path else None
+        stamp = file_stamp(path / ROOT) if path else None
     except OSError:
-        return None
-
-
-def _teller(total: int, progress: Progress | None) -> Callable[[int], None]:
-    """Count what is done, and tell."""
-    done = 0
-
-    def tell(more: int) -> None:
-        nonlocal done
-        done += more
-        if progress is not None and more:
-            progress(done, total)
-
-    return tell
+        stamp = None
+    return _open_default(url, Path.cwd(), stamp)
 
 
 @lru_cache(maxsize=1)
-def default_store(url: str, folder: Path, stamp: object) -> Store:  # noqa: ARG001  # what it depends on
-    """Open the default store, once for each folder that it is asked from, and each store that is there."""
+def _open_default(url: str, folder: Path, stamp: object) -> Store:  # noqa: ARG001  # keys of the cache
     return open(url)

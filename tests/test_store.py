@@ -21,7 +21,6 @@ import zarr
 
 import cop_zarr
 from cop_zarr.errors import (
-    CopZarrError,
     FormatVersionError,
     InputError,
     StorageError,
@@ -94,15 +93,11 @@ def test_every_way_to_name_a_store_gives_the_same_answer(small, in_memory, tmp_p
             np.testing.assert_allclose(answer.data, truth, rtol=0 if output == "grid" else 1e-6)
 
 
-def test_path_that_is_a_link(small, tmp_path):
-    (tmp_path / "link.zarr").symlink_to(small)
-    answer = cop_zarr.open(tmp_path / "link.zarr").query(BOX, output="grid")
-    np.testing.assert_array_equal(answer.data, expected())
-
-
-def test_path_with_odd_characters(small, tmp_path):
-    odd = shutil.copytree(small, tmp_path / "my embeddings %20 #1 ü?.zarr")
-    for url in (odd, f"file://{odd}"):
+def test_links_and_odd_characters(small, tmp_path):
+    odd, link = tmp_path / "my embeddings %20 #1 ü?.zarr", tmp_path / "link.zarr"
+    shutil.copytree(small, odd)
+    link.symlink_to(small)
+    for url in (odd, f"file://{odd}", link):
         answer = cop_zarr.open(url).query(BOX, output="grid")
         np.testing.assert_array_equal(answer.data, expected())
 
@@ -288,24 +283,19 @@ def test_nothing_there(tmp_path, form):
     with pytest.raises(StoreNotFoundError) as error:
         cop_zarr.open(url)
     assert isinstance(error.value, FileNotFoundError)
-    assert "cop-zarr ingest SOURCE" in str(error.value)
     assert "nothing.zarr" in str(error.value)
 
 
-def test_empty_folder_is_nothing(tmp_path):
+def test_folders_and_files_that_are_no_store(source, tmp_path):
     with pytest.raises(StoreNotFoundError):
         cop_zarr.open(tmp_path)
-
-
-def test_folder_of_other_things(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(StoreError, match=r"is not a cop-zarr store: it has no zarr\.json"):
+    with pytest.raises(StoreError, match=r"zarr\.json"):
         cop_zarr.open(tmp_path)
-
-
-def test_file(source):
-    with pytest.raises(StorageError, match=r"globe\.tif is not a folder, so it holds no store"):
+    with pytest.raises(StorageError, match=r"globe\.tif"):
         cop_zarr.open(source)
+    with pytest.raises(InputError, match="nonsense"):
+        cop_zarr.open("nonsense://bucket/a.zarr")
 
 
 @pytest.mark.filterwarnings("ignore:Consolidated metadata:UserWarning")
@@ -382,32 +372,20 @@ def test_unreadable_store(copied):
         cop_zarr.open(copied)
 
 
-def test_unknown_protocol():
-    with pytest.raises(InputError, match="Protocol not known: nonsense"):
-        cop_zarr.open("nonsense://bucket/a.zarr")
-
-
-@pytest.mark.parametrize("workers", [0, -1, 1.5, "x", "", float("nan")])
-def test_workers_that_are_none(small, workers):
-    with pytest.raises(InputError, match="workers must be a whole number of at least 1"):
+@pytest.mark.parametrize("workers", [0, 1.5, "x", "", float("nan")])
+def test_workers_must_be_a_whole_number(small, monkeypatch, workers):
+    with pytest.raises(InputError, match="workers"):
         cop_zarr.open(small, workers=workers)
-
-
-@pytest.mark.parametrize("workers", ["0", "-3", "four", "2.5", "1e1", " "])
-def test_workers_variable_that_is_none(small, monkeypatch, workers):
-    monkeypatch.setenv("COP_ZARR_WORKERS", workers)
-    with pytest.raises(InputError, match="COP_ZARR_WORKERS must be a whole number") as error:
+    monkeypatch.setenv("COP_ZARR_WORKERS", str(workers) or " ")
+    with pytest.raises(InputError, match="COP_ZARR_WORKERS"):
         cop_zarr.open(small)
-    assert repr(workers) in str(error.value)
-    assert cop_zarr.open(small, workers=2).bands == 4, "the argument goes before the variable"
+    assert cop_zarr.open(small, workers=2)._reader.workers == 2, "the argument comes before the variable"
 
 
 def test_workers_variable(small, monkeypatch):
-    counts = {}
-    for value in ("7", ""):
+    for value, workers in (("7", 7), ("", min(4, os.cpu_count()))):
         monkeypatch.setenv("COP_ZARR_WORKERS", value)
-        counts[value] = cop_zarr.open(small)._reader.workers
-    assert counts == {"7": 7, "": min(4, os.cpu_count())}
+        assert cop_zarr.open(small)._reader.workers == workers
 
 
 # The default store
@@ -424,7 +402,7 @@ def default(monkeypatch):
             monkeypatch.setenv("COP_ZARR_STORE", str(url))
 
     yield name
-    cop_zarr.store.default_store.cache_clear()
+    cop_zarr.store._open_default.cache_clear()
 
 
 def test_default_store_is_the_one_that_the_variable_names(small, in_memory, default):
@@ -467,52 +445,43 @@ def test_default_store_changes_with_the_variable(small, default, tmp_path):
         np.testing.assert_array_equal(found, expected(shift=shift))
 
 
-def test_default_store_is_opened_anew_when_ingest_replaced_it(default, tmp_path):
-    default(small_store(tmp_path, "mine"))
+@pytest.mark.parametrize("by", ["ingest", "another process"])
+def test_default_store_is_opened_again_when_it_was_replaced(default, tmp_path, by):
+    """Even though what is queried is in memory."""
+    default(small_store(tmp_path))
     np.testing.assert_array_equal(cop_zarr.query(BOX, output="grid").data, expected())
-    small_store(tmp_path, "mine", shift=3)
+    if by == "ingest":
+        small_store(tmp_path, shift=3)
+    else:
+        replace_by_another_process(tmp_path)
     np.testing.assert_array_equal(cop_zarr.query(BOX, output="grid").data, expected(shift=3))
 
 
-def test_open_store_whose_files_were_replaced_never_mixes(tmp_path):
-    store = cop_zarr.open(small_store(tmp_path, "mine"))
-    small_store(tmp_path, "mine", shift=3)
-    with pytest.raises(CopZarrError):
+def test_a_remote_default_store_is_opened_again_when_something_is_read(default, tmp_path):
+    """What is in memory is answered from there until then."""
+    url = "memory://replaced/a.zarr"
+    tifs = [small_store(tmp_path, name, shift).with_suffix(".tif") for name, shift in (("a", 0), ("b", 3))]
+    cop_zarr.ingest(tifs[0], url)
+    default(url)
+    np.testing.assert_array_equal(cop_zarr.query(BOX, output="grid").data, expected())
+    cop_zarr.ingest(tifs[1], url, overwrite=True)
+    cop_zarr.query((22.5, 37, 24.5, 38))
+    np.testing.assert_array_equal(cop_zarr.query(BOX, output="grid").data, expected(shift=3))
+    fsspec.filesystem("memory").rm("/replaced", recursive=True)
+
+
+def test_an_open_store_that_was_replaced_is_not_called_damaged(tmp_path):
+    store = cop_zarr.open(small_store(tmp_path))
+    replace_by_another_process(tmp_path)
+    with pytest.raises(StoreReplacedError):
         store.query(BOX)
 
 
 def replace_by_another_process(place):
     """Put a store of other values where small_store(place) was, as another process would."""
-    other = small_store(place, "other", shift=1.0)
+    other = small_store(place, "other", shift=3)
     shutil.rmtree(place / "a.zarr")
     other.rename(place / "a.zarr")
-
-
-def test_a_store_that_was_replaced_is_not_called_damaged(tmp_path):
-    store = cop_zarr.open(small_store(tmp_path))
-    replace_by_another_process(tmp_path)
-    with pytest.raises(StoreReplacedError, match=r"was replaced, .*since it was opened; open it again"):
-        store.query(BOX)
-
-
-def test_default_store_is_opened_anew_when_another_process_replaced_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("COP_ZARR_STORE", str(small_store(tmp_path)))
-    cop_zarr.query(BOX)
-    replace_by_another_process(tmp_path)
-    monkeypatch.setenv("COP_ZARR_STORE", str(tmp_path / "a.zarr"))
-    assert np.array_equal(
-        cop_zarr.query(BOX, output="grid").data,
-        cop_zarr.open(tmp_path / "a.zarr").query(BOX, output="grid").data,
-    )
-
-
-def test_default_store_is_opened_anew_though_what_is_asked_is_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setenv("COP_ZARR_STORE", str(small_store(tmp_path)))
-    before = cop_zarr.query(BOX).data
-    replace_by_another_process(tmp_path)
-    after = cop_zarr.query(BOX).data
-    assert not np.array_equal(before, after)
-    np.testing.assert_array_equal(after, cop_zarr.open(tmp_path / "a.zarr").query(BOX).data)
 
 
 def test_the_mask_of_a_pickled_store_cannot_be_written_to(tmp_path):

@@ -112,7 +112,7 @@ class Layout:
                 target = slice(top - window.row, bottom - window.row), slice(left + shift, right + shift)
                 yield ChunkPart(chunk_row, chunk_col, inside, target)
 
-    def under(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def chunks_of_windows(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The chunks under many windows at once.
 
         Parameters

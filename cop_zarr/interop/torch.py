@@ -22,12 +22,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cop_zarr.core.settings import WORKERS_VARIABLE
-from cop_zarr.errors import InputError, MissingDependencyError, RegionError
-from cop_zarr.querying import geodataframe as frames
-from cop_zarr.querying import many_regions as batches
+from cop_zarr.errors import InputError, MissingDependencyError
 from cop_zarr.querying import points as sampling
+from cop_zarr.querying.geodataframe import regions_and_crs
+from cop_zarr.querying.many_regions import as_region_list, plan_or_report
 from cop_zarr.querying.options import CheckedOptions, Empty, OnError, QueryOptions, check_on_error
-from cop_zarr.querying.plan import plan
 from cop_zarr.regions import Roi
 from cop_zarr.storage import local_path
 from cop_zarr.store import Store
@@ -190,9 +189,9 @@ class PointDataset(_Vectors):
         empty: Empty = "include",
         on_error: OnError = "raise",
     ) -> None:
-        sampling.check_words(method, empty, on_error)
+        sampling.check_options(method, empty, on_error)
         super().__init__(store)
-        points = sampling.checked(self.store.grid, lon, lat, method, on_error)
+        points = sampling.check_points(self.store.grid, lon, lat, method, on_error)
         if len(points.shape) != 1:
             raise InputError(f"lon and lat must be one row of points; got the shape {points.shape}")
         self._take(points.lons.size, labels)
@@ -273,13 +272,14 @@ class RegionDataset(_Vectors):
         **options: Unpack[QueryOptions],
     ) -> None:
         check_on_error(on_error)
-        found, options["crs"] = frames.opened(rois, options.get("crs"))
+        found, options["crs"] = regions_and_crs(rois, options.get("crs"))
         checked = CheckedOptions(**options)
-        regions = batches.many(found)
+        regions = as_region_list(found)
         super().__init__(store)
         self._take(len(regions), labels)
         if on_error != "nan":
-            _plan_all(self.store, regions, checked, on_error)
+            for number, roi in enumerate(regions):
+                plan_or_report(self.store.grid, roi, number, checked, on_error)
         self.rois: list[Any] | np.ndarray = rois.copy() if isinstance(rois, np.ndarray) else list(regions)
         self._options = options
         self._on_error = _later(on_error)
@@ -288,17 +288,6 @@ class RegionDataset(_Vectors):
         rois = _taken(self.rois, indices)
         vectors: np.ndarray = self._asked().query_many(rois, on_error=self._on_error, **self._options)
         return vectors
-
-
-def _plan_all(store: Store, regions: Sequence[Any], options: CheckedOptions, on_error: OnError) -> None:
-    """Plan every region: refuse the first that has no answer, by its number, or tell of each of them."""
-    for number, roi in enumerate(regions):
-        try:
-            plan(store.grid, roi, options)
-        except RegionError as error:
-            if not callable(on_error):
-                raise type(error)(f"region {number}: {error}") from error
-            on_error(number, error)
 
 
 def _later(on_error: OnError) -> OnError:

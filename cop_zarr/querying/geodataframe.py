@@ -1,6 +1,6 @@
-"""Tables of regions in memory: geopandas' GeoDataFrames, taken and given back.
+"""Regions from a GeoDataFrame or GeoSeries, and vectors as a column of one.
 
-They are known by what they have, not by their type: geopandas is not imported.
+geopandas is not imported: its types are known by their attributes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from cop_zarr.errors import InputError
 from cop_zarr.regions import check_same_crs
 
 COLUMN = "embedding"
-"""The column of vectors, in tables and in files made of them."""
+"""Name of the column of vectors, in tables and in files."""
 
 
 def is_geometries(rois: object) -> bool:
@@ -21,13 +21,13 @@ def is_geometries(rois: object) -> bool:
     return hasattr(rois, "crs") and (hasattr(rois, "geometry") or hasattr(rois, "geom_type"))
 
 
-def opened(rois: Any, crs: object | None) -> tuple[Any, object | None]:
-    """Take a table apart into its regions and the CRS that they are in; anything else stays as it is.
+def regions_and_crs(rois: Any, crs: object | None) -> tuple[Any, object | None]:
+    """The regions of a table and their CRS; anything else is returned as it is.
 
     Raises
     ------
     InputError
-        If the table has no geometries, no CRS, another than was given, or vectors already.
+        If the table has no geometries, no CRS, another one than ``crs``, or vectors already.
     """
     if hasattr(rois, "columns"):
         rois = _geometry(rois)
@@ -44,14 +44,14 @@ def opened(rois: Any, crs: object | None) -> tuple[Any, object | None]:
 
 
 def with_vectors(rois: Any, rows: np.ndarray) -> Any:
-    """The table again with a column of vectors; the vectors alone if it was none."""
+    """A copy of the table with a column of vectors; of anything else, the vectors."""
     return rois.assign(**{COLUMN: list(rows)}) if hasattr(rois, "columns") else rows
 
 
 def _geometry(table: Any) -> Any:
     if COLUMN in table.columns:
         raise InputError(
-            f"the table has a column {COLUMN!r} already, which the vectors would replace; rename or drop it"
+            f"the table already has a column {COLUMN!r}, which the vectors would replace; rename or drop it"
         )
     try:
         return table.geometry

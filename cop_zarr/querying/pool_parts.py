@@ -1,4 +1,4 @@
-"""Pool the parts of a window, chunk by chunk, with the weights of its cells."""
+"""Pooling of the parts of a window that are in one chunk, with the weights of its cells."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from cop_zarr.querying.plan import Plan
 
 
 def effective_weights(plan: Plan, options: CheckedOptions, mask: np.ndarray | None) -> np.ndarray | None:
-    """What a plan's cells weigh, once it is known which have data; None if each counts once."""
+    """The weights of a plan's cells once those without data are known; None if each counts once."""
     if options.empty == "include":
         return plan.weights
-    counts = np.zeros(plan.window.shape) if mask is None else cut_window(mask, plan.window).astype("f8")
-    return counts if plan.weights is None else plan.weights * counts
+    valid = np.zeros(plan.window.shape) if mask is None else cut_window(mask, plan.window).astype("f8")
+    return valid if plan.weights is None else plan.weights * valid
 
 
 def with_weight(parts: Iterable[ChunkPart], weights: np.ndarray | None) -> list[ChunkPart]:
-    """Those parts of a window in which a cell has any weight."""
+    """The parts of a window in which a cell has any weight."""
     return [part for part in parts if weights is None or weights[part.target].any()]
 
 
@@ -34,7 +34,7 @@ def empty_weight(reader: ChunkReader, window: Window, weights: np.ndarray) -> fl
 
 
 def pool_part(reducer: Reducer, part: ChunkPart, chunk: np.ndarray, weights: np.ndarray | None) -> Partial:
-    """Pool the part of a window that lies in one chunk; ``weights`` are the window's, not all 0 there."""
+    """Pool the part of a window that is in one chunk; ``weights`` are the window's, not all 0 there."""
     if weights is None:
         return reducer.pool(part.of(chunk))
     cells, weight = part.of(chunk), weights[part.target].T  # cells are (longitude, latitude, band)
@@ -45,7 +45,7 @@ def pool_part(reducer: Reducer, part: ChunkPart, chunk: np.ndarray, weights: np.
 
 
 def cut_window(mask: np.ndarray, window: Window) -> np.ndarray:
-    """Cut a window out of a whole-grid mask: ``(rows, cols)`` of either, around the seam where it wraps."""
+    """Cut a window out of a whole-grid mask: ``(rows, cols)``, around the globe where the window wraps."""
     rows = mask[window.row : window.row_stop]
     if window.col_stop <= mask.shape[1]:
         return rows[:, window.col : window.col_stop].copy()

@@ -1,44 +1,65 @@
-"""From a plan to its answer: the chunks under its cells, put into a grid or pooled into one vector."""
+"""The answer to a plan: the cells of its window as a grid, or pooled into one vector."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 
 import numpy as np
 
 from cop_zarr.core.grid import Window
 from cop_zarr.core.lru_cache import ENTRY_BYTES
 from cop_zarr.core.reducers import REDUCERS, Partial, Reducer, nbytes, quiet
+from cop_zarr.core.threads import Background
 from cop_zarr.errors import ResultTooLargeError
 from cop_zarr.format.chunk_grid import ChunkPart
 from cop_zarr.format.chunk_reader import ChunkIndex, ChunkReader
 from cop_zarr.querying.options import CheckedOptions, Output
 from cop_zarr.querying.plan import Plan
 from cop_zarr.querying.pool_parts import effective_weights, empty_weight, pool_part, with_weight
+from cop_zarr.querying.valid_mask import ValidMask
+
+ChunkParts = list[tuple[ChunkIndex, list[ChunkPart]]]
 
 
-def data(
-    reader: ChunkReader, plan: Plan, options: CheckedOptions, output: Output, mask: np.ndarray | None
-) -> np.ndarray:
-    """Read what a plan asks for.
+def answer(
+    reader: ChunkReader, valid: ValidMask, plan: Plan, options: CheckedOptions, output: Output
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read what answers a query.
 
-    Parameters
-    ----------
-    mask : ndarray or None
-        The store's mask of cells with data, for ``empty="skip"``; None where none has.
+    Over a network, a first query reads the mask and its chunks at the same time, if there is a worker for
+    each chunk.
 
     Returns
     -------
-    ndarray
+    data : ndarray
         As :attr:`Embedding.data`.
+    mask : ndarray or None
+        The mask of cells with data; None where no chunk of the window has any, so that it was not read.
     """
+    if valid.in_memory:
+        return _read(reader, plan, options, output, valid.read()), valid.read()
+    chunks = reader.layout.chunks(plan.window, reader.lengths)
+    if not chunks:
+        return _read(reader, plan, options, output, None), None
+    if reader.folder.remote and options.empty == "include" and len(chunks) <= reader.workers:
+        mask = Background(valid.read)
+        try:
+            return _read(reader, plan, options, output, None), mask.result()
+        finally:
+            mask.close()
+    return _read(reader, plan, options, output, valid.read()), valid.read()
+
+
+def _read(
+    reader: ChunkReader, plan: Plan, options: CheckedOptions, output: Output, mask: np.ndarray | None
+) -> np.ndarray:
     if output == "grid":
-        return grid(reader, plan.window)
-    return pooled(reader, plan.window, options.pooling, effective_weights(plan, options, mask))
+        return read_grid(reader, plan.window)
+    return pool(reader, plan.window, options.pooling, effective_weights(plan, options, mask))
 
 
 @quiet
-def pooled(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarray | None) -> np.ndarray:
+def pool(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarray | None) -> np.ndarray:
     """Pool a window's cells, chunk by chunk, in memory that does not depend on the window's size.
 
     Parameters
@@ -54,45 +75,50 @@ def pooled(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarra
     reducer = REDUCERS[pooling](reader.layout.bands)
     chunks = reader.layout.chunks(window, reader.lengths)
     if weights is None:
-        keys = _keys(reader, reducer, window, chunks)
         reducer.add_empty(window.cells - sum(part.cells for _, parts in chunks for part in parts))
     else:
-        keys = {}
-        counted = ((place, with_weight(parts, weights)) for place, parts in chunks)
-        chunks = [(place, parts) for place, parts in counted if parts]
+        weighted = ((index, with_weight(parts, weights)) for index, parts in chunks)
+        chunks = [(index, parts) for index, parts in weighted if parts]
         reducer.add_empty(empty_weight(reader, window, weights))
-    known: dict[ChunkIndex, list[Partial]] = {
-        place: found for place, key in keys.items() if (found := reader.memory.get(key)) is not None
-    }
-    unknown = [(place, parts) for place, parts in chunks if place not in known] if known else chunks
-
-    def work(number: int, chunk: np.ndarray) -> list[Partial]:
-        place, parts = unknown[number]
-        found = [pool_part(reducer, part, chunk, weights) for part in parts]
-        if (key := keys.get(place)) is not None:
-            reader.memory.put(key, found, sum(map(nbytes, found)) + ENTRY_BYTES)
-        return found
-
-    read = reader.map_chunks([place for place, _ in unknown], work)
-    for place, _ in chunks:
-        for partial in known.get(place) or next(read):
+    for partials in _pool_chunks(reader, reducer, chunks, weights):
+        for partial in partials:
             reducer.merge(partial)
     return reducer.result()
 
 
-def _keys(
-    reader: ChunkReader, reducer: Reducer, window: Window, chunks: list[tuple[ChunkIndex, list[ChunkPart]]]
-) -> dict[ChunkIndex, Hashable]:
-    """By what names to keep what those chunks are pooled to that are pooled whole."""
-    size = reader.layout.chunk_cells
-    if min(window.shape) < size or not reader.memory.capacity:
+def _pool_chunks(
+    reader: ChunkReader, reducer: Reducer, chunks: ChunkParts, weights: np.ndarray | None
+) -> Iterator[list[Partial]]:
+    """Pool the parts of each chunk, in order; what whole chunks were pooled to is cached."""
+    keys = _total_keys(reader, reducer, chunks) if weights is None else {}
+    cached: dict[ChunkIndex, list[Partial]] = {
+        index: partials for index, key in keys.items() if (partials := reader.memory.get(key)) is not None
+    }
+    uncached = [chunk for chunk in chunks if chunk[0] not in cached] if cached else chunks
+
+    def pool_chunk(position: int, chunk: np.ndarray) -> list[Partial]:
+        index, parts = uncached[position]
+        partials = [pool_part(reducer, part, chunk, weights) for part in parts]
+        if (key := keys.get(index)) is not None:
+            reader.memory.put(key, partials, sum(map(nbytes, partials)) + ENTRY_BYTES)
+        return partials
+
+    pooled = reader.map_chunks([index for index, _ in uncached], pool_chunk)
+    for index, _ in chunks:
+        yield cached.get(index) or next(pooled)
+
+
+def _total_keys(reader: ChunkReader, reducer: Reducer, chunks: ChunkParts) -> dict[ChunkIndex, Hashable]:
+    """Cache keys of the totals of those chunks that are pooled whole."""
+    if not reader.memory.capacity:
         return {}
-    whole = [place for place, parts in chunks if len(parts) == 1 and parts[0].cells == size**2]
-    return {place: (reducer.kind, *place) for place in whole}
+    size = reader.layout.chunk_cells
+    whole = [index for index, parts in chunks if len(parts) == 1 and parts[0].cells == size**2]
+    return {index: (reducer.kind, *index) for index in whole}
 
 
 def check_grid_size(window: Window, bands: int, max_bytes: int) -> None:
-    """Refuse a grid of more than so many bytes."""
+    """Refuse a grid of more than ``max_bytes``."""
     rows, cols = window.shape
     size = rows * cols * bands * 4
     if size > max_bytes:
@@ -103,15 +129,15 @@ def check_grid_size(window: Window, bands: int, max_bytes: int) -> None:
         )
 
 
-def grid(reader: ChunkReader, window: Window) -> np.ndarray:
+def read_grid(reader: ChunkReader, window: Window) -> np.ndarray:
     """Read a window's cells: float32, shape ``(bands, rows, cols)``, north up."""
     out = np.zeros((*window.shape, reader.layout.bands), "f4")
     chunks = reader.layout.chunks(window, reader.lengths)
 
-    def work(number: int, chunk: np.ndarray) -> None:
-        for part in chunks[number][1]:
+    def copy_parts(position: int, chunk: np.ndarray) -> None:
+        for part in chunks[position][1]:
             out[part.target] = part.of(chunk).transpose(1, 0, 2)
 
-    for _ in reader.map_chunks([place for place, _ in chunks], work):
+    for _ in reader.map_chunks([index for index, _ in chunks], copy_parts):
         pass
     return np.moveaxis(out, -1, 0)

@@ -109,7 +109,7 @@ def test_chunks_of_a_window_come_once_in_order(layout, window, seed, share):
 @given(LAYOUTS, LAYOUTS.flatmap(lambda layout: st.lists(windows(layout), max_size=7)))
 def test_chunks_under_many_windows_are_those_under_each(layout, several):
     numbers = [(each.row, each.row_stop, each.col, each.col_stop) for each in several]
-    chunks, owners = layout.under(np.array(numbers, "i8").reshape(-1, 4))
+    chunks, owners = layout.chunks_of_windows(np.array(numbers, "i8").reshape(-1, 4))
     assert chunks.dtype == owners.dtype == np.int64
     expected = {
         (row // 8 * layout.chunk_grid[1] + col % layout.grid.cols // 8, owner)

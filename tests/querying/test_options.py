@@ -77,7 +77,7 @@ def test_a_limit_must_be_a_number(store, max_bytes):
 
 
 def test_options_are_keywords_and_the_same_everywhere(store):
-    assert checked() == CheckedOptions()
+    assert checked() == checked(year=2021.0) == CheckedOptions()
     assert set(QueryOptions.__annotations__) == set(CheckedOptions.__annotations__)
     with pytest.raises(TypeError):
         store.query(BOX, "EPSG:4326")

@@ -20,7 +20,7 @@ from cop_zarr.interop.tables.runner import Batch, BatchReport, RowOptions
 from cop_zarr.interop.tables.writers import check_writable
 from cop_zarr.querying.geodataframe import COLUMN
 from cop_zarr.querying.options import CheckedOptions, QueryOptions, check_word
-from cop_zarr.querying.points import Method, check_words
+from cop_zarr.querying.points import Method, check_options
 from cop_zarr.regions import PointBuffer, check_same_crs
 from cop_zarr.regions.point_buffer import Shape
 from cop_zarr.store import Store
@@ -152,7 +152,7 @@ def batch(
     for name, value in options.items():
         (for_query if name in QueryOptions.__annotations__ else for_table)[name] = value
     table_options, query = _TableOptions(**for_table), CheckedOptions(**for_query)
-    check_words(table_options.method, query.empty, table_options.on_error)
+    check_options(table_options.method, query.empty, table_options.on_error)
     check_writable(target, overwrite=overwrite)
     reader = open_table(path, table_options.layer)
     if target.exists() and target.samefile(path):

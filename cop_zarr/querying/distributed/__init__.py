@@ -1,4 +1,4 @@
-"""Past one machine: what is large is cut into parts, and the workers of a cluster do each.
+"""Queries on a Dask cluster: the work is cut into groups, and each worker answers groups.
 
-Every part is done by the code that does all of it on one machine, and gives the same bits.
+A group is answered by the code that answers all of it on one machine, and gives the same bits.
 """

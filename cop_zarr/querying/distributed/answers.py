@@ -1,232 +1,206 @@
 """Many regions or points, answered by the workers of a cluster.
 
-The driver cuts what is asked into groups that lie in the same chunks. A worker answers a group with the
-same code as one machine answers all, and sends its rows back; the driver puts them where they belong. So
-each chunk is read and decoded by one worker, or by a few where regions reach over the edge of a group.
+The driver cuts a batch into groups that are in the same chunks. A worker answers a group with the code of
+one machine and returns its rows, which the driver writes where they belong. So each chunk is decoded by one
+worker, or by a few where regions cross the edge of a group.
 
-With every group goes the reader of the store, pickled: its integrity table of 130 KB, and no chunk. A
-worker that has just come knows all it needs, and one that dies takes nothing along that others lack.
+Each group is sent with the pickled reader of the store: its integrity table of 130 KB, and no chunk. So a
+worker that has just joined needs nothing else, and one that dies loses nothing that others need.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cop_zarr.errors import RegionError, StoreError, StoreNotFoundError, StoreReplacedError
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.opening import read_document
-from cop_zarr.querying.distributed import partition as partitions
-from cop_zarr.querying.distributed.cluster import Cluster, dumped, here, loaded
-from cop_zarr.querying.many_regions import Batch
-from cop_zarr.querying.options import CheckedOptions, OnError
-from cop_zarr.querying.points import Points, answer
+from cop_zarr.querying.batch import Batch
+from cop_zarr.querying.distributed import partition
+from cop_zarr.querying.distributed.cluster import (
+    Cluster,
+    connected,
+    pickle_group,
+    unpickle_group,
+    worker_name,
+)
+from cop_zarr.querying.many_regions import RegionBatch, plan_or_report
+from cop_zarr.querying.options import CheckedOptions, Empty, OnError
+from cop_zarr.querying.points import PointBatch, Points
+from cop_zarr.querying.valid_mask import ValidMask
 
 ROWS_BYTES = 32 << 20
-"""What the rows of a group may take: 10,922 of 768 bands. The driver holds those of one group at a time."""
+"""Size of a group's rows: 10,922 of 768 bands. The driver holds those of one group at a time."""
 
 SENT_BYTES = 4 << 20
-"""What the regions of a group may take, pickled; Dask is made for small parts, and warns of 10 MB."""
+"""Size of a pickled group; Dask is made for small messages, and warns of 10 MB."""
 
 
-@dataclass(frozen=True)
-class RegionsAsked:
-    """The part of a :class:`Batch` that is sent to a worker."""
-
-    options: CheckedOptions
-    on_error: Literal["raise", "nan"]
-
-
-class Answered(NamedTuple):
-    """What a worker sends back: rows, and which of them have no answer, and why."""
+class Answer(NamedTuple):
+    """The rows of a group, and which of them were refused, and why."""
 
     rows: np.ndarray
     refused: list[tuple[int, RegionError]]
 
 
-def answer_regions(
-    cluster: Cluster, batch: Batch, rois: Sequence[Any], first: int, out: np.ndarray
-) -> None:
-    """Answer regions, each with one row: :meth:`Batch.answer`, by the workers of a cluster.
+class RegionGroup(NamedTuple):
+    """Some regions of a batch, for a worker."""
 
-    Raises
-    ------
-    RegionError
-        If a region is refused: the one that a single machine would name, which is found by planning them
-        here once more, in their order.
+    regions: list[Any]
+    options: CheckedOptions
+    raises: bool
+
+    def answer(self, reader: ChunkReader, valid: ValidMask) -> Answer:
+        """Answer them."""
+        refused: list[tuple[int, RegionError]] = []
+        on_error: OnError = "raise" if self.raises else lambda *each: refused.append(each)
+        return Answer(_rows(RegionBatch(reader, self.regions, self.options, on_error, valid)), refused)
+
+
+class PointGroup(NamedTuple):
+    """Some points of a batch, for a worker."""
+
+    points: Points
+    empty: Empty
+
+    def answer(self, reader: ChunkReader, valid: ValidMask) -> Answer:
+        """Look them up."""
+        return Answer(_rows(PointBatch(reader, self.points, self.empty, valid)), [])
+
+
+@contextmanager
+def on_cluster(batch: Batch, client: Any) -> Iterator[DistributedBatch]:
+    """Connect to a cluster; yield the batch, answered by its workers."""
+    with connected(client) as cluster:
+        yield DistributedBatch(cluster, batch)
+
+
+@dataclass(frozen=True)
+class DistributedBatch:
+    """A batch, answered by the workers of a cluster."""
+
+    cluster: Cluster
+    batch: Batch
+
+    def fill(self, first: int, stop: int, out: np.ndarray) -> Iterator[int]:
+        """Answer the batch's rows ``first`` to ``stop``; yield how many more are done.
+
+        Raises
+        ------
+        RegionError
+            If a region is refused: the one that a single machine would name, found by planning them again.
+        """
+        sent: list[np.ndarray] = []
+        try:
+            with closing(self.cluster.map(_answer, self._tasks(first, stop, sent))) as answers:
+                for group, (rows, refused) in answers:
+                    out[sent[group] - first] = rows
+                    self._report([(int(sent[group][row]), error) for row, error in refused])
+                    yield len(rows)
+        except RegionError:
+            self._refuse_first(first, stop)
+            raise
+
+    def _tasks(self, first: int, stop: int, sent: list[np.ndarray]) -> Iterator[tuple[bytes, bytes]]:
+        """Pickle the reader and each group; append the numbers of its members to ``sent``."""
+        batch, reader = self.batch, _pickle_reader(self.batch.reader)
+        layout = batch.reader.layout
+        if isinstance(batch, PointBatch):
+            lons, lats = batch.points.lons[first:stop], batch.points.lats[first:stop]
+        else:
+            lons, lats = partition.centres(batch.regions[first:stop], batch.options.crs)
+        keys = partition.chunk_keys(layout, lons, lats)
+        most = max(1, ROWS_BYTES // (4 * layout.bands))
+        for members in partition.groups(keys, self.cluster.threads, most):
+            for numbers, pickled in self._pickle_in_parts(first + members):
+                sent.append(numbers)
+                yield reader, pickled
+
+    def _pickle_in_parts(self, numbers: np.ndarray) -> Iterator[tuple[np.ndarray, bytes]]:
+        """Pickle a group, in parts that are small enough to be sent."""
+        data = pickle_group(self._group(numbers))
+        if len(data) <= SENT_BYTES or len(numbers) == 1:
+            yield numbers, data
+            return
+        for half in np.array_split(numbers, 2):
+            yield from self._pickle_in_parts(half)
+
+    def _group(self, numbers: np.ndarray) -> RegionGroup | PointGroup:
+        batch = self.batch
+        if isinstance(batch, RegionBatch):
+            regions = [batch.regions[number] for number in numbers.tolist()]
+            return RegionGroup(regions, batch.options, batch.on_error == "raise")
+        points = batch.points
+        refused = None if points.refused is None else points.refused[numbers]
+        some = replace(points, lons=points.lons[numbers], lats=points.lats[numbers], refused=refused)
+        return PointGroup(some, batch.empty)
+
+    def _report(self, refused: list[tuple[int, RegionError]]) -> None:
+        if isinstance(self.batch, RegionBatch) and callable(self.batch.on_error):
+            for number, error in refused:
+                self.batch.on_error(number, error)
+
+    def _refuse_first(self, first: int, stop: int) -> None:
+        batch, grid = self.batch, self.batch.reader.layout.grid
+        if isinstance(batch, RegionBatch) and batch.on_error == "raise":
+            for number in range(first, stop):
+                plan_or_report(grid, batch.regions[number], number, batch.options, "raise")
+
+
+def _pickle_reader(reader: ChunkReader) -> bytes:
+    """Pickle a reader for the workers.
+
+    From a disk, a worker reads in the one thread that it has for a group; over a network, in as many as the
+    caller would.
     """
-    asked = RegionsAsked(batch.options, "raise" if batch.on_error == "raise" else "nan")
-    found = partitions.keys(batch.reader.layout, *partitions.middles(rois, batch.options.crs))
-    taken: list[np.ndarray] = []
-    sent = pickled(batch.reader)
-
-    def parts() -> Iterator[tuple[Any, ...]]:
-        for members in _groups(found, cluster, batch.reader):
-            for numbers, some in _sendable(rois, members):
-                taken.append(numbers)
-                yield sent, asked, some
-
-    def tell(number: int, error: RegionError) -> None:
-        if callable(batch.on_error):
-            batch.on_error(first + number, error)
-
-    try:
-        _collect(cluster, _regions, parts(), taken, out=out, done=batch.done, tell=tell)
-    except RegionError:
-        replace(batch, done=_nobody).check(rois, first)
-        raise
-
-
-def answer_points(
-    cluster: Cluster,
-    reader: ChunkReader,
-    points: Points,
-    span: slice,
-    *,
-    skip: bool,
-    out: np.ndarray,
-    done: Callable[[int], None],
-) -> None:
-    """Look up the vectors of some of the points by a cluster's workers.
-
-    Parameters
-    ----------
-    skip : bool
-        Whether cells without data don't count.
-    done : callable
-        Called with a number of points whenever that many more are done.
-    """
-    lons, lats = points.lons[span], points.lats[span]
-    refused = None if points.refused is None else points.refused[span]
-    found = partitions.keys(reader.layout, lons, lats)
-    taken: list[np.ndarray] = []
-    sent = pickled(reader)
-
-    def parts() -> Iterator[tuple[Any, ...]]:
-        for numbers in _groups(found, cluster, reader):
-            taken.append(numbers)
-            bad = None if refused is None else refused[numbers]
-            part = Points(numbers.shape, lons[numbers], lats[numbers], points.method, bad)
-            yield sent, part, skip
-
-    _collect(cluster, _points, parts(), taken, out=out, done=done, tell=_tell_nobody)
-
-
-def _groups(numbers: np.ndarray, cluster: Cluster, reader: ChunkReader) -> list[np.ndarray]:
-    most = max(1, ROWS_BYTES // (4 * reader.layout.bands))
-    return partitions.groups(numbers, cluster.threads, most)
-
-
-def _collect(
-    cluster: Cluster,
-    work: Callable[..., Answered],
-    parts: Iterator[tuple[Any, ...]],
-    taken: list[np.ndarray],
-    *,
-    out: np.ndarray,
-    done: Callable[[int], None],
-    tell: Callable[[int, RegionError], None],
-) -> None:
-    """Put the rows of groups where they belong, as they come."""
-    with closing(cluster.each(work, parts)) as answers:
-        for group, (rows, refused) in answers:
-            numbers = taken[group]
-            out[numbers] = rows
-            for row, error in refused:
-                tell(int(numbers[row]), error)
-            done(len(rows))
-
-
-def _sendable(rois: Sequence[Any], members: np.ndarray) -> Iterator[tuple[np.ndarray, bytes]]:
-    """Pickle the regions of a group, in parts that are small enough to be sent."""
-    some = [rois[number] for number in members.tolist()]
-    data = dumped(some)
-    if len(data) <= SENT_BYTES or len(members) == 1:
-        yield members, data
-        return
-    for half in np.array_split(members, 2):
-        yield from _sendable(rois, half)
-
-
-def _nobody(done: int) -> None:
-    """Tell nobody."""
-
-
-def _tell_nobody(number: int, error: RegionError) -> None:
-    """Points that are refused were told of before they were sent."""
+    return pickle.dumps(reader if reader.folder.remote else reader.with_workers(1))
 
 
 # What follows runs on the workers.
 
 
-def _regions(reader: bytes, asked: RegionsAsked, rois: bytes) -> Answered:
-    """Answer a group of regions."""
-    opened = open_reader(reader)
-    some = loaded(rois)
-    mask = _mask(reader) if asked.options.empty == "skip" else None
-    refused: list[tuple[int, RegionError]] = []
-    on_error: OnError = "raise" if asked.on_error == "raise" else lambda *each: refused.append(each)
-    batch = Batch(opened, asked.options, on_error, mask, _nobody)
-    rows = np.empty((len(some), opened.layout.bands), "f4")
-    batch.answer(some, 0, rows)
-    return Answered(rows, refused)
+def _answer(reader: bytes, group: bytes) -> Answer:
+    opened = unpickle_reader(reader)
+    answer: Answer = unpickle_group(group).answer(*opened)
+    return answer
 
 
-def _points(reader: bytes, points: Points, skip: bool) -> Answered:
-    """Look up the vectors of a group of points."""
-    opened = open_reader(reader)
-    rows = np.empty((len(points.lons), opened.layout.bands), "f4")
-    mask = _mask(reader) if skip else None
-    for _ in answer(opened, points, slice(0, len(points.lons)), mask, rows):
+def _rows(batch: Batch) -> np.ndarray:
+    rows = np.empty((len(batch), batch.reader.layout.bands), "f4")
+    for _ in batch.fill(0, len(batch), rows):
         pass
-    return Answered(rows, [])
-
-
-def pickled(reader: ChunkReader) -> bytes:
-    """A reader as it is sent to the workers.
-
-    From a disk, a worker reads in the one thread that it has for a part; over a network it waits, and does
-    so in as many as the caller would.
-    """
-    return pickle.dumps(reader if reader.folder.remote else reader.with_workers(1))
+    return rows
 
 
 @lru_cache(maxsize=1)
-def open_reader(pickled: bytes) -> ChunkReader:
-    """A store's reader in this process, with a memory for chunks that goes on from group to group.
+def unpickle_reader(pickled: bytes) -> tuple[ChunkReader, ValidMask]:
+    """The store in this process; its chunks in memory serve group after group.
 
     Raises
     ------
-    StoreNotFoundError
-        If the store is not where the driver sees it.
-    StoreReplacedError
-        If another is.
+    StoreNotFoundError, StoreReplacedError
+        If it is not where the driver sees it, or another one is.
     """
-    reader: ChunkReader = pickle.loads(pickled)  # noqa: S301  # Dask itself unpickles what it is sent
+    reader: ChunkReader = pickle.loads(pickled)  # noqa: S301  # Dask itself unpickles what it receives
     try:
-        document = read_document(reader.folder)
+        found = read_document(reader.folder).sha256
     except StoreNotFoundError as error:
         raise StoreNotFoundError(
-            f"{here()} finds no store at {reader.folder.url}: a store on a disk must be at the same path "
-            "on every worker; put it on a disk that they share, or on object storage"
+            f"{worker_name()} finds no store at {reader.folder.url}: a store on a disk must be at the same "
+            "path on every worker; put it on a disk that they share, or on object storage"
         ) from error
-    except StoreError:
-        return reader  # it is being replaced, or is damaged: what is read will tell
-    if document.sha256 != reader.sha256:
+    except StoreError:  # it is being replaced, or is damaged: reading its chunks will say which
+        found = reader.sha256
+    if found != reader.sha256:
         raise StoreReplacedError(
-            f"{here()} finds another store at {reader.folder.url} than the one that was opened: it was "
-            "replaced since, or workers see another disk; open it again"
+            f"{worker_name()} finds another store at {reader.folder.url} than the one that was opened: it "
+            "was replaced since, or workers see another disk; open it again"
         )
-    return reader
-
-
-@lru_cache(maxsize=1)
-def _mask(pickled: bytes) -> np.ndarray:
-    """The cells with data, read once in a process."""
-    return open_reader(pickled).read_valid()
+    return reader, ValidMask(reader)

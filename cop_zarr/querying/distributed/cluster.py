@@ -1,7 +1,6 @@
-"""A Dask cluster: reach it, check that it can do our work, and have that done.
+"""Connection to a Dask cluster: reach it, check that it can run this package, and run functions on it.
 
-What the work is, this module does not know. A part of it is a function of ours and what that is given: it
-may run on any worker, and again on another if its worker dies, so it must come to the same both times.
+A function may run again on another worker if its worker dies: it must return the same both times.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import pickle
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -21,21 +19,15 @@ if TYPE_CHECKING:
     from distributed import Client
 
 CONNECT_SECONDS = 10.0
-"""How long a scheduler may take to answer, and its first worker to come."""
+"""How long a scheduler may take to answer, and its first worker to join."""
 
-AHEAD = 2
-"""Parts that wait or are at work for each thread of the workers: one, and one that follows at once. What
-they come to waits in the workers' memory until it is fetched, so this bounds that, too."""
+PREFETCH = 2
+"""Calls that wait or run for each thread of the workers: one, and one that follows at once. Results wait in
+the workers' memory until they are fetched, so this bounds that, too."""
 
 
 class Cluster:
-    """A cluster whose workers can do our work; make one with :func:`connected`.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        Connected.
-    """
+    """A cluster whose workers run this version of the package; make one with :func:`connected`."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -46,63 +38,61 @@ class Cluster:
         found: dict[str, int] = self._client.nthreads()
         return max(1, sum(found.values()))
 
-    def each(
-        self, work: Callable[..., Any], parts: Iterable[tuple[Any, ...]]
+    def map(
+        self, fn: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]
     ) -> Generator[tuple[int, Any]]:
-        """Have parts done, a few for each thread at a time.
+        """Call a function of this package on the workers, a few times for each thread at once.
 
         Parameters
         ----------
-        work : callable
-            A function of this package.
-        parts : iterable of tuple
-            What to call it with, once for each part; taken only when it is that part's turn.
+        arguments : iterable of tuple
+            What to call it with; each is taken only when it is sent.
 
         Yields
         ------
         int, object
-            A part's number, and what it came to: the part that is done first comes first.
+            The number of a call, and what it returned, in the order in which they end.
 
         Raises
         ------
         ClusterError
             If the cluster fails: workers died again and again, or the scheduler went away.
         CopZarrError
-            What a part raised. The others are given up then.
+            What a call raised. The others are cancelled.
         """
         from distributed import as_completed
 
-        name, waiting = f"{work.__name__}-{uuid.uuid4().hex}", enumerate(parts)
-        begun: dict[str, int] = {}
-        done = as_completed(loop=self._client.loop)
+        name, waiting = f"{fn.__name__}-{uuid.uuid4().hex}", enumerate(arguments)
+        pending: dict[str, int] = {}
+        completed = as_completed(loop=self._client.loop)
 
-        def begin(count: int) -> None:
-            for number, part in islice(waiting, count):
+        def submit(count: int) -> None:
+            for number, given in islice(waiting, count):
                 key = f"{name}-{number}"
-                done.add(self._client.submit(_do, __version__, work, *part, key=key, pure=False))
-                begun[key] = number
+                completed.add(self._client.submit(_run, __version__, fn, *given, key=key, pure=False))
+                pending[key] = number
 
         try:
-            begin(AHEAD * self.threads)
-            for future in done:
-                with _telling():
+            submit(PREFETCH * self.threads)
+            for future in completed:
+                with _cluster_errors():
                     result = future.result()
                 future.release()
                 if isinstance(result, CopZarrError):
                     raise result
-                yield begun.pop(future.key), result
-                begin(1)
+                yield pending.pop(future.key), result
+                submit(1)
         finally:
-            if begun:
-                self._client.cancel([future for future in done.futures if future.key in begun])
+            if pending:
+                self._client.cancel([future for future in completed.futures if future.key in pending])
 
-    def refuse_unfit(self) -> None:
-        """Refuse a cluster without workers, or whose workers have no cop-zarr, or another one.
+    def check_workers(self) -> None:
+        """Check that there are workers, and that they have this version of the package.
 
         Raises
         ------
         ClusterError
-            If it is such a one.
+            If not.
         """
 
         def version() -> str:  # of a nested function the code is sent, not the name of its module
@@ -110,8 +100,15 @@ class Cluster:
 
             return __version__
 
-        with _telling():
-            self._wait()
+        with _cluster_errors():
+            try:
+                self._client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+            except TimeoutError:
+                address = self._client.scheduler.address
+                raise ClusterError(
+                    f"the cluster at {address} has no worker, and none joined within "
+                    f"{CONNECT_SECONDS:g} s; start some with: dask worker {address}"
+                ) from None
             found = self._client.run(version, on_error="return")
         for worker, theirs in found.items():
             if isinstance(theirs, BaseException):
@@ -119,21 +116,12 @@ class Cluster:
                     f"the worker {worker} cannot import cop-zarr ({theirs}); install cop-zarr "
                     f"{__version__} on every worker"
                 )
-            _refuse_other_version(__version__, theirs, worker)
-
-    def _wait(self) -> None:
-        try:
-            self._client.wait_for_workers(1, timeout=CONNECT_SECONDS)
-        except TimeoutError:
-            raise ClusterError(
-                f"the cluster at {self._client.scheduler.address} has no worker, and none came within "
-                f"{CONNECT_SECONDS:g} s; start some with: dask worker {self._client.scheduler.address}"
-            ) from None
+            _check_version(__version__, theirs, worker)
 
 
 @contextmanager
 def connected(client: Client | str) -> Iterator[Cluster]:
-    """Reach a cluster, and see that it can do our work.
+    """Connect to a cluster, and check its workers.
 
     Parameters
     ----------
@@ -148,87 +136,25 @@ def connected(client: Client | str) -> Iterator[Cluster]:
     InputError
         If ``client`` is neither.
     MissingDependencyError
-        If Dask's scheduler, the package distributed, is not installed.
+        If the package distributed is not installed.
     """
     distributed = _package()
     if isinstance(client, str):
         with client_of(client) as made:
-            yield _fit(made)
+            cluster = Cluster(made)
+            cluster.check_workers()
+            yield cluster
     elif isinstance(client, distributed.Client) and not client.asynchronous:
         if client.status != "running":
             raise ClusterError(f"this client is not connected ({client.status}); make another one")
-        yield _fit(client)
+        cluster = Cluster(client)
+        cluster.check_workers()
+        yield cluster
     else:
         raise InputError(
             "client must be a distributed.Client that is not asynchronous, or the address of a scheduler "
             f"such as 'tcp://10.0.0.1:8786'; got {client!r}"
         )
-
-
-def here() -> str:
-    """The name of this worker, for messages."""
-    import socket
-
-    from distributed import get_worker
-
-    try:
-        return f"the worker {get_worker().address} on {socket.gethostname()}"
-    except ValueError:  # no worker: somebody calls its function in another process
-        return f"the process on {socket.gethostname()}"
-
-
-def dumped(objects: list[Any]) -> bytes:
-    """Pickle what a caller gave, as Dask would: classes that no worker can import go along.
-
-    Raises
-    ------
-    InputError
-        If it cannot be pickled.
-    """
-    from cloudpickle import dumps
-
-    try:
-        data: bytes = dumps(objects)
-    except (TypeError, AttributeError, pickle.PicklingError) as error:
-        raise InputError(
-            f"a region cannot be sent to the workers, because it cannot be pickled: {error}; give its "
-            "__geo_interface__"
-        ) from error
-    return data
-
-
-def loaded(data: bytes) -> list[Any]:
-    """What :func:`dumped` made bytes of.
-
-    Raises
-    ------
-    InputError
-        If this worker lacks a class.
-    """
-    try:
-        found: list[Any] = pickle.loads(data)  # noqa: S301  # Dask itself unpickles what it is sent
-    except (ImportError, AttributeError, pickle.UnpicklingError) as error:
-        raise InputError(
-            f"a region cannot be unpickled by {here()}: {error}; give its __geo_interface__"
-        ) from error
-    return found
-
-
-def _fit(client: Client) -> Cluster:
-    cluster = Cluster(client)
-    cluster.refuse_unfit()
-    return cluster
-
-
-def _package() -> Any:
-    """Dask's scheduler and its client."""
-    try:
-        import distributed
-    except ImportError as error:
-        raise MissingDependencyError(
-            "a cluster needs the package distributed; install it with: pip install 'cop-zarr[dask]'"
-        ) from error
-    return distributed
 
 
 @contextmanager
@@ -240,55 +166,106 @@ def client_of(address: str) -> Iterator[Client]:
     ClusterError, InputError, MissingDependencyError
         As :func:`connected`.
     """
-    import asyncio  # which takes time that nobody pays who has no cluster
-
     distributed = _package()
+    from distributed.utils import LoopRunner
+
     try:
-        with ThreadPoolExecutor(1, "cop-zarr-dask") as pool:  # this thread may have a loop, as in Jupyter
-            pool.submit(asyncio.run, _knock(address)).result()
+        LoopRunner().run_sync(_check_reachable, address)  # not in this thread: in Jupyter it has a loop
     except ValueError as error:
         raise InputError(
-            f"{address!r} is no address of a scheduler: {error}; give one such as 'tcp://10.0.0.1:8786'"
+            f"{address!r} is not an address of a scheduler: {error}; give one such as 'tcp://10.0.0.1:8786'"
         ) from error
     except OSError as error:
         raise ClusterError(
-            f"no Dask scheduler answers at {address} within {CONNECT_SECONDS:g} s: see that it runs (dask "
-            "scheduler prints its address), and that this machine may connect to it"
+            f"no Dask scheduler answers at {address} within {CONNECT_SECONDS:g} s: check that it runs "
+            "(dask scheduler prints its address), and that this machine may connect to it"
         ) from error
     with distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False) as client:
         yield client
 
 
-async def _knock(address: str) -> None:
-    """See that somebody answers: a client that nobody does is half made, and holds up the end of Python."""
+async def _check_reachable(address: str) -> None:
+    """Connect once: a client that nobody answers is half made, and delays the end of Python."""
     from distributed import Security
     from distributed.comm import connect
 
     arguments = Security().get_connection_args("client")
-    answered = await connect(address, timeout=CONNECT_SECONDS, **arguments)
-    await answered.close()
+    connection = await connect(address, timeout=CONNECT_SECONDS, **arguments)
+    await connection.close()
 
 
-def _do(version: str, work: Callable[..., Any], *part: Any) -> Any:
-    """Do a part, on a worker; workers may come after the cluster was checked.
+def worker_name() -> str:
+    """The name of this worker, for messages."""
+    import socket
 
-    An error of ours is sent back as what the part came to: if it were raised, Dask would log it as its own.
+    from distributed import get_worker
+
+    try:
+        return f"the worker {get_worker().address} on {socket.gethostname()}"
+    except ValueError:  # called in a process that is not a worker
+        return f"the process on {socket.gethostname()}"
+
+
+def pickle_group(group: Any) -> bytes:
+    """Pickle regions or points as Dask would, with the classes that no worker can import.
+
+    Raises
+    ------
+    InputError
+        If a region cannot be pickled.
+    """
+    from cloudpickle import dumps
+
+    try:
+        data: bytes = dumps(group)
+    except (TypeError, AttributeError, pickle.PicklingError) as error:
+        raise InputError(
+            f"a region cannot be sent to the workers, because it cannot be pickled: {error}; give its "
+            "__geo_interface__"
+        ) from error
+    return data
+
+
+def unpickle_group(data: bytes) -> Any:
+    """Unpickle what :func:`pickle_group` returned.
+
+    Raises
+    ------
+    InputError
+        If this worker lacks a class.
     """
     try:
-        _refuse_other_version(version, __version__, here())
-        return work(*part)
+        return pickle.loads(data)  # noqa: S301  # Dask itself unpickles what it receives
+    except (ImportError, AttributeError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"a region cannot be unpickled by {worker_name()}: {error}; give its __geo_interface__"
+        ) from error
+
+
+def _package() -> Any:
+    try:
+        import distributed
+    except ImportError as error:
+        raise MissingDependencyError(
+            "a cluster needs the package distributed; install it with: pip install 'cop-zarr[dask]'"
+        ) from error
+    return distributed
+
+
+def _run(version: str, fn: Callable[..., Any], *given: Any) -> Any:
+    """Call a function on a worker, which may have joined after the cluster was checked.
+
+    A CopZarrError is returned: if it were raised, Dask would log it as its own.
+    """
+    try:
+        _check_version(version, __version__, worker_name())
+        return fn(*given)
     except CopZarrError as error:
         return error
 
 
-def _refuse_other_version(ours: str, theirs: str, worker: str) -> None:
-    """Refuse a worker that might come to something else.
-
-    Raises
-    ------
-    ClusterError
-        If it has another cop-zarr.
-    """
+def _check_version(ours: str, theirs: str, worker: str) -> None:
+    """Refuse a worker whose answers may differ."""
     if ours != theirs:
         raise ClusterError(
             f"{worker} has cop-zarr {theirs}, and this process {ours}; install the same on every worker"
@@ -296,8 +273,8 @@ def _refuse_other_version(ours: str, theirs: str, worker: str) -> None:
 
 
 @contextmanager
-def _telling() -> Iterator[None]:
-    """Turn what Dask says of a cluster that fails into an error that says what to do."""
+def _cluster_errors() -> Iterator[None]:
+    """Raise a ClusterError that says what to do when Dask says that a cluster failed."""
     from concurrent.futures import CancelledError
 
     from distributed import KilledWorker

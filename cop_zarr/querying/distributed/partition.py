@@ -1,4 +1,4 @@
-"""Which regions, and which points, go together: those of the same chunks, in groups of about one size."""
+"""Groups of regions, or of points, that are in the same chunks and of about one size."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Any
 
 import numpy as np
 
+from cop_zarr.core.grouping import group_by
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.regions import BBox, PointBuffer
 from cop_zarr.regions.bbox import is_bbox_tuple
 
-GROUPS_A_THREAD = 4
-"""So many groups are made for each thread of the workers, that all end at about the same time though some
-groups take longer than others."""
+GROUPS_PER_THREAD = 4
+"""Groups made for each thread of the workers, so that all end at about the same time."""
 
-LEAST = 256
-"""Regions or points of a group, at least: sending a group takes about as long as so many boxes do."""
+MIN_MEMBERS = 256
+"""Members of a group, at least: sending a group takes about as long as answering so many boxes."""
 
-NOWHERE = float("nan"), float("nan")
+UNKNOWN = float("nan"), float("nan")
 
 
-def middles(rois: Iterable[Any], crs: object | None) -> tuple[np.ndarray, np.ndarray]:
-    """About where regions lie: longitudes and latitudes in degrees, ``(n,)``, NaN where that is not plain.
+def centres(rois: Iterable[Any], crs: object | None) -> tuple[np.ndarray, np.ndarray]:
+    """About where regions are: longitudes and latitudes in degrees, ``(n,)``, NaN where that is not plain.
 
-    Nothing is checked: it decides who answers a region, and not what the answer is.
+    Nothing is checked: this decides who answers a region, and not what the answer is.
     """
-    found = np.array([_middle(roi) for roi in rois], "f8").reshape(-1, 2)
+    found = np.array([_centre(roi) for roi in rois], "f8").reshape(-1, 2)
     lons, lats = found[:, 0], found[:, 1]
     if crs is None:
         return lons, lats
@@ -36,27 +36,27 @@ def middles(rois: Iterable[Any], crs: object | None) -> tuple[np.ndarray, np.nda
     return lons, lats
 
 
-def keys(layout: Layout, lons: np.ndarray, lats: np.ndarray) -> np.ndarray:
-    """The chunks that points lie in, by numbers that are close for chunks that are close: int64, ``(n,)``.
+def chunk_keys(layout: Layout, lons: np.ndarray, lats: np.ndarray) -> np.ndarray:
+    """Keys of the chunks that points are in: int64, ``(n,)``, close for chunks that are close.
 
-    The numbers run along a Morton curve, so that groups of successive chunks are compact, and a region of
-    several chunks shares most of them with its own group. Points that lie nowhere have the number -1.
+    They are positions on a Morton curve, so that groups of successive chunks are compact, and a region of
+    several chunks shares most of them with its own group. A point outside the store has the key -1.
     """
     known = np.isfinite(lons) & np.isfinite(lats)
     rows, cols = layout.grid.cells_at(np.where(known, lons, 0), np.where(known, lats, 0))
     known &= rows >= 0
     size = layout.chunk_cells
-    numbers = _spread(cols // size) | _spread(rows // size) << 1
-    return np.where(known, numbers, -1)
+    keys = _spread_bits(cols // size) | _spread_bits(rows // size) << 1
+    return np.where(known, keys, -1)
 
 
-def groups(numbers: np.ndarray, threads: int, most: int) -> list[np.ndarray]:
-    """Cut what has keys into groups.
+def groups(keys: np.ndarray, threads: int, most: int) -> list[np.ndarray]:
+    """Cut members into groups by their keys.
 
     Parameters
     ----------
-    numbers : ndarray
-        Keys, as :func:`keys` gives them.
+    keys : ndarray
+        As :func:`chunk_keys` gives them.
     threads : int
         Threads that the groups are for.
     most : int
@@ -65,28 +65,24 @@ def groups(numbers: np.ndarray, threads: int, most: int) -> list[np.ndarray]:
     Returns
     -------
     list of ndarray
-        Positions in ``numbers``, ascending; each is in one group. Groups begin where a chunk does, unless a
-        chunk has more members than half a group.
+        Positions in ``keys``, ascending, each in one group. A chunk is in one group unless it has too many
+        members.
     """
-    count = len(numbers)
-    if not count:
-        return []
-    size = min(most, max(LEAST, -(-count // (GROUPS_A_THREAD * threads))))
-    order = np.argsort(numbers, kind="stable")
-    begins = np.flatnonzero(np.diff(numbers[order])) + 1
-    cuts = np.arange(size, count, size)
-    if begins.size:  # move each cut back to where a chunk begins, if that is not far
-        nearest = begins[np.maximum(np.searchsorted(begins, cuts, side="right") - 1, 0)]
-        cuts = np.where((nearest <= cuts) & (cuts - nearest < size // 2), nearest, cuts)
-    found = np.split(order, np.unique(cuts))
-    return [np.sort(part) for whole in found for part in _at_most(whole, most)]
+    count = len(keys)
+    size = min(most, max(MIN_MEMBERS, -(-count // (GROUPS_PER_THREAD * threads))))
+    found: list[list[np.ndarray]] = []
+    room = 0
+    for _, members in group_by(keys, np.arange(count)):
+        for part in np.array_split(members, -(-len(members) // size)):
+            if len(part) > room:
+                found.append([])
+                room = size
+            found[-1].append(part)
+            room -= len(part)
+    return [np.sort(np.concatenate(parts)) for parts in found]
 
 
-def _at_most(members: np.ndarray, most: int) -> list[np.ndarray]:
-    return np.array_split(members, -(-len(members) // most))
-
-
-def _spread(values: np.ndarray) -> np.ndarray:
+def _spread_bits(values: np.ndarray) -> np.ndarray:
     """Numbers below 65,536 with a 0 between any two of their bits."""
     spread = values.astype("i8") & 0xFFFF
     for shift, mask in ((8, 0x00FF00FF), (4, 0x0F0F0F0F), (2, 0x33333333), (1, 0x55555555)):
@@ -94,36 +90,34 @@ def _spread(values: np.ndarray) -> np.ndarray:
     return spread
 
 
-def _middle(roi: Any) -> tuple[float, float]:
-    """About where a region lies, in its own CRS."""
-    if isinstance(roi, PointBuffer):
-        return roi.lon, roi.lat
-    if isinstance(roi, BBox):
-        return _of_box(roi.bounds)
+def _centre(roi: Any) -> tuple[float, float]:
+    """About where a region is, in its own CRS."""
+    if isinstance(roi, BBox | PointBuffer):
+        return roi.footprint.centre
     if is_bbox_tuple(roi):
-        return _of_box(roi)
-    if hasattr(type(roi), "geom_type"):  # shapely's, which know their bounds without being spelled out
+        return _centre_of_box(roi)
+    if hasattr(type(roi), "geom_type"):  # a shapely geometry knows its bounds
         bounds: Sequence[float] = roi.bounds
-        return _of_box(bounds)
-    given = roi if isinstance(roi, Mapping) else getattr(roi, "__geo_interface__", None)
-    return _of_geojson(given) if isinstance(given, Mapping) else _of_numbers(roi)
+        return _centre_of_box(bounds)
+    mapping = roi if isinstance(roi, Mapping) else getattr(roi, "__geo_interface__", None)
+    return _first_position(mapping) if isinstance(mapping, Mapping) else _centre_of_numbers(roi)
 
 
-def _of_box(bounds: Sequence[float]) -> tuple[float, float]:
+def _centre_of_box(bounds: Sequence[float]) -> tuple[float, float]:
     west, south, east, north = bounds
     return (west + east + (360 if west > east else 0)) / 2, (south + north) / 2
 
 
-def _of_numbers(roi: Any) -> tuple[float, float]:
+def _centre_of_numbers(roi: Any) -> tuple[float, float]:
     try:
-        return _of_box([float(number) for number in roi])
+        return _centre_of_box([float(number) for number in roi])
     except (TypeError, ValueError):
-        return NOWHERE  # the worker that it comes to will say why it is none
+        return UNKNOWN  # the worker will refuse it
 
 
-def _of_geojson(given: Mapping[str, Any]) -> tuple[float, float]:
-    """The first position of a mapping."""
-    found: Any = given
+def _first_position(mapping: Mapping[str, Any]) -> tuple[float, float]:
+    """The first position of a GeoJSON mapping."""
+    found: Any = mapping
     try:
         for name in ("features", "geometries"):
             while found.get(name):
@@ -133,4 +127,4 @@ def _of_geojson(given: Mapping[str, Any]) -> tuple[float, float]:
             found = found[0]
         return float(found[0]), float(found[1])
     except (AttributeError, LookupError, TypeError, ValueError):
-        return NOWHERE
+        return UNKNOWN

@@ -8,7 +8,7 @@ from cop_zarr import BBox, PointBuffer
 from cop_zarr.core.grid import Grid
 from cop_zarr.core.product import LATTICE_COLS, LATTICE_ROWS
 from cop_zarr.format.chunk_grid import Layout
-from cop_zarr.querying.distributed import partition as partitions
+from cop_zarr.querying.distributed import partition
 
 LAYOUT = Layout(Grid(0, 0, LATTICE_ROWS, LATTICE_COLS), 16)
 SQUARE = shapely.box(10, 40, 14, 42)
@@ -27,7 +27,7 @@ SQUARE = shapely.box(10, 40, 14, 42)
     ],
 )
 def test_middle_of_a_region(roi):
-    lons, lats = partitions.middles([roi], None)
+    lons, lats = partition.centres([roi], None)
     assert (lons[0], lats[0]) == (12, 41)
 
 
@@ -43,29 +43,29 @@ def test_a_mapping_lies_where_it_begins(wrap):
         },
         "geometries": {"type": "GeometryCollection", "geometries": [geometry]},
     }[wrap]
-    assert [float(each[0]) for each in partitions.middles([roi], None)] == [1, 2]
+    assert [float(each[0]) for each in partition.centres([roi], None)] == [1, 2]
 
 
 def test_over_the_antimeridian():
-    lons, _ = partitions.middles([(170, 0, -170, 10), BBox(170, 0, -170, 10)], None)
+    lons, _ = partition.centres([(170, 0, -170, 10), BBox(170, 0, -170, 10)], None)
     assert lons.tolist() == [180, 180]
 
 
 @pytest.mark.parametrize("roi", [(1, 2), "text", None, {"type": "Polygon"}, {}, {"features": 3}, object()])
 def test_what_is_no_region_lies_nowhere(roi):
-    lons, lats = partitions.middles([roi], None)
+    lons, lats = partition.centres([roi], None)
     assert np.isnan(lons[0])
-    assert partitions.keys(LAYOUT, lons, lats).tolist() == [-1]
+    assert partition.chunk_keys(LAYOUT, lons, lats).tolist() == [-1]
 
 
 def test_another_crs():
-    lons, lats = partitions.middles([(13358338.9, 3503549.8, 13358338.9, 3503549.8)], "EPSG:3857")
+    lons, lats = partition.centres([(13358338.9, 3503549.8, 13358338.9, 3503549.8)], "EPSG:3857")
     np.testing.assert_allclose([lons[0], lats[0]], [120, 30], atol=1e-4)
 
 
 def test_keys_tell_chunks_apart():
     lons, lats = np.meshgrid(np.arange(-180, 180, 0.25), np.arange(90, -90.1, -0.25))
-    keys = partitions.keys(LAYOUT, lons.ravel(), lats.ravel()).reshape(lons.shape)
+    keys = partition.chunk_keys(LAYOUT, lons.ravel(), lats.ravel()).reshape(lons.shape)
     rows, cols = np.indices(lons.shape)
     chunks = rows // 8 * 180 + cols // 8
     pairs = np.unique(np.stack([keys.ravel(), chunks.ravel()]), axis=1)
@@ -79,7 +79,7 @@ def test_keys_tell_chunks_apart():
 @pytest.mark.parametrize("count", [0, 1, 255, 5000, 100_000])
 def test_groups_take_each_once(count):
     keys = np.random.default_rng(count).integers(0, 2000, count)
-    found = partitions.groups(keys, threads=4, most=10_922)
+    found = partition.groups(keys, threads=4, most=10_922)
     assert np.array_equal(np.sort(np.concatenate([*found, []])), np.arange(count))
     assert all((np.diff(group) > 0).all() for group in found)
     assert all(group.size <= 10_922 for group in found)
@@ -87,7 +87,7 @@ def test_groups_take_each_once(count):
 
 def test_a_chunk_is_in_one_group():
     keys = np.random.default_rng(1).integers(0, 2000, 100_000)
-    found = partitions.groups(keys, threads=4, most=10_922)
+    found = partition.groups(keys, threads=4, most=10_922)
     assert len(found) >= 16
     owners = [set(keys[group].tolist()) for group in found]
     assert sum(map(len, owners)) == len(set.union(*owners))
@@ -96,5 +96,5 @@ def test_a_chunk_is_in_one_group():
 
 
 def test_a_chunk_of_many_is_cut():
-    found = partitions.groups(np.zeros(100_000, "i8"), threads=4, most=10_922)
+    found = partition.groups(np.zeros(100_000, "i8"), threads=4, most=10_922)
     assert max(group.size for group in found) <= 10_922
