@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -48,23 +48,6 @@ def known_keys(document: StoreDocument, chunk_lengths: np.ndarray) -> set[str]:
     return {ROOT, ROOT_COPY, LOCK, *document.objects} | chunks
 
 
-@dataclass
-class Findings:
-    """What a part of a verification found; parts are added up."""
-
-    problems: list[Problem] = field(default_factory=list)
-    objects: int = 0
-    chunks: int = 0
-    values: int = 0
-
-    def add(self, other: Findings) -> None:
-        """Add what another part found."""
-        self.problems += other.problems
-        self.objects += other.objects
-        self.chunks += other.chunks
-        self.values += other.values
-
-
 class StoreChecks:
     """The checks of one open store. :meth:`small_objects` must come first.
 
@@ -79,16 +62,15 @@ class StoreChecks:
         self._layout = reader.layout
         self.valid: np.ndarray | None = None
 
-    def small_objects(self) -> Findings:
+    def small_objects(self) -> list[Problem]:
         """Check every object but the chunks against its record, and its content against the grid."""
-        grid, found = self._layout.grid, Findings()
+        grid, problems = self._layout.grid, self._root_copy()
         coordinates = {
             f"{LATITUDE}/c/0": grid.latitudes,
             f"{LONGITUDE}/c/0": grid.longitudes,
             f"{BAND}/c/0": np.arange(self._layout.bands, dtype="<i4"),
         }
         for key, record in self._document.objects.items():
-            found.objects += 1
             message = None
             try:
                 data = self._reader.read_checked(key, record)
@@ -101,10 +83,8 @@ class StoreChecks:
             except DamageError as damage:
                 message = str(damage)
             if message:
-                found.problems.append(Problem(key, message))
-        found.objects += 1
-        found.problems += self._root_copy()
-        return found
+                problems.append(Problem(key, message))
+        return problems
 
     def _wrong_metadata(self, key: str, data: bytes) -> str | None:
         """An array's or group's own document must be equal to the root's copy of it: readers use either."""
@@ -139,43 +119,40 @@ class StoreChecks:
         for row in range(0, rows, size):
             yield Window(row, min(row + size, rows), 0, cols)
 
-    def chunks(self, window: Window, expected: np.ndarray | None, requests: int) -> Findings:
-        """Check the chunks of a window whose edges are chunk edges.
+    def chunks(
+        self, window: Window, expected: np.ndarray | None, requests: int
+    ) -> tuple[list[Problem], int]:
+        """Check the chunks of a window whose edges are chunk edges, ``requests`` of them at once.
 
-        ``expected`` holds the window's cells in the source: float32, ``(rows, cols, bands)``. So many
-        ``requests`` are made at once.
+        Returns problems, and how many values were compared with ``expected``: the window's cells in the
+        source, float32, ``(rows, cols, bands)``.
         """
 
-        def check(part: ChunkPart) -> Findings:
+        def check(part: ChunkPart) -> tuple[list[Problem], int]:
             return self._chunk(part, None if expected is None else expected[part.target])
 
-        found = Findings()
-        for each in ordered_map(check, self._layout.parts(window), workers=requests):
-            found.add(each)
-        return found
+        results = list(ordered_map(check, self._layout.parts(window), workers=requests))
+        return [problem for problems, _ in results for problem in problems], sum(n for _, n in results)
 
-    def _chunk(self, part: ChunkPart, expected: np.ndarray | None) -> Findings:
+    def _chunk(self, part: ChunkPart, expected: np.ndarray | None) -> tuple[list[Problem], int]:
         """Check a chunk against its record, against ``valid``, and against the source's cells."""
         window = self._layout.chunk_window(part.row, part.col)
-        stored = self._reader.holds_data(part.row, part.col)
-        found, messages = Findings(objects=int(stored), chunks=int(stored)), []
         try:
-            if stored:
+            if self._reader.holds_data(part.row, part.col):
                 chunk = self._reader.read(part.row, part.col)
             else:
                 chunk = np.zeros(self._layout.stored_shape, "f4")
         except ChunkError as error:
-            messages.append(str(error.__cause__))
+            messages, compared = [str(error.__cause__)], 0
         else:
             height, width = window.shape
             cells = chunk[:width, :height].transpose(1, 0, 2)
-            messages += self._wrong_cells(chunk, cells, window)
+            messages, compared = [*self._wrong_cells(chunk, cells, window)], 0
             if expected is not None:
-                found.values = cells.size
                 messages += _differences(cells, expected, window)
+                compared = cells.size
         key, bbox = self._layout.chunk_key(part.row, part.col), self._layout.grid.window_bounds(window)
-        found.problems += [Problem(key, message, bbox) for message in messages]
-        return found
+        return [Problem(key, message, bbox) for message in messages], compared
 
     def _wrong_cells(self, chunk: np.ndarray, cells: np.ndarray, window: Window) -> Iterator[str]:
         if self.valid is not None:

@@ -37,26 +37,12 @@ VERSIONS = f"cop-zarr {__version__}, format {FORMAT_VERSION}, {blosc.VERSION_STR
 
 @dataclass(frozen=True)
 class IngestJob:
-    """What an ingest writes.
+    """What an ingest writes."""
 
-    Attributes
-    ----------
-    created : str
-        When it was started, ISO 8601; recorded in the store.
-    overwrite : bool
-        Whether it may replace the store that is there.
-    source_sha256 : str or None
-        Digest of the source; None until it is known, and no block is recorded before.
-    root_crc32c : int or None
-        That of the finished ``zarr.json``, recorded just before that is written.
-    made_by : str
-        The versions that the bytes depend on.
-    """
-
-    created: str
-    overwrite: bool
-    source_sha256: str | None = None
-    root_crc32c: int | None = None
+    created: str  # when it was started, ISO 8601; recorded in the store
+    overwrite: bool  # whether it may replace the store that is there
+    source_sha256: str | None = None  # None until it is known; no block is recorded before
+    root_crc32c: int | None = None  # of the finished zarr.json, recorded just before that is written
     made_by: str = VERSIONS
 
     @classmethod

@@ -14,7 +14,7 @@ from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.storage import REQUESTS_AT_ONCE, Folder
 from cop_zarr.writing.blockwise import cpu_workers, map_blocks, plan_blocks
-from cop_zarr.writing.checks import Findings, Problem, StoreChecks
+from cop_zarr.writing.checks import Problem, StoreChecks
 from cop_zarr.writing.options import Run, RunOptions
 
 
@@ -121,31 +121,35 @@ def verify_folder(
         problem = Problem(INTEGRITY_CHUNK, f"{error.__cause__}; no chunk can be checked without it")
         return VerificationReport(folder.url, source, 1, 0, 0, 0, listed=False, problems=[problem])
     checks = StoreChecks(reader, document)
-    found = checks.small_objects()
+    problems, compared = checks.small_objects(), 0
     unknown = checks.unknown_objects()
     workers = plan.workers if plan else cpu_workers(run.workers)
     requests = max(1, REQUESTS_AT_ONCE // workers) if folder.remote else 1
 
-    def check(window: Window) -> Findings:
+    def check(window: Window) -> tuple[list[Problem], int]:
         if not isinstance(window, Block) or tiff is None:
             return checks.chunks(window, None, requests)
         with tiff.buffer() as buffer:
             return checks.chunks(window, tiff.read(window, buffer), requests)
 
     windows: list[Window] = [*(plan.blocks if plan else checks.chunk_rows())]
-    for part in map_blocks(check, windows, document.layout, workers=workers, progress=run.progress):
-        found.add(part)
+    for found, values in map_blocks(
+        check, windows, document.layout, workers=workers, progress=run.progress
+    ):
+        problems += found
+        compared += values
     if tiff is not None:
         tiff.check_unchanged()
+    chunks = int((reader.lengths > 0).sum())
     return VerificationReport(
         store=folder.url,
         source=source,
-        objects_checked=found.objects + 1,  # and zarr.json, which was checked when it was read
-        chunks_checked=found.chunks,
-        values_compared=found.values,
+        objects_checked=len(document.objects) + chunks + 2,  # with zarr.json and its copy
+        chunks_checked=chunks,
+        values_compared=compared,
         valid_cells=0 if checks.valid is None else int(checks.valid.sum()),
         listed=unknown is not None,
-        problems=sorted([*found.problems, *(unknown or ())], key=lambda problem: problem.key),
+        problems=sorted([*problems, *(unknown or ())], key=lambda problem: problem.key),
     )
 
 

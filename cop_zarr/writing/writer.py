@@ -45,18 +45,9 @@ class BlockRecord:
 
 
 class StoreWriter:
-    """Encodes and writes chunks, and records their checksums.
+    """Encodes and writes chunks, ``requests`` of a window at once, and records their checksums.
 
     Threads may write windows that share no chunk at the same time.
-
-    Parameters
-    ----------
-    layout : Layout
-        Grid, bands and chunks of the store.
-    target : Folder
-        Where to write.
-    requests : int
-        Objects of one window that are written at once.
 
     Attributes
     ----------
@@ -75,12 +66,7 @@ class StoreWriter:
     def write(self, window: Window, cells: np.ndarray) -> BlockRecord:
         """Write the chunks of a window that no earlier run wrote, and have them reach the disk.
 
-        Parameters
-        ----------
-        window : Window
-            Its edges are chunk edges.
-        cells : ndarray
-            float32, ``(rows, cols, bands)``.
+        The window's edges are chunk edges; ``cells`` is float32, ``(rows, cols, bands)``.
         """
         chunks = (
             (self._layout.chunk_key(part.row, part.col), data)
