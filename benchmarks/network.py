@@ -1,63 +1,79 @@
-"""A store over HTTP on the loopback interface, with the latency of a distant one."""
+"""A store over HTTP on the loopback interface, with the latency of a distant one.
+
+The server and the proxy are processes of their own: ``python -m benchmarks.network serve FOLDER`` prints
+its port; ``… delay PORT`` prints a URL and a port where each connection is told the number of requests so
+far. Both end with their stdin.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import socketserver
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE
 
-ROOT = Path(__file__).resolve().parent.parent
-LATENCY_SECONDS = 0.05
-
-
-@dataclass(frozen=True)
-class Network:
-    """Where the store is, and where its requests are counted.
-
-    Attributes
-    ----------
-    url : str
-        Of the store, through the proxy that is late.
-    counter : int
-        A port that tells the number of requests.
-    """
-
-    url: str
-    counter: int
+from benchmarks.cases import LATENCY_SECONDS
+from benchmarks.prepare import ROOT
 
 
 @contextmanager
-def network(store: Path, environment: Mapping[str, str]) -> Iterator[Network]:
-    """Serve a store, by a server and a proxy in processes of their own."""
+def served(store: Path, environment: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    """Serve a store with latency: its URL, and the port of the counter."""
     with (
-        _process("serve_files", str(store.parent), environment=environment) as port,
-        _process(
-            "serve_late", f"http://127.0.0.1:{port}", str(LATENCY_SECONDS), environment=environment
-        ) as late,
+        _process("serve", str(store.parent), environment) as port,
+        _process("delay", port, environment) as line,
     ):
-        url, counter = late.split()
-        yield Network(f"{url}/{store.name}", int(counter))
+        url, counter = line.split()
+        yield f"{url}/{store.name}", int(counter)
 
 
 @contextmanager
-def _process(script: str, *arguments: str, environment: Mapping[str, str]) -> Iterator[str]:
-    """Run a server that says in one line where it is, and ends with its stdin."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", f"benchmarks.cases.{script}", *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env=dict(environment),
-    )
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline().strip()
-        if not line:
-            raise RuntimeError(f"benchmarks/cases/{script}.py did not start")
-        yield line
-    finally:
-        process.communicate()
+def _process(name: str, argument: str, environment: Mapping[str, str]) -> Iterator[str]:
+    """Run a server, and give the line that it prints when it is ready."""
+    command = [sys.executable, "-m", "benchmarks.network", name, argument]
+    with subprocess.Popen(
+        command, stdin=PIPE, stdout=PIPE, text=True, cwd=ROOT, env=environment
+    ) as process:
+        yield process.stdout.readline().strip()
+
+
+async def _serve(folder: str) -> None:
+    from aiohttp import web
+
+    app = web.Application()
+    app.router.add_static("/", folder)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    print(runner.addresses[0][1], flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+
+
+def _delay(port: str) -> None:
+    from tests.support.proxy import fault_proxy
+
+    class Count(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.wfile.write(b"%d\n" % len(proxy.requests))
+
+    with (
+        fault_proxy(f"http://127.0.0.1:{port}") as proxy,
+        socketserver.TCPServer(("127.0.0.1", 0), Count) as counter,
+    ):
+        proxy.latency = LATENCY_SECONDS
+        threading.Thread(target=counter.serve_forever, daemon=True).start()
+        print(proxy.url, counter.server_address[1], flush=True)
+        sys.stdin.read()
+        counter.shutdown()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        asyncio.run(_serve(sys.argv[2]))
+    else:
+        _delay(sys.argv[2])

@@ -1,77 +1,105 @@
-"""The cases that are whole processes, in the order of their turns."""
+"""Whole processes, timed in turn: wall seconds from start to end, and peak memory (``ru_maxrss``).
+
+Linux counts what the *parent* had resident when it started a child as part of the child's peak. So whoever
+starts processes stays small: no module up to ``__main__`` imports NumPy or cop-zarr.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import subprocess
 import sys
-import sysconfig
-from functools import partial
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import process_bars as names
-from benchmarks.measure import Case
-from benchmarks.peer import Peer
-from benchmarks.workers import CASES
+from benchmarks.prepare import PROGRAM, Bench
+from benchmarks.timings import Timings
+
+LOG = logging.getLogger("benchmarks")
+PEERS = Path(__file__).resolve().parent / "peers"
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+"""``ru_maxrss`` is in KiB on Linux and in bytes on macOS (getrusage(2) of each)."""
 
 BOX = ("120", "30", "122", "32")
-"""The measured query: 9 x 9 cells at the mouth of the Yangtze, all of them in one tile of the source."""
+"""9 x 9 cells at the mouth of the Yangtze, all of them in one tile of the source."""
 
 WINDOW = ("232", "241", "1200", "1209")
-"""The same cells, as rows and columns, for who takes no degrees."""
+"""The same cells: first and last row, first and last column, the last excluded."""
 
-WHOLE_GLOBE = ("-180", "-90", "180", "90")
+GLOBE_BOX = ("-180", "-90", "180", "90")
 THREADS = min(4, os.cpu_count() or 1)
-"""What an ingest takes by default: 4, and no more than there are processors."""
+"""What an ingest takes by default."""
 
 QUERIES_A_ROUND = 3
-"""Turns of the quick cases in each round."""
+
+INGEST = "cop-zarr ingest"
+DECODE = "decode the tiles, no more"
+TO_ZARR = "rioxarray to_zarr"
+RS_EMBED = "rs-embed first query"
+QUERY = "cop-zarr first query"
+ZARR = "zarr-python first query"
+RASTERIO = "rasterio first query"
+NUMPY = "import NumPy, no more"
+GLOBE = "cop-zarr mean of the globe"
 
 
-def ingest(source: Path, store: Path) -> tuple[str, ...]:
-    """The command that ingests."""
-    program = Path(sysconfig.get_path("scripts"), "cop-zarr")
-    return str(program), "ingest", str(source), str(store)
+def run(command: Sequence[str], environment: Mapping[str, str]) -> tuple[float, int]:
+    """Run one process to its end: its wall seconds and peak bytes."""
+    begin = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=dict(environment))
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - begin
+    process.returncode = os.waitstatus_to_exitcode(status)  # or Popen would wait for it again
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return seconds, usage.ru_maxrss * RSS_UNIT
 
 
-def remove(store: Path) -> None:
-    """Remove a store, if it is there."""
-    shutil.rmtree(store, ignore_errors=True)
+def script(name: str, *arguments: str, python: str = sys.executable) -> tuple[str, ...]:
+    """The command that runs a script of ``peers``."""
+    return python, str(PEERS / name), *arguments
 
 
-def turns(source: Path, store: Path, fresh: Path, rival: Peer) -> list[Case]:
-    """The cases in the order of their turns within a round.
-
-    Parameters
-    ----------
-    source, store : Path
-        What is read.
-    fresh : Path
-        Where the measured ingests write; it is removed before each.
-    rival : Peer
-        rs-embed's interpreter.
-    """
-    tif, asked = str(source), str(store)
-    before = partial(remove, fresh)
-    rs_embed = (rival.python, str(CASES / "rs_embed_query.py"), *BOX)
-    queries = [
-        _case(names.QUERY, "cop_zarr_query.py", asked, *BOX),
-        _case(names.ZARR, "zarr_query.py", asked, *WINDOW),
-        _case(names.TENSORSTORE, "tensorstore_query.py", asked, *WINDOW),
-        _case(names.XARRAY, "xarray_query.py", asked, *WINDOW),
-        _case(names.RASTERIO, "rasterio_query.py", tif, *BOX),
-        Case(names.IMPORTS, (sys.executable, "-c", "import numpy")),
-    ]
-    to_zarr = (sys.executable, str(CASES / "rioxarray_to_zarr.py"), tif, str(fresh))
-    return [
-        Case(names.INGEST, ingest(source, fresh), before=before),
-        _case(names.FLOOR, "decode_only.py", tif, str(THREADS)),
-        Case(names.RIOXARRAY, to_zarr, before=before, optional=True, once=True),
-        Case(names.RS_EMBED, rs_embed, optional=True, missing=rival.missing),
-        *queries * QUERIES_A_ROUND,
-        _case(names.GLOBE, "cop_zarr_query.py", asked, *WHOLE_GLOBE),
-    ]
+def measure(bench: Bench) -> dict[str, Timings]:
+    """Run everything in turn, in each round; before each run the disk may take what was written."""
+    fresh = bench.work / "fresh.zarr"
+    found: dict[str, Timings] = {}
+    for number in range(1, bench.rounds + 1):
+        for title, command in _commands(bench, str(fresh)):
+            if title == TO_ZARR and number > 1:  # it takes half a minute
+                continue
+            if str(fresh) in command:
+                shutil.rmtree(fresh, ignore_errors=True)
+            os.sync()
+            seconds, peak_bytes = run(command, bench.environment)
+            timings = found.setdefault(title, Timings())
+            timings.add(number, [seconds])
+            timings.peak_bytes = max(timings.peak_bytes, peak_bytes)
+            LOG.info("round %d of %d  %s: %.2f s", number, bench.rounds, title, seconds)
+    shutil.rmtree(fresh, ignore_errors=True)
+    return found
 
 
-def _case(title: str, script: str, *arguments: str) -> Case:
-    return Case(title, (sys.executable, str(CASES / script), *arguments))
+def _commands(bench: Bench, fresh: str) -> Iterator[tuple[str, Sequence[str]]]:
+    """Titles and commands, in the order of their turns."""
+    tif, store = str(bench.source), str(bench.store)
+
+    def process(name: str, *arguments: str, python: str = sys.executable) -> tuple[str, ...]:
+        return script("whole_process.py", name, *arguments, python=python)
+
+    yield INGEST, (PROGRAM, "ingest", tif, fresh)
+    yield DECODE, process("decode", tif, str(THREADS))
+    yield TO_ZARR, process("to_zarr", tif, fresh)
+    if bench.rs_embed:
+        yield RS_EMBED, process("rs_embed", *BOX, python=bench.rs_embed)
+    for _ in range(QUERIES_A_ROUND):
+        yield QUERY, process("cop_zarr", store, *BOX)
+        yield ZARR, process("zarr", store, *WINDOW)
+        yield "TensorStore first query", process("tensorstore", store, *WINDOW)
+        yield "xarray first query", process("xarray", store, *WINDOW)
+        yield RASTERIO, process("rasterio", tif, *WINDOW)
+        yield NUMPY, (sys.executable, "-c", "import numpy")
+    yield GLOBE, process("cop_zarr", store, *GLOBE_BOX)

@@ -1,4 +1,4 @@
-"""Time rs-embed's own calls before and after ``import cop_zarr.interop.rs_embed``.
+"""rs-embed's own calls before and after ``import cop_zarr.interop.rs_embed``, for docs/rs-embed.md.
 
 ``python -m benchmarks.rs_embed --geotiff TIF --work FOLDER --python PYTHON``, where PYTHON has rs-embed and
 this project. Each side is a process of its own; they take turns. Their answers are compared bit by bit.
@@ -16,19 +16,16 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import RSS_UNIT
-from benchmarks.tables import duration
+import numpy as np
 
-FILENAME = "embed_map_310k.tif"
-HOME = Path(__file__).resolve().parent.parent
-ROUNDS = {"2°, warm": 300, "20°, warm": 15, "grid of 20° and its mean, warm": 15, "1,000 boxes again": 3}
-"""How often each warm question is asked in a process; the others are asked once."""
+from benchmarks.prepare import ROOT
+from benchmarks.processes import RSS_UNIT
+from benchmarks.timings import MB, duration, in_turn, markdown
 
-Figures = dict[str, Any]
+SMALL, LARGE, GLOBE = (10, 46, 12, 48), (10, 40, 30, 60), (-180, -90, 180, 90)
 
 
 def main() -> None:
@@ -38,131 +35,77 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for the store")
     parser.add_argument("--python", default=sys.executable, help="an interpreter with rs-embed")
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="processes of each (default 3)")
-    parser.add_argument("--side", choices=("before", "after"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.side:
-        print(json.dumps(_side(options.side, options.work)))
-        return
-    where = _folder(options.geotiff, options.work)
-    making = _run(options.python, "after", where)["first query"]
-    runs: dict[str, list[Figures]] = {"before": [], "after": []}
-    for _ in range(options.runs):
-        for side, found in runs.items():
-            found.append(_run(options.python, side, where))
-    _print(runs, making)
-
-
-def _folder(geotiff: Path, work: Path) -> Path:
-    """A folder for ``RS_EMBED_COP_DIR`` in which no store has been made yet."""
-    where = work / "rs-embed-turns"
-    shutil.rmtree(where, ignore_errors=True)
-    where.mkdir(parents=True)
-    (where / FILENAME).symlink_to(geotiff.resolve())
-    return where
-
-
-def _run(python: str, side: str, where: Path) -> Figures:
-    """Have one side asked in a process of its own."""
-    command = [
-        python,
-        "-m",
-        "benchmarks.rs_embed",
-        "--side",
-        side,
-        "--geotiff",
-        FILENAME,
-        "--work",
-        str(where),
+    folder = options.work / "rs-embed-turns"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "embed_map_310k.tif").symlink_to(options.geotiff.resolve())
+    making_s = _run(options.python, "after", folder)["first query"]
+    runs = [
+        [_run(options.python, side, folder) for side in ("before", "after")] for _ in range(options.runs)
     ]
-    environment = {**os.environ, "RS_EMBED_COP_DIR": str(where)}
-    environment.pop("COP_ZARR_STORE", None)
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HOME, env=environment)
-    figures: Figures = json.loads(done.stdout)
-    return figures
+    rows = [(f"rs-embed's call, median of {options.runs} processes", "before", "after", "ratio")]
+    for name in runs[0][0]:
+        before, after = (statistics.median(one[name] for one in side) for side in zip(*runs, strict=True))
+        texts = [f"{one / MB:,.0f} MB" if "memory" in name else duration(one) for one in (before, after)]
+        rows.append((name, *texts, f"{before / after:.2f}"))
+    print(markdown(rows))
+    print(f"\nThe very first query, which makes the store: {making_s:.1f} s.")
+    with np.load(folder / "before.npz") as before, np.load(folder / "after.npz") as after:
+        same = all(np.array_equal(before[name].view("u4"), after[name].view("u4")) for name in before.files)
+    print(f"Answers equal to the last bit: {'yes' if same else 'NO'}.")
 
 
-def _side(side: str, where: Path) -> Figures:
-    """Ask all questions of one side, in the process that this is."""
-    warnings.simplefilter("ignore")  # that it unpacks, and which projection it has
+def _run(python: str, side: str, folder: Path) -> dict[str, float]:
+    """Have one side asked in a process of its own."""
+    code = f"import benchmarks.rs_embed; benchmarks.rs_embed.ask({side!r}, {str(folder)!r})"
+    environment = {name: value for name, value in os.environ.items() if name != "COP_ZARR_STORE"}
+    environment |= {"RS_EMBED_COP_DIR": str(folder), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [python, "-c", code], stdout=subprocess.PIPE, text=True, check=True, env=environment
+    )
+    return dict(json.loads(done.stdout))
+
+
+def ask(side: str, folder: str) -> None:
+    """Ask all questions of one side in this process; print seconds and peak bytes as JSON."""
+    warnings.simplefilter("ignore")  # about unpacking and the projection
     begin = time.perf_counter()
-    import rs_embed  # noqa: PLC0415  # timed
+    import rs_embed
 
     if side == "after":
-        import cop_zarr.interop.rs_embed  # noqa: F401, PLC0415
+        import cop_zarr.interop.rs_embed  # noqa: F401
 
-    year, grid = rs_embed.TemporalSpec.year(2021), rs_embed.OutputSpec.grid()
+    options = {"temporal": rs_embed.TemporalSpec.year(2021), "backend": "auto"}
+    grid, pooled = rs_embed.OutputSpec.grid(), rs_embed.OutputSpec.pooled()
 
-    def ask(box: tuple[float, ...], output: Any = None) -> Any:
-        return rs_embed.get_embedding(
-            "copernicus",
-            spatial=rs_embed.BBox(*box),
-            temporal=year,
-            output=output or rs_embed.OutputSpec.pooled(),
-            backend="auto",
-        ).data
-
-    ask((10, 46, 12, 48))
-    figures: Figures = {"first query": time.perf_counter() - begin}
-
-    import numpy as np  # noqa: PLC0415  # both have it by now
+    def query(box: tuple[float, ...], output: Any = pooled) -> Any:
+        spatial = rs_embed.BBox(*box)
+        return rs_embed.get_embedding("copernicus", spatial=spatial, output=output, **options).data
 
     rng = np.random.default_rng(1)
     corners = np.column_stack([rng.uniform(-170, 170, 1000), rng.uniform(-50, 70, 1000)]).tolist()
     boxes = [rs_embed.BBox(west, south, west + 1.5, south + 1.5) for west, south in corners]
 
-    def batch() -> Any:
-        found = rs_embed.get_embeddings_batch("copernicus", spatials=boxes, temporal=year, backend="auto")
+    def batch() -> np.ndarray:
+        found = rs_embed.get_embeddings_batch("copernicus", spatials=boxes, **options)
         return np.stack([one.data for one in found])
 
-    asked: dict[str, Callable[[], Any]] = {
-        "2°, warm": lambda: ask((10, 46, 12, 48)),
-        "20°, warm": lambda: ask((10, 40, 30, 60)),
-        "grid of 20° and its mean, warm": lambda: ask((10, 40, 30, 60), grid).mean(("y", "x")),
-        "1,000 boxes again": batch,
-    }
+    query(SMALL)
+    figures = {"first query": time.perf_counter() - begin}
     batch()
     figures["first query and 1,000 boxes"] = time.perf_counter() - begin
-    for name, question in asked.items():
-        question()
-        figures[name] = statistics.median(_seconds(question) for _ in range(ROUNDS[name]))
-    figures["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
-    answers = [question() for question in asked.values()]
-    np.savez(where / f"{side}.npz", *answers, ask((10, 40, 30, 60), grid), ask((-180, -90, 180, 90)))
-    figures["equal"] = _equal(where)
-    return figures
-
-
-def _seconds(question: Callable[[], Any]) -> float:
-    begin = time.perf_counter()
-    question()
-    return time.perf_counter() - begin
-
-
-def _equal(where: Path) -> bool:
-    """Whether the answers of both sides have the same bits; True while there is one side only."""
-    import numpy as np  # noqa: PLC0415  # the process that takes turns must stay small
-
-    sides = [where / "before.npz", where / "after.npz"]
-    if not all(side.exists() for side in sides):
-        return True
-    one, other = map(np.load, sides)
-    return all(np.array_equal(one[name].view("u4"), other[name].view("u4")) for name in one.files)
-
-
-def _print(runs: dict[str, list[Figures]], making: float) -> None:
-    """Print medians as Markdown, and what became of the comparison."""
-    before, after = runs["before"], runs["after"]
-    print(f"| rs-embed's call, median of {len(before)} processes | before | after | ratio |")
-    print("| --- | --- | --- | --- |")
-    for name in ("first query", "first query and 1,000 boxes", *ROUNDS):
-        one, other = (statistics.median(run[name] for run in side) for side in (before, after))
-        print(f"| {name} | {duration(one)} | {duration(other)} | {one / other:.2f} |")
-    one, other = (statistics.median(run["peak"] for run in side) / 1e6 for side in (before, after))
-    print(f"| peak memory | {one:,.0f} MB | {other:,.0f} MB | {one / other:.2f} |")
-    print(f"\nThe very first query, which makes the store: {making:.1f} s.")
-    print(
-        f"Answers equal to the last bit: {'yes' if all(run['equal'] for run in before + after) else 'NO'}."
-    )
+    works = {
+        "2°, warm": lambda: query(SMALL),
+        "20°, warm": lambda: query(LARGE),
+        "grid of 20° and its mean, warm": lambda: query(LARGE, grid).mean(("y", "x")),
+        "1,000 boxes again": batch,
+    }
+    figures |= {name: timings.median for name, timings in in_turn(works, 15).items()}
+    figures["peak memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
+    answers = [work() for work in works.values()]
+    np.savez(f"{folder}/{side}.npz", *answers, query(LARGE, grid), query(GLOBE))
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

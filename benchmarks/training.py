@@ -1,17 +1,15 @@
-"""How many items a second a training loop gets: ``python -m benchmarks.training --store STORE``.
+"""How many items a second a training loop gets: the table of ``docs/training.md``.
 
-Prints the Markdown table of ``docs/training.md``. Points lie in random cells with data, boxes are of 1° and
-begin there. All rows answer the same items, shuffled anew each epoch; they take turns, and a figure is the
-median of the rounds. One untimed epoch comes first: it starts the workers and fills what memory holds.
+``python -m benchmarks.training --store STORE``. Points lie in random cells with data, boxes are of 1° and
+begin there. All rows answer the same items, shuffled anew in each epoch, and take turns; the first epoch is
+not timed.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,100 +17,64 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import cop_zarr
+from benchmarks.timings import in_turn, markdown
 from cop_zarr.interop.torch import PointDataset, RegionDataset
-
-SEED = 7
-
-Epoch = Callable[[], Iterable[Any]]
-"""Begins an epoch, and gives its batches."""
 
 
 def main() -> None:
     """Ask for points, then for boxes, and print."""
     parser = argparse.ArgumentParser("python -m benchmarks.training", description=__doc__)
-    parser.add_argument(
-        "--store", type=Path, required=True, help="a store of the stand-in, or the real one"
-    )
+    parser.add_argument("--store", required=True, help="a store of the whole globe")
     parser.add_argument("--items", type=int, default=2560, help="points, and boxes (default 2560)")
     parser.add_argument("--batch", type=int, default=256, help="items of a batch (default 256)")
     parser.add_argument("--rounds", type=int, default=3, help="epochs that are timed (default 3)")
     options = parser.parse_args()
-    lon, lat = land_points(cop_zarr.open(options.store), options.items)
-    points = rates(points_epochs(options.store, lon, lat, options.batch), options)
+    store = cop_zarr.open(options.store)
+    rows, cols = np.nonzero(store.valid[8:, :-8])  # 2° from the edges
+    chosen = np.random.default_rng(7).choice(rows.size, options.items)
+    lon, lat = -180 + 0.25 * cols[chosen], 90 - 0.25 * (rows[chosen] + 8)
     boxes = np.stack([lon, lat, lon + 1, lat + 1], axis=1)
-    regions = rates(boxes_epochs(options.store, boxes, options.batch), options)
+    found = [
+        in_turn(epochs(options.store, ask, dataset, options.items, options.batch), options.rounds)
+        for ask, dataset in (
+            (lambda i: store.sample(lon[i], lat[i]), lambda place: PointDataset(place, lon, lat)),
+            (lambda i: store.query_many(boxes[i]), lambda place: RegionDataset(place, boxes)),
+        )
+    ]
     print(f"{options.items:,} items in batches of {options.batch}, PyTorch {torch.__version__}\n")
-    print("| items a second | points | boxes of 1° |\n| --- | ---: | ---: |")
-    for name, rate in points.items():
-        print(f"| {name} | {rate:,.0f} | {regions[name]:,.0f} |")
-
-
-def land_points(store: cop_zarr.Store, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Longitudes and latitudes of random cells with data; none so near an edge that its box ends beyond."""
-    rows, cols = np.nonzero(store.valid[8:, :-8])
-    chosen = np.random.default_rng(SEED).choice(rows.size, count)
-    return -180 + 0.25 * cols[chosen], 90 - 0.25 * (rows[chosen] + 8)
-
-
-def points_epochs(place: Path, lon: np.ndarray, lat: np.ndarray, batch: int) -> dict[str, Epoch]:
-    """Every way to get the vectors of points."""
-    store = cop_zarr.open(place)
-
-    def ask(chosen: np.ndarray) -> np.ndarray:
-        return np.asarray(store.sample(lon[chosen], lat[chosen]))
-
-    return epochs(ask, lambda store: PointDataset(store, lon, lat), place, lon.size, batch)
-
-
-def boxes_epochs(place: Path, boxes: np.ndarray, batch: int) -> dict[str, Epoch]:
-    """Every way to get the vectors of boxes."""
-    store = cop_zarr.open(place)
-
-    def ask(chosen: np.ndarray) -> np.ndarray:
-        return np.asarray(store.query_many(boxes[chosen]))
-
-    return epochs(ask, lambda store: RegionDataset(store, boxes), place, len(boxes), batch)
+    table = [("items a second", "points", "boxes of 1°")]
+    table += [(name, *(f"{options.items / one[name].median:,.0f}" for one in found)) for name in found[0]]
+    print(markdown(table))
 
 
 def epochs(
+    place: str,
     ask: Callable[[np.ndarray], np.ndarray],
     dataset: Callable[[Any], Any],
-    place: Path,
     count: int,
     batch: int,
-) -> dict[str, Epoch]:
-    """The rows of the table, by name."""
+) -> dict[str, Callable[[], object]]:
+    """The rows of the table: what runs an epoch of each."""
 
-    def in_batches() -> Iterator[np.ndarray]:
-        order = torch.randperm(count).numpy()
-        return (ask(order[first : first + batch]) for first in range(0, count, batch))
+    def in_batches() -> None:
+        for chosen in np.array_split(torch.randperm(count).numpy(), -(-count // batch)):
+            ask(chosen)
 
-    def loader(dataset: Any, workers: int = 0) -> DataLoader[Any]:
-        return DataLoader(dataset, batch, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+    def loaded(dataset: Any, workers: int = 0) -> Callable[[], object]:
+        loader = DataLoader(
+            dataset, batch, shuffle=True, num_workers=workers, persistent_workers=workers > 0
+        )
+        return lambda: deque(loader, maxlen=0)  # asks for all batches
 
-    in_memory = TensorDataset(torch.from_numpy(ask(np.arange(count))))
-    ways: dict[str, Epoch] = {
+    in_memory = TensorDataset(torch.from_numpy(np.asarray(ask(np.arange(count)))))
+    return {
         "the store asked in batches, no DataLoader": in_batches,
-        "DataLoader, no workers": loader(dataset(place)).__iter__,
-        "DataLoader, 2 workers": loader(dataset(place), 2).__iter__,
-        "the same, two threads each": loader(dataset(cop_zarr.open(place, workers=2)), 2).__iter__,
-        "the store asked once for all": lambda: [ask(np.arange(count))],
-        "DataLoader, vectors in memory (`TensorDataset`)": loader(in_memory).__iter__,
+        "DataLoader, no workers": loaded(dataset(place)),
+        "DataLoader, 2 workers": loaded(dataset(place), 2),
+        "the same, two threads each": loaded(dataset(cop_zarr.open(place, workers=2)), 2),
+        "the store asked once for all": lambda: ask(np.arange(count)),
+        "DataLoader, vectors in memory (`TensorDataset`)": loaded(in_memory),
     }
-    return ways
-
-
-def rates(ways: dict[str, Epoch], options: argparse.Namespace) -> dict[str, float]:
-    """Items a second of each way: the median of the rounds, in each of which all take a turn."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(options.rounds + 1):
-        for name, begin in ways.items():
-            started = time.perf_counter()
-            for _ in begin():
-                pass
-            if number:
-                seconds[name].append(time.perf_counter() - started)
-    return {name: options.items / statistics.median(taken) for name, taken in seconds.items()}
 
 
 if __name__ == "__main__":

@@ -1,139 +1,143 @@
-"""Processes that ask one library each, and are asked by lines of JSON; see ``cases/asking.py``."""
+"""Every library in a process of its own: answers are compared, then all take turns in rounds."""
 
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
-import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
-CASES = Path(__file__).resolve().parent / "cases"
+from benchmarks.cases import Case
+from benchmarks.prepare import Bench
+from benchmarks.processes import script
+from benchmarks.timings import Timings
 
+LOG = logging.getLogger("benchmarks")
 COP_ZARR = "cop-zarr"
 READER = "rs-embed reader"
 API = "rs-embed API"
 TENSORSTORE = "TensorStore"
-ZARR = "zarr-python"
-ZARRS = "zarrs"
-XARRAY = "xarray"
-RASTERIO = "rasterio"
 LIMIT = "limit"
+LIBRARIES = {
+    COP_ZARR: "cop_zarr",
+    READER: "rs_embed",
+    API: "rs_embed",
+    TENSORSTORE: "tensorstore",
+    "zarr-python": "zarr",
+    "zarrs": "zarrs",
+    "xarray": "xarray",
+    "rasterio": "rasterio",
+    LIMIT: "decoding",
+}
+"""The columns of the tables in order, and the functions of ``peers/libraries.py``."""
 
+RS_EMBED = {READER: "reader/", API: "api/"}
+"""rs-embed has one worker that asks in two ways, told by the name of a case. It takes 3.2 GB."""
 
-class WorkerError(RuntimeError):
-    """A worker ended instead of answering; the message is the last line of its stderr."""
+CASE_SECONDS = 2.0
+"""A worker begins no further turn of a case once its turns in this round took so long."""
 
+SLOW_SECONDS = 4.0
+"""What took longer in the first round is not asked again."""
 
-@dataclass(frozen=True)
-class Peer:
-    """Who is asked.
-
-    Attributes
-    ----------
-    name : str
-        As in the table.
-    script : str
-        Its worker, in ``cases/``.
-    arguments : tuple of str
-        Of the worker, after the setting.
-    python : str
-        The interpreter.
-    way : str
-        Put before the names of cases, for a worker that asks in several ways.
-    fresh : bool
-        Whether a worker of its own is made to measure the memory of each case. If not, what is measured
-        is the peak of the one worker so far.
-    """
-
-    name: str
-    script: str
-    arguments: tuple[str, ...] = ()
-    python: str = sys.executable
-    way: str = ""
-    fresh: bool = True
-
-
-def peers(rs_embed: str) -> list[Peer]:
-    """Everybody, this project first; ``rs_embed`` is the interpreter that has it, or empty."""
-    rival = [
-        Peer(READER, "ask_rs_embed.py", python=rs_embed, way="reader/", fresh=False),
-        Peer(API, "ask_rs_embed.py", python=rs_embed, way="api/", fresh=False),
-    ]
-    return [
-        Peer(COP_ZARR, "ask_cop_zarr.py"),
-        *(rival if rs_embed else ()),
-        Peer(TENSORSTORE, "ask_tensorstore.py"),
-        Peer(ZARR, "ask_zarr.py"),
-        Peer(ZARRS, "ask_zarr.py", ("--zarrs",)),
-        Peer(XARRAY, "ask_xarray.py"),
-        Peer(RASTERIO, "ask_rasterio.py"),
-        Peer(LIMIT, "ask_limit.py"),
-    ]
+Table = dict[str, dict[str, Timings]]
+"""By case and library."""
 
 
 class Worker:
-    """One worker's process. Starts at the first question, and again after it died."""
+    """The process that asks one library."""
 
-    def __init__(self, peer: Peer, setting: Mapping[str, str], environment: Mapping[str, str]) -> None:
-        self._command = [peer.python, str(CASES / peer.script), json.dumps(setting), *peer.arguments]
-        self._environment = dict(environment)
-        self._process: subprocess.Popen[str] | None = None
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # lives as long as this does
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._command = command
+        self._process = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, env=environment, text=True)
 
-    def ask(self, case: str, **question: object) -> dict[str, Any]:
-        """Ask one question.
-
-        Raises
-        ------
-        WorkerError
-            If the worker ends, or cannot be started.
-        """
-        process = self._process or self._start()
-        self._send(process, {"case": case, **question})
-        return self._answer(process)
+    def ask(self, case: str, **request: object) -> dict[str, Any]:
+        """Send a request and wait for its answer."""
+        print(json.dumps({"case": case, **request}), file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        if not line:
+            raise subprocess.CalledProcessError(self._process.wait(), self._command)
+        return dict(json.loads(line))
 
     def close(self) -> None:
-        """End the process, if there is one."""
-        if self._process is not None:
-            self._process.communicate()
-            self._process = None
+        """End the process."""
+        self._process.communicate()
 
-    def _start(self) -> subprocess.Popen[str]:
-        pipe = subprocess.PIPE
-        try:
-            process = subprocess.Popen(
-                self._command,
-                stdin=pipe,
-                stdout=pipe,
-                stderr=self._errors,
-                env=self._environment,
-                text=True,
-            )
-        except OSError as error:
-            raise WorkerError(str(error)) from error
-        self._process = process
-        self._answer(process)  # that it is ready
-        return process
 
-    @staticmethod
-    def _send(process: subprocess.Popen[str], question: Mapping[str, object]) -> None:
-        assert process.stdin is not None
-        try:
-            process.stdin.write(json.dumps(question) + "\n")
-            process.stdin.flush()
-        except BrokenPipeError:
-            return  # it has died; reading its answer tells
+class Workers:
+    """All workers, and what they took for each case."""
 
-    def _answer(self, process: subprocess.Popen[str]) -> dict[str, Any]:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if line:
-            return dict(json.loads(line))
-        self.close()
-        self._errors.seek(0)
-        said = self._errors.read().strip().splitlines()
-        raise WorkerError(said[-1] if said else f"ended with status {process.returncode}")
+    def __init__(self, cases: Sequence[Case], bench: Bench, setting: Mapping[str, str]) -> None:
+        self.table: Table = {case.name: defaultdict(Timings) for case in cases}
+        self._cases, self._environment = cases, bench.environment
+        pythons = {"rs_embed": bench.rs_embed}
+        self._commands = {
+            name: script("libraries.py", library, json.dumps(setting), python=python)
+            for name, library in LIBRARIES.items()
+            if (python := pythons.get(library, sys.executable))
+        }
+        self._workers = {command: Worker(command, bench.environment) for command in self._commands.values()}
+
+    def compare_answers(self, folder: Path) -> None:
+        """Compare every answer with cop-zarr's, before anything is timed."""
+        saved = folder / "answers.npz"
+        for case in self._cases:
+            if case.name == "remote/open":
+                continue
+            LOG.info("compare answers: %s", case.name)
+            for name in self._commands:
+                if name == COP_ZARR:
+                    self._ask(name, case, save=str(saved))
+                elif name != LIMIT and (found := self._ask(name, case, against=str(saved))):
+                    timings = self.table[case.name][name]
+                    timings.same, timings.difference = found["same"], found["difference"]
+        saved.unlink(missing_ok=True)
+
+    def measure_round(self, number: int, counter: int, *, quick: bool) -> None:
+        """One round, counted from 1: each case, of every library, in one turn if it is to be quick.
+
+        ``counter`` is the port where requests over the network are counted.
+        """
+        for case in filter(lambda case: case.turns, self._cases):
+            LOG.info("round %d: %s", number, case.name)
+            request = {"turns": 1 if quick else case.turns, "limit_s": CASE_SECONDS}
+            if case.group == "remote":
+                request["counter"] = counter
+            for name in self._commands:
+                timings = self.table[case.name].get(name, Timings())
+                is_slow = max(timings.seconds, default=0) * timings.share > SLOW_SECONDS
+                if is_slow and name not in {COP_ZARR, LIMIT}:
+                    continue
+                if found := self._ask(name, case, **request):
+                    timings = self.table[case.name][name]
+                    timings.add(number, found["seconds"])
+                    timings.requests += found["requests"]
+                    timings.share = found["share"]
+                    if name in RS_EMBED:  # its one worker is not started for each case
+                        timings.peak_bytes = timings.peak_bytes or found["peak_bytes"]
+
+    def measure_memory(self) -> None:
+        """Ask every case once, of a new process each."""
+        for case in filter(lambda case: case.memory, self._cases):
+            LOG.info("memory: %s", case.name)
+            for name in self._commands:
+                if name in self.table[case.name] and name not in {*RS_EMBED, LIMIT}:
+                    worker = Worker(self._commands[name], self._environment)
+                    found = worker.ask(case.name, turns=1, warm=False)
+                    self.table[case.name][name].peak_bytes = found["peak_bytes"]
+                    worker.close()
+
+    def close(self) -> None:
+        """End all workers."""
+        for worker in self._workers.values():
+            worker.close()
+
+    def _ask(self, name: str, case: Case, **request: object) -> dict[str, Any] | None:
+        """Ask; None if the library has no way to do it."""
+        found = self._workers[self._commands[name]].ask(RS_EMBED.get(name, "") + case.name, **request)
+        return None if found.get("unsupported") else found
