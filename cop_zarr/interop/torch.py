@@ -1,13 +1,12 @@
 """Map-style datasets for PyTorch: the vectors of points and of regions, a batch at a time.
 
 An item is a float32 tensor ``(bands,)``, or that and its label. A :class:`torch.utils.data.DataLoader` asks
-for the items of a whole batch at once, so that each chunk under the batch is read and decoded once. Every
-vector has the bits that :meth:`cop_zarr.Store.sample` and :meth:`cop_zarr.Store.query_many` give.
+for the items of a whole batch at once, so each chunk under the batch is read and decoded once. Vectors have
+the bits that :meth:`cop_zarr.Store.sample` and :meth:`cop_zarr.Store.query_many` give.
 
-Points, regions and words are checked when a dataset is made, so that a bad one is not found in the third
-epoch by a worker. A dataset may be forked, or pickled to workers that are spawned: what is pickled is the
-open store (about 140 KB of the published size, without what is in memory), the points or regions, and the
-labels.
+Points, regions and options are checked when a dataset is created. A dataset may be forked, or pickled to
+workers that are spawned: a pickle holds the open store (about 140 KB of the published size, without cached
+chunks), the points or regions, and the labels.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from numpy.typing import ArrayLike
 
 from cop_zarr.core.settings import WORKERS_VARIABLE
 from cop_zarr.errors import InputError, MissingDependencyError
-from cop_zarr.querying import points as sampling
 from cop_zarr.querying.geodataframe import regions_and_crs
 from cop_zarr.querying.many_regions import as_region_list, plan_or_report
 from cop_zarr.querying.options import CheckedOptions, Empty, OnError, QueryOptions, check_on_error
+from cop_zarr.querying.points import Method, check_options, check_points
 from cop_zarr.regions import Roi
 from cop_zarr.storage import local_path
 from cop_zarr.store import Store
@@ -41,23 +40,20 @@ except ImportError as error:
     ) from error
 
 
-class _Vectors(Dataset):
-    """What both datasets have in common: indices become vectors, and perhaps labels."""
+class _VectorDataset(Dataset):
+    """Maps indices to vectors, and perhaps labels."""
 
     kind = ""
-    """What the dataset is made of, for messages."""
+    """What the items are made from, for messages."""
 
     def __init__(self, store: Store | str | os.PathLike[str]) -> None:
         self.store: Store = store if isinstance(store, Store) else open_store(store)
-        chosen = isinstance(store, Store) or bool(os.environ.get(WORKERS_VARIABLE))
-        self._divides = not chosen and local_path(self.store.url) is not None
-        self.labels: Any | None = None
-        self._count = 0
+        workers_given = isinstance(store, Store) or bool(os.environ.get(WORKERS_VARIABLE))
+        self._share_processors = not workers_given and local_path(self.store.url) is not None
 
-    def _take(self, count: int, labels: Any | None) -> None:
-        """Be of so many items, with these labels if there are any."""
+    def _set_items(self, count: int, labels: Any | None) -> None:
         self._count = count
-        self.labels = None if labels is None else _labels(labels, count, self.kind)
+        self.labels = None if labels is None else _check_labels(labels, count, self.kind)
 
     def __len__(self) -> int:
         return self._count
@@ -69,7 +65,7 @@ class _Vectors(Dataset):
     def __getitem__(self, index: int | Sequence[int]) -> Any:
         """One item; or, for a list of indices, one tensor of them all, and their labels.
 
-        A DataLoader with ``batch_size=None`` and a BatchSampler for its sampler asks for such lists.
+        A DataLoader with ``batch_size=None`` and a BatchSampler as its sampler asks for such lists.
 
         Raises
         ------
@@ -79,84 +75,84 @@ class _Vectors(Dataset):
             As :meth:`cop_zarr.Store.query`.
         """
         if np.ndim(index) == 0:
-            return self.__getitems__([index])[0]  # type: ignore[list-item]  # anything else is a TypeError
-        indices = self._positions(index)  # type: ignore[arg-type]  # no single one
-        vectors = torch.from_numpy(self._answer(indices))
-        return vectors if self.labels is None else (vectors, _taken(self.labels, indices))
+            return self.__getitems__([index])[0]  # type: ignore[list-item]  # else raises TypeError
+        positions = self._positions(index)  # type: ignore[arg-type]  # a sequence
+        vectors = torch.from_numpy(self._answer(positions))
+        return vectors if self.labels is None else (vectors, _select(self.labels, positions))
 
     def __getitems__(self, indices: Iterable[int]) -> list[Any]:
-        """The items of a batch, for which each chunk is read once; this is what a DataLoader calls."""
-        chosen = self._positions(indices)
-        vectors = torch.from_numpy(self._answer(chosen)).unbind()
+        """The items of a batch; a DataLoader calls this."""
+        positions = self._positions(indices)
+        vectors = torch.from_numpy(self._answer(positions)).unbind()
         if self.labels is None:
             return list(vectors)
-        labels = (self.labels[number] for number in chosen.tolist())
+        labels = (self.labels[position] for position in positions.tolist())
         return list(zip(vectors, labels, strict=True))
 
     def _positions(self, indices: Iterable[int]) -> np.ndarray:
-        """Indices as positions from 0 on: int64, ``(n,)``."""
+        """Indices, which may be negative, as positions from 0 on: int64, ``(n,)``."""
         given = np.array([operator.index(index) for index in indices], "i8")
-        wrong = (given < -self._count) | (given >= self._count)
-        if wrong.any():
+        invalid = (given < -self._count) | (given >= self._count)
+        if invalid.any():
             raise IndexError(
-                f"there is no item {given[np.argmax(wrong)]} in a dataset of {self._count:,} {self.kind}"
+                f"index {given[np.argmax(invalid)]} is out of range for {self._count:,} {self.kind}"
             )
         return np.where(given < 0, given + self._count, given)
 
-    def _asked(self) -> Store:
-        """The store, for this process: in a worker, its threads are that worker's share of the processors.
+    def _local_store(self) -> Store:
+        """The store, with this worker's share of the processors as threads.
 
         On two processors, two workers of one thread each answer a quarter more than two of two threads do.
-        Over a network threads wait rather than work, and whoever opened the store has decided.
+        Over a network, threads wait rather than compute, and keep the number they were opened with.
         """
         worker = get_worker_info()
-        if self._divides and worker is not None:
+        if self._share_processors and worker is not None:
             self.store = self.store.with_workers(max(1, (os.cpu_count() or 1) // worker.num_workers))
-            self._divides = False
+            self._share_processors = False
         return self.store
 
     @abstractmethod
-    def _answer(self, indices: np.ndarray) -> np.ndarray:
-        """The vectors of some items: float32, ``(len(indices), bands)``, nobody else's."""
+    def _answer(self, positions: np.ndarray) -> np.ndarray:
+        """The vectors of some items: float32, ``(len(positions), bands)``, a new array."""
 
 
-class PointDataset(_Vectors):
+class PointDataset(_VectorDataset):
     """The vectors of points.
 
     Parameters
     ----------
     store : Store, str or path
-        An open store, or where one is: a path or URL, opened as :func:`cop_zarr.open` does by default. If
-        that is on a disk, a DataLoader's workers read it with fewer threads each, so that together they
-        have no more than there are processors, unless ``COP_ZARR_WORKERS`` says how many.
+        An open store, or a path or URL to open as :func:`cop_zarr.open` does by default. A store on a disk
+        given by its path is read with fewer threads in each of a DataLoader's workers, so that together
+        they have as many as there are processors, unless ``COP_ZARR_WORKERS`` is set.
     lon, lat : array_like
         Degrees, -180 to 360 and -90 to 90: ``(n,)``, or one number for all.
     labels : sequence, optional
-        What belongs to each point, in the same order: a tensor, an array, a column of a table, a list.
+        A label for each point, in the same order: a tensor, an array, a column of a table, a list.
     method : {"nearest", "bilinear"}
-        As :meth:`cop_zarr.Store.sample`: the cell that a point lies in, or a mean of the four around it.
+        As :meth:`cop_zarr.Store.sample`: the cell that contains a point, or a mean of the four around it.
     empty : {"include", "skip"}
-        Whether cells without data count, as the zeros they hold. If they do not, a point without data is
+        Whether cells without data count, as the zeros they hold. If they do not, a point without data has
         a vector of NaN.
     on_error : {"raise", "nan"} or callable
-        What to do with a point that is not finite, out of range or outside the store: refuse it now, or
-        let it be a vector of NaN. A callable is told its position and the RegionError, now.
+        What to do with a point that is not finite, out of range or outside the store: raise now, or give it
+        a vector of NaN. A callable is called now with its position and the RegionError.
 
     Attributes
     ----------
     store : Store
-        What is asked.
+        The open store.
     lon, lat : ndarray
-        float64, ``(n,)``; NaN for a point that ``on_error`` let pass.
+        float64, ``(n,)``; NaN for points that are invalid.
     labels : sequence or None
         The labels.
 
     Raises
     ------
     RegionError
-        If a point is refused: its position is named.
+        If a point is invalid: its position is named.
     InputError
-        If the points are not in one row, there are not as many labels, or a word is not one of those above.
+        If the points are not one-dimensional, the number of labels differs, or an option is invalid.
     StoreNotFoundError, StoreError, StorageError
         If ``store`` cannot be opened.
 
@@ -185,31 +181,36 @@ class PointDataset(_Vectors):
         lat: ArrayLike,
         *,
         labels: Any | None = None,
-        method: sampling.Method = "nearest",
+        method: Method = "nearest",
         empty: Empty = "include",
         on_error: OnError = "raise",
     ) -> None:
-        sampling.check_options(method, empty, on_error)
+        check_options(method, empty, on_error)
         super().__init__(store)
-        points = sampling.check_points(self.store.grid, lon, lat, method, on_error)
+        points = check_points(self.store.grid, lon, lat, method, on_error)
         if len(points.shape) != 1:
-            raise InputError(f"lon and lat must be one row of points; got the shape {points.shape}")
-        self._take(points.lons.size, labels)
+            raise InputError(f"lon and lat must be one-dimensional; got the shape {points.shape}")
+        self._set_items(points.lons.size, labels)
         self.lon, self.lat = points.lons.copy(), points.lats.copy()
         if points.refused is not None:
             self.lon[points.refused] = self.lat[points.refused] = np.nan
-        self._words: dict[str, Any] = {"method": method, "empty": empty, "on_error": _later(on_error)}
+        self._options: dict[str, Any] = {
+            "method": method,
+            "empty": empty,
+            "on_error": _for_batches(on_error),
+        }
 
-    def _answer(self, indices: np.ndarray) -> np.ndarray:
-        vectors: np.ndarray = self._asked().sample(self.lon[indices], self.lat[indices], **self._words)
+    def _answer(self, positions: np.ndarray) -> np.ndarray:
+        lon, lat = self.lon[positions], self.lat[positions]
+        vectors: np.ndarray = self._local_store().sample(lon, lat, **self._options)
         return vectors
 
 
-class RegionDataset(_Vectors):
+class RegionDataset(_VectorDataset):
     """The vectors of regions, each pooled from its cells.
 
-    A region is planned anew whenever it is asked for: a box takes microseconds, a polygon about as long as
-    reading a few chunks.
+    A region is planned each time it is used: a box takes microseconds, a polygon about as long as reading a
+    few chunks.
 
     Parameters
     ----------
@@ -219,11 +220,11 @@ class RegionDataset(_Vectors):
         Regions, each as :meth:`cop_zarr.Store.query` takes it; an array of ``(n, 4)`` is that many boxes;
         a geopandas GeoSeries or GeoDataFrame, with its CRS.
     labels : sequence, optional
-        What belongs to each region, in the same order: a tensor, an array, a column of a table, a list.
+        A label for each region, in the same order: a tensor, an array, a column of a table, a list.
     on_error : {"raise", "nan"} or callable
-        What to do with a region that :meth:`cop_zarr.Store.query` would refuse with a RegionError: refuse
-        it now, or let it be a vector of NaN. A callable is told its number, from 0, and the RegionError,
-        now. Unless this is "nan", every region is planned once to find out.
+        What to do with a region that :meth:`cop_zarr.Store.query` would refuse with a RegionError: raise
+        now, or give it a vector of NaN. A callable is called now with its number, from 0, and the
+        RegionError. Unless this is "nan", every region is planned once to find out.
     **options
         crs, repair, year, pooling, weights, empty and subpixel, as :meth:`cop_zarr.Store.query` takes them,
         for all regions.
@@ -231,7 +232,7 @@ class RegionDataset(_Vectors):
     Attributes
     ----------
     store : Store
-        What is asked.
+        The open store.
     rois : list or ndarray
         The regions as they were given; of a table, its geometries.
     labels : sequence or None
@@ -240,10 +241,9 @@ class RegionDataset(_Vectors):
     Raises
     ------
     RegionError, SubcellError
-        If a region is refused: its number, counted from 0, is named.
+        If a region is invalid: its number, counted from 0, is named.
     InputError
-        If ``rois`` are not several regions, there are not as many labels, or another argument is not one of
-        those above.
+        If ``rois`` are not several regions, the number of labels differs, or an option is invalid.
     MissingDependencyError
         If a region is a polygon or a circle, and exactextract is not installed.
     StoreNotFoundError, StoreError, StorageError
@@ -273,45 +273,40 @@ class RegionDataset(_Vectors):
     ) -> None:
         check_on_error(on_error)
         found, options["crs"] = regions_and_crs(rois, options.get("crs"))
-        checked = CheckedOptions(**options)
-        regions = as_region_list(found)
+        checked, regions = CheckedOptions(**options), as_region_list(found)
         super().__init__(store)
-        self._take(len(regions), labels)
+        self._set_items(len(regions), labels)
         if on_error != "nan":
             for number, roi in enumerate(regions):
                 plan_or_report(self.store.grid, roi, number, checked, on_error)
         self.rois: list[Any] | np.ndarray = rois.copy() if isinstance(rois, np.ndarray) else list(regions)
-        self._options = options
-        self._on_error = _later(on_error)
+        self._options, self._on_error = options, _for_batches(on_error)
 
-    def _answer(self, indices: np.ndarray) -> np.ndarray:
-        rois = _taken(self.rois, indices)
-        vectors: np.ndarray = self._asked().query_many(rois, on_error=self._on_error, **self._options)
+    def _answer(self, positions: np.ndarray) -> np.ndarray:
+        rois = _select(self.rois, positions)
+        vectors: np.ndarray = self._local_store().query_many(rois, on_error=self._on_error, **self._options)
         return vectors
 
 
-def _later(on_error: OnError) -> OnError:
-    """What to do in a batch: whoever wanted to be told has been, and workers need not have the callable."""
+def _for_batches(on_error: OnError) -> OnError:
+    """What ``on_error`` means after the checks: a callable has been called, and need not be pickled."""
     return "raise" if on_error == "raise" else "nan"
 
 
-def _labels(labels: Any, count: int, kind: str) -> Any:
-    """Labels that are found by position, as many as there are items.
-
-    A table's column becomes an array: by itself it would be asked by its index, not by position.
-    """
+def _check_labels(labels: Any, count: int, kind: str) -> Any:
+    """Labels indexed by position; a column of a table, which is not, becomes an array."""
     if np.ma.is_masked(labels):
-        raise InputError("labels must be there for every item; some are masked. Leave those items out")
+        raise InputError("labels must not be masked; leave out the items without one")
     found = labels if isinstance(labels, list | tuple | torch.Tensor) else np.asarray(labels)
     size = len(found) if isinstance(found, list | tuple) or found.ndim else None
     if size != count:
         got = f"one {type(labels).__name__}" if size is None else f"{size:,}"
-        raise InputError(f"labels must be as many as the {kind}, {count:,}; got {got}")
+        raise InputError(f"labels must have one entry for each of the {count:,} {kind}; got {got}")
     return found
 
 
-def _taken(values: Any, indices: np.ndarray) -> Any:
+def _select(values: Any, positions: np.ndarray) -> Any:
     """Values at some positions: an array or tensor of them, or a list."""
     if isinstance(values, list | tuple):
-        return [values[number] for number in indices.tolist()]
-    return values[indices]
+        return [values[position] for position in positions.tolist()]
+    return values[positions]
