@@ -1,4 +1,4 @@
-"""Parts of cells inside regions, against shapely's intersection with every cell, one by one."""
+"""Fractions of cells inside regions, against shapely's intersection with every cell."""
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from cop_zarr.querying.coverage import coverage
 from cop_zarr.querying.options import CheckedOptions
 from cop_zarr.querying.plan import plan
 from cop_zarr.regions import BBox, PointBuffer, footprint
+from tests.support.geometry import shifted
 
 GLOBE = Grid(0, 0, 721, 1440)
 FROM_GREENWICH = Grid(0, 720, 721, 1440)
@@ -19,35 +20,31 @@ FLOAT32 = 5e-8
 """exactextract gives float32, whose numbers just below 1 are 6e-8 apart."""
 
 
-def moved(geometry, east, north=0.0):
-    return shapely.transform(geometry, lambda points: np.add(points, (east, north)))
-
-
-def parts_by_shapely(grid, window, geometry):
-    """Area inside a geometry of each cell, clipped to the Earth, over the cell's own; in degrees."""
+def fractions_by_shapely(grid, window, geometry):
+    """Area inside a geometry of each cell, clipped at the poles, over the cell's own; in degrees."""
     lats = 90 - STEP * (grid.row_offset + np.arange(window.row, window.row_stop))[:, None]
     lons = -180 + STEP * (grid.col_offset + np.arange(window.col, window.col_stop))
     souths, norths = np.maximum(lats - STEP / 2, -90), np.minimum(lats + STEP / 2, 90)
     cells = shapely.box(lons - STEP / 2, souths, lons + STEP / 2, norths)
     inside = np.zeros(cells.shape)
-    for turn in range(-1080, 1081, 360):
-        turned = moved(geometry, turn)
-        shapely.prepare(turned)
-        met = shapely.intersects(cells, turned)
-        inside[met] += shapely.area(shapely.intersection(cells[met], turned))
+    for shift in range(-1080, 1081, 360):
+        region = shifted(geometry, shift)
+        shapely.prepare(region)
+        cut = shapely.intersects(cells, region)
+        inside[cut] += shapely.area(shapely.intersection(cells[cut], region))
     return inside / shapely.area(cells)
 
 
 def check(grid, roi, tolerance=FLOAT32):
-    """Weights of a window; ``tolerance`` is a part of a cell, or of the region if that is smaller."""
+    """Coverage of a region, compared; ``tolerance`` is of a cell, or of the region if that is smaller."""
     found = footprint(roi)
     window, _ = grid.touched(found.bounds)
     weights = coverage(grid, window, found)
     geometry = shapely.box(*found.bounds) if found.geometry is None else found.geometry
-    parts = parts_by_shapely(grid, window, geometry)
+    parts = fractions_by_shapely(grid, window, geometry)
     least = TOUCH_TOLERANCE * min(1, parts.sum())
     off = np.abs(weights - np.where(parts > least, parts, 0))
-    off[np.abs(parts - least) < 0.1 * least] = 0  # how a tie is rounded is nobody's business
+    off[np.abs(parts - least) < 0.1 * least] = 0  # either way
     assert off.max() <= tolerance * min(1, parts.sum()), (off.max(), str(grid), geometry.wkt[:500])
     assert weights.shape == window.shape
     assert weights.dtype == "f8"
@@ -57,7 +54,7 @@ def check(grid, roi, tolerance=FLOAT32):
 
 
 def star(rng, lon, lat, size, points=12):
-    """A polygon with dents around a place, as large as ``size`` degrees; cut off at the poles."""
+    """A polygon that is not convex, of ``size`` degrees; cut off at the poles."""
     angles = np.linspace(0, 2 * np.pi, points, endpoint=False) + rng.uniform(0, 2 / points, points)
     reach = size * rng.uniform(0.3, 1, points)
     drawn = shapely.Polygon(np.column_stack([lon + reach * np.cos(angles), lat + reach * np.sin(angles)]))
@@ -66,38 +63,38 @@ def star(rng, lon, lat, size, points=12):
 
 def test_polygons_anywhere():
     rng = np.random.default_rng(0)
-    for _ in range(60):
+    for _ in range(40):
         check(GLOBE, star(rng, rng.uniform(-170, 350), rng.uniform(-84, 84), 10 ** rng.uniform(-1, 0.7)))
 
 
 @pytest.mark.parametrize("grid", [GLOBE, FROM_GREENWICH], ids=["-180..180", "0..360"])
-@pytest.mark.parametrize("lon", [-179.9, 180, 180.1, 0, 359.9, 355])
-def test_polygons_over_the_seam_of_either_kind_of_grid(grid, lon):
+@pytest.mark.parametrize("lon", [-179.9, 180, 0, 359.9])
+def test_polygons_across_the_edge_of_either_kind_of_grid(grid, lon):
     rng = np.random.default_rng(1)
     for _ in range(5):
         polygon = star(rng, lon, rng.uniform(-84, 84), rng.uniform(0.2, 4))
         if polygon.bounds[0] < -180:
-            polygon = moved(polygon, 360)
+            polygon = shifted(polygon, 360)
         if polygon.bounds[2] > 360:
-            polygon = moved(polygon, -360)
+            polygon = shifted(polygon, -360)
         check(grid, polygon)
 
 
-@pytest.mark.parametrize("lat", [90, 89.95, 89.875, 89.8, -90, -89.95, -89.875])
-def test_polygons_at_the_poles_count_half_cells_as_whole_ones(lat):
+@pytest.mark.parametrize("lat", [90, 89.95, 89.875, -89.8])
+def test_half_cells_at_the_poles_count_as_cells(lat):
     rng = np.random.default_rng(2)
-    for size in (0.1, 0.4, 2.0, 2.0):
+    for size in (0.1, 0.4, 2.0):
         check(GLOBE, star(rng, 20, lat, size))
 
 
-@pytest.mark.parametrize(("lat", "radius"), [(90, 30e3), (-89.95, 20e3), (89.8, 22e3)])
+@pytest.mark.parametrize(("lat", "radius"), [(90, 30e3), (-89.8, 15e3)])
 def test_discs_at_the_poles(lat, radius):
     check(GLOBE, PointBuffer(20, lat, radius, shape="circle"))
 
 
 def test_holes_and_many_parts():
     rng = np.random.default_rng(3)
-    for _ in range(10):
+    for _ in range(4):
         lon, lat = rng.uniform(-170, 160), rng.uniform(-80, 80)
         ring = star(rng, lon, lat, 3).difference(star(rng, lon, lat, 0.8))
         check(GLOBE, ring)
@@ -106,24 +103,23 @@ def test_holes_and_many_parts():
         assert (weights.sum(axis=0) == 0).any()
 
 
-@pytest.mark.parametrize("size", 10.0 ** -np.arange(1, 10))
-def test_tiny_polygons_astride_a_corner_of_cells(size):
-    """All four cells share it, as large as the region is small."""
+@pytest.mark.parametrize("size", [1e-1, 1e-3, 1e-6, 1e-9])
+def test_tiny_polygons_across_a_corner_of_cells(size):
     shape = np.array([[1, 0.3], [0.2, 1], [-1, 0.4], [-0.3, -1], [0.5, -0.7]])
     rng = np.random.default_rng(4)
-    for _ in range(20):
+    for _ in range(10):
         corner = (-180.125 + STEP * rng.integers(2, 1400), 90.125 - STEP * rng.integers(2, 719))
         polygon = shapely.Polygon(corner + size * shape)
-        # a vertex lies as precisely as float64 knows degrees
+        # float64 rounds the vertices
         weights = check(GLOBE, polygon, tolerance=max(1e-7, 1e-13 / size))
         assert (weights > 0).sum() == 4
         assert weights.sum() == pytest.approx(polygon.area / STEP**2, rel=1e-6)
 
 
 def test_slivers():
-    """Thinner than any cell's tolerance by far, and yet all of what the region is."""
+    """Thinner than the tolerance of a cell."""
     rng = np.random.default_rng(5)
-    for _ in range(60):
+    for _ in range(40):
         thin, long, angle = 10 ** rng.uniform(-8, -1), rng.uniform(0.3, 10), rng.uniform(0, np.pi)
         along = np.array([np.cos(angle), np.sin(angle)]) * long / 2
         across = np.array([-np.sin(angle), np.cos(angle)]) * thin / 2
@@ -132,9 +128,9 @@ def test_slivers():
         check(GLOBE, shapely.Polygon(corners), tolerance=max(1e-7, 1e-13 / thin))
 
 
-@pytest.mark.parametrize("grid", [GLOBE, Grid(0, 1, 721, 1440), Grid(0, 901, 721, 1440)])
-@pytest.mark.parametrize("width", [359.7, 359.9, 359.95, 359.999, 360])
-def test_polygons_whose_ends_meet_in_one_cell(grid, width):
+@pytest.mark.parametrize("grid", [GLOBE, Grid(0, 901, 721, 1440)])
+@pytest.mark.parametrize("width", [359.7, 359.95, 360])
+def test_polygons_that_begin_and_end_in_one_cell(grid, width):
     lons = -179.3 + np.linspace(0, width, 40)
     wavy = -80 + np.sin(np.arange(40)) / 2
     ring = np.concatenate([
@@ -144,37 +140,32 @@ def test_polygons_whose_ends_meet_in_one_cell(grid, width):
     assert weights.shape[1] == min(1440, np.ceil((width + 0.125) / STEP))
 
 
-def random_part(rng):
-    """A part of the globe, of any size and beginning at any column."""
-    row, cols = int(rng.integers(600)), int(rng.choice([rng.integers(1, 200), rng.integers(1, 1441)]))
-    return Grid(row, int(rng.integers(1440)), int(rng.integers(1, 121)), cols)
-
-
-def test_parts_of_the_globe_and_regions_over_their_edges():
-    rng, met = np.random.default_rng(6), 0
-    for _ in range(120):
-        grid = random_part(rng)
+def test_grids_of_a_part_of_the_globe():
+    rng, checked = np.random.default_rng(6), 0
+    for _ in range(60):
+        cols = int(rng.choice([rng.integers(1, 200), rng.integers(1, 1441)]))
+        grid = Grid(int(rng.integers(600)), int(rng.integers(1440)), int(rng.integers(1, 121)), cols)
         lon = rng.choice(grid.longitudes[[0, -1, grid.cols // 2]])
         lat = np.clip(rng.choice(grid.latitudes[[0, -1]]), -84, 84)
-        lon = (lon + 170) % 360 - 170  # so that all of the star is within -180 … 360
+        lon = (lon + 170) % 360 - 170  # the whole star is within -180 … 360
         region = star(rng, lon, lat, rng.uniform(0.5, 5))
         for roi in (region, BBox(*region.bounds)):
             try:
                 grid.touched(footprint(roi).bounds)
-            except RegionError:  # test_grid has these
+            except RegionError:  # outside, or in two pieces: see test_grid
                 continue
             check(grid, roi)
-            met += 1
-    assert met > 150
+            checked += 1
+    assert checked > 60
 
 
 # Boxes
 
 
-@pytest.mark.parametrize("grid", [GLOBE, FROM_GREENWICH, Grid(0, 333, 721, 1440)])
-@pytest.mark.parametrize("whole", [(-180, -90, 180, 90), (0, -90, 360, 90), (-180.0, -90, -180 + 360, 90)])
-def test_whole_globe_weighs_exactly_one_everywhere(grid, whole):
-    for roi in (BBox(*whole), shapely.box(*whole)):
+@pytest.mark.parametrize("grid", [FROM_GREENWICH, Grid(0, 333, 721, 1440)])
+@pytest.mark.parametrize("globe", [(-180, -90, 180, 90), (0, -90, 360, 90)])
+def test_coverage_by_the_globe_is_exactly_one(grid, globe):
+    for roi in (BBox(*globe), shapely.box(*globe)):
         found = footprint(roi)
         window, clipped = grid.touched(found.bounds)
         assert not clipped
@@ -182,8 +173,8 @@ def test_whole_globe_weighs_exactly_one_everywhere(grid, whole):
         assert (coverage(grid, window, found) == 1).all()
 
 
-@pytest.mark.parametrize("west", [-179.9, -170.3, -12.3456, 7.7, 0.1])
-def test_whole_globe_from_any_longitude_never_weighs_more_than_one(west):
+@pytest.mark.parametrize("west", [-179.9, -12.3456, 0.1])
+def test_coverage_by_the_globe_from_any_longitude_is_at_most_one(west):
     found = BBox(west, -90, np.nextafter(west, -180), 90).footprint
     weights = coverage(GLOBE, GLOBE.touched(found.bounds)[0], found)
     assert weights.max() <= 1
@@ -195,15 +186,13 @@ def test_whole_globe_from_any_longitude_never_weighs_more_than_one(west):
     [
         ((10.125, 20.125, 11.125, 20.625), (2, 4)),
         ((-179.875, -0.125, -179.625, 0.125), (1, 1)),
-        ((179.875, -10.125, -179.875, -9.875), (1, 1)),
         ((179.625, -10.125, -179.625, -9.875), (1, 3)),
         ((0, 89.875, 0.125, 90), (1, 1)),
-        ((10.125, -90, 10.375, -89.875), (1, 1)),
         ((10.125, -90, 10.375, -89.625), (2, 1)),
         ((359.875, 0.125, 0.125, 0.375), (1, 1)),
     ],
 )
-def test_boxes_on_cell_edges_take_whole_cells_and_nothing_else(box, shape):
+def test_boxes_on_cell_edges_cover_whole_cells(box, shape):
     found = BBox(*box).footprint
     window, _ = GLOBE.touched(found.bounds)
     weights = coverage(GLOBE, window, found)
@@ -227,37 +216,15 @@ def random_boxes(count, seed):
 
 
 def test_boxes_are_exact():
-    """To rounding in degrees, 6e-14, and of it a box takes part: no float32 in between."""
+    """Up to rounding in degrees, 6e-14: no float32 in between."""
     rng = np.random.default_rng(7)
-    for box in random_boxes(80, seed=8):
+    for box in random_boxes(50, seed=8):
         size = min(1, (box[2] - box[0]) % 360, box[3] - box[1])
         grid = rng.choice([GLOBE, FROM_GREENWICH, Grid(0, 17, 721, 1440)])
         check(grid, BBox(*box), tolerance=1e-12 / size)
 
 
-def test_polygon_that_is_a_box_weighs_what_the_box_weighs():
-    for box in random_boxes(100, seed=9):
-        west, south, east, north = BBox(*box).bounds
-        if east - west > 350 or east > 360 or min(east - west, north - south) < 1e-5:
-            continue
-        halfway = (west + east) / 2
-        ring = [
-            (west, south),
-            (halfway, south),
-            (east, south),
-            (east, north),
-            (halfway, north),
-            (west, north),
-        ]
-        as_polygon, as_box = footprint(shapely.Polygon(ring)), footprint(box)
-        assert as_polygon.bounds == as_box.bounds
-        window, _ = GLOBE.touched(as_box.bounds)
-        expected = coverage(GLOBE, window, as_box)
-        np.testing.assert_allclose(coverage(GLOBE, window, as_polygon), expected, rtol=0, atol=4e-8)
-
-
-def test_overlaps_that_are_rounding_count_nothing():
-    """A hair of less than a millionth of a cell beyond an edge has no weight, in whatever window."""
+def test_overlaps_below_the_tolerance_are_zero():
     hair = 0.3 * TOUCH_TOLERANCE * STEP
     found = footprint(shapely.box(10.125 - hair, 20.125, 11.125 + hair, 21.125))
     wide = Window(276, 280, 760, 766)
@@ -266,18 +233,18 @@ def test_overlaps_that_are_rounding_count_nothing():
     np.testing.assert_allclose(weights[:, 1:-1], 1, atol=FLOAT32)
 
 
-def test_a_cell_weighs_the_same_in_whichever_window_it_is_asked():
+def test_coverage_of_a_cell_does_not_depend_on_the_window():
     found = footprint(star(np.random.default_rng(10), 179.5, 10, 4))
     window, _ = GLOBE.touched(found.bounds)
     whole = coverage(GLOBE, window, found)
-    for turn in (-1440, 1440):
-        turned = Window(window.row, window.row_stop, window.col + turn, window.col_stop + turn)
-        np.testing.assert_allclose(coverage(GLOBE, turned, found), whole, atol=FLOAT32)
+    for shift in (-1440, 1440):
+        other = Window(window.row, window.row_stop, window.col + shift, window.col_stop + shift)
+        np.testing.assert_allclose(coverage(GLOBE, other, found), whole, atol=FLOAT32)
     part = Window(window.row + 3, window.row + 9, window.col + 2, window.col + 20)
     np.testing.assert_allclose(coverage(GLOBE, part, found), whole[3:9, 2:20], atol=FLOAT32)
 
 
-# Between the cells
+# Bilinear weights
 
 
 def bilinear(grid, lon, lat):
@@ -290,8 +257,6 @@ def bilinear(grid, lon, lat):
     ("lon", "lat", "rows", "cols", "weights"),
     [
         (0, 0, (360, 361), (720, 721), [[1]]),
-        (0.125, 0, (360, 361), (720, 722), [[0.5, 0.5]]),
-        (0, -0.125, (360, 362), (720, 721), [[0.5], [0.5]]),
         (0.125, -0.125, (360, 362), (720, 722), [[0.25, 0.25], [0.25, 0.25]]),
         (
             10.0625,
@@ -300,16 +265,11 @@ def bilinear(grid, lon, lat):
             (760, 762),
             [[0.75 * 0.75, 0.25 * 0.75], [0.75 * 0.25, 0.25 * 0.25]],
         ),
-        (180, 0, (360, 361), (0, 1), [[1]]),
         (-180, 0, (360, 361), (0, 1), [[1]]),
         (179.9375, 0, (360, 361), (1439, 1441), [[0.25, 0.75]]),
-        (-180.0 + 0.0625, 0, (360, 361), (0, 2), [[0.75, 0.25]]),
         (359.9375, 0, (360, 361), (719, 721), [[0.25, 0.75]]),
-        (360, 0, (360, 361), (720, 721), [[1]]),
         (0, 90, (0, 1), (720, 721), [[1]]),
         (0, 89.9375, (0, 2), (720, 721), [[0.75], [0.25]]),
-        (0, 89.875, (0, 2), (720, 721), [[0.5], [0.5]]),
-        (0.0625, -90, (720, 721), (720, 722), [[0.75, 0.25]]),
         (179.875, -89.9375, (719, 721), (1439, 1441), [[0.125, 0.125], [0.375, 0.375]]),
     ],
 )
@@ -326,8 +286,8 @@ def tent(lon, lat):
     return np.outer(rows, np.maximum(0, 1 - away / STEP))
 
 
-@pytest.mark.parametrize("grid", [GLOBE, FROM_GREENWICH, Grid(0, 1437, 721, 1440)])
-def test_bilinear_weights_anywhere_on_the_globe(grid):
+@pytest.mark.parametrize("grid", [GLOBE, Grid(0, 1437, 721, 1440)])
+def test_bilinear_weights_anywhere(grid):
     rng = np.random.default_rng(11)
     for _ in range(15):
         lon = rng.choice([rng.uniform(-180, 360), rng.uniform(179, 181), rng.uniform(359, 360)])

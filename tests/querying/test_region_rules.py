@@ -1,7 +1,7 @@
-"""Answers for any region: against shapely's cuts and pyproj's areas; through small steps; in parts.
+"""Answers for any region: against shapely's intersections and pyproj's areas; after small steps; in parts.
 
-A region here is what is asked, and the same thing as a shapely polygon in unrolled degrees, whose cells and
-weights are found one by one.
+Each region is what a caller gives, and the same region as a polygon in unwrapped degrees, whose cells and
+weights are computed one by one.
 """
 
 import functools
@@ -16,7 +16,6 @@ from shapely import affinity, ops
 
 import cop_zarr
 from cop_zarr.errors import RegionError
-from cop_zarr.regions import footprint
 from tests.support import factory
 
 STEP = factory.STEP
@@ -35,7 +34,7 @@ WORDS = [
 
 
 def coverage_of(polygon):
-    """How much of each cell of the globe (at a pole: of its half on the Earth) lies in a polygon."""
+    """Fraction of each cell of the globe (at a pole, of its half up to the pole) inside a polygon."""
     west, south, east, north = polygon.bounds
     rows = np.arange(math.floor((90.125 - north) / STEP), math.ceil((90.125 - south) / STEP))
     cols = np.arange(math.floor((west + 180.125) / STEP), math.ceil((east + 180.125) / STEP))
@@ -53,7 +52,7 @@ def coverage_of(polygon):
 
 @functools.cache
 def areas():
-    """Of one cell in each row, m²: geodesic polygons, with parallels in 32 steps; columns: (721, 1)."""
+    """Area of a cell in each row, m², ``(721, 1)``: geodesic polygons, with parallels in 32 steps."""
     lons = np.linspace(0, STEP, 33)
     found = []
     for row in range(factory.ROWS):
@@ -71,7 +70,7 @@ def weigh(parts, weighing):
 
 
 def pool(pooling, cells, weights):
-    """Of cells (bands, n), float64."""
+    """Pool cells, ``(bands, n)``."""
     if not weights.size:
         return np.full(len(cells), np.nan)
     mean = np.average(cells, axis=1, weights=weights)
@@ -84,7 +83,7 @@ def pool(pooling, cells, weights):
     }[pooling]()
 
 
-# Regions, each with the polygon it means
+# Regions, each with its polygon
 
 
 def box(west, south, east, north):
@@ -98,7 +97,7 @@ def ring_of_star(rng, lon, lat, radius, points):
 
 
 def star(seed, lon, lat, radius, *, holes=0, points=24):
-    """A random star; over a pole it is cut off."""
+    """A random star, cut off at the poles."""
     rng = np.random.default_rng(seed)
     polygon = shapely.Polygon(ring_of_star(rng, lon, lat, radius, points))
     for number in range(holes):
@@ -109,8 +108,8 @@ def star(seed, lon, lat, radius, *, holes=0, points=24):
     return polygon, polygon
 
 
-def stars(*places):
-    found = shapely.union_all([star(*place)[0] for place in places])
+def stars(*seeds_and_places):
+    found = shapely.union_all([star(*each)[0] for each in seeds_and_places])
     return found, found
 
 
@@ -137,41 +136,48 @@ def disc(lon, lat, radius_m, points=4000):
 
 REGIONS = {
     "box": box(10.07, 40.03, 13.4, 42.9),
-    "box on edges": box(10.125, 40.125, 13.375, 42.875),
-    "box over the seam": box(177.3, -18.9, -178.2, -15.2),
-    "box beginning at the seam": box(-180, 61.1, -177.7, 62),
-    "box from 0 to 360": box(179.1, 10.2, 182.3, 13),
+    "box across the antimeridian": box(177.3, -18.9, -178.2, -15.2),
     "box at the north pole": box(-30, 89.3, -20.4, 90),
+    "belt that begins within a cell": box(10.05, 3.1, 10.04, 4),
+    "star with holes": star(1, 100.3, -20.4, 4, holes=2),
+    "star across the antimeridian": star(2, 179.9, -17, 3, holes=1),
+    "star at the south pole": star(5, 300, -89.2, 2),
+    "circle": disc(12.1, 45.3, 200_000),
+    "circle around the north pole": disc(20.3, 89.21, 150_000),
+}
+MORE_REGIONS = {
+    "box on edges": box(10.125, 40.125, 13.375, 42.875),
+    "box from the antimeridian": box(-180, 61.1, -177.7, 62),
+    "box from 0 to 360": box(179.1, 10.2, 182.3, 13),
     "box at the south pole": box(100.2, -90, 109, -89.1),
     "belt": box(-180, -2.1, 180, -1.3),
-    "belt that begins within a cell": box(10.05, 3.1, 10.04, 4),
     "slim box": box(10.03, 40.1, 10.29, 47.9),
     "star": star(0, 12, 45, 3),
-    "star with holes": star(1, 100.3, -20.4, 4, holes=2),
-    "star over the seam": star(2, 179.9, -17, 3, holes=1),
-    "star east of the seam": star(3, 181.4, 66, 1.2),
+    "star east of the antimeridian": star(3, 181.4, 66, 1.2),
     "star at the north pole": star(4, 60, 89, 2.5),
-    "star at the south pole": star(5, 300, -89.2, 2),
     "small star": star(6, -60.1, -3.2, 0.3),
     "stars": stars((7, 12, 45, 1), (8, 16, 44, 2)),
-    "stars around the seam": stars((9, 177, 50, 1.5), (10, 184, 51, 2.5)),
+    "stars around the antimeridian": stars((9, 177, 50, 1.5), (10, 184, 51, 2.5)),
     "north cap": cap(21, 87.4, 90),
     "south cap": cap(13, -87.6, -90),
-    "circle": disc(12.1, 45.3, 200_000),
-    "circle over the seam": disc(-179.8, -17.2, 150_000),
+    "circle across the antimeridian": disc(-179.8, -17.2, 150_000),
     "circle beside the pole": disc(50, 88.2, 150_000, points=20_000),
-    "circle around the north pole": disc(20.3, 89.21, 150_000),
     "circle on the south pole": disc(0, -90, 120_000),
 }
+EVERY_REGION = [
+    *REGIONS,
+    *(pytest.param(name, marks=pytest.mark.slow) for name in MORE_REGIONS),
+]
+REGIONS |= MORE_REGIONS
 
 
-@pytest.mark.parametrize("name", REGIONS)
+@pytest.mark.parametrize("name", EVERY_REGION)
 def test_every_rule_against_brute_force(store, globe, name):
-    """Weights, counts and values, for every pooling with every weights= and empty= that go with it."""
+    """Weights, counts and values, for every pooling with every weights= and empty= it accepts."""
     asked, polygon = REGIONS[name]
     loose = 20 if isinstance(asked, cop_zarr.PointBuffer) else 1  # the disc here has chords
     parts, held = coverage_of(polygon), globe.any(axis=0)
-    assert not ((parts > 0) & (parts < 2e-6)).any(), "touched, or rounding? take another example"
+    assert not ((parts > 0) & (parts < 2e-6)).any(), "close to the tolerance: choose another region"
     plain = isinstance(asked, tuple)
     for pooling, weights, empty in WORDS:
         answer = store.query(asked, pooling=pooling, weights=weights, empty=empty)
@@ -181,7 +187,7 @@ def test_every_rule_against_brute_force(store, globe, name):
         expected = weigh(parts, weighing)
         (first, stop), (west, east) = answer.meta["rows"], answer.meta["cols"]
         window = expected[first:stop].take(range(west, east), axis=1, mode="wrap")
-        assert np.count_nonzero(window) == np.count_nonzero(expected), "the window leaves cells out"
+        assert np.count_nonzero(window) == np.count_nonzero(expected), "cells outside the window"
         scale = areas()[first:stop] if weighing == "area" else 1
         np.testing.assert_allclose(answer.weights / scale, window / scale, rtol=0, atol=5e-7 * loose)
         assert answer.meta["weights"] == weighing
@@ -195,8 +201,8 @@ def test_every_rule_against_brute_force(store, globe, name):
         )
 
 
-@pytest.mark.parametrize("name", REGIONS)
-def test_a_grid_holds_cells_outside_too_and_weights_tell(store, globe, name):
+@pytest.mark.parametrize("name", ["box across the antimeridian", "star with holes", "circle"])
+def test_grid_is_not_masked_and_has_weights(store, globe, name):
     asked, polygon = REGIONS[name]
     answer = store.query(asked, output="grid", weights="coverage")
     (first, stop), (west, east) = answer.meta["rows"], answer.meta["cols"]
@@ -207,30 +213,18 @@ def test_a_grid_holds_cells_outside_too_and_weights_tell(store, globe, name):
     assert answer.weights.shape == answer.valid.shape == cells.shape[1:]
 
 
-# One region, named in several ways
+# One region, drawn in several ways
 
 
-def around(polygon, turn):
-    """A polygon's coordinates with longitudes from -180 to 180, jumping where it crosses the seam."""
-    wrapped = shapely.transform(
-        polygon, lambda xy: np.column_stack([(xy[:, 0] + 180) % 360 - 180, xy[:, 1]])
-    )
-    return wrapped if turn else polygon
-
-
-@pytest.mark.parametrize("weights", WEIGHINGS)
-@pytest.mark.parametrize("name", ["star over the seam", "stars around the seam"])
-def test_a_polygon_over_the_seam_is_one_region_however_it_is_drawn(store, name, weights):
+@pytest.mark.parametrize("weights", [None, "area"])
+@pytest.mark.parametrize("name", ["star across the antimeridian", "stars around the antimeridian"])
+def test_every_drawing_of_a_polygon_across_the_antimeridian(store, name, weights):
     polygon = REGIONS[name][0]
+    jumping = shapely.transform(polygon, lambda xy: np.column_stack([wrapped(xy[:, 0]), xy[:, 1]]))
     west = polygon.intersection(shapely.box(0, -90, 180, 90))
     east = affinity.translate(polygon.intersection(shapely.box(180, -90, 360, 90)), -360)
     parts = [*shapely.get_parts(west), *shapely.get_parts(east)]
-    drawn = [
-        polygon,
-        around(polygon, 1),
-        shapely.MultiPolygon(parts),
-        shapely.GeometryCollection(parts[::-1]),
-    ]
+    drawn = [polygon, jumping, shapely.MultiPolygon(parts), shapely.GeometryCollection(parts[::-1])]
     first, *others = (store.query(each, weights=weights, subpixel="touch") for each in drawn)
     for other in others:
         np.testing.assert_allclose(other.data, first.data, rtol=1e-6)
@@ -239,11 +233,8 @@ def test_a_polygon_over_the_seam_is_one_region_however_it_is_drawn(store, name, 
 
 
 @pytest.mark.parametrize("weights", WEIGHINGS)
-@pytest.mark.parametrize(
-    "name",
-    [name for name in REGIONS if isinstance(REGIONS[name][0], tuple) and REGIONS[name][1].bounds[2] <= 360],
-)
-def test_a_box_drawn_as_a_polygon_is_that_box(store, name, weights):
+@pytest.mark.parametrize("name", ["box", "box on edges", "box at the south pole", "belt", "slim box"])
+def test_a_box_drawn_as_a_polygon(store, name, weights):
     asked, polygon = REGIONS[name]
     as_box, as_polygon = (store.query(each, weights=weights) for each in (asked, polygon))
     np.testing.assert_allclose(as_polygon.data, as_box.data, rtol=1e-6)
@@ -252,106 +243,85 @@ def test_a_box_drawn_as_a_polygon_is_that_box(store, name, weights):
     assert as_polygon.meta["rows"] == as_box.meta["rows"]
 
 
-# Small steps: nothing jumps
+# Small steps change answers little
 
-HAIRS = [0.0, 1e-9, 1e-6]
-PLACES = sorted({-hair for hair in HAIRS} | set(HAIRS))
-"""Degrees away from where a region's edge meets a cell's, the seam or a pole."""
+STEPS_DEG = [-1e-6, -1e-9, 0.0, 1e-9, 1e-6]
+"""Away from where a region's edge is on that of a cell, on the antimeridian or at a pole."""
 
 ROUNDING = 4e-6
-"""What the tolerance of a touch, 1e-6 of a cell on each of four sides, may make."""
+"""Change of an answer by the tolerance of a touch, 1e-6 of a cell on each of four sides."""
 
 
-def means(store, regions, **options):
-    """Coverage- and area-weighted means, in units of the largest value of a band: (2, regions, bands)."""
-    scale = 2048 * (np.arange(store.bands) + 1)
-    return np.stack(
-        [
-            [
-                store.query(region, weights=weights, subpixel="touch", **options).data / scale
-                for region in regions
-            ]
-            for weights in ("coverage", "area")
-        ]
-    )
+def check_steps(store, region_at, lipschitz, steps=STEPS_DEG):
+    """Means change at most ``lipschitz`` times as much as the step, in units of a band's largest value."""
+    regions, scale = [region_at(step) for step in steps], 2048 * (np.arange(store.bands) + 1)
+    for weights, empty in (("coverage", "include"), ("area", "skip")):
+        answers = store.query_many(regions, weights=weights, empty=empty, subpixel="touch") / scale
+        answers = np.nan_to_num(answers)  # no cell with data
+        changes = np.abs(np.diff(answers, axis=0)).max(axis=1)
+        allowed = ROUNDING + lipschitz * np.diff(steps)
+        assert (changes <= allowed).all(), (changes, allowed)
 
 
-def assert_continuous(found, places, lipschitz):
-    """Every step is as small as the way between places allows, for values from 0 to 1."""
-    steps = np.abs(np.diff(found, axis=1)).max(axis=2)
-    allowed = ROUNDING + lipschitz * np.diff(places)
-    assert (steps <= allowed).all(), (steps, allowed)
-
-
-def turned(lon):
+def wrapped(lon):
     """A longitude, from -180 to 180."""
     return (lon + 180) % 360 - 180
 
 
-BOXES = {
-    "inside": (10.125, 40.125, 12.625, 42.375),
-    "seam": (179.875, -17.125, 182.375, -15.875),
-    "antimeridian": (178.125, -17.125, 180, -15.875),
-    "one cell": (10.125, 40.125, 10.375, 40.375),
-    "slim": (10.3, 40.125, 10.375, 42.375),
-    "speck": (10.124, 40.124, 10.125, 40.125),
-    "Greenwich": (-0.125, 51.125, 0.875, 51.875),
-}
+def boxes():
+    """Boxes as functions of a step: shifted, or grown at one edge."""
+    shifts = {"shifted": (1, 1, 1, 1), "to the east": (1, 0, 1, 0), "to the north": (0, 1, 0, 1)}
+    grown = {f"edge {edge}": tuple(int(edge == each) for each in range(4)) for edge in range(4)}
+    for name, box in {
+        "inside": (10.125, 40.125, 12.625, 42.375),
+        "from a cell's edge at 180": (179.875, -17.125, 182.375, -15.875),
+        "to 180": (178.125, -17.125, 180, -15.875),
+        "one cell": (10.125, 40.125, 10.375, 40.375),
+        "speck": (10.124, 40.124, 10.125, 40.125),
+        "Greenwich": (-0.125, 51.125, 0.875, 51.875),
+    }.items():
+        for change, factors in (shifts | grown).items():
+            yield pytest.param(np.array(box), np.array(factors), id=f"{name}, {change}")
 
 
-@pytest.mark.parametrize("direction", [(1, 0), (0, 1), (1, 1), (1, -1)], ids=str)
-@pytest.mark.parametrize("name", BOXES)
-def test_a_box_moved_by_a_hair(store, name, direction):
-    west, south, east, north = BOXES[name]
-    east_by, north_by = direction
-    moved = [
-        (turned(west + t * east_by), south + t * north_by, turned(east + t * east_by), north + t * north_by)
-        for t in PLACES
-    ]
-    assert_continuous(means(store, moved), PLACES, 8 / min(east - west, north - south))
+@pytest.mark.parametrize(("box", "factors"), list(boxes()))
+def test_small_steps_of_a_box(store, box, factors):
+    def box_at(step):
+        west, south, east, north = (box + step * factors).tolist()
+        return (wrapped(west), south, wrapped(east), north) if east >= 180 else (west, south, east, north)
 
-
-@pytest.mark.parametrize("empty", ["include", "skip"])
-@pytest.mark.parametrize("edge", range(4))
-@pytest.mark.parametrize("name", BOXES)
-def test_a_box_that_grows_by_a_hair(store, name, edge, empty):
-    box = BOXES[name]
-    size = min(box[2] - box[0], box[3] - box[1])
-    grown = [[value + t * (number == edge) for number, value in enumerate(box)] for t in PLACES]
-    assert_continuous(means(store, grown, empty=empty), PLACES, 8 / size)
+    check_steps(store, box_at, 8 / min(box[2] - box[0], box[3] - box[1]))
 
 
 @pytest.mark.parametrize(
-    "grown",
+    "box_at",
     [
         lambda t: (10, 89.1, 12, min(90 - 1e-6 + t, 90)),
         lambda t: (10, 89.875 + t, 12, 90),
         lambda t: (10, -90, 12, -89.875 + t),
-        lambda t: (-180, 88, turned(180 + t - 2e-6), 90),
-        lambda t: (10.1, 3, 10.1 + 360 - 2e-6 + t - 360 * (t < 1), 4),
+        lambda t: (-180, 88, wrapped(180 + t - 2e-6), 90),
+        lambda t: (10.1, 3, 10.1 - 2e-6 + t, 4),
         lambda t: (0, 3, 360 - 2e-6 + t, 4),
     ],
     ids=[
-        "to the pole",
-        "off the pole row",
-        "off the south pole",
+        "at the pole",
+        "off the first row",
+        "off the last row",
         "cap closes",
         "belt closes",
         "belt to 360",
     ],
 )
-def test_a_box_at_an_end_of_the_globe(store, grown):
-    assert_continuous(means(store, [grown(t) for t in PLACES]), PLACES, 100)
+def test_small_steps_of_a_box_at_an_end_of_the_globe(store, box_at):
+    check_steps(store, box_at, 100)
 
 
 POLYGONS = {
     "on cell edges": shapely.box(10.125, 40.125, 12.625, 42.375),
-    "on centres": shapely.box(10, 40, 12, 42),
     "diamond on corners": affinity.rotate(shapely.box(10.125, 40.125, 12.125, 42.125), 45),
     "with a hole on cell edges": (
         shapely.box(10.1, 40.1, 12.7, 42.4) - shapely.box(11.125, 41.125, 11.375, 41.875)
     ),
-    "at the seam": shapely.Polygon([(179.875, -17.125), (182.1, -16.2), (180, -15.125)]),
     "at the antimeridian": shapely.Polygon([(180, -17.125), (182.1, -16.2), (180, -15.125)]),
     "smaller than a cell": shapely.Polygon([(10.125, 40.125), (10.2, 40.13), (10.15, 40.2)]),
     "smaller than a thousandth": affinity.scale(shapely.box(10.12, 40.12, 10.13, 40.13), 0.01, 0.01),
@@ -360,68 +330,63 @@ POLYGONS = {
 
 
 @pytest.mark.parametrize("direction", [(1, 0), (0, 1), (1, 1)], ids=str)
-@pytest.mark.parametrize("name", POLYGONS)
-def test_a_polygon_moved_by_a_hair(store, name, direction):
-    polygon = POLYGONS[name]
-    moved = [affinity.translate(polygon, *(t * part for part in direction)) for t in PLACES]
+@pytest.mark.parametrize("polygon", POLYGONS.values(), ids=POLYGONS)
+def test_small_steps_of_a_polygon(store, polygon, direction):
     west, south, east, north = polygon.bounds
-    assert_continuous(means(store, moved), PLACES, 16 / min(east - west, north - south))
+    lipschitz = 16 / min(east - west, north - south)
+    check_steps(store, lambda t: affinity.translate(polygon, t * direction[0], t * direction[1]), lipschitz)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_a_path_over_edges_and_the_seam(store, seed):
-    """A star goes half a degree in steps of a thousandth of a cell; no step changes more than it may."""
+@pytest.mark.parametrize("seed", range(2))
+def test_a_path_across_cells_and_the_antimeridian(store, seed):
+    """A star goes half a degree; at 25 points, a step of a thousandth of a cell changes little."""
     rng = np.random.default_rng(seed)
     polygon = star(seed, 179.7, rng.uniform(-80, 80), rng.uniform(0.1, 1))[0]
-    starts = np.arange(0, 0.5, 0.02)
-    places = np.sort(np.concatenate([starts, starts + 2.5e-4]))
-    moved = [affinity.translate(polygon, t, t / 3) for t in places]
-    steps = np.abs(np.diff(means(store, moved), axis=1)).max(axis=(0, 2))[::2]
     west, south, east, north = polygon.bounds
-    assert steps.max() <= 16 * 2.5e-4 / min(east - west, north - south)
+    for start in np.arange(0, 0.5, 0.02):
+        path = [start, start + 2.5e-4]
+        lipschitz = 16 / min(east - west, north - south)
+        check_steps(store, lambda t: affinity.translate(polygon, t, t / 3), lipschitz, path)
 
 
-def meridian(lon, lat):
-    """A place on a meridian, perhaps beyond a pole."""
-    return (turned(lon + 180), math.copysign(180, lat) - lat) if abs(lat) > 90 else (lon, lat)
+@pytest.mark.parametrize(("lon", "pole", "radius_m"), [(33.3, -90, 27_000), (179.99, 90, 60_000)])
+def test_small_steps_of_a_circle_over_a_pole(store, lon, pole, radius_m):
+    """Its rim reaches the pole, its centre does, its rim leaves it.
 
-
-@pytest.mark.parametrize(
-    ("lon", "pole", "radius_m"),
-    [
-        (0, 90, 300), (33.3, -90, 27_000), (0, -90, 60_000), (179.99, 90, 60_000), (-100, 90, 400_000),
-    ],
-)  # fmt: skip
-def test_a_circle_that_slides_over_the_pole(store, lon, pole, radius_m):
-    """Its edge meets the pole, its middle meets it, its edge leaves it.
-
-    Near a pole a step h covers h log(1/h) in degrees of longitude times degrees of latitude: the bound is
+    Near a pole a step h covers h log(1/h) in degrees of longitude times degrees of latitude: the limit is
     that of a step 20 times as long.
     """
-    edge = GEOD.fwd(0, pole, 180 * (pole > 0), radius_m)[1]
-    for centre in (edge, pole, 2 * pole - edge):
-        places = [meridian(lon, centre + t) for t in PLACES]
-        circles = [cop_zarr.PointBuffer(*place, radius_m, "circle") for place in places]
-        assert_continuous(means(store, circles), PLACES, 20 * 16 / abs(pole - edge))
+    rim = GEOD.fwd(0, pole, 180 * (pole > 0), radius_m)[1]
+
+    def circle_at(lat):
+        if abs(lat) > 90:  # beyond the pole
+            return cop_zarr.PointBuffer(
+                wrapped(lon + 180), math.copysign(180, lat) - lat, radius_m, "circle"
+            )
+        return cop_zarr.PointBuffer(lon, lat, radius_m, "circle")
+
+    for centre in (rim, pole, 2 * pole - rim):
+        check_steps(store, lambda t, c=centre: circle_at(c + t), 20 * 16 / abs(pole - rim))
 
 
-@pytest.mark.parametrize("radius_m", [300, 27_000, 200_000])
-@pytest.mark.parametrize("direction", [(1, 0), (0, 1)], ids=str)
-@pytest.mark.parametrize(("lon", "lat"), [(10.125, 40.125), (180, -17.125), (-179.875, 65), (360, 0)])
-def test_a_circle_moved_by_a_hair(store, lon, lat, radius_m, direction):
-    """Its middle on an edge, and its western end there."""
+@pytest.mark.parametrize("radius_m", [300, 27_000])
+@pytest.mark.parametrize(("lon", "lat"), [(10.125, 40.125), (180, -17.125), (360, 0)])
+def test_small_steps_of_a_circle(store, lon, lat, radius_m):
+    """Its centre, or its western end, on the edge of a cell."""
     half = (lon - GEOD.fwd(lon, lat, 270, radius_m)[0]) % 360
+
+    def circle_at(centre, step):
+        return cop_zarr.PointBuffer(wrapped(centre + step), lat + step / 2, radius_m, "circle")
+
     for centre in (lon, lon + half):
-        places = [(turned(centre + t * direction[0]), lat + t * direction[1]) for t in PLACES]
-        circles = [cop_zarr.PointBuffer(*place, radius_m, "circle") for place in places]
-        assert_continuous(means(store, circles), PLACES, 16 / half)
+        check_steps(store, functools.partial(circle_at, centre), 16 / half)
 
 
 # Parts make the whole
 
 
 def divided(name):
-    """A region in two or more, each as it is asked for, and as a polygon."""
+    """A region cut in two or more parts, in several ways."""
     asked, polygon = REGIONS[name]
     west, south, east, north = polygon.bounds
     rng = np.random.default_rng(len(name))
@@ -431,26 +396,32 @@ def divided(name):
             [(west, south, lon, north), (lon, south, east, north)],
             [(west, south, east, lat), (west, lat, east, north)],
         ]
-        if west < 180 < east:
-            cuts.append([(west, south, 180, north), (180, south, east, north)])
-        return [[(on_earth(*part), shapely.box(*part)) for part in cut] for cut in cuts]
+        return [[(four_numbers(*part), shapely.box(*part)) for part in cut] for cut in cuts]
     lines = [
         [(west - 1, lat), (east + 1, rng.uniform(south, north))],
         [(lon, south - 1), (rng.uniform(west, east), north + 1)],
     ]
     cuts = [ops.split(polygon, shapely.LineString(line)).geoms for line in lines]
-    # no edge of more than 180°: that could be read two ways
+    # an edge of more than 180° would be ambiguous
     return [[(shapely.segmentize(part, 90), part) for part in cut] for cut in cuts]
 
 
-def on_earth(west, south, east, north):
-    """A box's edges as four numbers that a query takes: 180 … 370 becomes -180 … 10."""
-    turn = 360 if max(west, east) > 360 or west == 180 else 0
-    return (west - turn if west >= 180 else west), south, east - turn, north
+def four_numbers(west, south, east, north):
+    """A box's edges as a query accepts them: 180 … 370 becomes -180 … 10."""
+    shift = 360 if max(west, east) > 360 or west == 180 else 0
+    return (west - shift if west >= 180 else west), south, east - shift, north
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in REGIONS if not name.startswith(("circle", "stars around", "belt that"))]
+    "name",
+    [
+        "box across the antimeridian",
+        "box at the north pole",
+        "star with holes",
+        "star",
+        "stars",
+        "north cap",
+    ],
 )
 @pytest.mark.parametrize("weights", ["coverage", "area"])
 def test_parts_make_the_whole(store, name, weights):
@@ -458,22 +429,14 @@ def test_parts_make_the_whole(store, name, weights):
     total = store.query(REGIONS[name][0], weights=weights, pooling="sum").data
     for parts in divided(name):
         assert len(parts) > 1
-        asked = {"weights": weights, "subpixel": "touch"}
-        answers = [store.query(part, **asked).data for part, _ in parts]
-        sums = [store.query(part, pooling="sum", **asked).data for part, _ in parts]
+        options = {"weights": weights, "subpixel": "touch"}
+        answers = [store.query(part, **options).data for part, _ in parts]
+        sums = [store.query(part, pooling="sum", **options).data for part, _ in parts]
         sizes = [weigh(coverage_of(polygon), weights).sum() for _, polygon in parts]
         np.testing.assert_allclose(np.average(answers, axis=0, weights=sizes), whole, rtol=4e-6)
         np.testing.assert_allclose(np.sum(sums, axis=0, dtype="f8"), total, rtol=4e-6)
 
 
-@pytest.mark.parametrize("edge", [1e20, -1e20, 1e308, 3e9, 10**400, pytest.param(10**5000, id="10**5000")])
-def test_a_huge_edge_is_refused_at_once(edge):
-    """It does not go around the globe until it is on it."""
-    for box in ((edge, 0, 1, 1), (1, 0, edge, 1), (0, -edge, 1, 1)):
-        with pytest.raises(RegionError):
-            footprint(box)
-
-
-def test_a_box_too_small_to_weigh_is_refused(store):
-    with pytest.raises(RegionError, match="too small for its parts of cells to be numbers"):
+def test_a_region_too_small_for_weights(store):
+    with pytest.raises(RegionError, match="small"):
         store.query((0, 0, 1e-160, 1e-160), subpixel="touch", weights="coverage")
