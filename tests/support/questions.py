@@ -1,4 +1,4 @@
-"""Random questions to a store of :mod:`tests.support.factory`'s values, and their answers by brute force.
+"""Random queries of a store with :mod:`tests.support.factory`'s values, and their answers by brute force.
 
 Nothing here uses cop_zarr but :meth:`Question.ask`.
 """
@@ -20,20 +20,14 @@ REDUCERS = {"mean": np.mean, "max": np.max, "min": np.min, "std": np.std, "sum":
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: a window's pooled vector or its grid, or the vectors of single cells.
+    """A query of a window (pooled or grid), or of the cells of points.
 
     Attributes
     ----------
-    kind : str
-        Which of the three.
-    bands : int
-        Those of the store.
     rows, cols : tuple of int
-        Lattice rows and columns: the first and one past the last of a window, or one of each cell.
-    pooling : str
-        How cells become one vector.
+        Lattice rows and columns: the first and one past the last of a window, or one per point.
     shift : float
-        Degrees by which the box's edges, and the points, lie beside the centres of cells.
+        Degrees from cell centres to points and to the edges of a window's box.
     """
 
     kind: Literal["pooled", "grid", "points"]
@@ -44,22 +38,20 @@ class Question:
     shift: float = 0.0
 
     def ask(self, store: cop_zarr.Store) -> np.ndarray:
-        """What the store answers."""
+        """Query the store."""
         if self.kind == "points":
             return store.sample(
                 [-180 + factory.STEP * col + self.shift for col in self.cols],
                 [90 - factory.STEP * row + self.shift for row in self.rows],
             )
         (top, bottom), (left, right) = self.rows, self.cols
-        edges = (left, bottom - 1, right - 1, top)
-        west, south, east, north = (
-            round(sign * (90 * turn - factory.STEP * at) + self.shift, 6)
-            for at, sign, turn in zip(edges, (-1, 1, -1, 1), (2, 1, 2, 1), strict=True)
-        )
-        return store.query((west, south, east, north), output=self.kind, pooling=self.pooling).data
+        west, east = (-180 + factory.STEP * col + self.shift for col in (left, right - 1))
+        south, north = (90 - factory.STEP * row + self.shift for row in (bottom - 1, top))
+        box = tuple(round(edge, 6) for edge in (west, south, east, north))
+        return store.query(box, output=self.kind, pooling=self.pooling).data
 
     def answer(self) -> np.ndarray:
-        """What the factory wrote."""
+        """The answer by brute force."""
         if self.kind == "points":
             cells = [
                 factory.truth((row, row + 1), (col, col + 1), self.bands)[:, 0, 0]
@@ -72,7 +64,7 @@ class Question:
         return REDUCERS[self.pooling](cells.astype("f8"), axis=(1, 2))
 
     def answered_by(self, data: np.ndarray) -> bool:
-        """Whether an answer is right: to the last bit, or to float32's last digit where one is computed."""
+        """Whether an answer is right: to the last bit, or to float32's last digit if computed."""
         expected = self.answer()
         if data.shape != expected.shape or data.dtype != np.float32:
             return False
@@ -83,22 +75,22 @@ class Question:
 
 @dataclass(frozen=True)
 class Part:
-    """The part of the lattice that a store covers: its first row and column, and one past its last."""
+    """The part of the lattice that a store covers: rows and columns, first and one past the last."""
 
     rows: tuple[int, int]
     cols: tuple[int, int]
     bands: int = 5
 
     def write(self, path: Path) -> Path:
-        """Have GDAL write it."""
+        """Write its GeoTIFF with GDAL."""
         return factory.write_geotiff(path, rows=self.rows, cols=self.cols, bands=self.bands)
 
     def all(self) -> Question:
-        """The grid of all its cells."""
+        """The query of all its cells."""
         return Question("grid", self.bands, self.rows, self.cols)
 
     def draw(self, seed: str, longest: int = 12) -> Question:
-        """A question that the seed alone decides on."""
+        """A random query that depends on the seed alone."""
         draw = random.Random(seed)
         kind = draw.choice(("pooled", "pooled", "grid", "points"))
         shift = draw.uniform(-0.1, 0.1)
@@ -117,6 +109,6 @@ class Part:
 
 
 def ask_and_compare(store: cop_zarr.Store, part: Part, seeds: list[str]) -> list[str]:
-    """Ask these questions; gives those that were answered wrongly. For pools of processes."""
+    """The seeds whose queries are answered wrongly; a function for pools of processes."""
     drawn = {seed: part.draw(seed) for seed in seeds}
     return [seed for seed, question in drawn.items() if not question.answered_by(question.ask(store))]
