@@ -1,8 +1,8 @@
-"""A store, and an answer, as an xarray Dataset: named dimensions, coordinates, CRS, attributes.
+"""A store, or an answer, as an xarray Dataset with coordinates, CRS and attributes.
 
-Coordinates and attributes are those that any reader finds in a store, apart from the GeoZarr conventions
-and the store's ``GeoTransform``: they would be untrue as soon as every second cell is selected, and netCDF
-cannot hold the former. rioxarray takes the transform from the coordinates.
+Coordinates and attributes are those of the store, except for the GeoZarr conventions and the store's
+``GeoTransform``: both would be wrong once every second cell is selected, and netCDF cannot hold the former.
+rioxarray derives the transform from the coordinates.
 """
 
 from __future__ import annotations
@@ -42,13 +42,11 @@ except ImportError as error:
     ) from error
 
 WEIGHTS = "weights"
+GRID_MAPPING = {"grid_mapping": SPATIAL_REF}
 
 
 class EmbeddingArray(BackendArray):
-    """The embedding of a store as xarray indexes it: read when it is asked for, every chunk checked.
-
-    It can be pickled, as its reader can.
-    """
+    """The embedding of a store as xarray indexes it: read on access and checked; can be pickled."""
 
     def __init__(self, reader: ChunkReader) -> None:
         self._reader = reader
@@ -73,32 +71,27 @@ class Contents:
         return self.reader.folder.url, self.document.sha256
 
     def dataset(self) -> xr.Dataset:
-        """The Dataset; the mask is in memory, the embedding where it was."""
-        grid, bands = self.reader.layout.grid, self.reader.layout.bands
-        side = self.reader.layout.chunk_cells
-        unit = dict(zip(DIMENSIONS, (bands, side, side), strict=True))
+        """The Dataset; the mask is in memory, the embedding is read on access."""
+        layout = self.reader.layout
+        chunks = dict(zip(DIMENSIONS, layout.stored_shape[::-1], strict=True))
         cells = indexing.LazilyIndexedArray(EmbeddingArray(self.reader))
-        mapped = {"grid_mapping": SPATIAL_REF}
-        rows_and_cols = {name: unit[name] for name in DIMENSIONS[1:]}
+        embedding_encoding = {**GRID_MAPPING, "preferred_chunks": chunks}
+        valid_encoding = {
+            **GRID_MAPPING,
+            "preferred_chunks": {name: chunks[name] for name in DIMENSIONS[1:]},
+        }
         return xr.Dataset(
             {
-                EMBEDDING: xr.Variable(
-                    DIMENSIONS, cells, EMBEDDING_ATTRIBUTES, {**mapped, "preferred_chunks": unit}
-                ),
-                VALID: xr.Variable(
-                    DIMENSIONS[1:],
-                    self.valid.copy(),
-                    VALID_ATTRIBUTES,
-                    {**mapped, "preferred_chunks": rows_and_cols},
-                ),
+                EMBEDDING: xr.Variable(DIMENSIONS, cells, EMBEDDING_ATTRIBUTES, embedding_encoding),
+                VALID: xr.Variable(DIMENSIONS[1:], self.valid.copy(), VALID_ATTRIBUTES, valid_encoding),
             },
-            _coordinates(axes(bands, grid.latitudes, grid.longitudes)),
+            _coordinates(axes(layout.bands, layout.grid.latitudes, layout.grid.longitudes)),
             group_attributes(self.document.record),
         )
 
 
-class _Opened(BackendEntrypoint):
-    """What ``xr.open_dataset`` opens where a store is open already: it knows how to cut arrays for Dask."""
+class _ContentsBackend(BackendEntrypoint):
+    """An engine whose "file" is :class:`Contents`: ``xr.open_dataset`` then makes the Dask arrays."""
 
     def open_dataset(
         self, filename_or_obj: Any, *, drop_variables: str | Iterable[str] | None = None
@@ -108,7 +101,7 @@ class _Opened(BackendEntrypoint):
 
 
 def store_dataset(contents: Contents, chunks: Any) -> xr.Dataset:
-    """A store as a lazy Dataset, as :meth:`cop_zarr.Store.to_xarray` describes it."""
+    """A store as a lazy Dataset, as :meth:`cop_zarr.Store.to_xarray`."""
     dataset = contents.dataset()
     if chunks is None:
         return dataset
@@ -117,30 +110,27 @@ def store_dataset(contents: Contents, chunks: Any) -> xr.Dataset:
             "to_xarray(chunks=…) needs Dask, which is not installed: pip install 'dask[array]', or "
             "leave chunks out"
         )
-    given: Any = contents  # which an engine that is named may take, whatever xarray's types say
-    cut = xr.open_dataset(given, engine=_Opened, chunks=chunks, drop_variables=VALID)
-    return dataset.assign({EMBEDDING: cut[EMBEDDING]})  # the mask stays in memory
+    source: Any = contents  # a named engine may take any object, whatever xarray's types say
+    chunked = xr.open_dataset(source, engine=_ContentsBackend, chunks=chunks, drop_variables=VALID)
+    return dataset.assign({EMBEDDING: chunked[EMBEDDING]})  # the mask stays in memory
 
 
 def answer_dataset(
     data: np.ndarray, valid: np.ndarray, weights: np.ndarray, meta: Mapping[str, Any]
 ) -> xr.Dataset:
-    """An answer as a Dataset, as :meth:`cop_zarr.Embedding.to_xarray` describes it."""
+    """An answer as a Dataset, as :meth:`cop_zarr.Embedding.to_xarray`."""
     transform = Affine(*meta["transform"])
     rows, cols = valid.shape
     latitudes, longitudes = transform.centres((rows, cols))
-    mapped = {"grid_mapping": SPATIAL_REF}
-    grid = data.ndim == 3
+    dims, encoding = (DIMENSIONS, GRID_MAPPING) if data.ndim == 3 else (DIMENSIONS[:1], {})
     return xr.Dataset(
         {
-            EMBEDDING: xr.Variable(
-                DIMENSIONS if grid else DIMENSIONS[:1], data, EMBEDDING_ATTRIBUTES, mapped if grid else {}
-            ),
-            VALID: xr.Variable(DIMENSIONS[1:], valid, VALID_ATTRIBUTES, mapped),
-            WEIGHTS: xr.Variable(DIMENSIONS[1:], weights, WEIGHTS_ATTRIBUTES, mapped),
+            EMBEDDING: xr.Variable(dims, data, EMBEDDING_ATTRIBUTES, encoding),
+            VALID: xr.Variable(DIMENSIONS[1:], valid, VALID_ATTRIBUTES, GRID_MAPPING),
+            WEIGHTS: xr.Variable(DIMENSIONS[1:], weights, WEIGHTS_ATTRIBUTES, GRID_MAPPING),
         },
         _coordinates(axes(data.shape[0], latitudes, longitudes), transform),
-        _plain(meta),
+        {name: _attribute(value) for name, value in meta.items() if value is not None},
     )
 
 
@@ -152,12 +142,8 @@ def _coordinates(
     return {**along, SPATIAL_REF: xr.Variable((), np.zeros((), "i4"), grid_mapping(transform))}
 
 
-def _plain(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata as attributes that netCDF can hold: None is left out, what is nested becomes JSON text."""
-    return {name: _attribute(value) for name, value in meta.items() if value is not None}
-
-
 def _attribute(value: Any) -> Any:
+    """A value that netCDF can hold: booleans become ints, nested values JSON text."""
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, (str, Number)):

@@ -1,4 +1,4 @@
-"""Answers written to files, read back by other means than the package's."""
+"""Answers saved to files, read back without the package."""
 
 import csv
 import json
@@ -9,14 +9,11 @@ import pytest
 
 import cop_zarr
 from cop_zarr.errors import InputError, StorageError, StoreExistsError
-from cop_zarr.outputs import files as export
+from cop_zarr.outputs import files
 from tests.support import factory
 
-BOX = (179.25, -1, -179.5, 1.5)
-"""Over the antimeridian, with cells that have data and cells that have none."""
-
 TRIANGLE = {"type": "Polygon", "coordinates": [[[179.25, -1], [180.5, -1], [180, 1.5], [179.25, -1]]]}
-"""In that box: cells that lie wholly, partly and not at all in the region."""
+"""Over the antimeridian, with cells with and without data, wholly, partly and not in the region."""
 
 KINDS = [".json", ".npy", ".npz", ".csv"]
 
@@ -44,13 +41,10 @@ def rows_of(path):
         return list(csv.reader(file))
 
 
-def test_npy_is_the_data(embedding, tmp_path):
-    export.save(embedding, tmp_path / "a.npy")
-    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), embedding.data, strict=True)
-
-
-def test_npz_is_everything(embedding, tmp_path):
-    export.save(embedding, tmp_path / "a.npz")
+def test_npy_npz_and_json(embedding, tmp_path):
+    for kind in ("NPY", "npz", "json"):
+        files.save(embedding, tmp_path / f"a.{kind}")
+    np.testing.assert_array_equal(np.load(tmp_path / "a.NPY"), embedding.data, strict=True)
     with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
         np.testing.assert_array_equal(file["data"], embedding.data, strict=True)
         np.testing.assert_array_equal(file["valid"], embedding.valid, strict=True)
@@ -58,28 +52,23 @@ def test_npz_is_everything(embedding, tmp_path):
         assert json.loads(str(file["meta"])) == embedding.meta
         np.testing.assert_array_equal(file["latitude"], 1.5 - 0.25 * np.arange(11))
         np.testing.assert_array_equal(file["longitude"], 179.25 + 0.25 * np.arange(6))
-
-
-def test_json_is_the_data_and_the_metadata(embedding, tmp_path):
-    export.save(embedding, tmp_path / "a.json")
     found = json.loads((tmp_path / "a.json").read_bytes())
-    assert set(found) == {"meta", "data"}
-    assert found["meta"] == embedding.meta
+    assert (set(found), found["meta"]) == ({"meta", "data"}, embedding.meta)
     np.testing.assert_array_equal(np.array(found["data"], "f4"), embedding.data, strict=True)
 
 
 def test_csv_of_a_vector(store, tmp_path):
-    answer = store.query(BOX)
-    export.save(answer, tmp_path / "a.csv")
+    answer = store.query((179.25, -1, -179.5, 1.5))
+    files.save(answer, tmp_path / "a.csv")
     header, values = rows_of(tmp_path / "a.csv")
     assert header == [f"e{band}" for band in range(16)]
     np.testing.assert_array_equal(np.array(values, "f4"), answer.data)
 
 
 def test_csv_of_a_grid(store, globe, tmp_path):
-    """Each cell's row, against the lattice and the source by themselves; weights stand as they are."""
+    """Each cell's row, compared with the lattice and the source."""
     answer = store.query(TRIANGLE, output="grid")
-    export.save(answer, tmp_path / "a.csv")
+    files.save(answer, tmp_path / "a.csv")
     header, *rows = rows_of(tmp_path / "a.csv")
     assert header == ["latitude", "longitude", "valid", "weight", *(f"e{band}" for band in range(16))]
     assert len(rows) == answer.valid.size
@@ -91,9 +80,9 @@ def test_csv_of_a_grid(store, globe, tmp_path):
         np.testing.assert_array_equal(np.array(values, "f4"), cell)
 
 
-def test_what_is_no_number(with_nan, tmp_path):
+def test_values_that_are_not_finite(with_nan, tmp_path):
     for kind in KINDS:
-        export.save(with_nan, tmp_path / f"x{kind}")
+        files.save(with_nan, tmp_path / f"x{kind}")
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), with_nan.data)
     text = (tmp_path / "x.json").read_text()
     assert "NaN" not in text
@@ -109,38 +98,31 @@ def test_what_is_no_number(with_nan, tmp_path):
 def test_existing_file_is_kept(embedding, tmp_path, kind):
     path = tmp_path / f"a{kind}"
     path.write_text("precious")
-    with pytest.raises(StoreExistsError, match=r"exists; replace it with --overwrite") as error:
-        export.save(embedding, path)
+    with pytest.raises(StoreExistsError) as error:
+        files.save(embedding, path)
     assert isinstance(error.value, FileExistsError)
     assert path.read_text() == "precious"
-    export.save(embedding, path, overwrite=True)
+    files.save(embedding, path, overwrite=True)
     assert path.read_bytes() != b"precious"
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("name", ["a", "a.txt", "a.tif", "npy", ".json.gz", "a.json~"])
-def test_unknown_kind_is_refused(embedding, tmp_path, name):
-    with pytest.raises(InputError, match=r"must end in one of \.json, \.npy, \.npz, \.csv"):
-        export.save(embedding, tmp_path / name)
+def test_unknown_suffix(embedding, tmp_path, name):
+    with pytest.raises(InputError):
+        files.save(embedding, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_kind_in_capitals(embedding, tmp_path):
-    export.save(embedding, tmp_path / "A.NPY")
-    np.testing.assert_array_equal(np.load(tmp_path / "A.NPY"), embedding.data)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_failed_write_leaves_nothing(embedding, tmp_path, kind, monkeypatch):
+    with pytest.raises(StorageError):
+        files.save(embedding, tmp_path / f"nowhere/a{kind}")
+
     def full(self, target):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(StorageError, match=r"cannot write .*: No space left on device"):
-        export.save(embedding, tmp_path / f"a{kind}")
+    with pytest.raises(StorageError, match="No space left"):
+        files.save(embedding, tmp_path / f"a{kind}")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_folder_that_is_not_there(embedding, tmp_path):
-    with pytest.raises(StorageError, match=r"cannot write .*nowhere/a\.npy: No such file"):
-        export.save(embedding, tmp_path / "nowhere/a.npy")
