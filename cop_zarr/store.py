@@ -22,6 +22,7 @@ from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.layout import ROOT
 from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.outputs.embedding import Embedding
+from cop_zarr.outputs.info import store_info
 from cop_zarr.querying import points, region
 from cop_zarr.querying.batch import answer_batch
 from cop_zarr.querying.geodataframe import regions_and_crs, with_vectors
@@ -92,14 +93,12 @@ class Store:
         return f"<cop_zarr.Store {self.url}: {self.bands} bands, {rows} x {cols} cells{synthetic}>"
 
     def with_workers(self, workers: int) -> Store:
-        """The same open store with fewer threads, sharing what is in memory. Nothing is read.
-
-        For one of several processes that share a machine.
+        """The same open store, its memory included, with fewer threads: for processes that share a machine.
 
         Parameters
         ----------
         workers : int
-            Chunks read at once, at most. More than the store was opened with change nothing.
+            Chunks read at once, at most; no more than the store was opened with.
 
         Raises
         ------
@@ -256,7 +255,7 @@ class Store:
         lon, lat : array_like
             Degrees, -180 to 360 and -90 to 90, of any one shape, or shapes that broadcast to one.
         method : {"nearest", "bilinear"}
-            The cell that a point is in (on an edge: the one south or east of it), or a mean of the four
+            The cell that a point is in (on an edge: the one south or east of it), or the mean of the four
             cells whose centres are around it, weighted by nearness.
         empty : {"include", "skip"}
             Whether cells without data count, as the zeros they hold. If they do not, a point in such a cell
@@ -374,10 +373,9 @@ class Store:
         return rows if out is not None else with_vectors(rois, rows)
 
     def to_xarray(self, chunks: Any = None) -> xr.Dataset:
-        """The store as a lazy Dataset of xarray: values are read when they are needed.
+        """The store as a lazy Dataset of xarray: values are read, and checked, when they are needed.
 
-        Every chunk is checked as by :meth:`query`, and read once for each access. Coordinates are cell
-        centres; ``spatial_ref`` has the CRS, where rioxarray finds it.
+        Coordinates are cell centres; ``spatial_ref`` has the CRS, where rioxarray finds it.
 
         Parameters
         ----------
@@ -423,8 +421,8 @@ class Store:
         """Draw the embeddings as colours, or the cells and weights of a query.
 
         Red, green and blue are the first three principal components of the cells in view, each from its 2nd
-        to its 98th percentile. So colours of two pictures compare only if both show the same cells. Memory
-        does not grow with the view: all of the published product takes less than 300 MB.
+        to its 98th percentile, so colours of two pictures compare only if both show the same cells. Memory
+        does not grow with the view: the published product takes less than 300 MB.
 
         Parameters
         ----------
@@ -483,30 +481,7 @@ class Store:
 
     def info(self) -> dict[str, Any]:
         """What the store says about itself, JSON-ready: grid, chunks, sizes, source, licence."""
-        layout, record, lengths = self._document.layout, self._document.record, self._reader.lengths
-        return {
-            "store": self.url,
-            "format": f"{record['format']} {record['version']}",
-            "bands": self.bands,
-            "shape": list(self.grid.shape),
-            "bounds": list(self.grid.bounds),
-            "crs": product.CRS,
-            "resolution_deg": product.STEP_DEG,
-            "year": product.YEAR,
-            "valid_cells": int(self.valid.sum()),
-            "total_cells": self.grid.whole.cells,
-            "chunk_cells": [layout.chunk_cells, layout.chunk_cells],
-            "chunks_stored": int((lengths > 0).sum()),
-            "chunks_total": lengths.size,
-            "stored_bytes": int(lengths.sum(dtype=np.int64)),
-            "array_bytes": int(np.prod(layout.shape, dtype=np.int64)) * 4,
-            "source": self.source,
-            "created": record["created"],
-            "created_by": f"cop-zarr {record['cop_zarr_version']}",
-            "license": product.LICENSE,
-            "citation": product.CITATION,
-            "sha256": self.sha256,
-        }
+        return store_info(self._reader, self._document, int(self.valid.sum()))
 
 
 def open(

@@ -304,6 +304,14 @@ class Grid:
         return first, tail
 
 
+def cut_window(mask: np.ndarray, window: Window) -> np.ndarray:
+    """Cut a window out of a whole-grid mask: ``(rows, cols)``, around the globe where the window wraps."""
+    rows = mask[window.row : window.row_stop]
+    if window.col_stop <= mask.shape[1]:
+        return rows[:, window.col : window.col_stop].copy()
+    return rows.take(range(window.col, window.col_stop), axis=1, mode="wrap")
+
+
 def split_columns(window: Window, cols: int) -> Iterator[tuple[int, int, int]]:
     """Cut a window's columns where it wraps: yield (first, stop, offset in the window) for each run."""
     col = window.col

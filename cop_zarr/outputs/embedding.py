@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cop_zarr.core import product
-from cop_zarr.core.grid import Grid
+from cop_zarr.core.grid import Grid, cut_window
 from cop_zarr.core.version import __version__
 from cop_zarr.querying.options import CheckedOptions
 from cop_zarr.querying.plan import Plan
-from cop_zarr.querying.pool_parts import cut_window
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
 class Embedding:
-    """The answer to a query. What tells about the data is put together when it is first asked for.
+    """The answer to a query. All but ``data`` is computed when it is used first.
 
     Attributes
     ----------
@@ -30,10 +29,10 @@ class Embedding:
         bool, ``(rows, cols)``: False for cells without data, which are 0 in every band.
     weights : ndarray
         float32, ``(rows, cols)``: how much each cell of the window belongs to the region, whether it has
-        data or not. 0 is not at all; 1 is wholly, or if ``meta["weights"]`` is None, touched; areas are in
-        m²; those of ``subpixel="bilinear"`` add up to 1.
+        data or not: the part of it inside the region; 1 if it is touched and ``meta["weights"]`` is None;
+        areas in m²; those of ``subpixel="bilinear"`` sum to 1.
     meta : dict
-        What was asked and answered, JSON-ready: model, year, region, window, CRS, source, store.
+        Query and provenance, JSON-ready: model, year, region, window, CRS, source, store.
     """
 
     __slots__ = ("_facts", "_grid", "_mask", "_meta", "_options", "_plan", "_valid", "_weights", "data")
@@ -58,10 +57,10 @@ class Embedding:
     def valid(self) -> np.ndarray:
         """Which cells of the window have data."""
         if self._valid is None:
-            self._valid = self._held()
+            self._valid = self._cut_mask()
         return self._valid
 
-    def _held(self) -> np.ndarray:
+    def _cut_mask(self) -> np.ndarray:
         window = self._plan.window
         return np.zeros(window.shape, "?") if self._mask is None else cut_window(self._mask, window)
 
@@ -75,14 +74,14 @@ class Embedding:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """What was asked and answered."""
+        """Query and provenance."""
         if self._meta is None:
-            self._meta = self._described()
+            self._meta = self._build_meta()
         return self._meta
 
-    def _described(self) -> dict[str, Any]:
+    def _build_meta(self) -> dict[str, Any]:
         plan, options = self._plan, self._options
-        window, members, pools = plan.window, plan.members, self.data.ndim == 1
+        window, members, pooled = plan.window, plan.members, self.data.ndim == 1
         return {
             "model": product.MODEL,
             "year": product.YEAR,
@@ -91,15 +90,15 @@ class Embedding:
             "rows": [window.row, window.row_stop],
             "cols": [window.col, window.col_stop],
             "shape": list(self.data.shape),
-            "valid_cells": int((self._held() & members).sum()),
+            "valid_cells": int((self._cut_mask() & members).sum()),
             "total_cells": int(members.sum()),
-            "weights": plan.weighing,
+            "weights": plan.weights_kind,
             "subpixel": plan.subpixel,
             "clipped": plan.clipped,
             "input_crs": plan.footprint.input_crs,
             "transform": list(self._grid.transform(window)),
-            "output": "pooled" if pools else "grid",
-            "pooling": options.pooling if pools else None,
+            "output": "pooled" if pooled else "grid",
+            "pooling": options.pooling if pooled else None,
             "empty": options.empty,
             "output_crs": product.CRS,
             "product_resolution_deg": [product.STEP_DEG, product.STEP_DEG],
@@ -114,10 +113,10 @@ class Embedding:
         -------
         xarray.Dataset
             ``embedding``: (band,) if pooled, (band, latitude, longitude) if a grid; ``valid`` and
-            ``weights`` (latitude, longitude); coordinates are cell centres, whose longitudes run on past
-            180 where the window crosses the antimeridian; ``spatial_ref`` has the CRS and the window's
-            ``GeoTransform``. Attributes are :attr:`meta`, as netCDF can hold them: None is left out, a
-            truth value is 0 or 1, and what is nested is JSON text.
+            ``weights`` (latitude, longitude); coordinates are cell centres, whose longitudes continue
+            past 180 where the window crosses the antimeridian; ``spatial_ref`` has the CRS and the window's
+            ``GeoTransform``. Attributes are :attr:`meta` as netCDF stores it: None is left out, booleans
+            are 0 or 1, and nested values are JSON text.
 
         Raises
         ------
@@ -144,8 +143,8 @@ class Embedding:
     def __repr__(self) -> str:
         kind = self.meta["pooling"] or "grid"
         valid, total = self.meta["valid_cells"], self.meta["total_cells"]
-        made_up = ", synthetic" if self.meta["synthetic"] else ""
-        return f"<Embedding {kind} {self.data.shape}: {valid} of {total} cells with data{made_up}>"
+        synthetic = ", synthetic" if self.meta["synthetic"] else ""
+        return f"<Embedding {kind} {self.data.shape}: {valid} of {total} cells with data{synthetic}>"
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """The data, for ``np.asarray(embedding)``."""

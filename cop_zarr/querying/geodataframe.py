@@ -22,13 +22,7 @@ def is_geometries(rois: object) -> bool:
 
 
 def regions_and_crs(rois: Any, crs: object | None) -> tuple[Any, object | None]:
-    """The regions of a table and their CRS; anything else is returned as it is.
-
-    Raises
-    ------
-    InputError
-        If the table has no geometries, no CRS, another one than ``crs``, or vectors already.
-    """
+    """The regions of a table and their CRS; anything else is returned as it is."""
     if hasattr(rois, "columns"):
         rois = _geometry(rois)
     if not is_geometries(rois) or not hasattr(rois, "__len__"):

@@ -35,13 +35,7 @@ WINDOW_BYTES, PAIR_BYTES = 200, 64
 
 
 def as_region_list(rois: Iterable[Any]) -> Sequence[Any]:
-    """Regions as a list or tuple.
-
-    Raises
-    ------
-    InputError
-        If they are one mapping, box or geometry.
-    """
+    """Regions as a list or tuple; one mapping, box or geometry is refused."""
     rois = rois.tolist() if isinstance(rois, np.ndarray) else rois
     if not isinstance(rois, Iterable) or isinstance(rois, str | bytes | Mapping | BBox | PointBuffer):
         raise InputError(
@@ -109,17 +103,9 @@ class RegionBatch:
         return len(self.regions)
 
     def fill(self, first: int, stop: int, out: np.ndarray) -> Iterator[int]:
-        """Answer regions ``first`` to ``stop``; yield how many more are done.
+        """Answer regions ``first`` to ``stop`` into ``out``, float32; yield how many more are done.
 
-        Parameters
-        ----------
-        out : ndarray
-            float32, ``(stop - first, bands)``; NaN for a region that is refused.
-
-        Raises
-        ------
-        RegionError
-            If a region is refused and ``on_error`` is "raise": its number is named.
+        The row of a refused region is NaN, unless ``on_error`` is "raise".
         """
         start = first
         while start < stop:

@@ -57,17 +57,7 @@ class QueryOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class CheckedOptions:
-    """:class:`QueryOptions` with defaults, checked.
-
-    Raises
-    ------
-    YearError
-        If the product does not have the year.
-    RegionError
-        If PROJ does not know the CRS.
-    InputError
-        If an option does not accept its value, or two of them cannot be combined.
-    """
+    """:class:`QueryOptions` with defaults; raises YearError, RegionError (the CRS) or InputError."""
 
     crs: object | None = None
     repair: bool = False
@@ -117,22 +107,13 @@ _checked = lru_cache(maxsize=64)(CheckedOptions)
 
 
 def check_output(output: Output, max_bytes: int, options: CheckedOptions) -> None:
-    """Check the two options that only a single query has, and what cannot be combined with a grid.
-
-    Raises
-    ------
-    InputError
-        As :class:`CheckedOptions`.
-    """
+    """Check the two options that only a single query has, and what cannot be combined with a grid."""
     check_word("output", output, get_args(Output))
     if not isinstance(max_bytes, Real) or not max_bytes >= 0:
         raise InputError(f"max_bytes must be a number of bytes; got {max_bytes!r}")
     if output == "pooled":
         return
-    for name, word, default in (
-        ("pooling", options.pooling, "mean"),
-        ("empty", options.empty, "include"),
-    ):
+    for name, word, default in (("pooling", options.pooling, "mean"), ("empty", options.empty, "include")):
         if word != default:
             raise InputError(
                 f"{name}={word!r} is a rule for pooling and cannot be combined with output='grid', which "
@@ -146,7 +127,7 @@ def check_output(output: Output, max_bytes: int, options: CheckedOptions) -> Non
 
 
 def check_on_error(on_error: object) -> None:
-    """Check ``on_error=`` of several regions or points."""
+    """Check what to do with refused regions or points."""
     if not callable(on_error):
         check_word("on_error", on_error, ("raise", "nan"))
 

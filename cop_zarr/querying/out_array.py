@@ -25,15 +25,7 @@ class ArrayLike2D(Protocol):
 
 
 def rows_for(count: int, bands: int, out: ArrayLike2D | None) -> Any:
-    """The array for ``count`` rows: a new one, or the caller's.
-
-    Raises
-    ------
-    InputError
-        If the caller's has another shape, or does not accept float32.
-    ResultTooLargeError
-        If there is not enough memory for a new one.
-    """
+    """The array for ``count`` rows: a new one, or the caller's if it has the shape and accepts float32."""
     if out is None:
         try:
             return np.empty((count, bands), "f4")

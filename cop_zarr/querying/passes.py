@@ -22,12 +22,9 @@ with 768 bands makes 100 to 200 MB."""
 def touching_pairs(
     reader: ChunkReader, windows: Sequence[Window], weights: Sequence[np.ndarray | None]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of a chunk with data and a region with some weight in it.
+    """Pairs of a chunk with data (its number, counted row by row) and a region with some weight in it.
 
-    Returns
-    -------
-    chunks, regions : ndarray
-        int64: the chunk's number, counted row by row, and the region's position; sorted by both.
+    Both are int64; the pairs are sorted by chunk, then by region.
     """
     layout = reader.layout
     unweighted = [region for region, weight in enumerate(weights) if weight is None]
@@ -50,13 +47,7 @@ def touching_pairs(
 def passes(
     chunks: np.ndarray, regions: np.ndarray, chunk_counts: np.ndarray, bands: int
 ) -> Iterator[np.ndarray]:
-    """Yield the pairs of each pass, as a mask of ``chunks`` and ``regions``.
-
-    Parameters
-    ----------
-    chunk_counts : ndarray
-        How many chunks each region touches.
-    """
+    """Yield the pairs of each pass as a mask; ``chunk_counts`` is the number of chunks of each region."""
     most = max(1, min(MAX_UNFINISHED, MAX_UNFINISHED_BYTES // (16 * bands)))
     count = -(-_max_unfinished(chunks, regions, chunk_counts) // most)
     several, first = np.unique(regions[chunk_counts[regions] > 1], return_index=True)

@@ -14,38 +14,31 @@ from cop_zarr.querying.coverage import coverage
 from cop_zarr.querying.options import CheckedOptions, Subpixel
 from cop_zarr.regions import Footprint, Roi, footprint
 
-Weighing = Literal["coverage", "area", "bilinear"] | None
-"""What the weights of an answer are."""
+WeightsKind = Literal["coverage", "area", "bilinear"] | None
 
-SMALLEST_DEG2 = 1e-100
-"""Square degrees below which the part of a cell that lies in a region loses digits as a float64."""
+MIN_AREA_DEG2 = 1e-100
+"""Square degrees below which the part of a cell that is in a region loses digits as a float64."""
 
 
 class Plan(NamedTuple):
-    """The cells that answer a query.
-
-    Attributes
-    ----------
-    footprint : Footprint
-        The region.
-    window : Window
-        The cells it touches, or those that ``subpixel`` took for it.
-    weights : ndarray or None
-        float64, the window's shape; None if every cell counts once.
-    clipped : bool
-        Whether the store ends before the region does.
-    weighing : str or None
-        What the weights are: None (touched cells count once), coverage, area or bilinear.
-    subpixel : str or None
-        Which rule answered, if the region is smaller than a cell.
-    """
+    """The cells that answer a query."""
 
     footprint: Footprint
+
     window: Window
+    """The touched cells, or those that ``subpixel`` chose for them."""
+
     weights: np.ndarray | None
+    """float64, the window's shape; None if every cell counts once."""
+
     clipped: bool
-    weighing: Weighing
+    """Whether the region reaches beyond the store."""
+
+    weights_kind: WeightsKind
+    """What the weights are; None if touched cells count once."""
+
     subpixel: Subpixel | None
+    """The rule that was applied; None unless the region is smaller than a cell."""
 
     @property
     def members(self) -> np.ndarray:
@@ -56,52 +49,42 @@ class Plan(NamedTuple):
 
 
 def plan(grid: Grid, roi: Roi, options: CheckedOptions) -> Plan:
-    """Find the cells that answer a query, and their weights.
-
-    Raises
-    ------
-    SubcellError
-        If the region is narrower or lower than one cell, and ``options.subpixel`` is "raise".
-    RegionError
-        If it is malformed, or outside the grid.
-    MissingDependencyError
-        If it is a polygon or a circle, and exactextract is not installed.
-    """
+    """Find the cells that answer a query, and their weights; refuse a region that has none."""
     region = footprint(roi, options.crs, repair=options.repair)
     bounds = region.bounds
     rule = _subpixel(bounds, options.subpixel)
     window, clipped = grid.touched(bounds)
-    weights, weighing = None, _weighing(region, options)
-    if weighing or region.geometry is not None:
-        weights = _weights(grid, window, region, weighing)  # refuses what is outside, for every rule
+    weights, weights_kind = None, _weights_kind(region, options)
+    if weights_kind or region.geometry is not None:
+        weights = _weights(grid, window, region, weights_kind)  # refuses what is outside, for every rule
     if rule == "nearest":
-        window, weights, weighing = _nearest(grid, region), None, None
+        window, weights, weights_kind = _nearest(grid, region), None, None
     elif rule == "bilinear":
-        (window, weights), weighing = _bilinear(grid, region), "bilinear"
-    return Plan(region, window, weights, clipped, weighing, rule)
+        (window, weights), weights_kind = _bilinear(grid, region), "bilinear"
+    return Plan(region, window, weights, clipped, weights_kind, rule)
 
 
-def _weighing(footprint: Footprint, options: CheckedOptions) -> Weighing:
-    """The word for the weights: what "auto" stands for, or the one that was given."""
+def _weights_kind(region: Footprint, options: CheckedOptions) -> WeightsKind:
+    """The weights that were asked for; or those of "auto"."""
     if options.weights != "auto":
         return options.weights
-    return None if footprint.geometry is None or options.pooling in UNWEIGHTED else "coverage"
+    return None if region.geometry is None or options.pooling in UNWEIGHTED else "coverage"
 
 
-def _weights(grid: Grid, window: Window, footprint: Footprint, weighing: Weighing) -> np.ndarray:
-    """What each cell of a window weighs."""
-    parts = coverage(grid, window, footprint)
-    west, south, east, north = footprint.bounds
-    if (east - west) * (north - south) < SMALLEST_DEG2:
+def _weights(grid: Grid, window: Window, region: Footprint, weights_kind: WeightsKind) -> np.ndarray:
+    """The weight of each cell of a window."""
+    parts = coverage(grid, window, region)
+    west, south, east, north = region.bounds
+    if (east - west) * (north - south) < MIN_AREA_DEG2:
         raise RegionError(
-            f"the region, {east - west:g}° by {north - south:g}°, is too small for its parts of cells to "
-            "be numbers; ask with subpixel='nearest' and weights=None"
+            f"the region, {east - west:g}° by {north - south:g}°, is too small for its weights to be "
+            "numbers; use subpixel='nearest' and weights=None"
         )
     if not parts.any():
-        raise grid.outside(footprint.bounds)
-    if weighing is None:
+        raise grid.outside(region.bounds)
+    if weights_kind is None:
         return (parts > 0).astype("f8")
-    if weighing == "area":
+    if weights_kind == "area":
         parts *= grid.window_areas(window)[:, None]
     return parts
 
@@ -114,38 +97,38 @@ def _subpixel(bounds: Bounds, rule: Subpixel) -> Subpixel | None:
     if rule == "raise":
         raise SubcellError(
             f"the region is {width:g}° wide and {height:g}° high, less than one cell of {STEP_DEG}° x "
-            f"{STEP_DEG}°; ask for a larger one, or say what to do: subpixel='touch' pools the cells that "
-            "it touches, 'nearest' takes the cell at its centre, 'bilinear' interpolates between the four "
-            "cell centres around it"
+            f"{STEP_DEG}°; use a larger one, or subpixel='touch' to pool the cells that it touches, "
+            "'nearest' to take the cell at its centre, 'bilinear' to interpolate between the four cell "
+            "centres around it"
         )
     return rule
 
 
-def _nearest(grid: Grid, footprint: Footprint) -> Window:
+def _nearest(grid: Grid, region: Footprint) -> Window:
     """The cell at a region's centre."""
-    lon, lat = footprint.centre
+    lon, lat = region.centre
     row, col = (int(index[0]) for index in grid.cells_at(np.array([lon]), np.array([lat])))
     if row < 0:
         raise RegionError(
-            f"the region's centre {footprint.centre} is not in the store ({grid}); take subpixel='touch'"
+            f"the region's centre {region.centre} is not in the store ({grid}); use subpixel='touch'"
         )
     return Window(row, row + 1, col, col + 1)
 
 
-def _bilinear(grid: Grid, footprint: Footprint) -> tuple[Window, np.ndarray]:
+def _bilinear(grid: Grid, region: Footprint) -> tuple[Window, np.ndarray]:
     """The cells whose centres are around a region's centre, and their weights.
 
     A row or column that weighs less than ``TOUCH_TOLERANCE`` is left out.
     """
-    lon, lat = footprint.centre
+    lon, lat = region.centre
     found = grid.cells_around(np.array([lon]), np.array([lat]))
     rows, cols, weights = (values.reshape(2, 2) for values in found)
     used = np.ix_(weights.sum(axis=1) > TOUCH_TOLERANCE, weights.sum(axis=0) > TOUCH_TOLERANCE)
     rows, cols, weights = rows[used], cols[used], weights[used]
     if rows.min() < 0:
         raise RegionError(
-            f"the four cell centres around the region's centre {footprint.centre} are not all in the store "
-            f"({grid}); take subpixel='nearest' or 'touch'"
+            f"the four cell centres around the region's centre {region.centre} are not all in the store "
+            f"({grid}); use subpixel='nearest' or 'touch'"
         )
     row, col = int(rows[0, 0]), int(cols[0, 0])
     return Window(row, row + weights.shape[0], col, col + weights.shape[1]), weights

@@ -70,11 +70,7 @@ def check_options(method: object, empty: object, on_error: object) -> None:
 def check_points(grid: Grid, lon: ArrayLike, lat: ArrayLike, method: Method, on_error: OnError) -> Points:
     """Check points before anything is read.
 
-    Raises
-    ------
-    RegionError
-        If they are not numbers, or their shapes do not broadcast; and if ``on_error`` is "raise" and one is
-        not finite, out of range, or needs a cell outside the grid.
+    Refused are points that are not finite, out of range, or need a cell outside the grid.
     """
     lons, lats = _degrees(lon, "lon"), _degrees(lat, "lat")
     try:
@@ -126,13 +122,7 @@ class PointBatch:
         return self.points.lons.size
 
     def fill(self, first: int, stop: int, out: np.ndarray) -> Iterator[int]:
-        """Look up points ``first`` to ``stop``; yield how many more are done.
-
-        Parameters
-        ----------
-        out : ndarray
-            float32, ``(stop - first, bands)``.
-        """
+        """Look up points ``first`` to ``stop`` into ``out``, float32; yield how many more are done."""
         points, grid = self.points, self.reader.layout.grid
         for start in range(first, stop, BLOCK_POINTS):
             block = slice(start, min(start + BLOCK_POINTS, stop))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from cop_zarr.core.grid import Window
+from cop_zarr.core.grid import Window, cut_window
 from cop_zarr.core.reducers import Partial, Reducer
 from cop_zarr.format.chunk_grid import ChunkPart
 from cop_zarr.format.chunk_reader import ChunkReader
@@ -42,11 +42,3 @@ def pool_part(reducer: Reducer, part: ChunkPart, chunk: np.ndarray, weights: np.
     if counts.all():
         return reducer.pool(cells, weight)
     return reducer.pool(cells[counts], weight[counts])  # a cell outside must not count even if it is NaN
-
-
-def cut_window(mask: np.ndarray, window: Window) -> np.ndarray:
-    """Cut a window out of a whole-grid mask: ``(rows, cols)``, around the globe where the window wraps."""
-    rows = mask[window.row : window.row_stop]
-    if window.col_stop <= mask.shape[1]:
-        return rows[:, window.col : window.col_stop].copy()
-    return rows.take(range(window.col, window.col_stop), axis=1, mode="wrap")

@@ -24,17 +24,10 @@ ChunkParts = list[tuple[ChunkIndex, list[ChunkPart]]]
 def answer(
     reader: ChunkReader, valid: ValidMask, plan: Plan, options: CheckedOptions, output: Output
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Read what answers a query.
+    """Read what answers a query: the data of an Embedding, and the mask of cells with data.
 
-    Over a network, a first query reads the mask and its chunks at the same time, if there is a worker for
-    each chunk.
-
-    Returns
-    -------
-    data : ndarray
-        As :attr:`Embedding.data`.
-    mask : ndarray or None
-        The mask of cells with data; None where no chunk of the window has any, so that it was not read.
+    The mask is None where no chunk of the window has data: then nothing is read. Over a network, a first
+    query reads the mask and its chunks at the same time, if there is a worker for each chunk.
     """
     if valid.in_memory:
         return _read(reader, plan, options, output, valid.read()), valid.read()
@@ -60,17 +53,9 @@ def _read(
 
 @quiet
 def pool(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarray | None) -> np.ndarray:
-    """Pool a window's cells, chunk by chunk, in memory that does not depend on the window's size.
+    """Pool a window's cells to float32 ``(bands,)``, chunk by chunk; NaN if no cell has any weight.
 
-    Parameters
-    ----------
-    weights : ndarray or None
-        float64, the window's shape; a chunk without any weight is not read. None: every cell counts once.
-
-    Returns
-    -------
-    ndarray
-        float32, shape ``(bands,)``; NaN if no cell has any weight.
+    A chunk without any weight is not read. Memory does not depend on the window's size.
     """
     reducer = REDUCERS[pooling](reader.layout.bands)
     chunks = reader.layout.chunks(window, reader.lengths)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cop_zarr.core.grid import Bounds, Grid, Window
+from cop_zarr.core.grid import Bounds, Grid, Window, cut_window
 from cop_zarr.core.product import LATTICE_COLS
 from cop_zarr.errors import InputError
 from cop_zarr.regions import BBox, Roi, footprint
@@ -60,8 +60,7 @@ class Extent(NamedTuple):
 
 def window_extent(grid: Grid, mask: np.ndarray, window: Window) -> Extent:
     """The extent of a window; ``mask`` is the whole grid's."""
-    rows = mask[window.row : window.row_stop]
-    return Extent(grid, window, rows.take(range(window.col, window.col_stop), axis=1, mode="wrap"))
+    return Extent(grid, window, cut_window(mask, window))
 
 
 def bbox_extent(grid: Grid, mask: np.ndarray, bbox: BBox | Sequence[float] | None) -> Extent:

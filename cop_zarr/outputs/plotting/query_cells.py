@@ -62,10 +62,10 @@ def plot_cells(
     if extent.window.cells <= MAX_GRID_CELLS:
         _add_grid(axes, extent)
     if plan.window.cells <= MAX_NUMBERED_CELLS:
-        _add_numbers(axes, extent, shown, plan.weighing)
+        _add_numbers(axes, extent, shown, plan.weights_kind)
     for ring in outline(plan.footprint):
         _add_ring(axes, extent, ring)
-    _add_legend(axes, plan.weighing, largest)
+    _add_legend(axes, plan.weights_kind, largest)
     valid = window_extent(extent.grid, mask, plan.window).valid
     below_legend = CAPTION_OFFSET_POINTS + 1.6 * LINE_POINTS
     caption = _caption(plan, options, valid, weights > 0)
@@ -188,7 +188,7 @@ def _add_legend(axes: Axes, weighing: str | None, largest: float) -> None:
 
 def _caption(plan: Plan, options: CheckedOptions, valid: np.ndarray, counts: np.ndarray) -> str:
     """The options of the query, and how many cells count; ``counts`` are the cells with a weight."""
-    words = f"pooling={options.pooling!r}, weights={plan.weighing!r}, empty={options.empty!r}"
+    words = f"pooling={options.pooling!r}, weights={plan.weights_kind!r}, empty={options.empty!r}"
     if plan.subpixel:
         words += f", subpixel={plan.subpixel!r}"
     members = plan.members

@@ -92,10 +92,7 @@ class DistributedBatch:
     def fill(self, first: int, stop: int, out: np.ndarray) -> Iterator[int]:
         """Answer the batch's rows ``first`` to ``stop``; yield how many more are done.
 
-        Raises
-        ------
-        RegionError
-            If a region is refused: the one that a single machine would name, found by planning them again.
+        The RegionError of a refused region is the one that a single machine would raise.
         """
         sent: list[np.ndarray] = []
         try:
@@ -181,13 +178,7 @@ def _rows(batch: Batch) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def unpickle_reader(pickled: bytes) -> tuple[ChunkReader, ValidMask]:
-    """The store in this process; its chunks in memory serve group after group.
-
-    Raises
-    ------
-    StoreNotFoundError, StoreReplacedError
-        If it is not where the driver sees it, or another one is.
-    """
+    """The store that the driver sees, in this process; its cache serves group after group."""
     reader: ChunkReader = pickle.loads(pickled)  # noqa: S301  # Dask itself unpickles what it receives
     try:
         found = read_document(reader.folder).sha256

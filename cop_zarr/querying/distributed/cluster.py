@@ -43,22 +43,8 @@ class Cluster:
     ) -> Generator[tuple[int, Any]]:
         """Call a function of this package on the workers, a few times for each thread at once.
 
-        Parameters
-        ----------
-        arguments : iterable of tuple
-            What to call it with; each is taken only when it is sent.
-
-        Yields
-        ------
-        int, object
-            The number of a call, and what it returned, in the order in which they end.
-
-        Raises
-        ------
-        ClusterError
-            If the cluster fails: workers died again and again, or the scheduler went away.
-        CopZarrError
-            What a call raised. The others are cancelled.
+        Arguments are taken only when they are sent. Yields the number of a call and what it returned, in
+        the order in which they end. If one raises, the others are cancelled.
         """
         from distributed import as_completed
 
@@ -87,13 +73,7 @@ class Cluster:
                 self._client.cancel([future for future in completed.futures if future.key in pending])
 
     def check_workers(self) -> None:
-        """Check that there are workers, and that they have this version of the package.
-
-        Raises
-        ------
-        ClusterError
-            If not.
-        """
+        """Check that there are workers, and that they have this version of the package."""
 
         def version() -> str:  # of a nested function the code is sent, not the name of its module
             from cop_zarr.core.version import __version__
@@ -121,23 +101,7 @@ class Cluster:
 
 @contextmanager
 def connected(client: Client | str) -> Iterator[Cluster]:
-    """Connect to a cluster, and check its workers.
-
-    Parameters
-    ----------
-    client : distributed.Client or str
-        A client of the cluster, or its scheduler's address, such as ``"tcp://10.0.0.1:8786"``: then a
-        client is made, and closed at the end.
-
-    Raises
-    ------
-    ClusterError
-        If the scheduler cannot be reached, or there are no workers, or not of this version of cop-zarr.
-    InputError
-        If ``client`` is neither.
-    MissingDependencyError
-        If the package distributed is not installed.
-    """
+    """Connect to a cluster by a client or by its scheduler's address, and check its workers."""
     distributed = _package()
     if isinstance(client, str):
         with client_of(client) as made:
@@ -159,13 +123,7 @@ def connected(client: Client | str) -> Iterator[Cluster]:
 
 @contextmanager
 def client_of(address: str) -> Iterator[Client]:
-    """A client of the scheduler at an address, closed at the end.
-
-    Raises
-    ------
-    ClusterError, InputError, MissingDependencyError
-        As :func:`connected`.
-    """
+    """A client of the scheduler at an address, closed at the end."""
     distributed = _package()
     from distributed.utils import LoopRunner
 
@@ -207,13 +165,7 @@ def worker_name() -> str:
 
 
 def pickle_group(group: Any) -> bytes:
-    """Pickle regions or points as Dask would, with the classes that no worker can import.
-
-    Raises
-    ------
-    InputError
-        If a region cannot be pickled.
-    """
+    """Pickle regions or points as Dask would, with the classes that no worker can import."""
     from cloudpickle import dumps
 
     try:
@@ -227,13 +179,7 @@ def pickle_group(group: Any) -> bytes:
 
 
 def unpickle_group(data: bytes) -> Any:
-    """Unpickle what :func:`pickle_group` returned.
-
-    Raises
-    ------
-    InputError
-        If this worker lacks a class.
-    """
+    """Unpickle what :func:`pickle_group` returned."""
     try:
         return pickle.loads(data)  # noqa: S301  # Dask itself unpickles what it receives
     except (ImportError, AttributeError, pickle.UnpicklingError) as error:

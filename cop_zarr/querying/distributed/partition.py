@@ -51,22 +51,9 @@ def chunk_keys(layout: Layout, lons: np.ndarray, lats: np.ndarray) -> np.ndarray
 
 
 def groups(keys: np.ndarray, threads: int, most: int) -> list[np.ndarray]:
-    """Cut members into groups by their keys.
+    """Cut positions in ``keys`` into groups of at most ``most``, a few for each thread, each ascending.
 
-    Parameters
-    ----------
-    keys : ndarray
-        As :func:`chunk_keys` gives them.
-    threads : int
-        Threads that the groups are for.
-    most : int
-        Members of a group, at most.
-
-    Returns
-    -------
-    list of ndarray
-        Positions in ``keys``, ascending, each in one group. A chunk is in one group unless it has too many
-        members.
+    A chunk is in one group unless it has more members than a group.
     """
     count = len(keys)
     size = min(most, max(MIN_MEMBERS, -(-count // (GROUPS_PER_THREAD * threads))))
