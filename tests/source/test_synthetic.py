@@ -147,6 +147,7 @@ def test_the_same_seed_gives_the_same_file(tmp_path: Path, bands: int) -> None:
         assert tiff.read().shape == (bands, 100, 280)
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_file(tmp_path: Path) -> None:
     cop_zarr.synthesize(tmp_path / "a.tif", grid=EUROPE, bands=4)
     command = (
@@ -160,10 +161,11 @@ def test_another_process_gives_the_same_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "grid",
     [
-        EUROPE,
         Grid(100, 1430, 300, 20),  # over the antimeridian
-        Grid(200, 720, 30, 1440),  # 0 … 360
-        Grid(168, 766, 1, 1),
+        *(
+            pytest.param(grid, marks=pytest.mark.slow)
+            for grid in (EUROPE, Grid(200, 720, 30, 1440), Grid(168, 766, 1, 1))  # the second: 0 … 360
+        ),
     ],
 )
 def test_a_part_of_the_globe_is_that_part(tmp_path: Path, values: np.ndarray, grid: Grid) -> None:
