@@ -22,15 +22,21 @@ MAX_VALUES = 8 << 20
 """Numbers in all tags together, at most: two for each of the 16 x 16 tiles of 768 separate bands, and room.
 tifffile makes Python objects of them, of 40 bytes each."""
 
-SINGLE = frozenset({254, 256, 257, 259, 262, 266, 277, 278, 284, 317, 322, 323, 32997, 32998})
-"""Tags that hold one number: sizes above all. tifffile takes several for a tuple, and multiplies that."""
+SINGLE_VALUE_TAGS = frozenset({254, 256, 257, 259, 262, 266, 277, 278, 284, 317, 322, 323, 32997, 32998})
+"""Tags that hold one number: sizes above all. tifffile makes a tuple of several, and multiplies it."""
 
-_LZW_CLEAR, _LZW_END, _LZW_TABLE = 256, 257, 5120
-_LZW_SIZES = np.maximum(257 + np.arange(_LZW_TABLE - 256), 258)
-"""Size of the decoder's table when it reads the nth code after a CLEAR."""
+CLEAR, END = 256, 257
+"""LZW codes that are not of bytes or strings (TIFF 6.0, section 13)."""
 
-_LZW_BITS = 9 + (_LZW_SIZES >= 511) + (_LZW_SIZES >= 1023) + (_LZW_SIZES >= 2047)
-_LZW_STARTS = np.concatenate([[0], np.cumsum(_LZW_BITS)])
+_TABLE_SIZES = np.maximum(257 + np.arange(5120 - 256), 258)
+"""Size of imagecodecs' table when it reads the nth code after a CLEAR."""
+
+_CODE_BITS = 9 + (_TABLE_SIZES >= 511) + (_TABLE_SIZES >= 1023) + (_TABLE_SIZES >= 2047)
+_CODE_STARTS = np.concatenate([[0], np.cumsum(_CODE_BITS)])
+"""Width of the nth code after a CLEAR, and its first bit."""
+
+FIRST_CODES = 32
+"""Codes that are looked at first, as the next CLEAR may be near."""
 
 
 def check_directories(file: BinaryIO) -> None:
@@ -63,7 +69,7 @@ def check_directories(file: BinaryIO) -> None:
             raise tifffile.TiffFileError(f"a directory claims to have {tags:,} tags")
         for code, _, count in read(entry, tags):
             values += count
-            if code in SINGLE and count != 1:
+            if code in SINGLE_VALUE_TAGS and count != 1:
                 raise tifffile.TiffFileError(f"its tag {code} has {count:,} values; one is expected")
         if values > MAX_VALUES:
             raise tifffile.TiffFileError(f"its tags claim to have {values:,} values")
@@ -79,23 +85,22 @@ def check_lzw(data: bytes) -> None:
     if len(data) < 2 or data[0] != 0x80 or data[1] & 0x80:
         raise ValueError("LZW data do not begin with a CLEAR code")
     values = np.frombuffer(data + bytes(3), "u1")
-    at, end, count = 9, 8 * len(data), 32
+    start, end, count = 9, 8 * len(data), FIRST_CODES
     while True:
-        first = at + _LZW_STARTS[:count]
-        bits = _LZW_BITS[:count]
-        fitting = int(np.searchsorted(first + bits, end, "right"))
-        first, bits = first[:fitting], bits[:fitting]
-        byte = first >> 3
+        bits, widths = start + _CODE_STARTS[:count], _CODE_BITS[:count]
+        fitting = int(np.searchsorted(bits + widths, end, "right"))
+        bits, widths = bits[:fitting], widths[:fitting]
+        byte = bits >> 3
         window = (values[byte].astype("u4") << 16) | (values[byte + 1].astype("u4") << 8) | values[byte + 2]
-        codes = (window >> (24 - (first & 7) - bits)) & ((1 << bits) - 1)
-        if fitting and codes[0] > _LZW_END:
+        codes = (window >> (24 - (bits & 7) - widths)) & ((1 << widths) - 1)
+        if fitting and codes[0] > END:
             raise ValueError("an LZW code after a CLEAR is not of a single byte")
-        special = np.flatnonzero((codes == _LZW_CLEAR) | (codes == _LZW_END))
+        special = np.flatnonzero((codes == CLEAR) | (codes == END))
         if special.size:
-            if codes[special[0]] == _LZW_END:
+            if codes[special[0]] == END:
                 return
-            at, count = int(first[special[0]] + bits[special[0]]), 32
-        elif fitting < count or count == len(_LZW_BITS):
+            start, count = int(bits[special[0]] + widths[special[0]]), FIRST_CODES
+        elif fitting < count or count == len(_CODE_BITS):
             return
         else:
-            count = len(_LZW_BITS)
+            count = len(_CODE_BITS)

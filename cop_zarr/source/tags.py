@@ -20,14 +20,7 @@ from cop_zarr.core.product import CRS, STEP_DEG
 from cop_zarr.errors import GridError, SourceError
 from cop_zarr.source.preflight import check_directories
 
-COMPRESSIONS = {
-    1: "none",
-    5: "LZW",
-    8: "deflate",
-    32946: "deflate",
-    34926: "ZSTD",
-    50000: "ZSTD",
-}
+COMPRESSIONS = {1: "none", 5: "LZW", 8: "deflate", 32946: "deflate", 34926: "ZSTD", 50000: "ZSTD"}
 PREDICTORS = {1: "none", 2: "horizontal", 3: "floating point"}
 
 PARSER_ERRORS = (
@@ -46,6 +39,10 @@ PARSER_ERRORS = (
 
 REDUCED_IMAGE = 1
 """Bit of the NewSubfileType tag (TIFF 6.0, section 8): an overview, not an image of its own."""
+
+GEOGRAPHIC = 2
+PIXEL_IS_POINT = 2
+"""Values of GTModelTypeGeoKey and GTRasterTypeGeoKey (OGC GeoTIFF 1.1)."""
 
 SYNTHETIC_MARK = "synthetic"
 """Name of the item in the GDAL metadata tag that marks a made-up file."""
@@ -167,7 +164,7 @@ def _grid(page: Any, geo: dict[str, Any]) -> Grid:
     if not geo or not ({"ModelPixelScale", "ModelTransformation"} & geo.keys()):
         _fail("it has no georeferencing tags, so the position of its cells is unknown")
     code = int(geo.get("GeographicTypeGeoKey", 0))
-    if int(geo.get("GTModelTypeGeoKey", 0)) != 2 or code != int(CRS.partition(":")[2]):
+    if int(geo.get("GTModelTypeGeoKey", 0)) != GEOGRAPHIC or code != int(CRS.partition(":")[2]):
         found = geo.get("ProjectedCSTypeGeoKey", geo.get("GeographicTypeGeoKey", "no known CRS"))
         _fail(f"its CRS is {found!s}; {CRS} is expected")
     a, b, c, d, e, f = _transform(geo)
@@ -177,7 +174,7 @@ def _grid(page: Any, geo: dict[str, Any]) -> Grid:
         _fail("it is south-up or mirrored; north-up, west-left is expected")
     if max(abs(a - STEP_DEG), abs(-e - STEP_DEG)) * max(page.shape) > STEP_DEG * 1e-3:
         _fail(f"its cells are {a} x {-e} degrees; {STEP_DEG} is expected")
-    if int(geo.get("GTRasterTypeGeoKey", 1)) == 2:  # PixelIsPoint: tags give a cell's centre
+    if int(geo.get("GTRasterTypeGeoKey", 1)) == PIXEL_IS_POINT:  # tags give a cell's centre
         c, f = c - STEP_DEG / 2, f + STEP_DEG / 2
     try:
         return Grid.from_corner(c, f, page.imagelength, page.imagewidth)

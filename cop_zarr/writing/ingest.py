@@ -127,7 +127,7 @@ def ingest(
     source_options, storage_options : mapping, optional
         Passed to the fsspec filesystem of the source's and of the store's URL.
     timeout : float
-        Seconds that one object may take over a network, with all its tries.
+        Seconds that one object may take over a network, retries included; 60 by default.
     progress : callable, optional
         Called with the bytes done and the bytes in all: first those of a copy or download, where the
         source is not on a disk, then those of the decoded array.

@@ -16,7 +16,7 @@ from cop_zarr.source.preflight import (
     MAX_DIRECTORIES,
     MAX_TAGS,
     MAX_VALUES,
-    SINGLE,
+    SINGLE_VALUE_TAGS,
     check_directories,
     check_lzw,
 )
@@ -85,7 +85,7 @@ def test_nonsense_is_refused(
         check(tiff(*directories, order=order, big=big, circle=circle))
 
 
-@pytest.mark.parametrize("code", sorted(SINGLE))
+@pytest.mark.parametrize("code", sorted(SINGLE_VALUE_TAGS))
 @pytest.mark.parametrize("count", [0, 2, 4_000_000_000])
 def test_sizes_are_single_numbers(code: int, count: int) -> None:
     with pytest.raises(tifffile.TiffFileError):
