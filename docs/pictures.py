@@ -1,8 +1,6 @@
 """Draw the pictures of docs/regions.md and docs/plotting.md: ``python docs/pictures.py [--out FOLDER]``.
 
-The tables of docs/regions.md are printed.
-
-The store that answers is made from a stand-in of 16 bands: real coastlines, made-up values.
+Prints the tables of docs/regions.md. The store has a stand-in of 16 bands: real coasts, synthetic values.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ from cop_zarr.outputs.plotting.query_cells import OUTLINE_COLOUR, WEIGHT_COLOURS
 from cop_zarr.regions import Roi, footprint
 
 COAST = (-9.85, 38.35, -8.6, 39.3)
-SEAM = (176.5, -19, -178.5, -16)
+FIJI = (176.5, -19, -178.5, -16)
 DISC = PointBuffer(lon=30, lat=-89.5, buffer_m=100_000, shape="circle")
 OUTER = [[11.8, 44.1], [13.9, 44.3], [13.7, 45.9], [12.9, 46.2], [11.5, 45.4], [11.8, 44.1]]
 HOLE = [[12.4, 44.7], [12.5, 45.5], [13.2, 45.6], [13.1, 44.8], [12.4, 44.7]]
@@ -50,7 +48,7 @@ STYLE: Any = {"font.size": 7.5, "axes.titlesize": 8, "hatch.linewidth": 0.5, "ha
 
 
 class Case(NamedTuple):
-    """A query: its text in Python, the region, the answer, and what each cell weighs in the end."""
+    """A query: its call in Python, the region, the answer, and the effective weight of each cell."""
 
     call: str
     region: Roi
@@ -73,7 +71,7 @@ class Case(NamedTuple):
 
 
 def ask(store: Store, name: str, region: Roi, **options: Any) -> Case:
-    """Query the store, and say so in Python."""
+    """Query the store."""
     words = ", ".join([name, *(f"{word}={value!r}" for word, value in options.items())]).replace("'", '"')
     answer = store.query(region, **options)
     counted = answer.weights * (answer.valid if options.get("empty") == "skip" else 1.0)
@@ -81,7 +79,7 @@ def ask(store: Store, name: str, region: Roi, **options: Any) -> Case:
 
 
 def draw(axes: Axes, case: Case, *, numbers: bool = True, cols: slice = slice(None)) -> None:
-    """Draw a window: its cells filled by weight, those without data hatched, the region's outline."""
+    """Draw a window: cells filled by weight, hatched without data, and the region's outline."""
     (lons, lats), step, shown = case.edges, 0.25, np.arange(case.counted.shape[1])[cols]
     for row, col in product(range(lats.size - 1), shown):
         corner, weight = (lons[col], lats[row + 1]), case.counted[row, col]
@@ -102,7 +100,7 @@ def draw(axes: Axes, case: Case, *, numbers: bool = True, cols: slice = slice(No
 
 
 def _degrees(axes: Axes) -> None:
-    """Label longitudes E and W, also those past 180, and latitudes N and S."""
+    """Label longitudes E and W, and latitudes N and S."""
     axes.xaxis.set_major_formatter(lambda lon, _: _longitude(lon))
     axes.yaxis.set_major_formatter(lambda lat, _: format_latitude(lat))
 
@@ -118,7 +116,7 @@ def strip(axes: Axes, text: str, below: float = -0.13) -> None:
 
 
 def finish(figure: Figure, title: str, *extra: Any) -> Figure:
-    """Give a figure its title, and say at its foot what fills and lines mean."""
+    """Add a title and a legend to a figure."""
     fills = {"counts in full": 1.0, "in part": 0.3, "not at all": -1.0}
     handles: list[Any] = [
         Patch(fc=WEIGHT_COLOURS(share), ec=PENCIL, label=text) for text, share in fills.items()
@@ -146,13 +144,13 @@ def coast(store: Store) -> Figure:
     return panels(store, f"box = {COAST}", COAST, 4.7, {}, {"weights": "coverage", **SKIP})
 
 
-def seam(store: Store) -> Figure:
+def antimeridian(store: Store) -> Figure:
     """One window over the antimeridian."""
     figure = Figure(figsize=(9, 5.9))
     axes = figure.subplots()
-    case = ask(store, str(SEAM), SEAM)
+    case = ask(store, str(FIJI), FIJI)
     draw(axes, case, numbers=False)
-    axes.set_title("columns of the window: past 1439 they go on from column 0")
+    axes.set_title("columns of the window: past 1439 they continue from column 0")
     dashes = axes.axvline(180, color="black", lw=1.2, ls=(0, (4, 3)), label="antimeridian")
     top = axes.secondary_xaxis("top")
     columns = [1426, 1430, 1434, 1438, 1440, 1442, 1446]
@@ -220,14 +218,14 @@ def weights(store: Store) -> Figure:
 
 
 def plotted(store: Store, **options: Any) -> Figure:
-    """What ``Store.plot`` draws."""
+    """A figure of ``Store.plot``."""
     figure = Figure(dpi=150)
     fit_figure(store.plot(ax=figure.add_subplot(), **options), width=9)
     return figure
 
 
 def table(*cases: Case) -> str:
-    """A Markdown table, a row a query."""
+    """A Markdown table with a row per query."""
     text = "| | cells | with data | sum of weights | first numbers |\n| --- | ---: | ---: | ---: | --- |"
     for case in cases:
         meta, total = case.answer.meta, float(case.counted.sum())
@@ -240,7 +238,7 @@ def table(*cases: Case) -> str:
 
 
 def main() -> None:
-    """Make a store, ask it, draw, print; leave nothing but the pictures."""
+    """Create a store, draw the pictures and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "pictures")
     out: Path = parser.parse_args().out
@@ -249,12 +247,12 @@ def main() -> None:
         source, made = Path(place) / "standin.tif", Path(place) / "standin.zarr"
         cop_zarr.ingest(cop_zarr.synthesize(source, bands=16, seed=0), made)
         store = cop_zarr.open(made)
-        for picture in (coast, seam, pole, polygon, subcell, globe, weights):
+        for picture in (coast, antimeridian, pole, polygon, subcell, globe, weights):
             drawn = io.BytesIO()
             picture(store).savefig(drawn, dpi=150)
             full = Image.open(drawn).convert("RGB")
             palette = full.quantize(128, dither=Image.Dither.NONE)
-            if picture is globe:  # of more colours than any palette has
+            if picture is globe:
                 palette = full.quantize(palette=full.quantize(256), dither=Image.Dither.FLOYDSTEINBERG)
             palette.save(out / f"{picture.__name__}.png", optimize=True)
         print(table(*(ask(store, "box", COAST, **rule) for rule in RULES)), end="\n\n")
