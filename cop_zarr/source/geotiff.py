@@ -138,7 +138,10 @@ class GeoTiff:
         if not self._decodes_into_buffer:
             yield None
             return
-        buffer = self._buffers.pop() if self._buffers else np.empty(self._segment_bytes, "u1")
+        try:
+            buffer = self._buffers.pop()
+        except IndexError:  # all are lent
+            buffer = np.empty(self._segment_bytes, "u1")
         try:
             yield buffer
         finally:

@@ -1,4 +1,4 @@
-"""Killed, cut off, out of room or of power: an ingest is whole, or is gone on with to the same bytes."""
+"""Killed, cut off, out of room or of power: an ingest is whole, or is resumed to the same bytes."""
 
 from __future__ import annotations
 

@@ -503,3 +503,14 @@ def test_one_segment_beyond_the_memory_allowed_is_refused(tmp_path: Path) -> Non
         assert len(tiff.blocks(8, 2 * decoded)) == 1
         with pytest.raises(MemoryLimitError, match="striped"):
             tiff.blocks(8, decoded)
+
+
+def test_buffers_are_used_again(tmp_path: Path) -> None:
+    path = factory.write_geotiff(tmp_path / "a.tif", rows=ROWS, cols=COLS, bands=5, **TILES)
+    with GeoTiff(path) as tiff:
+        with tiff.buffer() as one, tiff.buffer() as two:
+            assert not np.shares_memory(one, two)
+        for block in tiff.blocks(8, 1 << 28):
+            with tiff.buffer() as buffer:
+                assert buffer is one or buffer is two
+                assert np.shares_memory(tiff.read(block, buffer), buffer)
