@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 from pyproj import CRS
@@ -17,7 +16,7 @@ from pyproj import CRS
 from cop_zarr.errors import SourceError
 from cop_zarr.interop.tables.answered import AnsweredTable
 from cop_zarr.interop.tables.columns import is_binary
-from cop_zarr.interop.tables.rows import geometries
+from cop_zarr.interop.tables.rows import RowErrors, geometries, parse_geometries
 from cop_zarr.querying.geodataframe import COLUMN
 
 READ_ROWS = 16_384
@@ -131,12 +130,8 @@ def _with_geometries(part: pa.Table, column: str, table: AnsweredTable) -> pa.Ta
     if column not in part.schema.names:
         shapes = geometries(part, table.coordinates, table.crs)
         return part.append_column(column, pa.array(shapely.to_wkb(shapes), pa.binary()))
-    wkb = np.array([*part.column(column).to_pylist(), None], object)[:-1]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # from shapely, about invalid WKB
-        invalid = shapely.is_missing(shapely.from_wkb(wkb, on_invalid="ignore"))
+    invalid = shapely.is_missing(parse_geometries(part, column, RowErrors()))
     if not invalid.any():
         return part
-    wkb[invalid] = None
-    index = part.schema.get_field_index(column)
-    return part.set_column(index, column, pa.array(wkb, part.schema.field(column).type))
+    index, wkb = part.schema.get_field_index(column), part.column(column)
+    return part.set_column(index, column, pc.if_else(pa.array(invalid), pa.scalar(None, wkb.type), wkb))

@@ -59,7 +59,7 @@ def locate(
     points = rows = np.empty(0, "i8")
     xys, regions = np.empty((2, 0)), list[Any]()
     if columns.kind == "geometry":
-        shapes = _parse_geometries(part, columns.names[0], errors)
+        shapes = parse_geometries(part, columns.names[0], errors)
         is_point = shapely.get_type_id(shapes) == shapely.GeometryType.POINT
         is_empty = shapely.is_empty(shapes)
         errors.add_where(is_point & is_empty, NO_GEOMETRY)
@@ -91,7 +91,7 @@ def geometries(part: pa.Table, columns: CoordinateColumns, crs: object) -> np.nd
     """
     errors = RowErrors()  # recorded before, by locate()
     if columns.kind == "geometry":
-        return _parse_geometries(part, columns.names[0], errors)
+        return parse_geometries(part, columns.names[0], errors)
     numbers = _finite_numbers(part, columns, errors)
     rows = np.flatnonzero(np.isfinite(numbers[0]))
     found = np.full(len(part), None, object)
@@ -152,30 +152,27 @@ def _parse_numbers(part: pa.Table, name: str, errors: RowErrors) -> np.ndarray:
     numbers = np.full(len(column), np.nan)
     for row, text in enumerate(column.to_pylist()):
         try:
-            numbers[row] = (
-                np.nan if text is None else float(text.replace("_", "?"))
-            )  # Python reads 1_1 as 11
+            if text is not None:
+                numbers[row] = float(text.replace("_", "?"))  # Python reads 1_1 as 11
         except ValueError:
             errors.add(row, RegionError(f"its {name} is not a number: {reprlib.repr(text)}"))
     return numbers
 
 
-def _parse_geometries(part: pa.Table, name: str, errors: RowErrors) -> np.ndarray:
+def parse_geometries(part: pa.Table, name: str, errors: RowErrors) -> np.ndarray:
     """A column of WKB or WKT as shapely geometries; None for null and for invalid ones."""
     column = part.column(name)
     if not (is_binary(column.type) or is_text(column.type)):
         raise InputError(f"the column {name!r} must hold WKB or WKT; it holds {column.type}")
     kind, parse = ("WKB", shapely.from_wkb) if is_binary(column.type) else ("WKT", shapely.from_wkt)
-    values = np.array([*column.to_pylist(), None], object)[
-        :-1
-    ]  # the None keeps NumPy from making an "S" array
+    values = np.full(len(column), None, object)
+    values[:] = column.to_pylist()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # from shapely, about invalid ones
         shapes: np.ndarray = parse(values, on_invalid="ignore")
     for row in np.flatnonzero(shapely.is_missing(shapes)).tolist():
         value = values[row]
         missing = value is None or not value.strip()
-        errors.add(
-            row, NO_GEOMETRY if missing else RegionError(f"its {name} is not {kind}: {reprlib.repr(value)}")
-        )
+        invalid = RegionError(f"its {name} is not {kind}: {reprlib.repr(value)}")
+        errors.add(row, NO_GEOMETRY if missing else invalid)
     return shapes
