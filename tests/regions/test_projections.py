@@ -21,15 +21,11 @@ MODIS = "+proj=sinu +R=6371007.181 +units=m"
 MAPS = {
     "EPSG:3857": (-25e6, -15e6, 25e6, 15e6),  # beyond the antimeridian on both sides
     "EPSG:3995": (-4e6, -4e6, 4e6, 4e6),
-    "EPSG:3031": (-4e6, -4e6, 4e6, 4e6),
     "EPSG:6931": (-9e6, -9e6, 9e6, 9e6),
     "EPSG:32760": (160e3, 1e6, 840e3, 9.9e6),  # a UTM zone beside the antimeridian
     "EPSG:3035": (2.5e6, 1.5e6, 7e6, 5.5e6),
-    "EPSG:3832": (-7e6, -6e6, 7e6, 6e6),
     "EPSG:6933": (-17.3e6, -7.3e6, 17.3e6, 7.3e6),
-    "EPSG:5070": (-2.5e6, 2e5, 2.3e6, 3.2e6),
     "EPSG:26717": (1e5, 3e6, 9e5, 7e6),  # NAD27: PROJ chooses its datum shift by location
-    "EPSG:4267": (-170, 10, -50, 80),
     "EPSG:4269": (-180, -80, 360, 80),
     "EPSG:4807": (-190, -90, 190, 90),  # grads, from Paris
     "ESRI:54008": (-9e6, -5e6, 9e6, 5e6),
@@ -122,10 +118,8 @@ AT_THE_POLE = {
     "within": ((-1e5, -1e5, 2e5, 3e5), 360),
     "a metre within a corner": ((-1, -1, 1e5, 1e5), 360),
     "on an edge": ((0, -1e5, 2e5, 1e5), 180),
-    "on another edge": ((-1e5, -2e5, 1e5, 0), 180),
     "on a corner": ((0, 0, 1e5, 1e5), 90),
     "on the corner of an EASE-Grid cell": ((-25e3, 0, 0, 25e3), 90),
-    "a metre outside": ((1, -1e5, 1e5, 1e5), 180),
     "a metre outside a corner": ((1, 1, 1e5, 1e5), 90),
     "a kilometre outside": ((1e3, -1e5, 1e5, 1e5), 180),
     "a metre around": ((-1, -1, 1, 1), 360),
@@ -271,7 +265,6 @@ def test_not_a_crs_of_the_earth(crs):
     ("box", "word"),
     [
         ((1, 1, 0, 2), "minx"),
-        ((0, 1, 1, 0), "miny"),
         ((0, 0, 0, 1), "minx"),
         ((0, 0, np.nan, 1), "maxx"),
         ((0, "0", 1, 1), "miny"),
