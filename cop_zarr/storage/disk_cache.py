@@ -52,21 +52,8 @@ _bytes_since_sweep: dict[Path, int] = {}
 class DiskCache:
     """The objects of one store in a cache folder. Safe to share between threads and processes.
 
-    Parameters
-    ----------
-    folder : Path
-        The cache folder; created if need be.
-    limit : int
-        Bytes that all stores in the folder may take; see the module for how closely it is kept.
-    identity : str
-        Identifies the store.
-
-    Raises
-    ------
-    InputError
-        If the limit is not positive.
-    StorageError
-        If the folder cannot be created.
+    ``limit`` is in bytes, for all stores in the folder; ``identity`` names this store's part of it. Raises
+    InputError if the limit is not positive, StorageError if the folder cannot be created.
     """
 
     def __init__(self, folder: Path, limit: int, identity: str) -> None:

@@ -1,34 +1,25 @@
-"""Copies of remote files."""
+"""Copy remote files to a disk."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
-import time
+import tempfile
+from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from cop_zarr.core.progress import Progress
-from cop_zarr.errors import InputError, SourceNotFoundError, StorageError
-from cop_zarr.storage.filesystems import StorageOptions, filesystem
-from cop_zarr.storage.retries import (
-    TIMEOUT_SECONDS,
-    asked_pause,
-    failure,
-    is_transient,
-    kind,
-    pauses,
-    status_of,
-    transport_errors,
-)
-from cop_zarr.storage.urls import redact
+from cop_zarr.errors import SourceNotFoundError, StorageError
+from cop_zarr.storage.files import disk_errors
+from cop_zarr.storage.filesystems import StorageOptions, open_filesystem
+from cop_zarr.storage.retries import TIMEOUT_SECONDS, with_retries
+from cop_zarr.storage.transport_errors import TruncatedError, http_status, is_transient, transport_errors
+from cop_zarr.storage.urls import local_path, redact
 
 COPY_BYTES = 8 << 20
-"""How much of a remote file is copied at a time."""
-
-
-class _CutShortError(OSError):
-    """A file ended before its size."""
+"""Bytes copied at a time."""
 
 
 def fetch(
@@ -38,94 +29,94 @@ def fetch(
     progress: Progress | None = None,
     timeout: float = TIMEOUT_SECONDS,
 ) -> None:
-    """Copy a remote file to a path; if a part of it is there already, only the rest is asked for.
+    """Copy a remote file to a path, resuming after what is there already.
 
-    A connection that breaks is taken up again. What has arrived stays when the copy fails, so that the
-    next call goes on there.
+    A broken connection is opened again; the copy fails if nothing has arrived for ``timeout`` seconds. What
+    has arrived stays, so that the next call resumes there.
 
-    Parameters
-    ----------
-    url, storage_options
-        The file, and what its fsspec filesystem is told.
-    path : Path
-        Where to.
-    progress : callable, optional
-        Called with the bytes copied and the bytes in all.
-    timeout : float
-        It is given up when nothing has come for so many seconds.
-
-    Raises
-    ------
-    SourceNotFoundError
-        If there is no such file.
-    StorageError
-        If it cannot be read, ends early, or the disk cannot take it.
+    Raises SourceNotFoundError if there is no such file, StorageError if it cannot be read or written.
     """
     what = f"cannot copy {redact(url)} to {path}"
-    if not path.parent.is_dir():
-        raise StorageError(f"{what}: there is no folder {path.parent}")
-    end, waits, most = time.monotonic() + timeout, pauses(), _bytes_of(path)
-    while True:
-        try:
-            return _copy(url, path, storage_options, progress, timeout)
-        except InputError:
-            raise
-        except StorageError as error:
-            raise StorageError(f"{what}: {error}") from None
-        except transport_errors() as error:
-            # fsspec says "not found" of any failure to learn a file's size over HTTP
-            fault = error.__cause__ if isinstance(error, FileNotFoundError) else error
-            if not isinstance(fault, transport_errors()) or status_of(fault) == HTTPStatus.NOT_FOUND:
-                raise SourceNotFoundError(f"there is no file {redact(url)}") from None
-            if _bytes_of(path) > most:
-                end, waits, most = time.monotonic() + timeout, pauses(), _bytes_of(path)
-            wait = max(next(waits), asked_pause(fault))
-            passing = is_transient(fault) or isinstance(fault, _CutShortError)
-            if not passing or time.monotonic() + wait >= end:
-                raise _told(what, fault) from None
-        time.sleep(wait)
+    fs, remote = open_filesystem(url, storage_options, timeout)
+    try:
+        size = with_retries(lambda _: _size(fs, remote), what, timeout)
+        with disk_errors(what), path.open("ab") as target:
+            try:
+                fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StorageError(f"{what}: another process is copying into it; wait for that") from None
+            while not with_retries(lambda _: _copy(fs, remote, target, size, progress), what, timeout):
+                pass  # something has arrived: pauses and timeout begin anew
+    except FileNotFoundError:
+        raise SourceNotFoundError(f"there is no file {redact(url)}") from None
 
 
-def _told(what: str, fault: BaseException) -> StorageError:
-    """The error to raise: in the words of this disk and of this module, but of no client."""
-    if isinstance(fault, _CutShortError):
-        return StorageError(f"{what}: {fault}")
-    if isinstance(fault, OSError) and type(fault).__module__ == "builtins" and fault.__cause__ is None:
-        return StorageError(f"{what}: {fault.strerror or kind(fault)}")
-    return failure(what, fault)
+@contextlib.contextmanager
+def local_file(
+    url: str,
+    storage_options: StorageOptions | None = None,
+    progress: Progress | None = None,
+    timeout: float = TIMEOUT_SECONDS,
+) -> Iterator[Path]:
+    """Yield the path of a file; a remote one is copied to a temporary file first, as :func:`fetch` does.
+
+    Reading a GeoTIFF's tiles over a network and hashing it would transfer it twice. Whether a local file
+    exists is not checked.
+    """
+    path = local_path(url)
+    if path is not None:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="cop-zarr-") as scratch:
+        copy = Path(scratch, "source.tif")
+        fetch(url, copy, storage_options, progress, timeout)
+        yield copy
 
 
-def _copy(
-    url: str, path: Path, storage_options: StorageOptions | None, progress: Progress | None, timeout: float
-) -> None:
-    fs, remote = filesystem(url, storage_options, timeout)
-    size = fs.size(remote) or 0
-    with fs.open(remote, "rb", block_size=COPY_BYTES) as source, path.open("ab") as target:
-        _claim(target)
+def _size(fs: Any, remote: str) -> int:
+    """Return a file's size; 0 if the server does not tell."""
+    with _unwrapped_errors():
+        return fs.size(remote) or 0
+
+
+def _copy(fs: Any, remote: str, target: BinaryIO, size: int, progress: Progress | None) -> bool:
+    """Copy the rest of a file; return False if the connection broke after some of it arrived."""
+    before = target.tell()
+    try:
+        _copy_rest(fs, remote, target, size, progress)
+    except transport_errors() as error:
+        if target.tell() > before and is_transient(error):
+            return False
+        raise
+    return True
+
+
+def _copy_rest(fs: Any, remote: str, target: BinaryIO, size: int, progress: Progress | None) -> None:
+    with _unwrapped_errors(), fs.open(remote, "rb", block_size=COPY_BYTES) as source:
         try:
             source.seek(target.tell())
-            usable = target.tell() <= size
-        except ValueError:  # the server knows no ranges, and sends all of it again
-            usable = False
-        if not usable:
+            resumable = target.tell() <= size
+        except ValueError:  # the server does not support ranges, and sends the whole file again
+            resumable = False
+        if not resumable:
             target.truncate(0)
             target.seek(0)
-        while piece := source.read(COPY_BYTES):
-            target.write(piece)
+        while data := source.read(COPY_BYTES):
+            with disk_errors(f"cannot write {target.name}"):
+                target.write(data)
             if progress:
                 progress(target.tell(), size)
         if target.tell() < size:
-            raise _CutShortError(f"it ended after {target.tell():,} of {size:,} bytes")
+            raise TruncatedError
 
 
-def _claim(file: BinaryIO) -> None:
-    """Have a file to oneself until it is closed; two processes must not both append to it."""
+@contextlib.contextmanager
+def _unwrapped_errors() -> Iterator[None]:
+    """Raise the cause of a FileNotFoundError: fsspec calls any failure to learn a size so over HTTP."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise StorageError("another process is copying into it; wait for that to end") from None
-
-
-def _bytes_of(path: Path) -> int:
-    """Size of a file; 0 if it is not there."""
-    return path.stat().st_size if path.exists() else 0
+        yield
+    except FileNotFoundError as error:
+        cause = error.__cause__
+        if isinstance(cause, transport_errors()) and http_status(cause) != HTTPStatus.NOT_FOUND:
+            raise cause from None
+        raise

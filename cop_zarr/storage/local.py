@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import shutil
 import stat
-import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cop_zarr.errors import AccessError, CopZarrError, StorageError, StoreBusyError, StoreExistsError
+from cop_zarr.errors import StorageError, StoreBusyError, StoreExistsError
+from cop_zarr.storage.files import disk_error, disk_errors, replacing, sync
 from cop_zarr.storage.names import LOCK, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, WORK
 
 
 class LocalFolder:
-    """A folder on a disk."""
+    """A folder on a disk; see :class:`cop_zarr.storage.Folder`."""
 
     remote = False
 
     def __init__(self, path: Path) -> None:
         self._url = str(path)
-        self._root = path.absolute()  # it stays this place when the working directory changes
+        self._root = path.absolute()  # the working directory may change
         self._prefix = f"{self._root}/"
-        self._made: set[Path] = set()  # folders known to exist, so that each is made once
+        self._created: set[Path] = set()  # folders known to exist, so that each is created once
 
     @property
     def url(self) -> str:
@@ -34,61 +33,61 @@ class LocalFolder:
 
     def read(self, key: str, limit: int = SMALL_BYTES) -> bytes:
         """Read an object, or its first ``limit`` bytes."""
-        # A text and a descriptor, not a Path and a file object: those take a third of the time of a read.
+        # Strings and descriptors, because a Path and a file object take a third of the time of a read.
         path = self._prefix + key
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 found = os.fstat(descriptor)
-                if not stat.S_ISREG(found.st_mode):  # a folder, or a pipe that would never end
+                if not stat.S_ISREG(found.st_mode):  # a folder, or a pipe, which would block
                     raise FileNotFoundError(path)
-                return _bytes(descriptor, min(found.st_size, limit))
+                return _read_bytes(descriptor, min(found.st_size, limit))
             finally:
                 os.close(descriptor)
         except (FileNotFoundError, NotADirectoryError):
             raise FileNotFoundError(path) from None
         except OSError as error:
-            raise _failure(f"cannot read {path}", error) from error
+            raise disk_error(f"cannot read {path}", error) from error
 
     def write(self, key: str, data: bytes) -> None:
-        """Write a whole object, that nobody reads yet."""
+        """Write an object that nobody reads yet."""
         path = self._root / key
-        with _telling(f"cannot write {path}"):
-            self._make(path.parent)
+        with disk_errors(f"cannot write {path}"):
+            self._create_folder(path.parent)
             path.write_bytes(data)
 
     def replace(self, key: str, data: bytes) -> None:
-        """Write an object that others may be reading: they see the old one or the new one."""
+        """Write an object atomically: readers see the old one or the new one."""
         path = self._root / key
-        with _telling(f"cannot write {path}"):
-            self._make(path.parent)
+        with disk_errors(f"cannot write {path}"):
+            self._create_folder(path.parent)
         with replacing(path) as partial:
             partial.write_bytes(data)
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Remove objects; those that are not there are gone already."""
+        """Remove objects, and the folders that they leave empty."""
         for key in keys:
             path = self._root / key
-            with _telling(f"cannot remove {path}"), contextlib.suppress(NotADirectoryError):
+            with disk_errors(f"cannot remove {path}"), contextlib.suppress(NotADirectoryError):
                 path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # a folder that still holds something stays
+            with contextlib.suppress(OSError):  # the folder is not empty
                 while (path := path.parent) != self._root:
                     path.rmdir()
-                    self._made.discard(path)
+                    self._created.discard(path)
 
     def listing(self) -> dict[str, int]:
-        """Every object's key and size."""
+        """Return every object's key and size."""
 
-        def fail(error: OSError) -> None:  # or os.walk passes over what it may not list
+        def fail(error: OSError) -> None:  # without it, os.walk skips what it cannot list
             if not isinstance(error, FileNotFoundError):
-                raise _failure(f"cannot list {error.filename}", error) from error
+                raise disk_error(f"cannot list {error.filename}", error) from error
 
         found = {}
         for parent, folders, names in os.walk(self._root, onerror=fail):
             paths = [Path(parent, name) for name in names]
             links = (path for name in folders if (path := Path(parent, name)).is_symlink())
             for path in (*paths, *links):
-                with contextlib.suppress(FileNotFoundError):  # it has gone meanwhile
+                with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                     found[path.relative_to(self._root).as_posix()] = path.lstat().st_size
         return found
 
@@ -101,36 +100,39 @@ class LocalFolder:
         except NotADirectoryError:
             raise StorageError(f"{self._root} is not a folder, so it holds no store") from None
         except OSError as error:
-            raise _failure(f"cannot list {self._root}", error) from error
+            raise disk_error(f"cannot list {self._root}", error) from error
 
     def flush(self, keys: Iterable[str]) -> None:
-        """Have objects that were written reach the disk."""
+        """Sync objects and their folders to the disk."""
         paths = {self._root / key for key in keys}
         for path in (*paths, *{path.parent for path in paths}):
-            _sync(path)
+            sync(path)
 
     @property
     def staging(self) -> LocalFolder:
-        """``NAME.partial`` beside this folder, which is renamed when it is whole."""
+        """``NAME.partial`` beside this folder, renamed when it is complete."""
         return LocalFolder(self._partial)
 
     @property
+    def _final(self) -> Path:
+        return self._root.resolve()
+
+    @property
     def _partial(self) -> Path:
-        final = self._root.resolve()
-        return final.with_name(final.name + PARTIAL_SUFFIX)
+        return self._final.with_name(self._final.name + PARTIAL_SUFFIX)
 
     @contextlib.contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Have :attr:`staging` to oneself; a process that is killed gives it back."""
+    def locked(self) -> Iterator[None]:
+        """Lock :attr:`staging` with a file lock, which ends with the process."""
         self.check_writable()
         partial = self._partial
         lock = partial / LOCK
-        with _telling(f"cannot create {partial}"):
+        with disk_errors(f"cannot create {partial}"):
             lock.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
-            with _telling(f"cannot lock {lock}"):
-                locked = _locked(descriptor, lock)
+            with disk_errors(f"cannot lock {lock}"):
+                locked = _try_lock(descriptor, lock)
             if not locked:
                 raise StoreBusyError(
                     f"another ingest, repair or batch is writing to {partial}; wait for it to end"
@@ -139,181 +141,90 @@ class LocalFolder:
             try:
                 yield
             finally:
-                for held in (lock, self._root.resolve() / LOCK):  # it has moved if this was published
+                for path in (lock, self._final / LOCK):  # it was moved if this was published
                     with contextlib.suppress(OSError):
-                        if _is(descriptor, held):
-                            held.unlink()
+                        if _is_open_file(descriptor, path):
+                            path.unlink()
         finally:
             os.close(descriptor)
-            for empty in (lock.parent, partial, self._root.resolve() / WORK):
+            for path in (lock.parent, partial, self._final / WORK):
                 with contextlib.suppress(OSError):
-                    empty.rmdir()  # unless there is something in it to go on with
+                    path.rmdir()  # unless it holds something to resume
 
     def publish(self, *, replace: bool) -> None:
-        """Rename :attr:`staging` to this folder's name; a store that is there goes into it for a while."""
-        final, partial = self._root.resolve(), self._partial
+        """Rename :attr:`staging` to this folder; a store that is there is moved into it meanwhile."""
+        final, partial = self._final, self._partial
         aside = partial / REPLACED
-        with _telling(f"cannot move {partial} to {final}"):
+        with disk_errors(f"cannot move {partial} to {final}"):
             for parent, _, _ in os.walk(partial):
-                _sync(Path(parent))
+                sync(Path(parent))
             if replace and final.exists():
                 shutil.rmtree(aside, ignore_errors=True)
                 final.rename(aside)
             try:
-                partial.rename(final)  # which an empty folder does not hinder, and anything else does
+                partial.rename(final)  # succeeds over an empty folder only
             except OSError as error:
                 if not replace and final.exists():
-                    raise StoreExistsError(
-                        f"{final} has come into being meanwhile: {error.strerror}"
-                    ) from error
+                    raise StoreExistsError(f"{final} was created meanwhile: {error.strerror}") from error
                 if aside.exists():
                     aside.rename(final)
                 raise
-            _sync(final.parent)
+            sync(final.parent)
 
     def _undo_publishing(self) -> None:
-        """Bring back the old store, if a process was killed when it had just moved that out of the way."""
-        final, partial = self._root.resolve(), self._partial
-        if not final.exists() and (partial / REPLACED).exists():
-            with _telling(f"cannot move {partial / REPLACED} to {final}"):
-                (partial / REPLACED).rename(final)
+        """Restore the old store if a process was killed just after it had moved it."""
+        aside = self._partial / REPLACED
+        if not self._final.exists() and aside.exists():
+            with disk_errors(f"cannot move {aside} to {self._final}"):
+                aside.rename(self._final)
 
-    def sweep(self) -> None:
+    def remove_work(self) -> None:
         """Remove what an ingest needed for itself, and the store that was replaced."""
         work = self._root / WORK
-        with _telling(f"cannot remove {work}"), contextlib.suppress(FileNotFoundError):
+        with disk_errors(f"cannot remove {work}"), contextlib.suppress(FileNotFoundError):
             for path in work.iterdir():
                 if path.is_dir():
                     shutil.rmtree(path)
                 else:
                     path.unlink()
-            with contextlib.suppress(OSError):  # a network disk keeps the lock until it is closed
+            with contextlib.suppress(OSError):  # network disks keep the lock file until it is closed
                 work.rmdir()
 
     def check_writable(self) -> None:
-        """Refuse a place that cannot be replaced as a whole.
-
-        Raises
-        ------
-        StorageError
-            If it is a mount point.
-        StoreExistsError
-            If the name of what is not whole yet leads elsewhere.
-        """
-        final = self._root.resolve()
+        """Raise StorageError for a mount point, StoreExistsError if ``NAME.partial`` is not a folder."""
+        final, partial = self._final, self._partial
         if final.is_mount():
             raise StorageError(f"{final} is a mount point and cannot be replaced: name a folder inside it")
-        partial = self._partial
         for needed in (partial, partial / WORK.rstrip("/")):
             if needed.is_symlink() or (needed.exists() and not needed.is_dir()):
                 raise StoreExistsError(f"{needed} is in the way: it is not a folder")
 
-    def _make(self, parent: Path) -> None:
-        """Make a folder, once; refuse one that a link leads out of this one."""
-        if parent in self._made:
+    def _create_folder(self, parent: Path) -> None:
+        """Create a folder unless this was done before; refuse one outside this folder (behind a link)."""
+        if parent in self._created:
             return
         parent.mkdir(parents=True, exist_ok=True)
-        if not parent.resolve().is_relative_to(self._root.resolve()):
+        if not parent.resolve().is_relative_to(self._final):
             raise StorageError(f"{parent} leads out of {self._root}")
-        self._made.add(parent)
+        self._created.add(parent)
 
 
-def _bytes(descriptor: int, count: int) -> bytes:
-    """Read so many bytes, in as many goes as it takes, or up to the end."""
+def _read_bytes(descriptor: int, count: int) -> bytes:
+    """Read so many bytes, or up to the end; one call may return fewer."""
     data = os.read(descriptor, count)
     while len(data) < count and (more := os.read(descriptor, count - len(data))):
         data += more
     return data
 
 
-def _locked(descriptor: int, lock: Path) -> bool:
-    """Lock an open file; False if somebody else has, or has just removed it."""
+def _try_lock(descriptor: int, path: Path) -> bool:
+    """Lock an open file; return False if another process holds it, or has just removed it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return _is(descriptor, lock)
+        return _is_open_file(descriptor, path)
     except (BlockingIOError, FileNotFoundError):
         return False
 
 
-def _is(descriptor: int, path: Path) -> bool:
+def _is_open_file(descriptor: int, path: Path) -> bool:
     return os.path.samestat(path.stat(), os.fstat(descriptor))
-
-
-def _failure(what: str, error: OSError) -> StorageError:
-    kind = AccessError if isinstance(error, PermissionError) else StorageError
-    return kind(f"{what}: {error.strerror or error}")
-
-
-@contextlib.contextmanager
-def _telling(what: str) -> Iterator[None]:
-    """Turn what the operating system says into an error that says what could not be done."""
-    try:
-        yield
-    except CopZarrError:  # told already; some are OSErrors, too
-        raise
-    except OSError as error:
-        raise _failure(what, error) from error
-
-
-def _sync(path: Path) -> None:
-    """Have a file's bytes, or a folder's names, reach the disk; a full disk may say so only now."""
-    with _telling(f"cannot write {path}"):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            if not (path.is_dir() and error.errno in {errno.EINVAL, errno.ENOTSUP}):
-                raise  # some network disks know no sync of folders, and need none
-        finally:
-            os.close(descriptor)
-
-
-def file_stamp(file: Path | int) -> tuple[int, ...]:
-    """Size, times and inode of a file (path or descriptor): they change when it is written to or replaced.
-
-    Its device is left out: its number may be another after a restart.
-    """
-    found = os.stat(file)  # noqa: PTH116  # a Path knows no descriptor
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
-
-
-def check_absent(path: Path, *, overwrite: bool) -> None:
-    """Refuse a file that exists.
-
-    Raises
-    ------
-    StoreExistsError
-        If it exists, and ``overwrite`` is not set.
-    StorageError
-        If that cannot be told.
-    """
-    try:
-        exists = path.exists()
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}") from error
-    if exists and not overwrite:
-        raise StoreExistsError(f"{path} exists; replace it with --overwrite (overwrite=True)")
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give the path of a new file that becomes ``path`` when the context is left without an exception.
-
-    Its name is nobody else's, so that two processes that write the same file each write a whole one. When
-    it gets its name, it is on the disk.
-
-    Raises
-    ------
-    StorageError
-        If the file cannot be written.
-    """
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL_SUFFIX}")
-    try:
-        with _telling(f"cannot write {path}"):
-            yield partial
-            _sync(partial)
-            partial.replace(path)
-            _sync(path.parent)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)

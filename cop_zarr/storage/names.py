@@ -1,19 +1,19 @@
-"""Names and limits that all folders share."""
+"""Names and limits shared by all folders."""
 
 PARTIAL_SUFFIX = ".partial"
-"""What the name of a folder or file ends in until it is whole."""
+"""Ending of the name of a folder or file that is not complete yet."""
 
 WORK = "ingest/"
-"""What the keys of the objects begin with that an unfinished ingest keeps for itself."""
+"""Prefix of the keys that an unfinished ingest needs for itself."""
 
 LOCK = f"{WORK}lock"
-"""The object that marks a place as being written to."""
+"""The object that marks a folder as being written to."""
 
 JOB = f"{WORK}job.json"
-"""The object that says what an unfinished ingest makes."""
+"""The object that describes an unfinished ingest."""
 
 REPLACED = f"{WORK}replaced/"
-"""Where an old store on a disk goes while the new one takes its place."""
+"""Where an old store on a disk is kept while the new one takes its place."""
 
 SMALL_BYTES = 4 << 20
-"""What is read of an object, at most, unless more is expected of it."""
+"""Most that is read of an object unless more is expected of it."""

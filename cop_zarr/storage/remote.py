@@ -1,26 +1,27 @@
-"""A folder wherever fsspec reaches."""
+"""A folder on an object store, or wherever else fsspec reaches."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cop_zarr.core.threads import ordered_map
 from cop_zarr.errors import InputError, StorageError
 from cop_zarr.storage.filesystems import (
     READ_ONLY,
     REQUESTS_AT_ONCE,
     StorageOptions,
-    filesystem,
+    open_filesystem,
     protocol_of,
-    what_option,
+    unknown_option,
 )
 from cop_zarr.storage.leases import Lease
 from cop_zarr.storage.names import LOCK, SMALL_BYTES, WORK
-from cop_zarr.storage.retries import failure, status_of, transport_errors, with_retries
+from cop_zarr.storage.retries import with_retries
+from cop_zarr.storage.transport_errors import http_status, to_storage_error, transport_errors
 from cop_zarr.storage.urls import redact
 
 if TYPE_CHECKING:
@@ -28,20 +29,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LISTING_PATIENCE = 1.5
+"""A listing is many requests: one try may take half of the timeout."""
+
 
 class RemoteFolder:
-    """A folder on an object store, in memory, or wherever else fsspec reaches.
+    """A folder that fsspec reaches; see :class:`cop_zarr.storage.Folder`.
 
     Safe to use from several threads at once, after a fork, and in other processes that it is pickled to.
     """
 
     remote = True
-    _set_up: bool
+    _client_ready: bool
 
     def __init__(self, url: str, storage_options: StorageOptions | None, timeout: float) -> None:
         self._address, self._options, self._timeout = url, storage_options, timeout
         self._lease: Lease | None = None
-        self._connect()
+        self._open()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_fs": None, "_process": None, "_lease": None}
@@ -56,15 +60,15 @@ class RemoteFolder:
 
         def get(fs: AbstractFileSystem, path: str, seconds: float) -> bytes:
             if "http" in fs.protocol:
-                return bytes(_await(fs, _body, seconds, fs, path, limit))
+                return bytes(_run(fs, _read_body, seconds, fs, path, limit))
             try:
                 return bytes(_call(fs, "cat_file", seconds, path, start=0, end=limit))
             except transport_errors() as error:
-                if status_of(error) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                    return b""  # an object without any bytes has no first one
+                if http_status(error) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                    return b""  # an empty object has no first byte
                 raise
 
-        return self._ask("cannot read", key, get)
+        return self._request("cannot read", key, get)
 
     def write(self, key: str, data: bytes) -> None:
         """Write a whole object, or nothing of it."""
@@ -74,43 +78,45 @@ class RemoteFolder:
     replace = write
 
     def create(self, key: str, data: bytes) -> None:
-        """Write an object unless there is one, as far as the object store can tell."""
+        """Write an object unless there is one; on servers without conditional writes, replace it."""
         self._put(key, data, mode="create")
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Remove objects; those that are not there are gone already."""
+        """Remove objects."""
         self._check_lease()
 
         def delete(key: str) -> None:
             with contextlib.suppress(FileNotFoundError):
-                self._ask("cannot remove", key, lambda fs, path, left: _call(fs, "rm_file", left, path))
+                self._request(
+                    "cannot remove", key, lambda fs, path, seconds: _call(fs, "rm_file", seconds, path)
+                )
 
-        with ThreadPoolExecutor(REQUESTS_AT_ONCE, "cop-zarr-remove") as pool:
-            list(pool.map(delete, keys))
+        for _ in ordered_map(delete, keys, workers=REQUESTS_AT_ONCE):
+            pass
 
     def listing(self) -> dict[str, int] | None:
-        """Every object's key and size; None if the place cannot be listed, as over HTTP."""
-        if "http" in self._here().protocol:
+        """Return every object's key and size; None over HTTP, which cannot list."""
+        if "http" in self._filesystem().protocol:
             return None
 
         def find(fs: AbstractFileSystem, path: str, seconds: float) -> dict[str, dict[str, Any]]:
             fs.invalidate_cache()
-            return dict(_call(fs, "find", seconds * _LISTING_PATIENCE, path.rstrip("/"), detail=True))
+            return dict(_call(fs, "find", seconds * LISTING_PATIENCE, path.rstrip("/"), detail=True))
 
         try:
-            found = self._ask("cannot list", "", find)
+            found = self._request("cannot list", "", find)
         except FileNotFoundError:
             return {}
         prefix = f"{self._root}/"
         return {
             path.removeprefix(prefix): int(each["size"] or 0)
             for path, each in found.items()
-            if each["size"] or not path.endswith("/")  # the mark of a folder, as consoles make it
+            if each["size"] or not path.endswith("/")  # the mark of a folder, as consoles create it
         }
 
     def names(self) -> list[str]:
-        """List the names directly inside; none if the place cannot be listed."""
-        if "http" in self._here().protocol:
+        """List the names directly inside; none over HTTP."""
+        if "http" in self._filesystem().protocol:
             return []
 
         def ls(fs: AbstractFileSystem, path: str, seconds: float) -> list[str]:
@@ -118,137 +124,124 @@ class RemoteFolder:
             return list(_call(fs, "ls", seconds, path.rstrip("/"), detail=False))
 
         try:
-            found = self._ask("cannot list", "", ls)
+            found = self._request("cannot list", "", ls)
         except FileNotFoundError:
             return []
         names = {path.rstrip("/").removeprefix(self._root).strip("/") for path in found}
         return sorted(names - {""})
 
     def flush(self, keys: Iterable[str]) -> None:
-        """Nothing is left to do: an object store has what it said it has."""
+        """Do nothing: an object store acknowledges a write when it is durable."""
 
     @property
     def staging(self) -> RemoteFolder:
-        """The place itself: object stores cannot rename a folder."""
+        """The folder itself: object stores cannot rename a folder."""
         return self
 
     @contextlib.contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Have the place to oneself."""
+    def locked(self) -> Iterator[None]:
+        """Hold a lease of the folder."""
         self.check_writable()
         self._lease = lease = Lease(self, LOCK)
         try:
             yield
         finally:
             self._lease = None
-            with contextlib.suppress(StorageError):  # it is gone, or goes stale
+            with contextlib.suppress(StorageError):  # a lease that cannot be removed becomes stale
                 lease.release()
 
     def publish(self, *, replace: bool) -> None:
-        """Nothing is left to do: what is staged is in its place."""
+        """Do nothing: what is staged is in its final place."""
 
-    def sweep(self) -> None:
+    def remove_work(self) -> None:
         """Remove what an ingest needed for itself."""
         self.remove(key for key in self.listing() or () if key.startswith(WORK) and key != LOCK)
 
     def check_writable(self) -> None:
-        """Refuse a place that nobody can write to.
-
-        Raises
-        ------
-        InputError
-            If it is one.
-        """
+        """Raise InputError for a protocol that can only be read."""
         protocol = protocol_of(self._address)
         if protocol in READ_ONLY:
-            raise InputError(f"{self.url} cannot be written: {protocol}:// places can only be read")
+            raise InputError(f"{self.url} cannot be written: {protocol}:// URLs can only be read")
 
     def _check_lease(self) -> None:
-        """Refuse to go on where somebody else is at work now."""
         if self._lease:
             self._lease.check()
 
     def _put(self, key: str, data: bytes, **options: str) -> None:
         def put(fs: AbstractFileSystem, path: str, seconds: float) -> None:
-            with contextlib.suppress(FileExistsError):  # "create" is content with that
+            with contextlib.suppress(FileExistsError):  # raised by mode="create"
                 _call(fs, "pipe_file", seconds, path, data, **options)
 
         try:
-            self._ask("cannot write", key, put)
+            self._request("cannot write", key, put)
         except FileNotFoundError:
             raise StorageError(f"cannot write {self.url}/{key}: there is no such bucket") from None
 
-    def _ask(self, what: str, key: str, request: Callable[[AbstractFileSystem, str, float], T]) -> T:
-        """Make a request of the filesystem, as often as it takes."""
+    def _request(self, what: str, key: str, send: Callable[[AbstractFileSystem, str, float], T]) -> T:
+        """Send a request with retries, and raise what it fails with as errors of ours."""
         place = f"{self.url}/{key}" if key else self.url
         try:
-            fs = self._ready()
+            fs = self._connected_filesystem()
             return with_retries(
-                lambda seconds: request(fs, f"{self._root}/{key}", seconds),
-                f"{what} {place}",
-                self._timeout,
+                lambda seconds: send(fs, f"{self._root}/{key}", seconds), f"{what} {place}", self._timeout
             )
         except FileNotFoundError:
             raise FileNotFoundError(place) from None
         except (TypeError, LookupError, AttributeError) as error:
-            raise InputError(f"{what} {place} with these storage_options{what_option(error)}") from None
-        except FileExistsError:  # gcsfs's word for status 412
+            raise InputError(f"{what} {place} with these storage_options{unknown_option(error)}") from None
+        except FileExistsError:  # gcsfs's name for status 412
             raise StorageError(f"{what} {place}: status 412") from None
         except NotImplementedError:
-            raise StorageError(f"{what} {place}: its filesystem does not know how") from None
+            raise StorageError(f"{what} {place}: its filesystem does not support this") from None
 
-    def _here(self) -> AbstractFileSystem:
-        """The filesystem of this process: after a fork, the parent's would wait for a thread for ever."""
+    def _filesystem(self) -> AbstractFileSystem:
+        """Return this process's filesystem: after a fork, the parent's would wait for a thread for ever."""
         if self._process != os.getpid():
-            self._connect()
+            self._open()
         return self._fs
 
-    def _ready(self) -> AbstractFileSystem:
-        """The filesystem, its client set up: that takes time of its own, and not from that of a request."""
-        fs = self._here()
-        if not self._set_up:
-            self._set_up = True
+    def _connected_filesystem(self) -> AbstractFileSystem:
+        """Set up the client first: that takes time, which is not to be taken from a request's."""
+        fs = self._filesystem()
+        if not self._client_ready:
+            self._client_ready = True
             if hasattr(fs, "set_session"):
                 try:
-                    _await(fs, fs.set_session, self._timeout)
+                    _run(fs, fs.set_session, self._timeout)
                 except transport_errors() as error:
-                    raise failure(f"cannot open {self.url}", error) from None
+                    raise to_storage_error(f"cannot open {self.url}", error) from None
         return fs
 
-    def _connect(self) -> None:
-        self._fs, root = filesystem(self._address, self._options, self._timeout)
+    def _open(self) -> None:
+        self._fs, root = open_filesystem(self._address, self._options, self._timeout)
         self._root = root.rstrip("/")
         self._process: int | None = os.getpid()
-        self._set_up = False
-
-
-_LISTING_PATIENCE = 1.5
-"""A listing is many requests: a try may take half of the timeout."""
+        self._client_ready = False
 
 
 def _call(fs: AbstractFileSystem, method: str, seconds: float, *args: Any, **options: Any) -> Any:
-    """Call a filesystem's method; one that waits for a network gets so many seconds."""
+    """Call a filesystem's method; an asynchronous one gets so many seconds."""
     if getattr(fs, "async_impl", False):
-        return _await(fs, getattr(fs, f"_{method}"), seconds, *args, **options)
+        return _run(fs, getattr(fs, f"_{method}"), seconds, *args, **options)
     return getattr(fs, method)(*args, **options)
 
 
-def _await(fs: AbstractFileSystem, coroutine: Any, seconds: float, *args: Any, **options: Any) -> Any:
+def _run(fs: AbstractFileSystem, coroutine: Any, seconds: float, *args: Any, **options: Any) -> Any:
     from fsspec.asyn import sync
 
     return sync(fs.loop, coroutine, *args, timeout=seconds, **options)
 
 
-async def _body(fs: Any, url: str, limit: int) -> bytes:
-    """The first ``limit`` bytes of what a web server answers, however much more it sends."""
+async def _read_body(fs: Any, url: str, limit: int) -> bytes:
+    """Read the first ``limit`` bytes of a web server's answer, however much more it sends."""
     session = await fs.set_session()
     async with session.get(fs.encode_url(url), **fs.kwargs) as response:
         if response.status == HTTPStatus.NOT_FOUND:
             raise FileNotFoundError
         response.raise_for_status()
         data = bytearray()
-        async for piece in response.content.iter_any():
-            data += piece
+        async for part in response.content.iter_any():
+            data += part
             if len(data) > limit:
                 break
         return bytes(data[:limit])

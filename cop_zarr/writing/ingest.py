@@ -171,7 +171,7 @@ def ingest(
         plan, blocks = make_plan(tiff, target.url, run)
         if strict:
             _check_published(tiff, sha256.result())
-        with target.claimed():
+        with target.locked():
             # Again: only now can no other process write there.
             decision = check_destination(target, overwrite=overwrite, resume=resume)
             journal = _start_or_resume(target, job, decision, sha256)
@@ -179,7 +179,7 @@ def ingest(
                 if journal is not None:
                     _write(tiff, target.staging, journal, plan=plan, blocks=blocks, sha256=sha256, run=run)
                     _publish(target, replace=journal.job.overwrite)
-                target.sweep()
+                target.remove_work()
     return _report(target)
 
 

@@ -103,7 +103,7 @@ def repair(
     folder.check_writable()
     _check_no_ingest(folder)
     _read_document(folder)  # before a source is copied from a URL
-    with run.open_source(source) as tiff, folder.claimed():
+    with run.open_source(source) as tiff, folder.locked():
         document, root_damaged = _read_document(folder)
         _check_source(tiff, folder, document)
         if root_damaged:

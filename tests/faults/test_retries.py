@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import itertools
 import logging
 import socket
@@ -21,7 +21,7 @@ from cop_zarr.errors import (
     SourceNotFoundError,
     StorageError,
 )
-from cop_zarr.storage import fetch, folder
+from cop_zarr.storage import fetch, folder, transport_errors
 from cop_zarr.storage import retries as module
 from tests.support.proxy import (
     AfterWrite,
@@ -387,7 +387,7 @@ def test_server_asks_for_more_time_than_there_is(service):
 def test_pauses_grow_and_are_bounded_and_jittered():
     runs = [list(itertools.islice(module.pauses(), 12)) for _ in range(200)]
     for number, drawn in enumerate(zip(*runs, strict=True)):
-        longest = min(module.FIRST_PAUSE * 2**number, module.LONGEST_PAUSE)
+        longest = min(module.FIRST_PAUSE * 2**number, module.MAX_PAUSE)
         assert longest / 2 <= min(drawn) < longest * 0.6
         assert longest * 0.9 < max(drawn) <= longest
 
@@ -423,7 +423,7 @@ def test_all_tries_and_pauses_stay_within_the_timeout(monkeypatch, lasts):
     assert max(given) == 20
     assert len(given) >= 3
     assert len(clock.slept) == len(given) - 1
-    assert max(clock.slept, default=0) <= module.LONGEST_PAUSE
+    assert max(clock.slept, default=0) <= module.MAX_PAUSE
 
 
 @pytest.mark.parametrize("error", [KeyError("a"), ZeroDivisionError(), KeyboardInterrupt()])
@@ -444,15 +444,15 @@ def test_timeouts_that_are_none(timeout):
 # The clients' classes
 
 
-@pytest.mark.parametrize(
-    ("name", "attribute"),
-    sorted({*module._CLIENT_ERRORS, *module._LASTING_ERRORS, *module._TRANSIENT_ERRORS}),
-)
-def test_the_clients_still_have_the_errors_that_are_looked_for(name, attribute):
-    if name.startswith("httpx"):
-        pytest.importorskip(name)
-    assert issubclass(getattr(importlib.import_module(name), attribute), Exception)
-    assert module._loaded(((name, attribute),))
+@pytest.mark.parametrize("table", ["CLIENT_ERRORS", "PERMANENT_ERRORS", "TRANSIENT_ERRORS"])
+def test_the_clients_still_have_the_errors_that_are_looked_for(table):
+    for name, attributes in getattr(transport_errors, table).items():
+        if name.startswith("httpx") and importlib.util.find_spec(name) is None:
+            continue
+        module = importlib.import_module(name)
+        expected = tuple(getattr(module, attribute) for attribute in attributes)
+        assert transport_errors._imported({name: attributes}) == expected
+        assert all(issubclass(each, Exception) for each in expected)
 
 
 # Secrets
@@ -516,7 +516,7 @@ def secretive(service, way, tmp_path):  # noqa: C901, PLR0912  # one way after t
         case "key: list":
             folder(service.url, key, 0.2).listing()
         case "key: claim":
-            with folder(service.url, key, 0.2).claimed():
+            with folder(service.url, key, 0.2).locked():
                 raise AssertionError
         case "key: open":
             cop_zarr.open(service.url, storage_options=key, timeout=0.2)

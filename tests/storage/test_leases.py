@@ -142,7 +142,7 @@ import pickle, sys
 from cop_zarr.storage import leases
 leases.BEAT_SECONDS = 0.2
 place = pickle.load(sys.stdin.buffer)
-with place.claimed():
+with place.locked():
     print("claimed", flush=True)
     import time; time.sleep(60)
 """
@@ -157,13 +157,13 @@ def test_another_process_is_refused_until_it_is_killed(s3):
             owner.stdin.write(pickle.dumps(place))
             owner.stdin.close()
             assert owner.stdout.readline() == b"claimed\n"
-            with pytest.raises(StoreBusyError, match=f"process {owner.pid} on"), place.claimed():
+            with pytest.raises(StoreBusyError, match=f"process {owner.pid} on"), place.locked():
                 pytest.fail("two would write there")
             assert mark(place)["pid"] == owner.pid
         finally:
             owner.send_signal(signal.SIGKILL)
     assert list(place.listing()) == [LOCK]
-    with place.claimed():
+    with place.locked():
         assert mark(place)["pid"] == os.getpid()
     assert place.listing() == {}
 
@@ -212,7 +212,7 @@ def test_an_owner_elsewhere_that_ends_makes_room(place, monkeypatch):
 
 @pytest.mark.parametrize("lost", ["taken", "removed"])
 def test_who_was_taken_over_writes_no_more(place, lost):
-    with place.claimed():
+    with place.locked():
         place.write("a", b"mine")
         if lost == "taken":
             place.write(LOCK, json.dumps(OTHER).encode())
@@ -228,7 +228,7 @@ def test_who_was_taken_over_writes_no_more(place, lost):
 
 
 def test_who_was_taken_over_removes_nothing(place):
-    with place.claimed():
+    with place.locked():
         place.write("a", b"another's by now")
         place.write(LOCK, json.dumps(OTHER).encode())
         until(lambda: place._lease._lost)
@@ -240,14 +240,14 @@ def test_who_was_taken_over_removes_nothing(place):
 @pytest.mark.parametrize("fault", [Reset(), Drop(), Status(503), Stall()], ids=str)
 def test_a_lease_whose_answer_was_lost_is_ours(through, proxy, fault):
     proxy.schedule = hitting(AfterWrite(fault), methods=["PUT"], times=1)
-    with through.claimed():
+    with through.locked():
         assert mark(through)["pid"] == os.getpid()
         through.write("a", b"1")
     assert through.listing() == {"a": 1}
 
 
 def test_a_network_that_was_away_costs_no_lease(through, proxy):
-    with through.claimed():
+    with through.locked():
         proxy.schedule = hitting(Status(500), times=3)
         time.sleep(5 * BEAT)
         proxy.schedule = None
@@ -258,11 +258,11 @@ def test_a_network_that_was_away_costs_no_lease(through, proxy):
 
 
 def test_a_lock_that_cannot_be_removed_is_no_failure(through, proxy):
-    with through.claimed():
+    with through.locked():
         proxy.schedule = hitting(Status(403), methods=["DELETE"])
     proxy.schedule = None
     assert list(through.listing()) == [LOCK]
-    with through.claimed():
+    with through.locked():
         pass  # nobody of this process holds it
     assert through.listing() == {}
 
@@ -270,11 +270,11 @@ def test_a_lock_that_cannot_be_removed_is_no_failure(through, proxy):
 @pytest.mark.parametrize("status", [403, 500])
 def test_a_place_that_cannot_be_written_is_not_claimed(through, proxy, status):
     proxy.schedule = hitting(Status(status), methods=["PUT"])
-    with pytest.raises(StorageError, match=f"cannot write .*lock.*status {status}"), through.claimed():
+    with pytest.raises(StorageError, match=f"cannot write .*lock.*status {status}"), through.locked():
         pytest.fail("it was claimed")
     assert not [thread for thread in threading.enumerate() if thread.name == "cop-zarr-lease"]
     proxy.schedule = None
-    with through.claimed():
+    with through.locked():
         pass
 
 
@@ -286,9 +286,9 @@ def test_a_server_without_exclusive_writes_does_not_take_a_live_lease():
         first.create("a", b"1")
         second.create("a", b"2")
         assert first.read("a") == b"2"  # it does overwrite
-        with first.claimed():
+        with first.locked():
             owner = mark(first)["token"]
-            with pytest.raises(StoreBusyError), second.claimed():
+            with pytest.raises(StoreBusyError), second.locked():
                 pytest.fail("two would write there")
             assert mark(first)["token"] == owner
             first.write("b", b"1")

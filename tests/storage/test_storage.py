@@ -233,13 +233,13 @@ def test_empty_folders_go_with_their_last_object(disk):
 
 def publish(place, objects):
     """Write a new content as an ingest does."""
-    with place.claimed():
+    with place.locked():
         if place.staging is place:
             place.remove(key for key in place.listing() if not key.startswith(WORK))
         for key, data in objects.items():
             place.staging.write(key, data)
         place.publish(replace=True)
-    place.sweep()
+    place.remove_work()
 
 
 @pytest.mark.parametrize("old", [{}, {"zarr.json": b"old", "both": b"old", "old/1": b"old"}])
@@ -254,16 +254,16 @@ def test_published_content_is_all_there_is(place, old):
 def test_work_is_swept(place):
     for key in ("a", f"{WORK}journal", f"{WORK}deep/er"):
         place.write(key, b"1")
-    place.sweep()
+    place.remove_work()
     assert place.names() == ["a"]
-    place.sweep()
+    place.remove_work()
 
 
 def test_work_is_swept_under_the_lock(s3):
     place = folder(s3.place(), s3.options, 10)
-    with place.claimed():
+    with place.locked():
         place.write(f"{WORK}journal", b"1")
-        place.sweep()
+        place.remove_work()
         assert list(place.listing()) == [LOCK]
     assert place.listing() == {}
 
@@ -314,7 +314,7 @@ from pathlib import Path
 from cop_zarr.storage import LocalFolder
 
 place = LocalFolder(Path(sys.argv[1]))
-with place.claimed():
+with place.locked():
     if "write" in sys.argv:
         place.staging.write("a/b", b"1")
     print("claimed", flush=True)
@@ -341,7 +341,7 @@ def claiming(place, *options):
 def refused(place):
     with (
         pytest.raises(StoreBusyError, match="another ingest, repair or batch is writing to"),
-        place.claimed(),
+        place.locked(),
     ):
         pytest.fail("two would write there")
 
@@ -353,7 +353,7 @@ def test_a_place_is_claimed_by_one_process(disk):
         other.stdin.close()
         assert other.wait() == 0
     assert list(disk.staging.listing()) == ["a/b"]
-    with disk.claimed():
+    with disk.locked():
         assert disk.staging.read("a/b") == b"1"
 
 
@@ -362,7 +362,7 @@ def test_a_killed_process_gives_its_claim_back(disk, options):
     with claiming(disk, *options) as other:
         other.send_signal(signal.SIGKILL)
         other.wait()
-    with disk.claimed():
+    with disk.locked():
         assert [key for key in disk.staging.listing() if key != LOCK] == ["a/b"] * len(options)
 
 
@@ -371,12 +371,12 @@ def test_a_place_is_claimed_by_one_thread(place):
 
     def claim():
         try:
-            with place.claimed():
+            with place.locked():
                 results.append("claimed")
         except StoreBusyError:
             results.append("refused")
 
-    with place.claimed():
+    with place.locked():
         thread = threading.Thread(target=claim)
         thread.start()
         thread.join()
@@ -386,23 +386,23 @@ def test_a_place_is_claimed_by_one_thread(place):
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_exception_gives_the_claim_back_and_leaves_nothing(place, error):
-    with pytest.raises(error), place.claimed():
+    with pytest.raises(error), place.locked():
         raise error
     assert place.listing() == {}
     assert place.staging.names() == []
-    with place.claimed():
+    with place.locked():
         pass
 
 
 def test_a_claim_leaves_nothing_behind(disk, tmp_path):
-    with disk.claimed():
+    with disk.locked():
         assert inside(tmp_path) == ["a.zarr.partial", "a.zarr.partial/ingest", f"a.zarr.partial/{LOCK}"]
     assert inside(tmp_path) == []
 
 
 def test_what_was_written_stays_to_go_on_with(disk, tmp_path):
     disk.write("zarr.json", b"old")
-    with pytest.raises(ValueError, match="halfway"), disk.claimed():
+    with pytest.raises(ValueError, match="halfway"), disk.locked():
         disk.staging.write("a/b", b"1")
         raise ValueError("halfway")
     assert inside(tmp_path) == [
@@ -417,22 +417,22 @@ def test_what_was_written_stays_to_go_on_with(disk, tmp_path):
 
 def test_staged_on_a_disk_is_not_visible_before_its_end(tmp_path):
     place = LocalFolder(tmp_path / "deep/er/a.zarr")
-    with place.claimed():
+    with place.locked():
         place.staging.write("zarr.json", b"new")
         assert place.names() == []
         place.publish(replace=True)
         assert place.read("zarr.json") == b"new"
-    place.sweep()
+    place.remove_work()
     assert inside(tmp_path) == ["deep", "deep/er", "deep/er/a.zarr", "deep/er/a.zarr/zarr.json"]
 
 
 def test_the_claim_of_who_comes_next_is_left_alone(disk):
     """A published claim's lock has moved along; the lock that lies there now is another's."""
     with contextlib.ExitStack() as first:
-        first.enter_context(disk.claimed())
+        first.enter_context(disk.locked())
         disk.staging.write("zarr.json", b"1")
         disk.publish(replace=True)
-        with disk.claimed():
+        with disk.locked():
             first.close()
             refused(disk)
 
@@ -485,7 +485,7 @@ def test_old_store_comes_back_after_a_kill_between_the_renames(disk, tmp_path, m
         with pytest.raises(Killed):
             publish(disk, {"zarr.json": b"new"})
     assert disk.names() == []
-    with disk.claimed():
+    with disk.locked():
         assert disk.read("zarr.json") == b"old"
     assert disk.listing() == {"zarr.json": 3}
     publish(disk, {"zarr.json": b"newer"})
@@ -497,7 +497,7 @@ def test_a_store_that_is_there_is_not_brought_back_over(disk):
     """What an earlier kill has left aside is old when a store lies in its place."""
     disk.write("zarr.json", b"new")
     disk.staging.write(f"{local_module.REPLACED}/zarr.json", b"older")
-    with disk.claimed():
+    with disk.locked():
         assert disk.read("zarr.json") == b"new"
     publish(disk, {"zarr.json": b"newer"})
     assert disk.listing() == {"zarr.json": 5}
@@ -523,8 +523,8 @@ def test_places_that_can_only_be_read(url, tmp_path):
             archive.writestr("a.zarr/zarr.json", b"{}")
         url = f"zip://a.zarr::file://{tmp_path}/a.zip"
     place = folder(url)
-    for refusing in (place.check_writable, place.claimed().__enter__):
-        with pytest.raises(InputError, match=r"cannot be written: .*:// places can only be read") as error:
+    for refusing in (place.check_writable, place.locked().__enter__):
+        with pytest.raises(InputError, match=r"cannot be written: .*:// URLs can only be read") as error:
             refusing()
         assert "secret" not in str(error.value)
 
@@ -539,7 +539,7 @@ def test_a_place_in_an_archive_is_read(tmp_path):
 
 def test_a_mount_point_is_refused_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "is_mount", lambda _: True)
-    with pytest.raises(StorageError, match="name a folder inside it"), LocalFolder(tmp_path).claimed():
+    with pytest.raises(StorageError, match="name a folder inside it"), LocalFolder(tmp_path).locked():
         pytest.fail("it was claimed")
     assert list(tmp_path.parent.glob("*.partial")) == []
 
@@ -553,7 +553,7 @@ def test_what_is_in_the_way_is_refused_and_left_alone(disk, tmp_path, kind):
     else:
         partial.symlink_to(tmp_path / ("elsewhere" if kind == "link" else "nowhere"))
     before = inside(tmp_path)
-    with pytest.raises(StoreExistsError, match=r"a\.zarr\.partial is in the way"), disk.claimed():
+    with pytest.raises(StoreExistsError, match=r"a\.zarr\.partial is in the way"), disk.locked():
         pytest.fail("it was claimed")
     assert inside(tmp_path) == before
 
@@ -561,7 +561,7 @@ def test_what_is_in_the_way_is_refused_and_left_alone(disk, tmp_path, kind):
 def test_a_lock_that_is_a_link_is_not_followed(disk, tmp_path):
     (tmp_path / "a.zarr.partial/ingest").mkdir(parents=True)
     (tmp_path / "a.zarr.partial" / LOCK).symlink_to(tmp_path / "victim")
-    with pytest.raises(StorageError, match="cannot create"), disk.claimed():
+    with pytest.raises(StorageError, match="cannot create"), disk.locked():
         pytest.fail("it was claimed")
     assert not (tmp_path / "victim").exists()
 
@@ -653,7 +653,7 @@ def test_relative_places_stay_where_they_were(tmp_path, monkeypatch):
 @pytest.mark.parametrize("place", ["disk", "s3"], indirect=True)
 def test_a_folder_goes_to_other_processes(place):
     place.write("a", b"1")
-    with place.claimed():
+    with place.locked():
         copied = pickle.loads(pickle.dumps(place))
         assert copied.read("a") == b"1"
     copied.write("b", b"2")
@@ -794,7 +794,7 @@ def test_http_cannot_be_listed(web):
 def test_http_cannot_be_written(web):
     with pytest.raises(StorageError, match=r"cannot write http.*/a: ClientResponseError, status 405"):
         folder(web.url).write("a", b"")
-    with pytest.raises(StorageError, match=r"its filesystem does not know how"):
+    with pytest.raises(StorageError, match=r"does not support"):
         folder(web.url).remove(["a"])
 
 
@@ -858,7 +858,7 @@ def test_a_copy_without_progress_is_given_up_and_the_next_goes_on(copied, web, t
 def test_progress_starts_the_timeout_anew(copied, web, tmp_path):
     """Each second answer fails, and all of them together take longer than the timeout."""
     web.latency = 0.15
-    web.schedule = lambda number, method, _: Status(503) if method == "GET" and number % 2 else None
+    web.schedule = lambda *_: Status(503) if len(web.asked("GET")) % 2 else None
     try:
         fetch(copied, tmp_path / "copy", timeout=2)
     finally:
@@ -895,12 +895,12 @@ def test_a_copy_that_hangs_is_given_up(copied, web, tmp_path):
 
 
 def test_a_full_disk_is_told_by_a_copy(copied, tmp_path):
-    with pytest.raises(StorageError, match=r"cannot copy http.* to /dev/full: No space left on device"):
+    with pytest.raises(StorageError, match=r"/dev/full: No space left on device"):
         fetch(copied, Path("/dev/full"), timeout=5)
 
 
 def test_a_folder_that_is_not_there_is_told_by_a_copy(copied, tmp_path):
-    with pytest.raises(StorageError, match=r"cannot copy http.*there is no folder"):
+    with pytest.raises(StorageError, match="No such file"):
         fetch(copied, tmp_path / "no/such/copy", timeout=1)
 
 

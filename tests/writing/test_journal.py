@@ -204,7 +204,7 @@ def test_the_source_is_named_before_the_first_record(place: Folder, events: list
 
 
 def test_the_lock_is_left(place: Folder) -> None:
-    with place.claimed():
+    with place.locked():
         staging = place.staging
         Journal(staging, JOB).start()
         assert Journal(staging, JOB).resume(LAYOUT) == []

@@ -366,7 +366,7 @@ def test_what_can_only_be_read_is_refused_before_the_source_is_looked_for(
 
 
 def test_one_repair_at_a_time(copied: Path, small_source: Path) -> None:
-    with LocalFolder(copied).claimed(), pytest.raises(StoreBusyError):
+    with LocalFolder(copied).locked(), pytest.raises(StoreBusyError):
         cop_zarr.repair(copied, small_source)
     assert cop_zarr.repair(copied, small_source).ok
 

@@ -36,7 +36,7 @@ class Checkpoint:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold an exclusive lock; raises StoreBusyError if another process has it."""
-        with LocalFolder(self._out).claimed():
+        with LocalFolder(self._out).locked():
             yield
 
     def check(self, *, resume: bool, overwrite: bool) -> None:

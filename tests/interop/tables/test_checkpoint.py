@@ -140,7 +140,7 @@ def test_what_is_not_ours_is_not_replaced(points, store_path, tmp_path):
 
 
 def test_two_batches_at_once(points, store_path, tmp_path):
-    with LocalFolder(tmp_path / "out.npy").claimed(), pytest.raises(StoreBusyError):
+    with LocalFolder(tmp_path / "out.npy").locked(), pytest.raises(StoreBusyError):
         cop_zarr.batch(points[0], tmp_path / "out.npy", store_path)
 
 

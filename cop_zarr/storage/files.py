@@ -1,0 +1,79 @@
+"""Single files on a disk: replace them atomically, sync them, recognise that they were changed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from cop_zarr.errors import AccessError, CopZarrError, StorageError, StoreExistsError
+from cop_zarr.storage.names import PARTIAL_SUFFIX
+
+
+def file_stamp(file: Path | int) -> tuple[int, ...]:
+    """Size, times and inode of a file (path or descriptor): they change when it is written to or replaced.
+
+    Its device is left out: its number may be another after a restart.
+    """
+    found = os.stat(file)  # noqa: PTH116  # a Path knows no descriptor
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+def check_absent(path: Path, *, overwrite: bool) -> None:
+    """Raise StoreExistsError if a file exists and may not be overwritten."""
+    with disk_errors(f"cannot write {path}"):
+        exists = path.exists()
+    if exists and not overwrite:
+        raise StoreExistsError(f"{path} exists; replace it with --overwrite (overwrite=True)")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield the path of a new file that replaces ``path`` when the context is left without an exception.
+
+    Its name is unique, so that two processes that write the same file each write a complete one. It is
+    synced to the disk before it gets its final name. Raises StorageError if it cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL_SUFFIX}")
+    try:
+        with disk_errors(f"cannot write {path}"):
+            yield partial
+            sync(partial)
+            partial.replace(path)
+            sync(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Have a file's bytes, or a folder's names, reach the disk; only now a full disk may report it."""
+    with disk_errors(f"cannot write {path}"):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if not (path.is_dir() and error.errno in {errno.EINVAL, errno.ENOTSUP}):
+                raise  # some network disks cannot sync folders, and need not
+        finally:
+            os.close(descriptor)
+
+
+def disk_error(what: str, error: OSError) -> StorageError:
+    """Make the error to raise for a failed system call."""
+    kind = AccessError if isinstance(error, PermissionError) else StorageError
+    return kind(f"{what}: {error.strerror or error}")
+
+
+@contextlib.contextmanager
+def disk_errors(what: str) -> Iterator[None]:
+    """Turn an OSError into a StorageError that says what could not be done."""
+    try:
+        yield
+    except CopZarrError:  # some are OSErrors, too
+        raise
+    except OSError as error:
+        raise disk_error(what, error) from error

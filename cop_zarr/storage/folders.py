@@ -1,0 +1,40 @@
+"""Open a folder, on a disk or remote."""
+
+from __future__ import annotations
+
+from cop_zarr.errors import InputError
+from cop_zarr.storage.filesystems import StorageOptions
+from cop_zarr.storage.local import LocalFolder
+from cop_zarr.storage.remote import RemoteFolder
+from cop_zarr.storage.retries import TIMEOUT_SECONDS, check_timeout
+from cop_zarr.storage.urls import local_path, redact
+
+Folder = LocalFolder | RemoteFolder
+"""A folder that holds objects under keys such as ``embedding/c/0/3/7``; both classes have the same methods.
+
+A store is written to ``staging`` while the folder is ``locked()``, then made visible by ``publish()``. All
+methods raise StorageError if the folder cannot be read or written, AccessError if that is not permitted.
+"""
+
+
+def folder(
+    url: str, storage_options: StorageOptions | None = None, timeout: float = TIMEOUT_SECONDS
+) -> Folder:
+    """Open a folder by a path or an fsspec URL. Nothing is read, and it need not exist.
+
+    ``timeout`` is in seconds, for one object over a network, tries and pauses together. Raises InputError,
+    MissingDependencyError if the URL's protocol needs a package that is not installed, and StorageError if
+    the URL points into an archive, such as a ZIP file, that cannot be read.
+    """
+    if not url:
+        raise InputError("the path of a store is empty; name a path or a URL")
+    check_timeout(timeout)
+    path = local_path(url)
+    if path is not None:
+        return LocalFolder(path)
+    if "?" in url and url.startswith(("http://", "https://")):
+        raise InputError(
+            "a store has many objects, and one signature or token in its URL cannot be that of each: leave "
+            f"out what follows {redact(url)}, and pass storage_options={{'headers': …}} instead"
+        )
+    return RemoteFolder(url, storage_options, float(timeout))

@@ -1,0 +1,150 @@
+"""Classify what the clients behind fsspec raise: transient or not, and what to tell the user."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import zlib
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from zipfile import BadZipFile
+
+from cop_zarr.errors import AccessError, StorageError
+
+TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+
+CLIENT_ERRORS = {
+    "aiohttp": ["ClientError"],
+    "botocore.exceptions": ["BotoCoreError", "ClientError"],
+    "gcsfs.retry": ["HttpError", "NonRetryableError", "ChecksumError"],
+    "google.auth.exceptions": ["GoogleAuthError"],
+    "httpx": ["HTTPError"],
+    "httpx2": ["HTTPError"],
+}
+"""Errors of the filesystems for HTTP, S3, Google and Hugging Face that are not OSErrors, by module."""
+
+PERMANENT_ERRORS = {
+    "aiohttp": ["ClientConnectorError", "InvalidURL"],  # refused, unknown host, certificate
+    "botocore.exceptions": ["SSLError"],
+}
+
+TRANSIENT_ERRORS = {
+    "aiohttp": ["ClientConnectionError", "ClientPayloadError"],
+    # HTTPClientError includes EndpointConnectionError, which resets raise, too
+    "botocore.exceptions": ["HTTPClientError", "FlexibleChecksumError", "IncompleteReadError"],
+    "botocore.parsers": ["ResponseParserError"],
+    "requests.exceptions": ["ConnectionError", "Timeout"],
+    "gcsfs.retry": ["ChecksumError"],
+}
+
+DAMAGED_ANSWERS = (json.JSONDecodeError, UnicodeDecodeError)
+"""What gcsfs raises if an answer was cut short, or altered, on its way."""
+
+HINTS = {
+    "NoCredentialsError": "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or pass the "
+    'storage options {"anon": true} for a public bucket',
+    "ConnectionRefusedError": "nothing answers there; is the address right, is the server up?",
+    "gaierror": "there is no host of that name",
+    "SSLError": "no secure connection; is the server's certificate good, does it speak https?",
+    "SSLCertVerificationError": "the server's certificate is not good",
+    "BadZipFile": "it is not a ZIP file, or a damaged one",
+    "ParamValidationError": "it names no bucket",
+    "FileNotFoundError": "there is no such file",
+    "TruncatedError": "it ended before its size",
+}
+"""What an error means, by the name of its type or of its cause's: a client's own text may hold secrets."""
+
+
+class TruncatedError(ConnectionError):
+    """A file ended before its size."""
+
+
+def transport_errors() -> tuple[type[Exception], ...]:
+    """Return what a failing connection raises: OSError, and the errors of the clients that are imported.
+
+    gcsfs raises ValueError if an answer is damaged; a damaged archive raises EOFError and BadZipFile.
+    """
+    return OSError, ValueError, EOFError, BadZipFile, zlib.error, *_imported(CLIENT_ERRORS)
+
+
+def http_status(error: BaseException) -> int | None:
+    """Return the HTTP status that an error, or what caused it, reports."""
+    for each in _with_causes(error):
+        response = getattr(each, "response", None)
+        if isinstance(response, dict):
+            found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        elif isinstance(each, _imported({"gcsfs.retry": ["HttpError"]})):
+            found = each.code  # type: ignore[attr-defined]  # others have a code that is no status
+        else:
+            found = getattr(each, "status", None)
+        if str(found).isdigit():
+            return int(str(found))
+    if isinstance(error, PermissionError) or str(error).startswith("Forbidden"):  # s3fs's, gcsfs's
+        return int(HTTPStatus.FORBIDDEN)
+    return None
+
+
+def retry_after(error: BaseException) -> float:
+    """Return the seconds that the server asks to wait (Retry-After); 0 if it does not."""
+    for each in _with_causes(error):
+        response = getattr(each, "response", None)
+        if isinstance(response, dict):  # botocore's, in lower case
+            asked = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after")
+        else:
+            headers = getattr(each, "headers", None)
+            asked = headers.get("Retry-After") if isinstance(headers, Mapping) else None
+        if str(asked).isdigit():
+            return float(str(asked))
+    return 0.0
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same request may succeed in a moment."""
+    status = http_status(error)
+    if status is not None:
+        return status in TRANSIENT_STATUS
+    causes = list(_with_causes(error))
+    if any(isinstance(each, _imported(PERMANENT_ERRORS)) for each in causes):
+        return False
+    transient = (TimeoutError, ConnectionError, *DAMAGED_ANSWERS, *_imported(TRANSIENT_ERRORS))
+    return any(
+        isinstance(each, transient) and not isinstance(each, ConnectionRefusedError | socket.gaierror)
+        for each in causes
+    )
+
+
+def error_name(error: BaseException) -> str:
+    """Return an error's type and HTTP status; its text may hold a signed URL or a key."""
+    status = http_status(error)
+    return type(error).__name__ if status is None else f"{type(error).__name__}, status {status}"
+
+
+def to_storage_error(what: str, error: BaseException, note: str = "") -> StorageError:
+    """Make the error to raise, ``from None``, because the client's own text may hold a signed URL or a key.
+
+    ``what`` says what could not be done, with a redacted URL; ``note`` is appended.
+    """
+    if http_status(error) in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        hint = ""
+        if "s3://" in what:
+            hint = "; S3 answers the same for an object that does not exist if you may not list its bucket"
+        return AccessError(f"{what}: access denied ({error_name(error)}). Are the credentials right?{hint}")
+    types = [kind.__name__ for each in _with_causes(error) for kind in type(each).__mro__]
+    hint = next((f" ({HINTS[name]})" for name in types if name in HINTS), "")
+    return StorageError(f"{what}: {error_name(error)}{hint}{note}")
+
+
+def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what led to it (botocore does not say ``from``)."""
+    seen: list[BaseException] = []  # one that was raised again may be its own cause's cause
+    while error is not None and error not in seen:
+        yield error
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+
+
+def _imported(names: Mapping[str, list[str]]) -> tuple[type[Exception], ...]:
+    """Return those of the classes whose modules are imported; no other can have been raised."""
+    modules = [(sys.modules.get(module), name) for module in names for name in names[module]]
+    return tuple(getattr(module, name) for module, name in modules if hasattr(module, name))
