@@ -1,4 +1,4 @@
-"""The store and its answers, as other libraries want them.
+"""Ways in for other libraries: PyTorch, xarray, rs-embed, and files of tables.
 
-Each module needs the package it is named after.
+Each module needs the package it is named after; ``tables`` needs pyarrow and pyogrio.
 """

@@ -67,4 +67,4 @@ class CopZarrBackend(BackendEntrypoint):
 
 
 def _close() -> None:
-    """Nothing is held open, but ``xr.open_mfdataset`` needs a function to call."""
+    """There is nothing to close, but ``xr.open_mfdataset`` needs a function to call."""

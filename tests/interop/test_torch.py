@@ -186,7 +186,7 @@ def test_a_batch_reads_each_chunk_once(watched):
 
 
 def test_threads_of_workers(store_path, monkeypatch):
-    """Workers share the processors, if nobody has said how many threads there should be."""
+    """Workers share the processors unless the number of threads was given."""
     monkeypatch.setattr("os.cpu_count", lambda: 4)
 
     class Threads(PointDataset):

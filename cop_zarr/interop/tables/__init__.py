@@ -1,9 +1,9 @@
-"""Files of regions or points, answered into files of vectors.
+"""Files of regions or points become files of vectors.
 
-A table is read a few ten thousand rows at a time, each of these parts is answered and kept, and when all
-are there, they become one file. So memory is bounded, and a run that was killed goes on where it was.
+A table is read in parts of some ten thousand rows. The vectors of each part are saved, and joined into one
+file when all are finished. So memory is bounded, and a batch that was interrupted can be resumed.
 
-Every table is Arrow's (pyarrow), whatever file it comes from.
+Tables are pyarrow's, whatever file they come from: ``readers`` and ``writers`` list the formats.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from cop_zarr.errors import MissingDependencyError
 
 try:
-    import pyarrow as pa  # noqa: F401  # whether it is there; its absence is told once, here
+    import pyarrow as pa  # noqa: F401  # the modules of this package need it
 except ImportError as error:
     raise MissingDependencyError(
         "tables of regions need a package that is not installed: pip install 'cop-zarr[tables]'"

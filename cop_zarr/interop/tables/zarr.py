@@ -81,7 +81,7 @@ def _wkb_columns(table: AnsweredTable) -> set[str | None]:
 
 
 def _zarr_type(field: pa.Field, table: AnsweredTable) -> Any:
-    """The data type of a column's array; text where null values could not be told from numbers."""
+    """The data type of a column's array; text if it has nulls that no number can stand for."""
     kind = field.type
     if pa.types.is_floating(kind):
         return kind.to_pandas_dtype()
