@@ -91,6 +91,7 @@ class GeoTiff:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
+        self._buffers.clear()
 
     def check_unchanged(self) -> None:
         """Raise SourceError if the file has changed since it was opened: its digest would be wrong."""
