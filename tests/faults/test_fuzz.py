@@ -244,8 +244,7 @@ def write_bomb(path: Path, compression: int, encoded: bytes, predictor: int) -> 
     return path
 
 
-@pytest.mark.parametrize("predictor", [1, 3])
-def test_a_tile_that_decodes_to_too_much_takes_no_memory(tmp_path: Path, predictor: int) -> None:
+def test_a_tile_that_decodes_to_too_much_takes_no_memory(tmp_path: Path) -> None:
     much = bytes(200 << 20)
     bombs = {
         8: zlib.compress(much, 1),
@@ -254,13 +253,11 @@ def test_a_tile_that_decodes_to_too_much_takes_no_memory(tmp_path: Path, predict
     }
     del much
     for compression, encoded in bombs.items():
-        path = write_bomb(tmp_path / "a.tif", compression, encoded, predictor)
-        with bounded(2):
-            assert outcome(lambda path=path: read_tiff(path)) in {
-                "SourceError",
-                "MemoryLimitError",
-                "answer",
-            }
+        for predictor in (1, 3):
+            path = write_bomb(tmp_path / "a.tif", compression, encoded, predictor)
+            with bounded(2):
+                found = outcome(lambda path=path: read_tiff(path))
+            assert found in {"SourceError", "MemoryLimitError", "answer"}
 
 
 def test_lzw_that_looks_up_an_empty_table_is_not_decoded(tmp_path: Path) -> None:

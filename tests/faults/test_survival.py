@@ -41,13 +41,6 @@ from tests.support.servers import S3, s3_server
 ROWS, COLS, BANDS = (300, 396), (572, 732), 16
 """15 tiles of 32 x 32, 240 chunks of which 33 have no data."""
 
-MAIN = """
-from cop_zarr.storage import leases
-leases.BEAT_SECONDS = {beat}
-from cop_zarr.cli import main
-main()
-"""
-
 Tree = dict[str, bytes | None]
 
 
@@ -149,21 +142,19 @@ def opens(place: Path | str, **options: Any) -> bool:
     return True
 
 
-def command(*arguments: object, beat: float = 5) -> list[str]:
-    return [sys.executable, "-c", MAIN.format(beat=beat), "ingest", *map(str, arguments)]
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-c", "from cop_zarr.cli import main; main()", "ingest", *map(str, arguments)]
 
 
-def run(*arguments: object, beat: float = 5) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments, beat=beat), capture_output=True, text=True, check=False, timeout=120
-    )
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=120)
 
 
 @contextlib.contextmanager
-def started(*arguments: object, beat: float = 5) -> Iterator[subprocess.Popen[str]]:
+def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
     """An ingest in a process of its own, which does not outlive the context."""
     with subprocess.Popen(
-        command(*arguments, beat=beat), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             yield process

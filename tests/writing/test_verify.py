@@ -322,6 +322,7 @@ def test_in_a_zip_file(spoilt: Path, small_source: Path, tmp_path: Path) -> None
 # How a store is read
 
 
+@pytest.mark.slow
 def test_memory_does_not_depend_on_the_size_of_the_array(store_path: Path) -> None:
     decoded = 721 * 1440 * 16 * 4
     tracemalloc.start()
