@@ -157,16 +157,16 @@ def test_the_hub_of_the_tests_speaks_to_huggingface_hub(
 
 
 def test_a_download_is_checked_and_leaves_nothing_else(published: hub.Hub, tmp_path: Path) -> None:
-    where, told = tmp_path / "deep" / "cop", []
-    path = source.default_source(download=True, progress=lambda *pair: told.append(pair))
+    where, seen = tmp_path / "deep" / "cop", []
+    path = source.default_source(download=True, progress=lambda *pair: seen.append(pair))
     assert path == where / product.FILENAME
     assert (where / product.FILENAME).read_bytes() == CONTENT
     assert names(where) == [product.FILENAME]
     assert {got.path for got in published.requests} == {hub.RESOLVE, f"/cdn/{product.SHA256}"}
     assert published.sent == len(CONTENT)
     asked = len(published.requests)
-    assert told[-1] == (len(CONTENT), len(CONTENT))
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     source.default_source(download=True)
     assert len(published.requests) == asked
 
