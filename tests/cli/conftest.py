@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -76,21 +75,3 @@ def damage():
             file.write(b"\0")
 
     return append
-
-
-TRIANGLE = [[20.1, 38.05], [21.9, 38.4], [20.9, 39.95], [20.1, 38.05]]
-
-
-@pytest.fixture
-def polygon():
-    """A triangle in the box, as GeoJSON."""
-    return {"type": "Polygon", "coordinates": [TRIANGLE]}
-
-
-@pytest.fixture
-def parts():
-    """How much of each cell of the box is in the triangle, by shapely."""
-    shapely = pytest.importorskip("shapely")
-    west, north = 19.875 + 0.25 * np.arange(9), 40.125 - 0.25 * np.arange(9)[:, None]
-    cells = shapely.box(west, north - 0.25, west + 0.25, north)
-    return shapely.area(shapely.intersection(cells, shapely.Polygon(TRIANGLE))) * 16

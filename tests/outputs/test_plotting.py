@@ -16,7 +16,7 @@ from cop_zarr import errors
 from cop_zarr.core.grid import Window
 from cop_zarr.outputs.plotting.axes import fit_figure
 from cop_zarr.outputs.plotting.coastlines import coastlines
-from cop_zarr.outputs.plotting.extent import bbox_extent, region_extent, window_extent
+from cop_zarr.outputs.plotting.extent import bbox_extent, region_extent
 from cop_zarr.outputs.plotting.pca import fit_pca
 from cop_zarr.outputs.plotting.save import save_plot
 from cop_zarr.source.synthetic import LATTICE
@@ -120,7 +120,7 @@ def test_colours_are_those_of_the_cells_shown(small, vectors, bbox, rows, cols):
     assert ax.get_ylim() == (52.625 - 0.25 * rows[1], 52.625 - 0.25 * rows[0])
 
 
-def test_antimeridian_is_unrolled(tmp_path):
+def test_antimeridian_is_unwrapped(tmp_path):
     random = np.random.default_rng(3)
     values = random.normal(size=(4, 40, 1440)).astype("f4") * np.array([4, 3, 2, 1], "f4")[:, None, None]
     values[:, random.random((40, 1440)) < 0.3] = 0
@@ -150,19 +150,13 @@ def test_coastlines_are_the_edges_between_data_and_none(small, seed):
         for col in range(window.col, window.col_stop):
             west, north = 9.875 + 0.25 * col, 52.625 - 0.25 * row
             if col + 1 < window.col_stop and mask[row, col] != mask[row, col + 1]:
-                edges.append((west + 0.25, north, west + 0.25, north - 0.25))
+                edges.append([(west + 0.25, north), (west + 0.25, north - 0.25)])
             if row + 1 < window.row_stop and mask[row, col] != mask[row + 1, col]:
-                edges.append((west, north - 0.25, west + 0.25, north - 0.25))
-    found = []
-    for (x0, y0), (x1, y1) in coastlines(shown):
-        count = round(max(x1 - x0, y0 - y1) * 4)
-        for step in range(count):
-            ends = [
-                (x0 + (x1 - x0) * part / count, y0 + (y1 - y0) * part / count) for part in (step, step + 1)
-            ]
-            found.append((*ends[0], *ends[1]))
-    assert sorted(found) == sorted(edges)
-    assert len(coastlines(shown)) < len(edges)
+                edges.append([(west, north - 0.25), (west + 0.25, north - 0.25)])
+    found = shapely.linestrings(coastlines(shown))
+    assert shapely.union_all(found).equals(shapely.union_all(shapely.linestrings(edges)))
+    assert len(found) < len(edges)
+    assert shapely.length(found).sum() == 0.25 * len(edges)
 
 
 def test_coastlines_are_drawn(small):
@@ -179,11 +173,8 @@ def test_extent_of_a_region_at_the_antimeridian(store, window):
     assert shown.window.shape[1] <= 1440
     assert shown.window.row >= 0
     assert np.nansum(shown.reindex(window, np.ones(window.shape))) == window.cells
-
-
-def test_mask_of_an_extent_continues_after_the_last_column(store):
-    shown = window_extent(store.grid, store.valid, Window(3, 5, 1439, 1441))
-    np.testing.assert_array_equal(shown.valid, store.valid[3:5, [1439, 0]])
+    cols = np.arange(shown.window.col, shown.window.col_stop) % 1440
+    np.testing.assert_array_equal(shown.valid, store.valid[shown.window.row : shown.window.row_stop, cols])
 
 
 FULL = 255 * np.array(mpl.colormaps["Blues"](0.58)[:3])
@@ -243,42 +234,33 @@ def test_large_regions_have_no_numbers_and_no_chunk_is_read(watched):
     assert not [key for key in keys if key.startswith("embedding/c/")]
 
 
-@pytest.mark.parametrize("bands", [1, 2, 3])
-def test_stores_of_few_bands(tmp_path, bands):
+@pytest.mark.parametrize("bands", [1, 3])
+def test_fewer_components_than_channels(tmp_path, bands):
     values = np.zeros((bands, 20, 24))
     values[0] = 1 + np.arange(480).reshape(20, 24)
-    if bands > 1:
-        values[1] = 5 + np.arange(480).reshape(20, 24) % 7 * 9
     store = ingested(tmp_path, values)
     pca = fit_pca(store._reader, bbox_extent(store.grid, store.valid, None), lambda _: None)
-    assert np.count_nonzero(pca.axes.any(axis=1)) == min(bands, 2)
+    assert np.count_nonzero(pca.axes.any(axis=1)) == 1
     _, at = pixels(plot(store))
     assert at(10, 52.5)[0] < at(15.75, 47.75)[0]  # the values grow to the south-east
     assert at(12, 50)[2] == 128
 
 
-@pytest.mark.parametrize("kind", ["constant", "one", "none", "nan", "huge"])
+@pytest.mark.parametrize("kind", ["one", "none", "nan", "huge"])
 def test_unusual_values(tmp_path, kind):
     values = np.zeros((5, 20, 24), "f4")
     if kind == "one":
         values[:, 8, 8] = [1, 2, 3, 4, 5]
-    elif kind != "none":
-        values += 3
     if kind in {"nan", "huge"}:
-        values += np.random.default_rng(0).normal(size=values.shape)
-        values *= 1e37 if kind == "huge" else 1
+        values = np.random.default_rng(0).normal(3, 1, size=values.shape) * (1e37 if kind == "huge" else 1)
     if kind == "nan":
         values[1, 3, 3], values[2, 4, 4] = np.nan, np.inf
-    store = ingested(tmp_path, values)
-    ax = plot(store)
+    ax = plot(ingested(tmp_path, values))
     _, at = pixels(ax)
-    if kind == "none":
-        assert tuple(at(12, 50)) == GREY
-        assert "no cell" in " ".join(texts(ax))
-    elif kind in {"constant", "one"}:
-        assert tuple(at(12, 50.5)) == (128, 128, 128)
+    if kind in {"one", "none"}:
+        assert tuple(at(12, 50.5)) == ((128, 128, 128) if kind == "one" else GREY)
     else:
-        assert 478 + 2 * (kind == "huge") == int(texts(ax)[0].split("\nof ")[1].split(" cells")[0])
+        assert int(texts(ax)[0].split("\nof ")[1].split(" cells")[0]) == (478 if kind == "nan" else 480)
         assert np.ptp([at(10 + 0.25 * col, 50) for col in range(20)]) > 100
     if kind == "nan":
         assert tuple(at(10.75, 51.75)) == tuple(at(11, 51.5)) == GREY
