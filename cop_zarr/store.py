@@ -418,22 +418,22 @@ class Store:
         progress: Progress | None = None,
         **options: Unpack[QueryOptions],
     ) -> Axes:
-        """Draw the embeddings as colours, or the cells and weights of a query.
+        """Plot the embeddings as colours, or the cells and weights of a query.
 
-        Red, green and blue are the first three principal components of the cells in view, each from its 2nd
-        to its 98th percentile, so colours of two pictures compare only if both show the same cells. Memory
-        does not grow with the view: the published product takes less than 300 MB.
+        Red, green and blue are the first three principal components of the cells shown, each from its 2nd
+        to its 98th percentile, so colours of two plots can be compared only if both show the same cells.
+        Memory does not grow with the extent: the published product takes less than 300 MB.
 
         Parameters
         ----------
         bbox : BBox or sequence of float, optional
-            What to show: (minlon, minlat, maxlon, maxlat) in degrees; by default the whole store, or the
-            region's surroundings.
+            The extent: (minlon, minlat, maxlon, maxlat) in degrees; by default the whole store, or the
+            region and a margin.
         region : optional
-            As ``roi`` of :meth:`query`: show the cells of a query, the weight of each, and the region's
-            outline, instead of embeddings. No embedding is read then.
+            As ``roi`` of :meth:`query`: plot the cells of a query, their weights and the region's outline,
+            instead of embeddings. No embedding is read then.
         ax : matplotlib.axes.Axes, optional
-            Where to draw; by default a new figure of pyplot's, which a notebook shows.
+            By default the Axes of a new pyplot figure, which a notebook displays.
         progress : callable, optional
             Called with the bytes done and those in all.
         **options
@@ -443,7 +443,7 @@ class Store:
         Returns
         -------
         matplotlib.axes.Axes
-            In degrees; longitudes of a view over the antimeridian continue past 180. Nothing is saved:
+            In degrees; longitudes continue past 180 over the antimeridian. Nothing is saved:
             ``ax.figure.savefig("map.png")`` does that.
 
         Raises

@@ -1,1 +1,1 @@
-"""What an answer becomes: a Dataset, a file, a picture."""
+"""What an answer becomes: a Dataset, a file, a plot."""
