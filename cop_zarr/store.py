@@ -38,8 +38,7 @@ from cop_zarr.querying.options import (
     Subpixel,
     Weights,
     check_on_error,
-    check_output,
-    checked,
+    check_query,
 )
 from cop_zarr.querying.out_array import ArrayLike2D
 from cop_zarr.querying.plan import plan
@@ -218,16 +217,7 @@ class Store:
         >>> store.query(triangle, empty="skip")
         <Embedding mean (16,): 34 of 49 cells with data>
         """
-        options = checked(
-            crs=crs,
-            repair=repair,
-            year=year,
-            pooling=pooling,
-            weights=weights,
-            empty=empty,
-            subpixel=subpixel,
-        )
-        check_output(output, max_bytes, options)
+        options = check_query(output, max_bytes, crs, repair, year, pooling, weights, empty, subpixel)
         found = plan(self.grid, roi, options)
         if output == "grid":
             region.check_grid_size(found.window, self.bands, max_bytes)

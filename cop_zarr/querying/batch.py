@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from cop_zarr.core.progress import Progress
+from cop_zarr.core.reducers import quiet
 from cop_zarr.querying.many_regions import RegionBatch
 from cop_zarr.querying.out_array import ArrayLike2D, blocks, rows_for
 from cop_zarr.querying.points import PointBatch
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 Batch = RegionBatch | PointBatch
 
 
+@quiet
 def answer_batch(batch: Batch, out: ArrayLike2D | None, *, progress: Progress | None, client: Any) -> Any:
     """Answer each region or point of a batch by a row of a new array, or of ``out``; return that array."""
     bands, total, done = batch.reader.layout.bands, len(batch), 0

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from cop_zarr.core.grid import Grid, Window
 from cop_zarr.core.grouping import group_by
-from cop_zarr.core.reducers import REDUCERS, Reducer, quiet
+from cop_zarr.core.reducers import REDUCERS, Reducer
 from cop_zarr.errors import InputError, RegionError
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.chunk_reader import ChunkIndex, ChunkReader
@@ -135,24 +135,17 @@ class RegionBatch:
 
     def _pool(self, portion: _Portion, out: np.ndarray) -> Iterator[int]:
         """Pool planned regions, in as many passes over the chunks as are needed."""
-        layout = self.reader.layout
+        chunk_cols = self.reader.layout.chunk_grid[1]
         chunks, regions = touching_pairs(self.reader, portion.windows, portion.weights)
         pending = np.bincount(regions, minlength=len(portion.rows))
         sweep = _Sweep(self.reader, self.options.pooling, portion, out, pending.tolist())
         yield sweep.finish_untouched()
-        for selected in passes(chunks, regions, pending, layout.bands):
+        for selected in passes(chunks, regions, pending, self.reader.layout.bands):
             groups = group_by(chunks[selected], regions[selected])
-            indices = [divmod(number, layout.chunk_grid[1]) for number, _ in groups]
+            indices = [divmod(number, chunk_cols) for number, _ in groups]
             decoded = self.reader.map_chunks(indices, lambda _, chunk: chunk, reuse_buffers=False)
             for index, (_, touching), chunk in zip(indices, groups, decoded, strict=True):
                 yield sweep.add(index, chunk, touching.tolist())
-
-
-class _Unfinished(NamedTuple):
-    """A region of which some chunks are pooled."""
-
-    reducer: Reducer
-    cells: int
 
 
 class _Sweep:
@@ -169,9 +162,8 @@ class _Sweep:
         self._reader, self._portion, self._out = reader, portion, out
         self._make_reducer = REDUCERS[pooling]
         self._pending = pending  # chunks that each region still needs
-        self._unfinished: dict[int, _Unfinished] = {}
+        self._unfinished: dict[int, tuple[Reducer, int]] = {}  # and its cells in chunks with data
 
-    @quiet
     def finish_untouched(self) -> int:
         """Finish the regions that need no chunk: without data, or without any weight."""
         untouched = [region for region, count in enumerate(self._pending) if not count]
@@ -179,30 +171,30 @@ class _Sweep:
             self._finish(region, *self._begin())
         return len(untouched)
 
-    @quiet
     def add(self, index: ChunkIndex, chunk: np.ndarray, regions: list[int]) -> int:
         """Pool a chunk into regions; return how many of them are finished by it."""
-        finished, parts_in = 0, self._reader.layout.parts_in
+        windows, all_weights, pending = self._portion.windows, self._portion.weights, self._pending
+        parts_in, finished = self._reader.layout.parts_in, 0
         for region in regions:
-            unfinished = self._unfinished
-            reducer, cells = unfinished.pop(region) if region in unfinished else self._begin()
-            weights = self._portion.weights[region]
-            for part in with_weight(parts_in(self._portion.windows[region], index), weights):
+            unfinished = self._unfinished.pop(region, None)
+            reducer, cells = unfinished or self._begin()
+            weights = all_weights[region]
+            for part in with_weight(parts_in(windows[region], index), weights):
                 cells += part.cells
                 reducer.merge(pool_part(reducer, part, chunk, weights))
-            self._pending[region] -= 1
-            if self._pending[region]:
-                unfinished[region] = _Unfinished(reducer, cells)
+            pending[region] -= 1
+            if pending[region]:
+                self._unfinished[region] = reducer, cells
             else:
                 self._finish(region, reducer, cells)
                 finished += 1
         return finished
 
-    def _begin(self) -> _Unfinished:
-        return _Unfinished(self._make_reducer(self._reader.layout.bands), 0)
+    def _begin(self) -> tuple[Reducer, int]:
+        return self._make_reducer(self._reader.layout.bands), 0
 
     def _finish(self, region: int, reducer: Reducer, cells: int) -> None:
-        """Write a region's vector; ``cells`` is the number of its cells in chunks with data."""
+        """Write a region's vector."""
         window, weights = self._portion.windows[region], self._portion.weights[region]
         empty = window.cells - cells if weights is None else empty_weight(self._reader, window, weights)
         reducer.add_empty(empty)

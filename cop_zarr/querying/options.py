@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from numbers import Real
-from typing import Literal, TypedDict, Unpack, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 from cop_zarr.core.product import YEAR
 from cop_zarr.core.reducers import UNWEIGHTED
@@ -95,15 +95,22 @@ class CheckedOptions:
             )
 
 
-def checked(**options: Unpack[QueryOptions]) -> CheckedOptions:
-    """Check options, once for each combination: a query in memory takes little longer than its check."""
+def check_query(output: Output, max_bytes: int, *options: Any) -> CheckedOptions:
+    """Check the options of a single query, in the order of the fields of :class:`CheckedOptions`.
+
+    Each combination is checked once: a query in memory takes little longer than its check.
+    """
     try:
-        return _checked(**options)
+        return _check_query(output, max_bytes, *options)
     except TypeError:  # not hashable
-        return CheckedOptions(**options)
+        return _check_query.__wrapped__(output, max_bytes, *options)
 
 
-_checked = lru_cache(maxsize=64)(CheckedOptions)
+@lru_cache(maxsize=64)
+def _check_query(output: Output, max_bytes: int, *options: Any) -> CheckedOptions:
+    checked = CheckedOptions(*options)
+    check_output(output, max_bytes, checked)
+    return checked
 
 
 def check_output(output: Output, max_bytes: int, options: CheckedOptions) -> None:

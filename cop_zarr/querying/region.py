@@ -30,16 +30,17 @@ def answer(
     query reads the mask and its chunks at the same time, if there is a worker for each chunk.
     """
     if valid.in_memory:
-        return _read(reader, plan, options, output, valid.read()), valid.read()
+        mask = valid.read()
+        return _read(reader, plan, options, output, mask), mask
     chunks = reader.layout.chunks(plan.window, reader.lengths)
     if not chunks:
         return _read(reader, plan, options, output, None), None
     if reader.folder.remote and options.empty == "include" and len(chunks) <= reader.workers:
-        mask = Background(valid.read)
+        reading = Background(valid.read)
         try:
-            return _read(reader, plan, options, output, None), mask.result()
+            return _read(reader, plan, options, output, None), reading.result()
         finally:
-            mask.close()
+            reading.close()
     return _read(reader, plan, options, output, valid.read()), valid.read()
 
 

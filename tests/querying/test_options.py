@@ -6,7 +6,7 @@ import pytest
 
 import cop_zarr
 from cop_zarr.errors import InputError, RegionError, YearError
-from cop_zarr.querying.options import CheckedOptions, QueryOptions, check_output, checked
+from cop_zarr.querying.options import CheckedOptions, QueryOptions, check_output, check_query
 
 WORDS = {
     "pooling": ("mean", "max", "min", "std", "sum"),
@@ -62,12 +62,12 @@ def test_another_word_is_refused_with_those_accepted(store, name, word):
 @pytest.mark.parametrize("year", [2020, None, "2021", 2021.5, True, [2021]])
 def test_another_year_is_refused(year):
     with pytest.raises(YearError):
-        checked(year=year)
+        CheckedOptions(year=year)
 
 
 def test_an_unknown_crs_is_refused():
     with pytest.raises(RegionError):
-        checked(crs="EPSG:1")
+        CheckedOptions(crs="EPSG:1")
 
 
 @pytest.mark.parametrize("max_bytes", ["1GB", None, float("nan")])
@@ -77,7 +77,7 @@ def test_a_limit_must_be_a_number(store, max_bytes):
 
 
 def test_options_are_keywords_and_the_same_everywhere(store):
-    assert checked() == checked(year=2021.0) == CheckedOptions()
+    assert check_query("grid", 0) == CheckedOptions(year=2021.0) == CheckedOptions()
     assert set(QueryOptions.__annotations__) == set(CheckedOptions.__annotations__)
     with pytest.raises(TypeError):
         store.query(BOX, "EPSG:4326")

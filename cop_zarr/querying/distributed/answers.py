@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cop_zarr.core.reducers import quiet
 from cop_zarr.errors import RegionError, StoreError, StoreNotFoundError, StoreReplacedError
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.opening import read_document
@@ -169,6 +170,7 @@ def _answer(reader: bytes, group: bytes) -> Answer:
     return answer
 
 
+@quiet
 def _rows(batch: Batch) -> np.ndarray:
     rows = np.empty((len(batch), batch.reader.layout.bands), "f4")
     for _ in batch.fill(0, len(batch), rows):
