@@ -109,7 +109,10 @@ def place(tmp_path_factory) -> Path:
     return place
 
 
-@pytest.fixture(scope="module", params=ASKED)
+@pytest.fixture(
+    scope="module",
+    params=["ranges", *(pytest.param(name, marks=pytest.mark.slow) for name in ("no ranges", "s3"))],
+)
 def any_site(request, place) -> Iterator[Site]:
     if request.param == "s3":
         with s3_server() as s3, fault_proxy(s3.endpoint) as proxy:
@@ -206,6 +209,7 @@ def test_faults_that_pass_are_not_noticed(request, site, trials):
     assert {type(got.fault) for got in hit} == {type(fault) for fault in TRANSIENT}
 
 
+@pytest.mark.slow
 def test_no_fault_makes_a_wrong_answer(request, site, trials):
     """Faults that do not pass are mixed in: there are errors, each of cop_zarr's own."""
     name = request.node.callspec.id
@@ -332,19 +336,6 @@ def test_each_fault_on_a_chunk(site):
 # Errors that say what is wrong, and soon
 
 
-def test_an_absent_chunk_is_named_at_once(site):
-    store = site.open()
-    assert store.valid.any()
-    key = "embedding/c/0/3/5"
-    site.proxy.reset_counts()
-    site.proxy.schedule = hitting(Status(404), path=key)
-    began = time.monotonic()
-    with pytest.raises(ChunkError, match=rf"{key} \(lat .*\) is damaged: it is absent\. Repair it with"):
-        PART.all().ask(store)
-    assert time.monotonic() - began < 15  # a try may take 20 s, and all of them 60
-    assert len(site.proxy.asked("GET", key)) == 1
-
-
 def test_denied_access_is_said_at_once(site):
     site.proxy.schedule = hitting(Status(403))
     with pytest.raises(AccessError, match="access denied"):
@@ -359,6 +350,7 @@ def test_denied_access_is_said_at_once(site):
     assert len(site.proxy.asked("GET", "embedding/c/0/3/5")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [StallBody(0.5), Status(503)], ids=["stall", "503"])
 def test_the_timeout_holds(site, fault):
     """Neither opening nor a query of many chunks takes much longer than one object may."""
@@ -374,13 +366,7 @@ def test_the_timeout_holds(site, fault):
     assert [thread.name for thread in threading.enumerate() if "cop-zarr-read" in thread.name] == []
 
 
-def test_a_server_is_left_alone_for_as_long_as_it_asks(site):
-    site.proxy.schedule = hitting(Status(503, {"Retry-After": "1"}), path=ZARR_JSON, times=1)
-    began = time.monotonic()
-    assert PART.all().answered_by(PART.all().ask(site.open()))
-    assert time.monotonic() - began > (0 if site.options else 1)  # botocore does not tell
-
-
+@pytest.mark.slow
 def test_the_network_goes_away_and_comes_back(site):
     """Threads that ask while the network is away for a while get their answers all the same."""
     store = site.open(timeout=20)
@@ -421,18 +407,3 @@ def test_a_body_that_is_cut_unannounced_is_asked_for_again(request, site):
     site.proxy.reset_counts()
     assert PART.all().answered_by(PART.all().ask(store))
     assert len(site.proxy.asked("GET", key)) == 2
-
-
-def test_faults_are_not_kept_in_the_cache(site, tmp_path):
-    """What came damaged is not answered from the disk either."""
-    for fault in (Flip(40), CutSilently(0.5), Status(404)):
-        site.proxy.schedule = None
-        cache = tmp_path / type(fault).__name__
-        # S3's client finds damage by itself, and it is tried again until the time is over
-        timeout = 1 if site.options else 60
-        store = calmly(functools.partial(site.open, timeout, cache_dir=cache))
-        site.proxy.schedule = hitting(fault, path="embedding/c/")
-        with pytest.raises(CopZarrError):
-            PART.all().ask(store)
-        site.proxy.schedule = None
-        assert PART.all().answered_by(calmly(functools.partial(PART.all().ask, store)))

@@ -95,6 +95,7 @@ def test_sixteen_threads(urls, kind):
         assert list(pool.map(ask, range(16))) == [[]] * 16
 
 
+@pytest.mark.slow
 def test_threads_with_stores_of_their_own(urls):
     """Stores are opened, used and forgotten at the same time."""
 
@@ -105,24 +106,10 @@ def test_threads_with_stores_of_their_own(urls):
         assert list(pool.map(ask, range(30))) == [[]] * 30
 
 
-def test_one_thread_ends_and_another_goes_on(urls):
-    """Loops and sessions are no thread's own."""
-    store = opened(urls, "http")
-    for number in range(3):
-        wrong: list[str] = ["not asked"]
-        thread = threading.Thread(
-            target=lambda number=number, wrong=wrong: wrong.__setitem__(
-                slice(None), ask_and_compare(store, PART, seeds(number, 2))
-            )
-        )
-        thread.start()
-        thread.join(SECONDS)
-        assert wrong == []
-
-
 # Processes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_pool_of_processes(urls, method):
     """The stores are made and used in the parent, and pickled to the pool."""
@@ -162,6 +149,7 @@ def test_workers_that_are_forked(inherited):
         assert [each.get(SECONDS) for each in asked] == [[]] * 8
 
 
+@pytest.mark.slow
 def test_a_fork_while_threads_ask(inherited):
     """Sixteen threads are in the middle of it, and their locks with them."""
     over = threading.Event()
@@ -191,6 +179,7 @@ def ask_and_collect(name: str) -> list[str]:
     return wrong
 
 
+@pytest.mark.slow
 def test_what_a_forked_worker_collects_is_not_closed_in_its_parent(inherited):
     """Loops share their epoll across a fork: whoever closes a connection there has it closed for both."""
     with multiprocessing.get_context("fork").Pool(1) as pool:
@@ -200,6 +189,7 @@ def test_what_a_forked_worker_collects_is_not_closed_in_its_parent(inherited):
     assert time.monotonic() - began < 15  # an answer that is not heard is waited for 20 s
 
 
+@pytest.mark.slow
 def test_a_fork_while_a_thread_waits_for_the_mask(site):
     """What one thread reads from a slow store is nothing that a forked worker must wait for."""
     with static_server(site) as web, fault_proxy(web) as proxy:
@@ -240,6 +230,7 @@ def ask_in_a_grandchild(name: str) -> list[str]:
     return wrong + (pickle.loads(data) if data else ["the grandchild failed"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", [ask_in_threads, ask_in_a_grandchild])
 def test_what_forked_workers_may_do(inherited, work):
     with multiprocessing.get_context("fork").Pool(2) as pool:
@@ -301,6 +292,7 @@ def test_processes_share_a_cache(urls, tmp_path, limit):
     assert ask_and_compare(stores[0], PART, seeds("cached 1", 8)) == []
 
 
+@pytest.mark.slow
 def test_processes_and_threads_on_a_bad_network(site):
     """All of it at once: forked workers, threads, one cache, and a tenth of the requests failing."""
     with static_server(site) as web, fault_proxy(web) as proxy:

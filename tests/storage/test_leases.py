@@ -47,7 +47,7 @@ def through(s3, proxy):
     proxy.schedule = None
 
 
-@pytest.fixture(params=["s3", "memory"])
+@pytest.fixture(params=[pytest.param("s3", marks=pytest.mark.slow), "memory"])
 def place(request):
     """An empty place on S3, and in memory."""
     if request.param == "s3":
@@ -237,6 +237,7 @@ def test_who_was_taken_over_removes_nothing(place):
     assert place.read("a") == b"another's by now"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [Reset(), Drop(), Status(503), Stall()], ids=str)
 def test_a_lease_whose_answer_was_lost_is_ours(through, proxy, fault):
     proxy.schedule = hitting(AfterWrite(fault), methods=["PUT"], times=1)
@@ -267,6 +268,7 @@ def test_a_lock_that_cannot_be_removed_is_no_failure(through, proxy):
     assert through.listing() == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [403, 500])
 def test_a_place_that_cannot_be_written_is_not_claimed(through, proxy, status):
     proxy.schedule = hitting(Status(status), methods=["PUT"])
@@ -278,6 +280,7 @@ def test_a_place_that_cannot_be_written_is_not_claimed(through, proxy, status):
         pass
 
 
+@pytest.mark.slow
 def test_a_server_without_exclusive_writes_does_not_take_a_live_lease():
     """The emulator of Google's overwrites: who comes later looks first."""
     with gcs_server() as gcs:

@@ -215,12 +215,6 @@ def test_removed_objects_are_gone_and_can_be_written_again(place):
     assert place.read("a/b/c") == b"2"
 
 
-def test_what_lies_below_an_object_is_not_there_to_remove(place, request):
-    place.write("a", b"1")
-    place.remove(["a/b", "a/b/c"])
-    assert place.read("a") == b"1"
-
-
 def test_empty_folders_go_with_their_last_object(disk):
     disk.write("a/b/c", b"1")
     disk.write("a/d", b"1")
@@ -257,15 +251,6 @@ def test_work_is_swept(place):
     place.remove_work()
     assert place.names() == ["a"]
     place.remove_work()
-
-
-def test_work_is_swept_under_the_lock(s3):
-    place = folder(s3.place(), s3.options, 10)
-    with place.locked():
-        place.write(f"{WORK}journal", b"1")
-        place.remove_work()
-        assert list(place.listing()) == [LOCK]
-    assert place.listing() == {}
 
 
 # Readers of what is replaced
@@ -355,15 +340,6 @@ def test_a_place_is_claimed_by_one_process(disk):
     assert list(disk.staging.listing()) == ["a/b"]
     with disk.locked():
         assert disk.staging.read("a/b") == b"1"
-
-
-@pytest.mark.parametrize("options", [(), ("write",)])
-def test_a_killed_process_gives_its_claim_back(disk, options):
-    with claiming(disk, *options) as other:
-        other.send_signal(signal.SIGKILL)
-        other.wait()
-    with disk.locked():
-        assert [key for key in disk.staging.listing() if key != LOCK] == ["a/b"] * len(options)
 
 
 def test_a_place_is_claimed_by_one_thread(place):
@@ -527,14 +503,6 @@ def test_places_that_can_only_be_read(url, tmp_path):
         with pytest.raises(InputError, match=r"cannot be written: .*:// URLs can only be read") as error:
             refusing()
         assert "secret" not in str(error.value)
-
-
-def test_a_place_in_an_archive_is_read(tmp_path):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("a.zarr/zarr.json", b"{}")
-    place = folder(f"zip://a.zarr::file://{tmp_path}/a.zip")
-    assert place.read("zarr.json") == b"{}"
-    assert place.listing() == {"zarr.json": 2}
 
 
 def test_a_mount_point_is_refused_at_once(tmp_path, monkeypatch):
@@ -732,11 +700,6 @@ def test_query_string_is_refused():
     assert "secret" not in str(error.value)
 
 
-def test_archive_that_is_not_there(tmp_path):
-    with pytest.raises(StorageError, match="cannot open zip://"):
-        folder(f"zip://a.zarr::file://{tmp_path}/a.zip")
-
-
 def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "a" / "b").mkdir(parents=True)
     scandir = os.scandir
@@ -897,11 +860,6 @@ def test_a_copy_that_hangs_is_given_up(copied, web, tmp_path):
 def test_a_full_disk_is_told_by_a_copy(copied, tmp_path):
     with pytest.raises(StorageError, match=r"/dev/full: No space left on device"):
         fetch(copied, Path("/dev/full"), timeout=5)
-
-
-def test_a_folder_that_is_not_there_is_told_by_a_copy(copied, tmp_path):
-    with pytest.raises(StorageError, match="No such file"):
-        fetch(copied, tmp_path / "no/such/copy", timeout=1)
 
 
 def test_a_remote_file_is_local_for_a_while(copied):
