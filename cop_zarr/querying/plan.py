@@ -65,7 +65,7 @@ def plan(grid: Grid, roi: Roi, options: CheckedOptions) -> Plan:
 
 
 def _weights_kind(region: Footprint, options: CheckedOptions) -> WeightsKind:
-    """The weights that were asked for; or those of "auto"."""
+    """The option ``weights``, "auto" resolved."""
     if options.weights != "auto":
         return options.weights
     return None if region.geometry is None or options.pooling in UNWEIGHTED else "coverage"
