@@ -25,8 +25,8 @@ R = TypeVar("R")
 MAX_THREADS = 256
 """Threads of the process, at most: those of four calls that each wait for 64 requests."""
 
-POLL_SECONDS = 0.01
-"""How often a call that ends early looks whether its threads have finished their items."""
+MIN_POLL_SECONDS, MAX_POLL_SECONDS = 5e-5, 0.01
+"""How often a call that ends early looks whether its threads have finished their items, at first and later."""
 
 
 class _Pool:
@@ -125,11 +125,12 @@ class _Call(Generic[T, R]):
     def close(self) -> None:
         """Leave undone what has not begun, and wait for what has."""
         self.todo.clear()
+        pause = MIN_POLL_SECONDS
         while len(self.idle) < self.helpers:
             try:
-                self.ready.get(timeout=POLL_SECONDS)
+                self.ready.get(timeout=pause)
             except Empty:
-                continue
+                pause = min(2 * pause, MAX_POLL_SECONDS)
 
 
 def ordered_map(
