@@ -26,7 +26,7 @@ MAX_THREADS = 256
 """Threads of the process, at most: those of four calls that each wait for 64 requests."""
 
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 5e-5, 0.01
-"""How often a call that ends early looks whether its threads have finished their items, at first and later."""
+"""How often a call that ends early looks whether its threads have finished, at first and later."""
 
 
 class _Pool:
