@@ -68,15 +68,15 @@ def truncate(good: Objects, key: str, rng: np.random.Generator) -> Changes:
 def swap_with_its_like(good: Objects, key: str, rng: np.random.Generator) -> Changes:
     """With another object of its kind; with any one if there is none."""
     alike = next(keys for keys in KINDS if key in keys)
-    return swap(good, key, [other for other in alike if good[other] != good[key]] or KEYS, rng)
+    different = [other for other in alike if good[other] != good[key]]
+    if not different:
+        return swap_with_any(good, key, rng)
+    other = different[rng.integers(len(different))]
+    return {key: good[other], other: good[key]}
 
 
 def swap_with_any(good: Objects, key: str, rng: np.random.Generator) -> Changes:
-    return swap(good, key, KEYS, rng)
-
-
-def swap(good: Objects, key: str, others: list[str], rng: np.random.Generator) -> Changes:
-    different = [other for other in others if good[other] != good[key]]
+    different = [other for other in KEYS if good[other] != good[key]]
     other = different[rng.integers(len(different))]
     return {key: good[other], other: good[key]}
 
@@ -206,6 +206,7 @@ def check_found_and_repaired(place: Disk | Bucket, good: Objects, changes: Chang
     after = cop_zarr.verify(place.url, source, **options)
     assert after.ok, after.problems
     assert after.values_compared == 21 * 23 * BANDS
+    check_values(opened)
 
 
 def check_verified(place: Disk | Bucket, damaged: set[str], strays: set[str]) -> None:
@@ -217,6 +218,7 @@ def check_verified(place: Disk | Bucket, damaged: set[str], strays: set[str]) ->
     assert not report.ok
     keys = {problem.key for problem in report.problems}
     assert keys == ({TABLE} if TABLE in damaged else damaged | strays)
+    assert report.listed == (TABLE not in damaged)
     assert report.damaged_chunks == (0 if TABLE in damaged else len(damaged.intersection(CHUNKS)))
     for problem in report.problems:
         if problem.key in CHUNKS:

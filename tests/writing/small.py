@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import fsspec
 import numpy as np
 
 import cop_zarr
+from cop_zarr.core.grid import Grid
+from cop_zarr.format.chunk_grid import Layout
+from cop_zarr.storage import folder
+from cop_zarr.writing.writer import StoreWriter
 from tests.support import factory
 
 ROWS, COLS, BANDS = (300, 337), (580, 633), 3
@@ -40,6 +45,18 @@ def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
+
+
+def write_store(path: Path, wrong: Iterable[tuple[int, int]] = (), sha256: str = "0") -> Path:
+    """Write a store whose checksums are right, and whose mask is wrong in some cells."""
+    layout = Layout(Grid(300, 580, *SHAPE), BANDS)
+    writer = StoreWriter(layout, folder(str(path)))
+    writer.write(layout.grid.whole, np.moveaxis(truth(), 0, -1).copy())
+    for cell in wrong:
+        writer.valid[cell] ^= True
+    provenance = {**factory.PROVENANCE, "sha256": sha256}
+    writer.finish(writer.documents(provenance, "2026-01-01T00:00:00+00:00"))
+    return path
 
 
 def check_values(store: cop_zarr.Store) -> None:
