@@ -18,7 +18,7 @@ import pytest
 import cop_zarr
 from cop_zarr.errors import StorageError, StoreExistsError
 from cop_zarr.storage import folder, leases
-from cop_zarr.writing.destination import Decision, State, check_destination, classify, holds_store
+from cop_zarr.writing.destination import State, classify, holds_store
 from cop_zarr.writing.journal import IngestJob, Journal
 from tests.support import factory
 from tests.writing.small import objects
@@ -94,49 +94,50 @@ def interrupt(source: Path, url: str, **flags: bool) -> None:
 
 # What may be there
 
-STATES: dict[str, tuple[Callable[[dict[str, Path], str], None], str]] = {}
-"""How a state is made, and whether an ingest is done (+) or refused (-) with each of FLAGS."""
+Make = Callable[[dict[str, Path], str], None]
+STATES: dict[str, tuple[Make, State, str]] = {}
+"""How a state is made, its class, and whether an ingest is done (+) or refused (-) with each of FLAGS."""
 
 
-def state(outcomes: str) -> Callable[[Callable[[dict[str, Path], str], None]], None]:
-    def register(make: Callable[[dict[str, Path], str], None]) -> None:
-        STATES[make.__name__] = make, outcomes
+def state(found: State, outcomes: str) -> Callable[[Make], None]:
+    def register(make: Make) -> None:
+        STATES[make.__name__] = make, found, outcomes
 
     return register
 
 
-@state("++++")
+@state(State.EMPTY, "++++")
 def nothing(sources: dict[str, Path], url: str) -> None:
     pass
 
 
-@state("-+++")
+@state(State.STORE, "-+++")
 def whole(sources: dict[str, Path], url: str) -> None:
     cop_zarr.ingest(sources["this"], url)
 
 
-@state("--++")
+@state(State.STORE, "--++")
 def whole_of_another(sources: dict[str, Path], url: str) -> None:
     cop_zarr.ingest(sources["other"], url)
 
 
-@state("-+++")
+@state(State.UNFINISHED, "-+++")
 def unfinished(sources: dict[str, Path], url: str) -> None:
     interrupt(sources["this"], url)
 
 
-@state("--++")
+@state(State.UNFINISHED, "--++")
 def unfinished_of_another(sources: dict[str, Path], url: str) -> None:
     interrupt(sources["other"], url)
 
 
-@state("-+++")
+@state(State.UNFINISHED, "-+++")
 def unfinished_over_a_store(sources: dict[str, Path], url: str) -> None:
     cop_zarr.ingest(sources["other"], url)
     interrupt(sources["this"], url, overwrite=True)
 
 
-@state("--++")
+@state(State.UNFINISHED_BESIDE_STORE, "--++")
 def unfinished_beside_a_store_that_came_later(sources: dict[str, Path], url: str) -> None:
     if url.startswith("memory://"):
         pytest.skip("the two are in one folder there")
@@ -145,14 +146,14 @@ def unfinished_beside_a_store_that_came_later(sources: dict[str, Path], url: str
     Path(f"{url}.x").rename(url)
 
 
-@state("-+++")
+@state(State.UNFINISHED, "-+++")
 def unfinished_by_other_versions(sources: dict[str, Path], url: str) -> None:
     interrupt(sources["this"], url)
     staging = folder(url).staging
     Journal(staging, replace(IngestJob.read(staging), made_by="cop-zarr 0.0.1"))._write_job()
 
 
-@state("++++")
+@state(State.EMPTY, "++++")
 def only_a_lock(sources: dict[str, Path], url: str) -> None:
     """What a process that was killed at once leaves."""
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
@@ -161,32 +162,32 @@ def only_a_lock(sources: dict[str, Path], url: str) -> None:
     folder(url).staging.write("ingest/lock", json.dumps(mark).encode())
 
 
-@state("-+++")
+@state(State.UNFINISHED, "-+++")
 def only_a_job(sources: dict[str, Path], url: str) -> None:
     Journal(folder(url).staging, IngestJob("2023-11-14T22:13:20+00:00", overwrite=False)).start()
 
 
-@state("--++")
+@state(State.STORE, "--++")
 def store_without_its_root(sources: dict[str, Path], url: str) -> None:
     """The copy shows that it is a store."""
     cop_zarr.ingest(sources["this"], url)
     folder(url).remove(["zarr.json"])
 
 
-@state("--++")
+@state(State.STORE, "--++")
 def damaged(sources: dict[str, Path], url: str) -> None:
     cop_zarr.ingest(sources["this"], url)
     place = folder(url)
     place.write("zarr.json", place.read("zarr.json").replace(b"CF-1.11", b"CF-1.12"))
 
 
-@state("--++")
+@state(State.STORE, "--++")
 def of_a_newer_format(sources: dict[str, Path], url: str) -> None:
     newer = {"attributes": {"cop_zarr": {"format": "cop-zarr", "version": 99}}}
     folder(url).write("zarr.json", json.dumps(newer).encode())
 
 
-@state("----")
+@state(State.STORE_AT_STAGING, "----")
 def another_store_at_the_partial_name(sources: dict[str, Path], url: str) -> None:
     if url.startswith("memory://"):
         pytest.skip("there is no partial name")
@@ -211,9 +212,10 @@ FOREIGN = [
 def test_a_store_is_replaced_only_if_asked_to(
     sources: dict[str, Path], expected: dict[str, bytes], url: str, name: str
 ) -> None:
-    make, outcomes = STATES[name]
+    make, found, outcomes = STATES[name]
     make(sources, url)
     before = around(url)
+    assert classify(folder(url)) is found
     for (overwrite, resume), outcome in zip(FLAGS, outcomes, strict=True):
         flags = {"overwrite": overwrite, "resume": resume}
         if outcome == "+":
@@ -243,46 +245,20 @@ def test_what_no_store_has_is_never_touched(
         assert around(url) == before
 
 
-@pytest.mark.parametrize(
-    ("name", "found"),
-    {
-        "nothing": State.EMPTY,
-        "only_a_lock": State.EMPTY,
-        "whole": State.STORE,
-        "damaged": State.STORE,
-        "unfinished": State.UNFINISHED,
-        "unfinished_over_a_store": State.UNFINISHED,
-        "unfinished_beside_a_store_that_came_later": State.UNFINISHED_BESIDE_STORE,
-        "another_store_at_the_partial_name": State.STORE_AT_STAGING,
-    }.items(),
-)
-def test_a_destination_is_classified(sources: dict[str, Path], url: str, name: str, found: State) -> None:
-    STATES[name][0](sources, url)
-    before = around(url)
-    assert classify(folder(url)) is found
-    assert around(url) == before
-    if name == "nothing":
-        assert check_destination(folder(url), overwrite=False, resume=True) is Decision.START
-
-
-@pytest.mark.parametrize("where", ["out.zarr", "out.zarr.partial"])
-@pytest.mark.parametrize("kind", ["file", "link to a file", "link to a folder", "dangling link"])
-def test_what_is_no_folder_is_never_touched(
-    sources: dict[str, Path], tmp_path: Path, kind: str, where: str
-) -> None:
-    (tmp_path / "theirs").mkdir()
-    (tmp_path / "theirs" / "a.txt").write_text("mine")
+@pytest.mark.parametrize("kind", ["file", "link to a file", "link to a folder"])
+def test_what_is_no_folder_is_never_touched(sources: dict[str, Path], tmp_path: Path, kind: str) -> None:
+    out, theirs = tmp_path / "out.zarr", tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "a.txt").write_text("mine")
     if kind == "file":
-        (tmp_path / where).write_text("mine")
+        out.write_text("mine")
     else:
-        target = {"link to a file": "theirs/a.txt", "link to a folder": "theirs"}.get(kind, "nowhere")
-        (tmp_path / where).symlink_to(tmp_path / target)
-    if (where, kind) != ("out.zarr", "dangling link"):  # which may lead to where the store is to be
-        for overwrite, resume in FLAGS:
-            with pytest.raises((StoreExistsError, StorageError)):
-                cop_zarr.ingest(sources["this"], tmp_path / "out.zarr", overwrite=overwrite, resume=resume)
-        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([where, "theirs"])
-    assert objects(tmp_path / "theirs") == {"a.txt": b"mine"}
+        out.symlink_to(theirs / "a.txt" if kind == "link to a file" else theirs)
+    for overwrite, resume in FLAGS:
+        with pytest.raises((StoreExistsError, StorageError)):
+            cop_zarr.ingest(sources["this"], out, overwrite=overwrite, resume=resume)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.zarr", "theirs"]
+    assert objects(theirs) == {"a.txt": b"mine"}
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -319,11 +295,6 @@ def test_a_store_is_known_by_its_root_or_the_copy(
     for key, data in there.items():
         place.write(key, data)
     assert holds_store(place) is found
-
-
-def test_a_mount_point_is_refused() -> None:
-    with pytest.raises(StorageError, match="mount"):
-        check_destination(folder("/"), overwrite=True, resume=False)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

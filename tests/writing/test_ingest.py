@@ -34,6 +34,8 @@ from cop_zarr.writing.blockwise import BASE_BYTES
 from tests.support import factory
 from tests.writing.small import BANDS, COLS, ROWS, check_values, objects, truth
 
+Write = Callable[[storage.LocalFolder, str, bytes], None]
+
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
@@ -94,11 +96,9 @@ def test_the_globe_arrives_bit_for_bit(store_path: Path, source: Path, globe: np
 @pytest.mark.parametrize(
     ("rows", "cols", "bands"),
     [
-        ((0, 40), (0, 40), 3),
         ((681, 721), (1400, 1440), 1),
         ((301, 320), (1425, 1462), 3),  # over the antimeridian
         ((296, 310), (720, 2160), 3),  # 0 … 360
-        ((0, 721), (77, 78), 1),  # a meridian
         ((13, 14), (21, 22), 1),  # one cell
     ],
 )
@@ -115,23 +115,6 @@ def test_a_part_of_the_globe_arrives_bit_for_bit(
     valid = values.any(axis=0)
     assert np.array_equal(cop_zarr.open(out).valid, valid)
     assert (report.valid_cells, report.total_cells) == (valid.sum(), valid.size)
-
-
-def test_the_smallest_bits_survive(tmp_path: Path, out: Path) -> None:
-    bits = np.zeros((2, 24, 32), "u4")
-    bits[0, 3, 4] = 0x80000000  # -0.0, alone in its chunk
-    bits[0, 11, 12] = 0x7F800001  # a signalling NaN with a payload
-    bits[1, 12, 13] = 0xFFC12345  # a negative quiet NaN with a payload
-    bits[1, 20, 20] = 0x00000001  # the smallest subnormal
-    bits[0, 20, 28] = 0xFF800000  # -inf
-    path = factory.write_geotiff(tmp_path / "a.tif", bits.view("f4"), rows=ROWS, cols=COLS)
-    report = cop_zarr.ingest(path, out)
-    assert np.array_equal(zarr.open(out, mode="r")["embedding"][:].view("u4"), bits)
-    assert np.array_equal(grid_of(out).view("u4"), bits)
-    # -0.0 is no data, but its chunk is stored
-    assert np.argwhere(cop_zarr.open(out).valid).tolist() == [[11, 12], [12, 13], [20, 20], [20, 28]]
-    assert report.chunks_stored == 4
-    assert cop_zarr.verify(out, path).ok
 
 
 def test_a_source_without_data_becomes_a_store_without_chunks(tmp_path: Path, out: Path) -> None:
@@ -274,20 +257,18 @@ def test_options_are_checked(small_source: Path, out: Path, options: dict, error
     assert beside(out) == []
 
 
-@pytest.mark.parametrize("strict", [False, True])
 def test_the_published_file_is_known_by_its_digest(
-    small_source: Path, out: Path, strict: bool, monkeypatch: pytest.MonkeyPatch
+    small_source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(product, "SHA256", hashlib.sha256(small_source.read_bytes()).hexdigest())
-    assert cop_zarr.ingest(small_source, out, strict=strict).source["published"] is True
-    assert cop_zarr.open(out).source["published"] is True
-
-
-def test_strict_refuses_another_file(small_source: Path, out: Path) -> None:
+    """Only ``strict`` refuses another one."""
+    sha256 = hashlib.sha256(small_source.read_bytes()).hexdigest()
     for function in (cop_zarr.ingest, cop_zarr.plan_ingest):
-        with pytest.raises(SourceError, match=hashlib.sha256(small_source.read_bytes()).hexdigest()):
+        with pytest.raises(SourceError, match=sha256):
             function(small_source, out, strict=True)
     assert beside(out) == []
+    monkeypatch.setattr(product, "SHA256", sha256)
+    assert cop_zarr.ingest(small_source, out, strict=True).source["published"] is True
+    assert cop_zarr.open(out).source["published"] is True
 
 
 # Destinations
@@ -322,15 +303,7 @@ def test_every_kind_of_destination(
         out.symlink_to(tmp_path / "real.zarr")
     cop_zarr.ingest(small_source, url)
     check_values(cop_zarr.open(url))
-    assert same_bits(zarr.open(url, mode="r")["embedding"][:], truth())
-    assert cop_zarr.verify(url, small_source).ok
     assert out.is_symlink() == (kind == "link")
-
-
-def test_a_folder_that_cannot_be_written(small_source: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="file"):
-        cop_zarr.ingest(small_source, tmp_path / "file" / "out.zarr")
 
 
 # Failures
@@ -360,77 +333,32 @@ def test_a_source_that_changes_meanwhile_is_refused(small_source: Path, out: Pat
     assert beside(out) == []
 
 
-@pytest.mark.parametrize("key", ["embedding/c/0/2/3", "ingest/blocks/0-0.json", "valid/c/0/0", "zarr.json"])
+@pytest.mark.parametrize("key", ["embedding/c/0/2/3", "ingest/blocks/0-0.json", "zarr.json"])
 def test_after_a_disk_that_fails_an_ingest_is_resumed(
     small_source: Path, out: Path, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def failing(method: Write) -> Write:
+        def write(self: storage.LocalFolder, to: str, data: bytes) -> None:
+            if to == key:
+                raise StorageError("No space left on device")
+            method(self, to, data)
+
+        return write
+
     with monkeypatch.context() as patch:
         for name in ("write", "replace"):
-            patch.setattr(storage.LocalFolder, name, failing_at(key, getattr(storage.LocalFolder, name)))
+            patch.setattr(storage.LocalFolder, name, failing(getattr(storage.LocalFolder, name)))
         with pytest.raises(StorageError, match="--resume"):
             cop_zarr.ingest(small_source, out)
-    check_resumable(small_source, out)
-
-
-def failing_at(
-    key: str, method: Callable[[storage.LocalFolder, str, bytes], None]
-) -> Callable[[storage.LocalFolder, str, bytes], None]:
-    def write(self: storage.LocalFolder, to: str, data: bytes) -> None:
-        if to == key:
-            raise StorageError("No space left on device")
-        method(self, to, data)
-
-    return write
-
-
-def test_after_an_interrupt_an_ingest_is_resumed(small_source: Path, out: Path) -> None:
-    def interrupt(done: int, total: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        cop_zarr.ingest(small_source, out, progress=interrupt)
-    check_resumable(small_source, out)
-
-
-def check_resumable(source: Path, out: Path) -> None:
-    """See that nothing opens, and that ``resume`` finishes the store."""
     assert beside(out) == ["out.zarr.partial"]
     for path in (out, out.with_name("out.zarr.partial")):
         with pytest.raises((StoreError, StoreNotFoundError)):
             cop_zarr.open(path)
     with pytest.raises(StoreExistsError, match="--resume"):
-        cop_zarr.ingest(source, out)
-    cop_zarr.ingest(source, out, resume=True)
+        cop_zarr.ingest(small_source, out)
+    cop_zarr.ingest(small_source, out, resume=True)
     assert beside(out) == ["out.zarr"]
-    assert cop_zarr.verify(out, source).ok
-
-
-@pytest.mark.parametrize("fails", ["in a worker", "in the caller"])
-def test_a_failure_waits_for_the_blocks_at_work(
-    small_source: Path, out: Path, fails: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing is written any more after an ingest has raised."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    at_work, write = 0, storage.LocalFolder.write
-
-    def slow(self: storage.LocalFolder, key: str, data: bytes) -> None:
-        nonlocal at_work
-        at_work += 1
-        if fails == "in a worker" and key == "embedding/c/0/0/3":
-            at_work -= 1
-            raise StorageError("No space left on device")
-        time.sleep(0.05)
-        write(self, key, data)
-        at_work -= 1
-
-    def interrupt(done: int, total: int) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(storage.LocalFolder, "write", slow)
-    progress = interrupt if fails == "in the caller" else None
-    with pytest.raises((StorageError, KeyboardInterrupt)):
-        cop_zarr.ingest(small_source, out, workers=4, progress=progress)
-    assert at_work == 0
+    assert cop_zarr.verify(out, small_source).ok
 
 
 def test_an_object_store_holds_no_store_that_opens_while_it_is_written(
@@ -457,15 +385,6 @@ def test_an_object_store_holds_no_store_that_opens_while_it_is_written(
 
 
 # Memory
-
-
-def test_a_segment_beyond_the_memory_allowed_is_refused(tmp_path: Path, out: Path) -> None:
-    one = {"tiled": False, "blockxsize": None, "blockysize": 400, "compress": None}
-    path = factory.write_geotiff(tmp_path / "a.tif", np.zeros((16, 400, 800), "f4"), **one)
-    memory = BASE_BYTES + (400 * 800 * 16 * 4)  # the segment encoded and decoded takes twice that
-    with pytest.raises(MemoryLimitError, match="--memory"):
-        cop_zarr.ingest(path, out, memory=memory)
-    assert beside(out) == []
 
 
 PEAK = """
