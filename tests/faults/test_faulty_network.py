@@ -136,11 +136,6 @@ def site(any_site) -> Iterator[Site]:
     any_site.proxy.schedule = None
 
 
-@pytest.fixture
-def trials(request) -> int:
-    return request.config.getoption("--trials", default=8)
-
-
 def outcome(store: cop_zarr.Store, question: Question) -> str:
     """Right, wrong, or the name of a typed error; any other error is let through."""
     try:

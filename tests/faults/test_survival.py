@@ -44,11 +44,6 @@ ROWS, COLS, BANDS = (300, 396), (572, 732), 16
 Tree = dict[str, bytes | None]
 
 
-@pytest.fixture
-def trials(request: pytest.FixtureRequest) -> int:
-    return request.config.getoption("--trials", default=8)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def fixed_time() -> Iterator[None]:
     """So that bytes can be compared."""
