@@ -80,29 +80,6 @@ def test_polygons_across_the_edge_of_either_kind_of_grid(grid, lon):
         check(grid, polygon)
 
 
-@pytest.mark.parametrize("lat", [90, 89.95, 89.875, -89.8])
-def test_half_cells_at_the_poles_count_as_cells(lat):
-    rng = np.random.default_rng(2)
-    for size in (0.1, 0.4, 2.0):
-        check(GLOBE, star(rng, 20, lat, size))
-
-
-@pytest.mark.parametrize(("lat", "radius"), [(90, 30e3), (-89.8, 15e3)])
-def test_discs_at_the_poles(lat, radius):
-    check(GLOBE, PointBuffer(20, lat, radius, shape="circle"))
-
-
-def test_holes_and_many_parts():
-    rng = np.random.default_rng(3)
-    for _ in range(4):
-        lon, lat = rng.uniform(-170, 160), rng.uniform(-80, 80)
-        ring = star(rng, lon, lat, 3).difference(star(rng, lon, lat, 0.8))
-        check(GLOBE, ring)
-        islands = [star(rng, lon + 8 * number, lat, 1.5) for number in range(3)]
-        weights = check(GLOBE, shapely.MultiPolygon(islands))
-        assert (weights.sum(axis=0) == 0).any()
-
-
 @pytest.mark.parametrize("size", [1e-1, 1e-3, 1e-6, 1e-9])
 def test_tiny_polygons_across_a_corner_of_cells(size):
     shape = np.array([[1, 0.3], [0.2, 1], [-1, 0.4], [-0.3, -1], [0.5, -0.7]])
@@ -173,36 +150,6 @@ def test_coverage_by_the_globe_is_exactly_one(grid, globe):
         assert (coverage(grid, window, found) == 1).all()
 
 
-@pytest.mark.parametrize("west", [-179.9, -12.3456, 0.1])
-def test_coverage_by_the_globe_from_any_longitude_is_at_most_one(west):
-    found = BBox(west, -90, np.nextafter(west, -180), 90).footprint
-    weights = coverage(GLOBE, GLOBE.touched(found.bounds)[0], found)
-    assert weights.max() <= 1
-    np.testing.assert_allclose(weights, 1, rtol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("box", "shape"),
-    [
-        ((10.125, 20.125, 11.125, 20.625), (2, 4)),
-        ((-179.875, -0.125, -179.625, 0.125), (1, 1)),
-        ((179.625, -10.125, -179.625, -9.875), (1, 3)),
-        ((0, 89.875, 0.125, 90), (1, 1)),
-        ((10.125, -90, 10.375, -89.625), (2, 1)),
-        ((359.875, 0.125, 0.125, 0.375), (1, 1)),
-    ],
-)
-def test_boxes_on_cell_edges_cover_whole_cells(box, shape):
-    found = BBox(*box).footprint
-    window, _ = GLOBE.touched(found.bounds)
-    weights = coverage(GLOBE, window, found)
-    assert weights.shape == shape
-    expected = np.full(shape, 0.5 if box[:1] == (0,) else 1.0)  # from 0° to 0.125° is half a cell
-    np.testing.assert_array_equal(weights, expected)
-    wide = Window(max(window.row - 1, 0), min(window.row_stop + 1, 721), window.col, window.col_stop + 1)
-    assert coverage(GLOBE, wide, found).sum() == expected.sum()
-
-
 def random_boxes(count, seed):
     rng = np.random.default_rng(seed)
     while count:
@@ -251,32 +198,6 @@ def bilinear(grid, lon, lat):
     """Window and weights of a query at a point."""
     found = plan(grid, PointBuffer(lon, lat, 1), CheckedOptions(subpixel="bilinear"))
     return found.window, found.weights
-
-
-@pytest.mark.parametrize(
-    ("lon", "lat", "rows", "cols", "weights"),
-    [
-        (0, 0, (360, 361), (720, 721), [[1]]),
-        (0.125, -0.125, (360, 362), (720, 722), [[0.25, 0.25], [0.25, 0.25]]),
-        (
-            10.0625,
-            20.1875,
-            (279, 281),
-            (760, 762),
-            [[0.75 * 0.75, 0.25 * 0.75], [0.75 * 0.25, 0.25 * 0.25]],
-        ),
-        (-180, 0, (360, 361), (0, 1), [[1]]),
-        (179.9375, 0, (360, 361), (1439, 1441), [[0.25, 0.75]]),
-        (359.9375, 0, (360, 361), (719, 721), [[0.25, 0.75]]),
-        (0, 90, (0, 1), (720, 721), [[1]]),
-        (0, 89.9375, (0, 2), (720, 721), [[0.75], [0.25]]),
-        (179.875, -89.9375, (719, 721), (1439, 1441), [[0.125, 0.125], [0.375, 0.375]]),
-    ],
-)
-def test_bilinear_weights_by_hand(lon, lat, rows, cols, weights):
-    window, found = bilinear(GLOBE, lon, lat)
-    assert window == Window(*rows, *cols)
-    np.testing.assert_array_equal(found, weights)
 
 
 def tent(lon, lat):

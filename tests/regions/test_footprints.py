@@ -167,11 +167,3 @@ def test_not_a_region(roi, word):
 def test_crs_of_a_region_in_degrees(roi):
     with pytest.raises(RegionError, match=rf"{type(roi).__name__}\.from_crs"):
         footprint(roi, "EPSG:3857")
-
-
-def test_four_numbers_with_a_crs():
-    numbers = (13358338, 3503549, 13580977, 3763310)
-    assert footprint(numbers, "EPSG:3857").bounds == pytest.approx((120, 30, 122, 32), abs=1e-5)
-    assert footprint(np.array(numbers), 3857).bounds == BBox.from_crs(numbers, crs=3857).bounds
-    with pytest.raises(RegionError, match="3 values"):
-        footprint((1, 2, 3), 3857)

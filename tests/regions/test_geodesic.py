@@ -78,11 +78,6 @@ def test_largest_box_is_the_globe():
     assert PointBuffer(25, 0, MAX_BUFFER_M).bounds == (-180, -90, 180, 90)
 
 
-def test_bounds_for_either_convention_of_longitude():
-    first, second = PointBuffer(-75, 5, 70_000).bounds, PointBuffer(285, 5, 70_000).bounds
-    assert np.subtract(second, first) == pytest.approx([360, 0, 360, 0], abs=1e-9)
-
-
 # The disc
 
 
@@ -153,14 +148,6 @@ def test_disc_whose_rim_touches_a_pole(lat):
     bounds = check_disc(10.0, lat, pole_distance(lat), np.random.default_rng(5), at_pole=True)
     assert (bounds.west, bounds.east) == pytest.approx((-80, 100), abs=0.01)
     assert max(bounds.north, -bounds.south) == 90
-
-
-@pytest.mark.parametrize("lon", [-180.0, 180, 360, 179.99])
-@pytest.mark.parametrize(
-    ("lat", "radius"), [(54.5, 36_000), (-88.8, 1735), (0, 350), (-86.6, 3.2), (70, 1e6)]
-)
-def test_discs_on_the_antimeridian(lon, lat, radius):
-    check_disc(lon, lat, radius, np.random.default_rng(6))
 
 
 @pytest.mark.parametrize("lat", [90, -90])

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -40,6 +41,11 @@ def collection(*geometries):
     return {"type": "GeometryCollection", "geometries": list(geometries)}
 
 
+def geo_interface(document, **others):
+    """An object with nothing but the one property; and perhaps a ``crs``, as of geopandas."""
+    return SimpleNamespace(__geo_interface__=document, **others)
+
+
 def geometry_of(given, crs=None, **options):
     """The geometry of a footprint, checked for what every footprint promises."""
     found = footprint(given, crs, **options)
@@ -51,25 +57,6 @@ def geometry_of(given, crs=None, **options):
     assert 0 < east - west <= 360 + 1e-9
     assert -90 <= south < north <= 90
     return found.geometry
-
-
-class GeoInterfaceOnly:
-    """An object with nothing but the one property, as shapes of rasterio and fiona."""
-
-    def __init__(self, document):
-        self._document = document
-
-    @property
-    def __geo_interface__(self):
-        return self._document
-
-
-class WithCrs(GeoInterfaceOnly):
-    """It declares its CRS as geopandas does."""
-
-    def __init__(self, document, crs):
-        super().__init__(document)
-        self.crs = crs
 
 
 # Forms
@@ -92,7 +79,7 @@ ACCEPTED = {
     "Feature of a collection": (feature(collection(polygon(SQUARE), polygon(NEXT))), BOTH),
     "shapely": (UNIT, UNIT),
     "shapely's collection": (shapely.GeometryCollection([UNIT, shapely.box(0.5, 0, 1.5, 1)]), BOTH),
-    "geo interface of features": (GeoInterfaceOnly(features(polygon(SQUARE), polygon(NEXT))), BOTH),
+    "geo interface of features": (geo_interface(features(polygon(SQUARE), polygon(NEXT))), BOTH),
     "old crs member": ({**polygon(SQUARE), "crs": NAMED}, UNIT),
     "crs null": ({**polygon(SQUARE), "crs": None}, UNIT),
 }
@@ -312,11 +299,6 @@ def test_ring_on_both_sides_of_the_equator_encloses_no_pole(amplitude):
         footprint(polygon([*ring, ring[0]]))
 
 
-def test_ring_that_is_invalid_by_shorter_ways_is_as_drawn():
-    ring = [[-180, 83], [-100, 85], [-20, 84.5], [72, 86], [-180, 89], [-180, 83]]
-    assert same(geometry_of(polygon(ring)), shapely.Polygon(ring))
-
-
 def disc(x, y, radius):
     return shapely.Point(x, y).buffer(radius)
 
@@ -391,15 +373,6 @@ def test_polygons_of_other_maps(crs, middle, size):
         np.testing.assert_array_equal(inside[clear], shapely.intersects_xy(given, xs, ys)[clear])
 
 
-def test_edges_are_straight_on_their_own_map():
-    """A line across Siberia on the polar map is no parallel: it passes 1.7° nearer to the pole."""
-    corners = [(-1e6, 2e6), (1e6, 2e6), (1e6, 3e6), (-1e6, 3e6)]
-    found = geometry_of(shapely.Polygon(corners), "EPSG:3995")
-    to_degrees = Transformer.from_crs("EPSG:3995", "OGC:CRS84", always_xy=True)
-    assert found.bounds[3] == pytest.approx(to_degrees.transform(0, 2e6)[1], abs=1e-5)
-    assert found.bounds[3] > to_degrees.transform(1e6, 2e6)[1] + 1.5
-
-
 @pytest.mark.parametrize(
     "corners",
     [
@@ -434,8 +407,8 @@ MERCATOR = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::3857"}
     ("given", "crs"),
     [
         (METRES, 3857),
-        (WithCrs(METRES, "EPSG:3857"), None),
-        (WithCrs(METRES, "EPSG:3857"), 3857),
+        (geo_interface(METRES, crs="EPSG:3857"), None),
+        (geo_interface(METRES, crs="EPSG:3857"), 3857),
         ({**METRES, "crs": MERCATOR}, None),
         ({**features(METRES), "crs": MERCATOR}, "EPSG:3857"),
     ],
@@ -446,24 +419,18 @@ def test_ways_to_name_the_crs(given, crs):
     assert found.input_crs == "EPSG:3857"
 
 
-@pytest.mark.parametrize("own", [None, "EPSG:4326", "OGC:CRS84"])
-@pytest.mark.parametrize("crs", [None, 4326, "OGC:CRS84"])
-def test_ways_to_name_the_crs_of_the_product(own, crs):
-    assert same(geometry_of(WithCrs(polygon(SQUARE), own), crs), UNIT)
-
-
 @pytest.mark.parametrize(
     ("given", "crs", "word"),
     [
-        (WithCrs(METRES, "EPSG:3857"), 4326, "EPSG:3857.*EPSG:4326"),
-        (WithCrs(polygon(SQUARE), "EPSG:4326"), 3857, "EPSG:4326.*EPSG:3857"),
+        (geo_interface(METRES, crs="EPSG:3857"), 4326, "EPSG:3857.*EPSG:4326"),
+        (geo_interface(polygon(SQUARE), crs="EPSG:4326"), 3857, "EPSG:4326.*EPSG:3857"),
         ({**METRES, "crs": MERCATOR}, 32633, "EPSG:3857.*EPSG:32633"),
-        (WithCrs(METRES, "nonsense"), None, "nonsense"),
+        (geo_interface(METRES, crs="nonsense"), None, "nonsense"),
         (METRES, "nonsense", "nonsense"),
         ({**METRES, "crs": "EPSG:3857"}, None, "crs member"),
         ({**METRES, "crs": {"type": "link", "properties": {"href": "x"}}}, None, "crs member"),
         (feature({**polygon(SQUARE), "crs": MERCATOR}), None, "crs member"),
-        (GeoInterfaceOnly({**polygon(SQUARE), "crs": MERCATOR}), None, "crs member"),
+        (geo_interface({**polygon(SQUARE), "crs": MERCATOR}), None, "crs member"),
         (polygon([[0, 0], [1, 0], [0, 1e9], [0, 0]]), 3857, "outside the map"),
         (shapely.box(-1e300, -1e300, 1e300, 1e300), 3857, "outside the map"),
     ],
@@ -539,28 +506,19 @@ MALFORMED = {
     "LineString": ({"type": "LineString", "coordinates": SQUARE}, "LineString"),
     "collection with a Point": (collection(polygon(SQUARE), POINT), "Point"),
     "no coordinates": ({"type": "Polygon"}, "empty"),
-    "no rings": (polygon(), "empty"),
-    "coordinates are a string": ({"type": "Polygon", "coordinates": "abc"}, "positions"),
     "one level too many": ({"type": "Polygon", "coordinates": [[SQUARE]]}, "positions"),
-    "parts, one level too few": (multipolygon(SQUARE), "positions"),
     "masked position": ({"type": "Polygon", "coordinates": [MASKED]}, "finite"),
-    "positions of two lengths": (polygon([[0, 0, 5], [1, 0], [1, 1], [0, 0, 5]]), "positions"),
-    "strings": (polygon([["0", "0"], ["1", "0"], ["1", "1"], ["0", "0"]]), "positions"),
     "null": (polygon([[0, 0], [1, None], [1, 1], [0, 0]]), "positions"),
     "NaN": (polygon([[0, 0], [1, np.nan], [1, 1], [0, 0]]), "vertex 1 .*finite"),
-    "infinity": (polygon([[0, 0], [1, 0], [1, np.inf], [0, 0]]), "vertex 2 .*finite"),
     "no features": (features(), "empty"),
-    "no member features": ({"type": "FeatureCollection"}, "NoneType"),
     "feature is null": ({"type": "FeatureCollection", "features": [None]}, "feature"),
-    "features within features": ({"type": "FeatureCollection", "features": [features()]}, "FeatureColl"),
     "geometry is null": (collection(None), "None"),
     "shapely's empty": (shapely.Polygon(), "empty"),
     "shapely's collection with a line": (
         shapely.GeometryCollection([UNIT, shapely.LineString([(0, 0), (1, 1)])]),
         "LineString",
     ),
-    "infinity in shapely": (shapely.Polygon([(0, 0), (1, np.inf), (1, 1)]), "finite"),
-    "geo interface is null": (GeoInterfaceOnly(None), "GeoInterfaceOnly"),
+    "geo interface is null": (geo_interface(None), "SimpleNamespace"),
 }  # fmt: skip
 
 
