@@ -88,10 +88,15 @@ class StoreChecks:
 
     def _wrong_metadata(self, key: str, data: bytes) -> str | None:
         """An array's or group's own document must be equal to the root's copy of it: readers use either."""
-        own = json.loads(data)
-        consolidated = self._document.consolidated.get(key.removesuffix(f"/{ROOT}")) or {}
-        ignored = {"consolidated_metadata": None}
-        return f"it is not what {ROOT} says of it" if own | ignored != consolidated | ignored else None
+        try:
+            own = json.loads(data)
+        except (ValueError, RecursionError):
+            own = data  # equal to no document
+        consolidated = self._document.consolidated.get(key.removesuffix(f"/{ROOT}"))
+        if isinstance(own, dict) and isinstance(consolidated, dict):
+            ignored = {"consolidated_metadata": None}
+            own, consolidated = own | ignored, consolidated | ignored
+        return None if own == consolidated else f"it is not what {ROOT} says of it"
 
     def _root_copy(self) -> list[Problem]:
         folder = self._reader.folder
