@@ -23,7 +23,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
 
 Headers = list[tuple[str, str]]
 
@@ -56,24 +58,22 @@ class Drop:
 
 
 @dataclass(frozen=True)
-class CutBody:
-    """All of the body is announced, this share of it comes, and the connection is closed."""
+class Part:
+    """This share of the body comes."""
 
     share: float = 0.5
 
 
-@dataclass(frozen=True)
-class CutSilently:
-    """This share of the body comes, no length is announced, and the connection is closed."""
-
-    share: float = 0.5
+class CutBody(Part):
+    """All of the body is announced, and the connection is closed."""
 
 
-@dataclass(frozen=True)
-class ResetBody:
-    """All of the body is announced, this share of it comes, and the connection is reset."""
+class CutSilently(Part):
+    """No length is announced, and the connection is closed."""
 
-    share: float = 0.5
+
+class ResetBody(Part):
+    """All of the body is announced, and the connection is reset."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,9 @@ class Stall:
 
 
 @dataclass(frozen=True)
-class StallBody:
-    """This share of the body comes, then nothing for so many seconds, and the connection is closed."""
+class StallBody(Part):
+    """All of the body is announced, nothing comes for so many seconds, and the connection is closed."""
 
-    share: float = 0.5
     seconds: float = 3600
 
 
@@ -112,9 +111,7 @@ class AfterWrite:
     fault: Status | Reset | Drop | Stall = field(default_factory=Reset)
 
 
-Fault = (
-    Status | Reset | Drop | CutBody | CutSilently | ResetBody | Stall | StallBody | Slow | Flip | AfterWrite
-)
+Fault = Status | Reset | Drop | Part | Stall | Slow | Flip | AfterWrite
 """What can happen to a request.
 
 An answer without a body (to HEAD, for one) cannot be cut: for it, :class:`CutBody`, :class:`ResetBody`
@@ -168,20 +165,9 @@ def hitting(
 
 @dataclass
 class Request:
-    """One request that the proxy was sent.
+    """One request that the proxy was sent, what was done to it, and the status of its answer, if any.
 
-    Attributes
-    ----------
-    number : int
-        Which it was, from 0.
-    method, path : str
-        What was asked; the path is as it was sent, with the query.
-    fault : Fault or None
-        What was done to it.
-    started : float
-        When, on ``time.monotonic``'s clock.
-    status : int or None
-        The status that was sent; None if no answer was, or none yet.
+    The path is as it was sent, with the query; ``started`` is on ``time.monotonic``'s clock.
     """
 
     number: int
@@ -196,20 +182,8 @@ class Request:
 class Proxy:
     """How the proxy behaves, and what it was asked.
 
-    Attributes
-    ----------
-    upstream : str
-        URL of the server, without a path.
-    schedule : callable or None
-        What happens to each request. May be changed at any time.
-    latency : float
-        Seconds by which every request is late; requests wait at the same time.
-    url : str
-        The proxy's own URL, to be used in place of the server's.
-    requests : list of Request
-        Every request, in order.
-    most_at_once : int
-        The largest number of requests that were under way at the same time.
+    ``schedule`` may be changed at any time; ``latency`` is how many seconds later every request comes;
+    ``url`` takes the place of the server's; ``most_at_once`` counts the requests under way.
     """
 
     upstream: str
@@ -272,10 +246,13 @@ class _Message:
         """A header's value; empty if there is none."""
         return next((value for key, value in self.headers if key.lower() == name), "")
 
+    def kept(self) -> Headers:
+        """The headers, less those that concern one connection only."""
+        return [(key, value) for key, value in self.headers if key.lower() not in HOP_BY_HOP]
+
     def head(self, *extra: tuple[str, str]) -> bytes:
-        """The first line and the headers, less those that concern one connection only."""
-        kept = [(key, value) for key, value in self.headers if key.lower() not in HOP_BY_HOP]
-        lines = [" ".join(self.first).rstrip(), *(f"{key}: {value}" for key, value in (*kept, *extra))]
+        """The first line of an answer and its headers."""
+        lines = [" ".join(self.first), *(f"{key}: {value}" for key, value in (*self.kept(), *extra))]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
@@ -291,11 +268,9 @@ class _Engine:
         self.loop = asyncio.new_event_loop()
         self.under_way = 0
         self.mistakes: list[Exception] = []
-        address = urlsplit(proxy.upstream)
-        self._upstream = (address.hostname, address.port)
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._server: asyncio.Server | None = None
+        self._session: aiohttp.ClientSession | None = None
         # bound and never listening: it keeps the port for us while the network is cut
         self._holder = _bound(0)
         self._port = self._holder.getsockname()[1]
@@ -313,6 +288,13 @@ class _Engine:
 
     async def listen(self) -> None:
         """Take connections."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                timeout=aiohttp.ClientTimeout(),
+                auto_decompress=False,
+                skip_auto_headers=["User-Agent", "Accept", "Accept-Encoding", "Content-Type"],
+            )
         if self._server is None:
             self._server = await asyncio.start_server(
                 self._connected, sock=_bound(self._port), limit=LIMIT, backlog=512
@@ -338,8 +320,7 @@ class _Engine:
         """End everything."""
         await self.cut()
         self._holder.close()
-        for _, writer in self._idle:
-            writer.transport.abort()
+        await self._session.close()
         for _ in range(3):  # a transport closes its socket in the loop's next round
             await asyncio.sleep(0)
 
@@ -377,34 +358,17 @@ class _Engine:
 
     async def forward(self, message: _Message) -> _Message:
         """Ask the server."""
-        data = message.head(*_framing(message)) + message.body
-        while True:
-            reused = bool(self._idle)
-            try:
-                reader, writer = (
-                    self._idle.pop()
-                    if reused
-                    else await asyncio.open_connection(*self._upstream, limit=LIMIT)
-                )
-            except OSError:
-                return _status(HTTPStatus.BAD_GATEWAY)
-            keep = False
-            try:
-                writer.write(data)
-                answer = await _head(reader)
-                while answer.first[1] == "100":
-                    answer = await _head(reader)
-                answer.body, keep = await _answer_body(message.first[0], answer, reader)
-            except (_GoneError, ConnectionError):
-                if not reused:  # if it was, the server had ended it while it lay idle
-                    return _status(HTTPStatus.BAD_GATEWAY)
-            else:
-                return answer
-            finally:
-                if keep:
-                    self._idle.append((reader, writer))
-                else:
-                    writer.close()
+        method, path, _ = message.first
+        url, data = URL(self.proxy.upstream + path, encoded=True), message.body or None
+        try:
+            async with self._session.request(
+                method, url, headers=message.kept(), data=data, allow_redirects=False
+            ) as answer:
+                headers = [(name.decode(), value.decode("latin-1")) for name, value in answer.raw_headers]
+                first = ("HTTP/1.1", str(answer.status), answer.reason or "")
+                return _Message(first, headers, await answer.read())
+        except aiohttp.ClientError:
+            return _status(HTTPStatus.BAD_GATEWAY)
 
 
 @dataclass
@@ -434,12 +398,11 @@ class _Exchange:
         answer = await self.engine.forward(message)
         if isinstance(fault, AfterWrite):
             await self._without_answer(fault.fault, message)
-        elif isinstance(fault, CutBody | CutSilently | ResetBody | StallBody) and answer.body:
+        elif isinstance(fault, Part) and answer.body:
             await self._part(answer, fault)
         elif isinstance(fault, CutBody | ResetBody | StallBody):
-            lost = {CutBody: Drop(), ResetBody: Reset()}
-            seconds = getattr(fault, "seconds", 0)
-            await self._without_answer(lost.get(type(fault), Stall(seconds)), message)
+            lost = {CutBody: Drop(), ResetBody: Reset(), StallBody: Stall(getattr(fault, "seconds", 0))}
+            await self._without_answer(lost[type(fault)], message)
         else:
             if isinstance(fault, Flip) and answer.body:
                 place = fault.place % len(answer.body)
@@ -459,7 +422,7 @@ class _Exchange:
         self.over()
         raise _GoneError
 
-    async def _part(self, answer: _Message, fault: CutBody | CutSilently | ResetBody | StallBody) -> None:
+    async def _part(self, answer: _Message, fault: Part) -> None:
         size = len(answer.body)
         part = answer.body[: min(int(fault.share * size), size - 1)]
         announced = () if isinstance(fault, CutSilently) else (("Content-Length", str(size)),)
@@ -515,19 +478,6 @@ async def _request_body(
     return await _exactly(reader, int(message.header("content-length") or 0))
 
 
-async def _answer_body(method: str, answer: _Message, reader: asyncio.StreamReader) -> tuple[bytes, bool]:
-    """An answer's body, and whether the connection can be used again."""
-    keep = answer.header("connection").lower() != "close" and answer.first[0] == "HTTP/1.1"
-    length = answer.header("content-length")
-    if method == "HEAD" or answer.first[1] in {"204", "304"}:
-        return b"", keep
-    if answer.header("transfer-encoding").lower() == "chunked":
-        return await _chunks(reader), keep
-    if length:
-        return await _exactly(reader, int(length)), keep
-    return await reader.read(), False
-
-
 async def _chunks(reader: asyncio.StreamReader) -> bytes:
     pieces = []
     while size := int((await _line(reader)).partition(b";")[0], 16):
@@ -552,16 +502,12 @@ async def _exactly(reader: asyncio.StreamReader, size: int) -> bytes:
         raise _GoneError from None
 
 
-def _framing(message: _Message, method: str = "") -> Headers:
+def _framing(answer: _Message, method: str) -> Headers:
     """The header that says where a body ends. An answer to HEAD says what GET would get."""
     if method == "HEAD":
-        length = message.header("content-length")
+        length = answer.header("content-length")
         return [("Content-Length", length)] if length else []
-    chunked = message.header("transfer-encoding")
-    bodiless = not message.body and not message.header("content-length") and not chunked
-    if bodiless and not message.first[0].startswith("HTTP/"):
-        return []
-    return [] if message.first[1] in {"204", "304"} else [("Content-Length", str(len(message.body)))]
+    return [] if answer.first[1] in {"204", "304"} else [("Content-Length", str(len(answer.body)))]
 
 
 def _status(code: int, headers: Mapping[str, str] | None = None, body: bytes = b"") -> _Message:
