@@ -27,29 +27,15 @@ def reader(folder):
     return open_reader(folder, read_document(folder), workers=2)
 
 
-@pytest.mark.parametrize(
-    "window",
-    [
-        (slice(0, 721), slice(0, 1440)),
-        (slice(0, 1), slice(0, 1)),
-        (slice(715, 721), slice(1430, 1440)),
-        (slice(100, 140), slice(310, 590)),
-    ],
-    ids=str,
-)
-def test_view(window, reader, globe):
-    cells = SparseRaster(reader).view(*window)
-    assert cells.dtype == np.float32
-    assert not cells.flags.writeable
-    np.testing.assert_array_equal(np.moveaxis(cells, -1, 0), globe[:, *window])
-
-
-def test_views_from_several_threads(reader, globe):
+def test_views(reader, globe):
+    """Of the whole raster, of its corner, and of several threads at once."""
     raster, rng = SparseRaster(reader), np.random.default_rng(0)
     corners = np.column_stack([rng.integers(0, 680, 100), rng.integers(0, 1400, 100)]).tolist()
     windows = [(slice(row, row + 1 + row % 40), slice(col, col + 1 + col % 40)) for row, col in corners]
+    windows += [(slice(715, 721), slice(1430, 1440)), (slice(0, 721), slice(0, 1440))]
     views = ordered_map(lambda window: raster.view(*window), windows, workers=8)
     for window, cells in zip(windows, views, strict=True):
+        assert (cells.dtype, cells.flags.writeable) == (np.float32, False)
         np.testing.assert_array_equal(np.moveaxis(cells, -1, 0), globe[:, *window])
 
 

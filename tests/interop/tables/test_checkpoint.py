@@ -119,11 +119,10 @@ def test_a_full_disk_keeps_finished_parts(failing_part, kept, points, store_path
 
 @pytest.mark.parametrize("suffix", [".npy", ".zarr"])
 def test_an_output_is_replaced_only_with_overwrite(suffix, points, store_path, tmp_path):
-    out = tmp_path / f"out{suffix}"
-    cop_zarr.batch(points[0], out, store_path)
+    cop_zarr.batch(points[0], tmp_path / f"out{suffix}", store_path)
     with pytest.raises(StoreExistsError, match="--overwrite"):
-        cop_zarr.batch(points[0], out, store_path)
-    cop_zarr.batch(points[0], out, store_path, overwrite=True)
+        cop_zarr.batch(points[0], tmp_path / f"out{suffix}", store_path)
+    cop_zarr.batch(points[0], tmp_path / f"out{suffix}", store_path, overwrite=True)
 
 
 def test_what_is_not_ours_is_not_replaced(points, store_path, tmp_path):

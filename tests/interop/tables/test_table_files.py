@@ -11,7 +11,7 @@ import pytest
 from cop_zarr.errors import InputError, SourceError, SourceNotFoundError
 from cop_zarr.interop.tables import csv
 from cop_zarr.interop.tables.readers import iter_parts, open_table
-from tests.support.tables import POLYGONS, write_csv, write_polygons
+from tests.support.tables import POLYGONS, write_csv
 
 
 def read(path, first=0, size=3):
@@ -75,13 +75,6 @@ def test_layers(tmp_path):
         with pytest.raises(InputError, match=word):
             open_table(path, layer)
     assert open_table(path, "new").rows == 2
-
-
-@pytest.mark.parametrize("suffix", [".gpkg", ".parquet", ".geojson"])
-def test_declared_geometry(suffix, tmp_path):
-    table = open_table(write_polygons(tmp_path / f"t{suffix}"))
-    assert table.geometry_column in {"geometry", "geom"}
-    assert "4326" in str(table.geometry_crs) or "WGS 84" in str(table.geometry_crs)
 
 
 def test_geoparquet_that_cannot_be_read(tmp_path):
