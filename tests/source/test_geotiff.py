@@ -12,7 +12,7 @@ import tifffile
 from affine import Affine
 
 from cop_zarr.core.grid import Grid
-from cop_zarr.errors import GridError, MemoryLimitError, SourceError, SourceNotFoundError
+from cop_zarr.errors import MemoryLimitError, SourceError
 from cop_zarr.source.geotiff import GeoTiff
 from cop_zarr.source.tags import GeoTiffInfo
 from tests.support import factory
@@ -220,49 +220,6 @@ def test_float64_beyond_float32_is_refused(tmp_path: Path) -> None:
 # Georeferencing
 
 
-@pytest.mark.parametrize(
-    ("rows", "cols"),
-    [
-        ((0, 721), (0, 1440)),
-        ((0, 721), (720, 2160)),  # 0 … 360
-        ((0, 8), (1400, 1480)),  # over the antimeridian
-        ((360, 361), (0, 1440)),  # the equator
-        ((0, 721), (77, 78)),  # a meridian
-        ((720, 721), (1439, 1440)),  # the last cell
-        ((13, 30), (21, 40)),
-    ],
-)
-def test_the_grid_is_where_gdal_says_it_is(
-    tmp_path: Path, rows: tuple[int, int], cols: tuple[int, int]
-) -> None:
-    path = factory.write_geotiff(tmp_path / "a.tif", rows=rows, cols=cols, bands=2, **TILES)
-    with rasterio.open(path) as tiff:
-        bounds, transform = tiff.bounds, tiff.transform
-    grid = read(path)[0].grid
-    assert tuple(grid.bounds) == (bounds.left, bounds.bottom, bounds.right, bounds.top)
-    assert tuple(grid.transform()) == tuple(transform)[:6]
-    assert same_bits(read(path)[1], factory.truth(rows, cols, 2))
-
-
-@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_pixel_is_point(tmp_path: Path) -> None:
-    path = tmp_path / "a.tif"
-    values = factory.truth(ROWS, COLS, 2)
-    profile = {"count": 2, "height": 61, "width": 45, "dtype": "float32", "crs": "EPSG:4326"}
-    with rasterio.open(path, "w", **profile) as tiff:
-        tiff.update_tags(AREA_OR_POINT="Point")
-        tiff.transform = factory.transform(300, 600)
-        tiff.write(values)
-    with tifffile.TiffFile(path) as tiff:
-        assert tiff.pages[0].geotiff_tags["GTRasterTypeGeoKey"] == 2
-        assert tiff.pages[0].tags["ModelTiepointTag"].value[3] == -30.0  # a centre, not a corner
-    with rasterio.open(path) as tiff:
-        assert tiff.transform == factory.transform(300, 600)
-    info, found = read(path)
-    assert info.grid == Grid(300, 600, *SHAPE)
-    assert same_bits(found, values)
-
-
 @pytest.mark.parametrize("point", [False, True])
 @pytest.mark.parametrize("kind", ["matrix", "tie elsewhere"])
 def test_other_georeferencing_tags(tmp_path: Path, kind: str, point: bool) -> None:
@@ -310,14 +267,6 @@ def test_a_grid_off_the_lattice_is_refused(tmp_path: Path, placed: Affine, why: 
     path = factory.write_geotiff(tmp_path / "a.tif", rows=ROWS, cols=COLS, bands=1, transform=placed)
     with pytest.raises(SourceError, match=why):
         GeoTiff(path)
-
-
-@pytest.mark.parametrize("shape", [(722, 8), (8, 1441)])
-def test_more_cells_than_the_globe_has_are_refused(tmp_path: Path, shape: tuple[int, int]) -> None:
-    path = factory.write_geotiff(tmp_path / "a.tif", np.zeros((1, *shape), "f4"))
-    with pytest.raises(SourceError) as caught:
-        GeoTiff(path)
-    assert isinstance(caught.value.__cause__, GridError)
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -400,27 +349,12 @@ def test_an_overview_before_its_image_is_told_from_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"II, but no TIFF",
-        b"II*\0" + b"\xff" * 20,
-        bytes(1000),
-        b"PK\x03\x04",
-        b"\x89PNG\r\n\x1a\n" * 9,
-    ],
+    "data", [b"", b"II, but no TIFF", b"II*\0" + b"\xff" * 20, bytes(1000), b"PK\x03\x04"]
 )
 def test_what_is_no_tiff_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.tif").write_bytes(data)
     with pytest.raises(SourceError, match=r"s3://bucket/a\.tif"):
         GeoTiff(tmp_path / "a.tif", "s3://bucket/a.tif")
-
-
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceNotFoundError, match="gone"):
-        GeoTiff(tmp_path / "gone")
-    with pytest.raises(SourceError):
-        GeoTiff(tmp_path)
 
 
 LAYOUTS = {
@@ -445,9 +379,11 @@ def test_a_file_cut_short_anywhere_is_refused(tmp_path: Path, profile: dict) -> 
         GeoTiff(path)
 
 
-@pytest.mark.parametrize("compress", ["deflate", "lzw", "zstd"])
-@pytest.mark.parametrize("damage", ["zeros", "noise", "cut"])
-def test_a_damaged_tile_is_refused(tmp_path: Path, compress: str, damage: str) -> None:
+@pytest.mark.parametrize(
+    ("compress", "damage"),
+    [(None, "cut"), *itertools.product(["deflate", "lzw", "zstd"], ["zeros", "noise", "cut"])],
+)
+def test_a_damaged_tile_is_refused(tmp_path: Path, compress: str | None, damage: str) -> None:
     path = factory.write_geotiff(
         tmp_path / "a.tif", any_bits(3), rows=ROWS, cols=COLS, compress=compress, **TILES
     )
@@ -470,15 +406,6 @@ def shorten(path: Path, tile: int, length: int) -> None:
         counts = list(tiff.pages[0].databytecounts)
         counts[tile] = length
         tiff.pages[0].tags["TileByteCounts"].overwrite(counts, dtype="Q" if tiff.is_bigtiff else "I")
-
-
-def test_an_uncompressed_tile_that_is_too_short_is_refused(tmp_path: Path) -> None:
-    path = factory.write_geotiff(
-        tmp_path / "a.tif", any_bits(3), rows=ROWS, cols=COLS, compress=None, **TILES
-    )
-    shorten(path, 0, 100)
-    with pytest.raises(SourceError, match="segment 0"):
-        read(path)
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_refused(tmp_path: Path) -> None:

@@ -41,41 +41,24 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synthetic, "FIELDS", 1)
 
 
-def at(mask: np.ndarray, lon: float, lat: float) -> bool:
-    """The cell that a place lies in; independent of cop_zarr's arithmetic."""
-    row, col = rasterio.transform.rowcol(factory.transform(), lon, lat)
-    return bool(mask[row, col % 1440])
-
-
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_gdal_reads_the_published_container(standin: Path) -> None:
-    with rasterio.open(standin) as tiff:
-        assert (tiff.height, tiff.width, tiff.count) == (721, 1440, 3)
-        assert set(tiff.dtypes) == {"float32"}
-        assert tiff.crs == "EPSG:4326"
-        assert tiff.transform == factory.transform()
-        assert tiff.tags()["AREA_OR_POINT"] == "Area"
-        assert tiff.nodata is None
-        assert set(tiff.block_shapes) == {(256, 256)}
-        assert tiff.profile["interleave"] == "pixel"
-        assert tiff.profile["compress"] == "deflate"
-        assert "PREDICTOR" not in tiff.tags(ns="IMAGE_STRUCTURE")
-    assert standin.read_bytes()[:2] == b"II"
-
-
 def test_it_is_what_gdal_would_have_written(standin: Path, tmp_path: Path) -> None:
-    """Tag for tag like a file of the same layout that GDAL wrote."""
+    """The published container: GDAL and tifffile see what they see in GDAL's own."""
     gdal = factory.write_geotiff(tmp_path / "gdal.tif", bands=3)
+    with rasterio.open(standin) as ours, rasterio.open(gdal) as theirs:
+        assert ours.profile == theirs.profile
+        assert ours.tags()["AREA_OR_POINT"] == theirs.tags()["AREA_OR_POINT"]
+        assert ours.tags(ns="IMAGE_STRUCTURE") == theirs.tags(ns="IMAGE_STRUCTURE")
     tags = [
-        *("ImageWidth", "ImageLength", "TileWidth", "TileLength", "BitsPerSample", "SampleFormat"),
-        *("SamplesPerPixel", "ExtraSamples", "PlanarConfiguration", "PhotometricInterpretation"),
+        *("TileWidth", "TileLength", "SampleFormat", "ExtraSamples", "PhotometricInterpretation"),
         *("Compression", "ModelPixelScaleTag", "ModelTiepointTag"),
     ]
     with tifffile.TiffFile(standin) as ours, tifffile.TiffFile(gdal) as theirs:
         one, two = ours.pages[0], theirs.pages[0]
+        assert ours.byteorder == theirs.byteorder
         assert {tag: one.tags.valueof(tag) for tag in tags} == {tag: two.tags.valueof(tag) for tag in tags}
         for key in ("GTModelTypeGeoKey", "GTRasterTypeGeoKey", "GeographicTypeGeoKey"):
             assert one.geotiff_tags[key] == two.geotiff_tags[key]
@@ -90,26 +73,14 @@ def test_every_band_has_data_on_land_and_only_there(values: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "lon", "lat", "land"),
-    [
-        ("Munich", 11.5, 48.1, True),
-        ("Manaus", -60.0, -3.1, True),
-        ("Sahara", 10, 24, True),
-        ("Alice Springs", 133.9, -23.7, True),
-        ("Chukotka, beyond 180", -175, 67, True),
-        ("South Pole", 0, -90, True),
-        ("Kansas", -98, 38.5, True),
-        ("mid-Pacific", -150, 0, False),
-        ("antimeridian at the equator", 180, 0, False),
-        ("North Pole", 0, 90, False),
-        ("North Atlantic", -40, 40, False),
-        ("Indian Ocean", 80, -30, False),
-    ],
+    ("lon", "lat", "land"),
+    [(11.5, 48.1, True), (133.9, -23.7, True), (-175, 67, True), (-150, 0, False), (180, 0, False)],
+    ids=["Munich", "Alice Springs", "Chukotka, beyond 180", "mid-Pacific", "antimeridian"],
 )
-def test_the_coastlines_are_where_they_are(
-    values: np.ndarray, place: str, lon: float, lat: float, land: bool
-) -> None:
-    assert at(values.any(axis=0), lon, lat) is land, place
+def test_the_coastlines_are_where_they_are(values: np.ndarray, lon: float, lat: float, land: bool) -> None:
+    """The cell is found by rasterio, not by cop_zarr."""
+    row, col = rasterio.transform.rowcol(factory.transform(), lon, lat)
+    assert values[:, row, col % 1440].any() == land
 
 
 def test_the_mask_is_that_of_the_elevation_model() -> None:
@@ -120,19 +91,14 @@ def test_the_mask_is_that_of_the_elevation_model() -> None:
     assert 0.28 < synthetic.land_mask().mean() < 0.38  # of cells, not of area: Antarctica counts for much
 
 
-def test_neighbours_resemble_each_other(values: np.ndarray) -> None:
+def test_neighbours_resemble_each_other_over_the_seam_too(values: np.ndarray) -> None:
     land = synthetic.land_mask()
+    spread = values[:, land].std()
     pairs = land[:, 1:] & land[:, :-1]
-    step = np.abs(np.diff(values, axis=2))[:, pairs].mean()
-    assert 0 < step < 0.3 * values[:, land].std()
-
-
-def test_the_seam_is_no_edge(values: np.ndarray) -> None:
-    land = synthetic.land_mask()
+    assert 0 < np.abs(np.diff(values, axis=2))[:, pairs].mean() < 0.3 * spread
     seam = land[:, 0] & land[:, -1]
     assert seam.sum() > 20
-    across = np.abs(values[:, seam, 0] - values[:, seam, -1]).mean()
-    assert across < 0.5 * values[:, land].std()
+    assert np.abs(values[:, seam, 0] - values[:, seam, -1]).mean() < 0.5 * spread
 
 
 @pytest.mark.usefixtures("quick")
