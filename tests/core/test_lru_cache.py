@@ -54,17 +54,6 @@ def test_any_puts_and_gets_leave_what_a_list_would_hold(capacity, operations):
         assert answers == expected
 
 
-def test_least_recently_used_is_dropped_first():
-    cache = LRUCache(3)
-    for key in "abc":
-        cache.put(key, key.upper(), 1)
-    assert cache.get("a") == "A"
-    cache.put("d", "D", 1)
-    assert [cache.get(key) for key in "abcd"] == ["A", None, "C", "D"]
-    cache.put("e", "E", 2)  # two of them go for it
-    assert [key in cache for key in "abcde"] == [False, False, False, True, True]
-
-
 @pytest.mark.parametrize("capacity", [-1, 2.0, True, "256 MiB", None, float("inf")])
 def test_capacity_must_be_a_number_of_bytes(capacity):
     with pytest.raises(InputError, match="cache_bytes"):

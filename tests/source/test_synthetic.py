@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -155,6 +156,8 @@ def test_the_mark_goes_from_the_file_to_every_answer(standin: Path, tmp_path: Pa
     assert cop_zarr.verify(tmp_path / "a.zarr", standin).ok
     store = cop_zarr.open(tmp_path / "a.zarr")
     assert store.source["synthetic"] is True
+    root = json.loads((tmp_path / "a.zarr/zarr.json").read_bytes())
+    assert root["attributes"]["title"].startswith("SYNTHETIC")
     assert "synthetic" in repr(store)
     answer = store.query((11, 47.5, 12.5, 49))
     assert answer.meta["synthetic"] is True
