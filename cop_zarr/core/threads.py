@@ -157,8 +157,8 @@ def ordered_map(
     Raises
     ------
     Exception
-        The first that ``fn`` raised. Items that have not begun are left undone; those that have are waited
-        for, so that nothing of a call goes on after it, not even after a KeyboardInterrupt.
+        The first that ``fn`` raised. Items that have not begun are left undone, and those that have are waited
+        for, after a KeyboardInterrupt, too. Who stops iterating early has the same by closing the iterator.
 
     Examples
     --------
