@@ -157,7 +157,7 @@ def ordered_map(
     Raises
     ------
     Exception
-        The first that ``fn`` raised. Items that have not begun are left undone, and those that have are waited
+        The first that ``fn`` raised. Items that have not begun are left undone; those that have are waited
         for, after a KeyboardInterrupt, too. Who stops iterating early has the same by closing the iterator.
 
     Examples
