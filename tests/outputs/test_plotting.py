@@ -15,8 +15,7 @@ import cop_zarr
 from cop_zarr import errors
 from cop_zarr.core.grid import Window
 from cop_zarr.outputs.plotting.axes import fit_figure
-from cop_zarr.outputs.plotting.coastlines import coastlines
-from cop_zarr.outputs.plotting.extent import bbox_extent, region_extent
+from cop_zarr.outputs.plotting.extent import bbox_extent, coastlines, region_extent
 from cop_zarr.outputs.plotting.pca import fit_pca
 from cop_zarr.outputs.plotting.save import save_plot
 from cop_zarr.source.synthetic import LATTICE

@@ -1,6 +1,6 @@
 """Plots of a store (embeddings as colours) and of a query (cells and weights), with matplotlib.
 
-``extent``, ``coastlines`` and ``pca`` are arithmetic and use NumPy alone.
+``extent`` and ``pca`` are arithmetic and use NumPy alone.
 """
 
 from cop_zarr.errors import MissingDependencyError
@@ -12,6 +12,7 @@ except ImportError:
         "plots need matplotlib, which is not installed: pip install 'cop-zarr[plot]'"
     ) from None
 
-from cop_zarr.outputs.plotting.plot import plot_query, plot_store
+from cop_zarr.outputs.plotting.pca_map import plot_store
+from cop_zarr.outputs.plotting.query_cells import plot_query
 
 __all__ = ["plot_query", "plot_store"]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cop_zarr.core import product
-from cop_zarr.outputs.plotting.coastlines import coastlines
-from cop_zarr.outputs.plotting.extent import Extent
+from cop_zarr.errors import InputError
+from cop_zarr.outputs.plotting.extent import Extent, coastlines
 
 TEXT_COLOUR, CAPTION_COLOUR, NO_DATA_COLOUR = "#1a1a1a", "#5a5a5a", "#e6e8ea"
 
@@ -55,11 +55,23 @@ def format_latitude(lat: float) -> str:
     return f"{abs(lat):g}°" + ("" if lat == 0 else "N" if lat > 0 else "S")
 
 
-def set_extent(axes: Axes, extent: Extent) -> None:
-    """Set limits, tick labels and background, and add coastlines."""
-    west, south, east, north = extent.bounds
+def axes_or_new(ax: object) -> Axes:
+    """The Axes given, or new ones of pyplot, which a notebook displays."""
+    if ax is None:
+        from matplotlib import pyplot as plt  # selects a backend, which the command line must not
+
+        return plt.figure().add_subplot()
+    if not isinstance(ax, Axes):
+        raise InputError(f"ax must be a matplotlib Axes; got {type(ax).__name__}")
+    return ax
+
+
+def show_cells(axes: Axes, extent: Extent, image: np.ndarray) -> None:
+    """Show an image of one pixel a cell, north up, with coastlines; set limits, ticks and background."""
+    west, bottom, east, top = extent.cell_bounds
+    axes.imshow(image, extent=(west, east, bottom, top), origin="upper", aspect="equal", zorder=1)
+    _, south, _, north = extent.bounds
     axes.set(xlim=(west, east), ylim=(south, north), facecolor=NO_DATA_COLOUR)
-    axes.set_aspect("equal")
     _set_ticks(axes.xaxis, east - west, (east - west) / (north - south))
     _set_ticks(axes.yaxis, north - south, 2 * (north - south) / (east - west))
     axes.xaxis.set_major_formatter(lambda lon, _: format_longitude(lon))
@@ -76,13 +88,6 @@ def _set_ticks(axis: Axis, span_deg: float, aspect: float) -> None:
     steps = [1, 1.5, 3, 6, 9, 10] if span_deg > 60 else [1, 2, 5, 10]
     count = int(np.clip(round(9 * aspect), 1, 8))
     axis.set_major_locator(MaxNLocator(nbins=count, steps=steps, min_n_ticks=1))
-
-
-def show_cells(axes: Axes, extent: Extent, image: np.ndarray) -> None:
-    """Show an image of one pixel a cell, north up."""
-    west, south, east, north = extent.cell_bounds
-    axes.imshow(image, extent=(west, east, south, north), origin="upper", aspect="equal", zorder=1)
-    axes.set(xlim=(west, east), ylim=(extent.bounds.south, extent.bounds.north))
 
 
 def set_interpolation(axes: Axes) -> None:
@@ -125,16 +130,9 @@ def fit_figure(axes: Axes, width: float = WIDTH_INCHES) -> None:
     map_width, map_height = inches_per_degree * (east - west), inches_per_degree * (north - south)
     height = map_height + MARGINS_INCHES["top"] + MARGINS_INCHES["bottom"]
     left = MARGINS_INCHES["left"] + (available - map_width) / 2
-    root_figure(axes).set_size_inches(width, height)
+    figure: Any = axes.figure
+    figure.set_size_inches(width, height)
     axes.set_position(
         (left / width, MARGINS_INCHES["bottom"] / height, map_width / width, map_height / height)
     )
     set_interpolation(axes)
-
-
-def root_figure(artist: Artist) -> Figure:
-    """The top-level figure of an artist."""
-    figure = artist.get_figure(root=True)
-    if not isinstance(figure, Figure):
-        raise TypeError("the Axes belong to no figure")
-    return figure

@@ -1,4 +1,4 @@
-"""The cells that a plot shows: a window of the grid, and its edges in degrees."""
+"""The cells that a plot shows: a window of the grid, its edges in degrees, and its coastlines."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from cop_zarr.core.grid import Bounds, Grid, Window, cut_window
-from cop_zarr.core.product import LATTICE_COLS
+from cop_zarr.core.product import LATTICE_COLS, STEP_DEG
 from cop_zarr.errors import InputError
-from cop_zarr.regions import BBox, Roi, footprint
+from cop_zarr.regions import BBox, footprint
 
 MIN_MARGIN_CELLS = 2
 MARGIN_FRACTION = 0.12
@@ -21,17 +21,7 @@ MAX_ASPECT = 5
 
 
 class Extent(NamedTuple):
-    """The cells of a plot.
-
-    Attributes
-    ----------
-    grid : Grid
-        The store's grid.
-    window : Window
-        The cells; past the grid's width, columns continue from column 0.
-    valid : ndarray
-        bool, the window's shape: cells with data.
-    """
+    """The cells of a plot; ``valid`` has the window's shape."""
 
     grid: Grid
     window: Window
@@ -58,24 +48,18 @@ class Extent(NamedTuple):
         return out
 
 
-def window_extent(grid: Grid, mask: np.ndarray, window: Window) -> Extent:
-    """The extent of a window; ``mask`` is the whole grid's."""
-    return Extent(grid, window, cut_window(mask, window))
-
-
 def bbox_extent(grid: Grid, mask: np.ndarray, bbox: BBox | Sequence[float] | None) -> Extent:
-    """The extent of all cells that a box touches, or of the whole store.
-
-    Raises
-    ------
-    InputError
-        If ``bbox`` is another kind of region.
-    RegionError
-        If the box is malformed or outside the store.
-    """
+    """The extent of all cells that a box touches, or of the whole store; ``mask`` is the whole grid's."""
     if bbox is None:
-        return window_extent(grid, mask, grid.whole)
-    return window_extent(grid, mask, grid.touched(footprint(_check_bbox(bbox)).bounds)[0])
+        window = grid.whole
+    elif isinstance(bbox, BBox | Sequence | np.ndarray) and not isinstance(bbox, str):
+        window, _ = grid.touched(footprint(bbox).bounds)
+    else:  # the edges of a plot are meridians and parallels
+        raise InputError(
+            "bbox must be a BBox or four numbers (minlon, minlat, maxlon, maxlat); got "
+            f"{type(bbox).__name__}. To plot another kind of region, pass region="
+        )
+    return Extent(grid, window, cut_window(mask, window))
 
 
 def region_extent(grid: Grid, mask: np.ndarray, window: Window) -> Extent:
@@ -91,14 +75,27 @@ def region_extent(grid: Grid, mask: np.ndarray, window: Window) -> Extent:
         col, col_stop = window.col - col_margin + turn, window.col_stop + col_margin + turn
     else:
         col, col_stop = max(window.col - col_margin, 0), min(window.col_stop + col_margin, grid.cols)
-    return window_extent(grid, mask, Window(row, row_stop, col, col_stop))
+    margin = Window(row, row_stop, col, col_stop)
+    return Extent(grid, margin, cut_window(mask, margin))
 
 
-def _check_bbox(bbox: Roi) -> Roi:
-    """Accept a box only: the edges of a plot are meridians and parallels."""
-    if isinstance(bbox, BBox) or (isinstance(bbox, Sequence | np.ndarray) and not isinstance(bbox, str)):
-        return bbox
-    raise InputError(
-        f"bbox must be a BBox or four numbers (minlon, minlat, maxlon, maxlat); got {type(bbox).__name__}. "
-        "To plot another kind of region, pass region="
-    )
+def coastlines(extent: Extent) -> np.ndarray:
+    """Segments between cells with data and cells without; collinear edges are one segment.
+
+    float64, ``(n, 2, 2)``: both ends of each segment as (longitude, latitude), unwrapped.
+    """
+    west, north = extent.cell_bounds.west, extent.cell_bounds.north
+    cols, tops, bottoms = _column_runs(extent.valid[:, 1:] != extent.valid[:, :-1])
+    rows, lefts, rights = _column_runs((extent.valid[1:] != extent.valid[:-1]).T)
+    vertical = np.stack([cols + 1, tops, cols + 1, bottoms], axis=-1)
+    horizontal = np.stack([lefts, rows + 1, rights, rows + 1], axis=-1)
+    ends = np.concatenate([vertical, horizontal]).reshape(-1, 2, 2)
+    return np.asarray(ends * [STEP_DEG, -STEP_DEG] + [west, north])
+
+
+def _column_runs(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Columns of the unbroken runs down each column, their first rows, and their stop rows."""
+    steps = np.diff(np.pad(edges.astype("i1"), ((1, 1), (0, 0))), axis=0).T  # so that columns come first
+    cols, first = np.nonzero(steps == 1)
+    _, stop = np.nonzero(steps == -1)
+    return cols, first, stop

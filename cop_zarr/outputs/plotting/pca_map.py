@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from cop_zarr.core.progress import Progress
 from cop_zarr.format.chunk_reader import ChunkReader
-from cop_zarr.outputs.plotting.axes import add_title, set_extent, set_interpolation, show_cells
-from cop_zarr.outputs.plotting.extent import Extent
+from cop_zarr.outputs.plotting.axes import (
+    add_title,
+    axes_or_new,
+    fit_figure,
+    set_interpolation,
+    show_cells,
+)
+from cop_zarr.outputs.plotting.extent import bbox_extent
 from cop_zarr.outputs.plotting.pca import PERCENTILES, PrincipalComponents, fit_pca, scores, scores_to_rgba
+from cop_zarr.regions import BBox
 
 
-def plot_pca(
-    axes: Axes, reader: ChunkReader, extent: Extent, *, synthetic: bool, progress: Progress | None = None
-) -> None:
-    """Plot an extent's embeddings as colours.
-
-    ``progress`` is called with the bytes read and the bytes in all; each cell is read twice.
-    """
+def plot_store(
+    reader: ChunkReader,
+    mask: np.ndarray,
+    *,
+    synthetic: bool,
+    bbox: BBox | Sequence[float] | None,
+    ax: Axes | None,
+    progress: Progress | None,
+) -> Axes:
+    """Plot embeddings as colours, as :meth:`cop_zarr.Store.plot`; ``mask`` is the whole grid's."""
+    extent = bbox_extent(reader.layout.grid, mask, bbox)
+    axes = axes_or_new(ax)
+    # each cell is read twice
     advance = _counter(2 * int(extent.valid.sum()), 4 * reader.layout.bands, progress)
     pca = fit_pca(reader, extent, advance)
-    image = scores_to_rgba(scores(reader, extent, pca, advance))
-    set_extent(axes, extent)
-    show_cells(axes, extent, image)
+    show_cells(axes, extent, scores_to_rgba(scores(reader, extent, pca, advance)))
     add_title(axes, "embeddings as colours", synthetic, *_caption(pca, reader.layout.bands))
     set_interpolation(axes)
+    if ax is None:
+        fit_figure(axes)
+    return axes
 
 
 def _caption(pca: PrincipalComponents, bands: int) -> tuple[str, ...]:

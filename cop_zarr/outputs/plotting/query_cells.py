@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -13,6 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import ScaledTranslation
 
+from cop_zarr.core.grid import Grid, cut_window
 from cop_zarr.core.product import STEP_DEG
 from cop_zarr.outputs.plotting.axes import (
     CAPTION_COLOUR,
@@ -21,16 +23,16 @@ from cop_zarr.outputs.plotting.axes import (
     NO_DATA_COLOUR,
     TEXT_COLOUR,
     add_title,
-    root_figure,
-    set_extent,
+    axes_or_new,
+    fit_figure,
     set_interpolation,
     show_cells,
 )
-from cop_zarr.outputs.plotting.extent import Extent, window_extent
+from cop_zarr.outputs.plotting.extent import Extent, bbox_extent, region_extent
 from cop_zarr.querying.options import CheckedOptions
 from cop_zarr.querying.plan import Plan
 from cop_zarr.querying.pool_parts import effective_weights
-from cop_zarr.regions import Footprint
+from cop_zarr.regions import BBox, Footprint
 
 WEIGHT_COLOURS = ListedColormap(mpl.colormaps["Blues"](np.linspace(0.1, 0.58, 256))).with_extremes(
     under="white"
@@ -49,14 +51,25 @@ HATCH_LINES = np.array([[(0, 0.5), (0.5, 0)], [(0, 1), (1, 0)], [(0.5, 1), (1, 0
 """Hatching of a cell without data: x to the east, y to the south, in cells."""
 
 
-def plot_cells(
-    axes: Axes, extent: Extent, plan: Plan, options: CheckedOptions, mask: np.ndarray, *, synthetic: bool
-) -> None:
-    """Plot the cells of a query by weight, and the outline of the region; ``mask`` is the whole grid's."""
+def plot_query(
+    grid: Grid,
+    mask: np.ndarray,
+    *,
+    synthetic: bool,
+    plan: Plan,
+    options: CheckedOptions,
+    bbox: BBox | Sequence[float] | None,
+    ax: Axes | None,
+) -> Axes:
+    """Plot the cells of a query by weight, and the outline of the region; no chunk is read.
+
+    ``mask`` is the whole grid's.
+    """
+    extent = region_extent(grid, mask, plan.window) if bbox is None else bbox_extent(grid, mask, bbox)
+    axes = axes_or_new(ax)
     found = effective_weights(plan, options, mask)
     weights = np.ones(plan.window.shape) if found is None else found
     largest, shown = float(weights.max()) or 1.0, extent.reindex(plan.window, weights)
-    set_extent(axes, extent)
     show_cells(axes, extent, _colours(extent, shown / largest))
     _hatch_no_data(axes, extent, shown)
     if extent.window.cells <= MAX_GRID_CELLS:
@@ -66,11 +79,13 @@ def plot_cells(
     for ring in outline(plan.footprint):
         _add_ring(axes, extent, ring)
     _add_legend(axes, plan.weights_kind, largest)
-    valid = window_extent(extent.grid, mask, plan.window).valid
     below_legend = CAPTION_OFFSET_POINTS + 1.6 * LINE_POINTS
-    caption = _caption(plan, options, valid, weights > 0)
+    caption = _caption(plan, options, cut_window(mask, plan.window), weights > 0)
     add_title(axes, "cells and weights of a query", synthetic, caption, offset_points=below_legend)
     set_interpolation(axes)
+    if ax is None:
+        fit_figure(axes)
+    return axes
 
 
 def outline(footprint: Footprint) -> list[np.ndarray]:
@@ -170,7 +185,7 @@ def _add_legend(axes: Axes, weighing: str | None, largest: float) -> None:
         Patch(fc=OTHER_DATA_COLOUR, ec=CAPTION_COLOUR, label="data beyond the window"),
         Patch(fc="none", ec=OUTLINE_COLOUR, lw=1.6, label="region"),
     ]
-    down = ScaledTranslation(0, -(CAPTION_OFFSET_POINTS - 8) / 72, root_figure(axes).dpi_scale_trans)
+    down = ScaledTranslation(0, -(CAPTION_OFFSET_POINTS - 8) / 72, axes.figure.dpi_scale_trans)
     legend = axes.legend(
         handles=handles,
         loc="upper center",
