@@ -26,26 +26,14 @@ _CALLS = {"store": "xarray.open_zarr", "array": "zarr.open_array"}
 
 
 class StoreOptions(TypedDict, total=False):
-    """Keywords of :func:`cop_zarr.open`: how a store is reached, and what is kept of it."""
+    """Keywords of :func:`cop_zarr.open`, documented there."""
 
     storage_options: StorageOptions | None
-    """Passed to the fsspec filesystem of a URL."""
-
     workers: int | None
-    """Chunks read at once, at most; by default ``COP_ZARR_WORKERS``, or from a disk as many as there are
-    processors, up to 4, and over a network 64."""
-
     timeout: float
-    """Seconds that one object may take over a network, retries included."""
-
     cache_bytes: int
-    """Memory for decoded chunks and their totals; 0 keeps none."""
-
     cache_dir: str | os.PathLike[str] | None
-    """A folder in which the objects that were read are kept; processes and stores may share it."""
-
     cache_disk_bytes: int
-    """Size of that folder; the objects that were not used for the longest time are dropped first."""
 
 
 def open_reader(

@@ -27,32 +27,15 @@ MAX_BYTES = 1 << 30
 
 
 class QueryOptions(TypedDict, total=False):
-    """Keywords that every query of regions takes."""
+    """Keywords that every query of regions takes, documented at :meth:`cop_zarr.Store.query`."""
 
     crs: object | None
-    """CRS of four numbers or of a polygon; by default what a polygon says itself, or EPSG:4326."""
-
     repair: bool
-    """Repair an invalid polygon instead of refusing it; False by default."""
-
     year: int
-    """2021, the only year of the product."""
-
     pooling: Pooling
-    """How cells become one vector, by default "mean"; "std" is that of the population."""
-
     weights: Weights
-    """How much a cell counts: None is 1 for each touched cell; "coverage" the part of it inside the region;
-    "area" that part in m² on the ellipsoid. "auto", the default, is None for boxes and for pooling by "max"
-    and "min", and "coverage" for polygons and circles."""
-
     empty: Empty
-    """Whether cells without data count, as the zeros they hold: "include" (the default) or "skip"."""
-
     subpixel: Subpixel
-    """What to do with a region narrower or lower than one cell: "raise" (the default), pool the cells it
-    touches ("touch"), take the cell at its centre ("nearest"), or interpolate between the four cell centres
-    around that ("bilinear")."""
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ worker that has just joined needs nothing else, and one that dies loses nothing 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -33,8 +33,8 @@ from cop_zarr.querying.distributed.cluster import (
     worker_name,
 )
 from cop_zarr.querying.many_regions import RegionBatch, plan_or_report
-from cop_zarr.querying.options import CheckedOptions, Empty, OnError
-from cop_zarr.querying.points import PointBatch, Points
+from cop_zarr.querying.options import OnError
+from cop_zarr.querying.points import PointBatch
 from cop_zarr.querying.valid_mask import ValidMask
 
 ROWS_BYTES = 32 << 20
@@ -42,38 +42,6 @@ ROWS_BYTES = 32 << 20
 
 SENT_BYTES = 4 << 20
 """Size of a pickled group; Dask is made for small messages, and warns of 10 MB."""
-
-
-class Answer(NamedTuple):
-    """The rows of a group, and which of them were refused, and why."""
-
-    rows: np.ndarray
-    refused: list[tuple[int, RegionError]]
-
-
-class RegionGroup(NamedTuple):
-    """Some regions of a batch, for a worker."""
-
-    regions: list[Any]
-    options: CheckedOptions
-    raises: bool
-
-    def answer(self, reader: ChunkReader, valid: ValidMask) -> Answer:
-        """Answer them."""
-        refused: list[tuple[int, RegionError]] = []
-        on_error: OnError = "raise" if self.raises else lambda *each: refused.append(each)
-        return Answer(_rows(RegionBatch(reader, self.regions, self.options, on_error, valid)), refused)
-
-
-class PointGroup(NamedTuple):
-    """Some points of a batch, for a worker."""
-
-    points: Points
-    empty: Empty
-
-    def answer(self, reader: ChunkReader, valid: ValidMask) -> Answer:
-        """Look them up."""
-        return Answer(_rows(PointBatch(reader, self.points, self.empty, valid)), [])
 
 
 @contextmanager
@@ -95,31 +63,37 @@ class DistributedBatch:
 
         The RegionError of a refused region is the one that a single machine would raise.
         """
-        sent: list[np.ndarray] = []
+        batch, sent = self.batch, list[np.ndarray]()
         try:
             with closing(self.cluster.map(_answer, self._tasks(first, stop, sent))) as answers:
                 for group, (rows, refused) in answers:
                     out[sent[group] - first] = rows
-                    self._report([(int(sent[group][row]), error) for row, error in refused])
+                    if isinstance(batch, RegionBatch) and callable(batch.on_error):
+                        for row, error in refused:
+                            batch.on_error(int(sent[group][row]), error)
                     yield len(rows)
         except RegionError:
-            self._refuse_first(first, stop)
+            if isinstance(batch, RegionBatch) and batch.on_error == "raise":
+                for number in range(first, stop):
+                    grid = batch.reader.layout.grid
+                    plan_or_report(grid, batch.regions[number], number, batch.options, "raise")
             raise
 
     def _tasks(self, first: int, stop: int, sent: list[np.ndarray]) -> Iterator[tuple[bytes, bytes]]:
         """Pickle the reader and each group; append the numbers of its members to ``sent``."""
-        batch, reader = self.batch, _pickle_reader(self.batch.reader)
-        layout = batch.reader.layout
+        batch, reader = self.batch, self.batch.reader
+        # from a disk, a worker reads in the one thread that it has for a group
+        pickled_reader = pickle.dumps(reader if reader.folder.remote else reader.with_workers(1))
         if isinstance(batch, PointBatch):
             lons, lats = batch.points.lons[first:stop], batch.points.lats[first:stop]
         else:
             lons, lats = partition.centres(batch.regions[first:stop], batch.options.crs)
-        keys = partition.chunk_keys(layout, lons, lats)
-        most = max(1, ROWS_BYTES // (4 * layout.bands))
+        keys = partition.chunk_keys(reader.layout, lons, lats)
+        most = max(1, ROWS_BYTES // (4 * reader.layout.bands))
         for members in partition.groups(keys, self.cluster.threads, most):
             for numbers, pickled in self._pickle_in_parts(first + members):
                 sent.append(numbers)
-                yield reader, pickled
+                yield pickled_reader, pickled
 
     def _pickle_in_parts(self, numbers: np.ndarray) -> Iterator[tuple[np.ndarray, bytes]]:
         """Pickle a group, in parts that are small enough to be sent."""
@@ -130,52 +104,34 @@ class DistributedBatch:
         for half in np.array_split(numbers, 2):
             yield from self._pickle_in_parts(half)
 
-    def _group(self, numbers: np.ndarray) -> RegionGroup | PointGroup:
+    def _group(self, numbers: np.ndarray) -> Callable[..., Batch]:
+        """Some members of the batch as a batch, which lacks the worker's ``reader`` and ``valid``."""
         batch = self.batch
         if isinstance(batch, RegionBatch):
             regions = [batch.regions[number] for number in numbers.tolist()]
-            return RegionGroup(regions, batch.options, batch.on_error == "raise")
+            on_error: OnError = "raise" if batch.on_error == "raise" else "nan"
+            return partial(RegionBatch, regions=regions, options=batch.options, on_error=on_error)
         points = batch.points
         refused = None if points.refused is None else points.refused[numbers]
         some = replace(points, lons=points.lons[numbers], lats=points.lats[numbers], refused=refused)
-        return PointGroup(some, batch.empty)
-
-    def _report(self, refused: list[tuple[int, RegionError]]) -> None:
-        if isinstance(self.batch, RegionBatch) and callable(self.batch.on_error):
-            for number, error in refused:
-                self.batch.on_error(number, error)
-
-    def _refuse_first(self, first: int, stop: int) -> None:
-        batch, grid = self.batch, self.batch.reader.layout.grid
-        if isinstance(batch, RegionBatch) and batch.on_error == "raise":
-            for number in range(first, stop):
-                plan_or_report(grid, batch.regions[number], number, batch.options, "raise")
-
-
-def _pickle_reader(reader: ChunkReader) -> bytes:
-    """Pickle a reader for the workers.
-
-    From a disk, a worker reads in the one thread that it has for a group; over a network, in as many as the
-    caller would.
-    """
-    return pickle.dumps(reader if reader.folder.remote else reader.with_workers(1))
+        return partial(PointBatch, points=some, empty=batch.empty)
 
 
 # What follows runs on the workers.
 
 
-def _answer(reader: bytes, group: bytes) -> Answer:
-    opened = unpickle_reader(reader)
-    answer: Answer = unpickle_group(group).answer(*opened)
-    return answer
-
-
 @quiet
-def _rows(batch: Batch) -> np.ndarray:
-    rows = np.empty((len(batch), batch.reader.layout.bands), "f4")
+def _answer(pickled_reader: bytes, group: bytes) -> tuple[np.ndarray, list[tuple[int, RegionError]]]:
+    """Answer a group: its rows, and which of its regions were refused, and why."""
+    reader, valid = unpickle_reader(pickled_reader)
+    batch: Batch = unpickle_group(group)(reader=reader, valid=valid)
+    refused: list[tuple[int, RegionError]] = []
+    if isinstance(batch, RegionBatch) and batch.on_error == "nan":
+        batch = replace(batch, on_error=lambda *each: refused.append(each))
+    rows = np.empty((len(batch), reader.layout.bands), "f4")
     for _ in batch.fill(0, len(batch), rows):
         pass
-    return rows
+    return rows, refused
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ import numpy as np
 from cop_zarr.core.grouping import group_by
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.regions import BBox, PointBuffer
-from cop_zarr.regions.bbox import is_bbox_tuple
 
 GROUPS_PER_THREAD = 4
 """Groups made for each thread of the workers, so that all end at about the same time."""
@@ -81,25 +80,18 @@ def _centre(roi: Any) -> tuple[float, float]:
     """About where a region is, in its own CRS."""
     if isinstance(roi, BBox | PointBuffer):
         return roi.footprint.centre
-    if is_bbox_tuple(roi):
-        return _centre_of_box(roi)
     if hasattr(type(roi), "geom_type"):  # a shapely geometry knows its bounds
-        bounds: Sequence[float] = roi.bounds
-        return _centre_of_box(bounds)
+        return _centre_of_box(roi.bounds)
     mapping = roi if isinstance(roi, Mapping) else getattr(roi, "__geo_interface__", None)
-    return _first_position(mapping) if isinstance(mapping, Mapping) else _centre_of_numbers(roi)
+    return _first_position(mapping) if isinstance(mapping, Mapping) else _centre_of_box(roi)
 
 
-def _centre_of_box(bounds: Sequence[float]) -> tuple[float, float]:
-    west, south, east, north = bounds
-    return (west + east + (360 if west > east else 0)) / 2, (south + north) / 2
-
-
-def _centre_of_numbers(roi: Any) -> tuple[float, float]:
+def _centre_of_box(bounds: Any) -> tuple[float, float]:
     try:
-        return _centre_of_box([float(number) for number in roi])
+        west, south, east, north = map(float, bounds)
     except (TypeError, ValueError):
         return UNKNOWN  # the worker will refuse it
+    return (west + east + (360 if west > east else 0)) / 2, (south + north) / 2
 
 
 def _first_position(mapping: Mapping[str, Any]) -> tuple[float, float]:
