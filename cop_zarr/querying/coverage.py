@@ -15,11 +15,6 @@ def coverage(grid: Grid, window: Window, footprint: Footprint) -> np.ndarray:
 
     Of the cells in the first and last row, only the half up to the pole counts as the cell. A fraction
     below ``TOUCH_TOLERANCE`` (of the cell, or of the region if that is smaller) becomes 0.
-
-    Raises
-    ------
-    MissingDependencyError
-        If the region is a polygon, and exactextract is not installed.
     """
     bounds = footprint.bounds
     if footprint.geometry is None:

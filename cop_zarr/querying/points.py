@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -77,18 +76,33 @@ def check_points(grid: Grid, lon: ArrayLike, lat: ArrayLike, method: Method, on_
         lons, lats = np.broadcast_arrays(lons, lats)
     except ValueError:
         raise RegionError(f"lon and lat must have one shape; got {lons.shape} and {lats.shape}") from None
-    points = Points(lons.shape, lons.ravel(), lats.ravel(), method)
-    lons, lats = points.lons, points.lats
+    shape, given_lons, given_lats = lons.shape, lons.ravel(), lats.ravel()
+
+    def out_of_range(number: int) -> str:
+        lon, lat = given_lons[number], given_lats[number]
+        return (
+            f"lon must be within -180 … 360 and lat within -90 … 90; got lon={lon}, lat={lat}"
+            f"{range_hint(lon, lat)}"
+        )
+
+    def outside(number: int) -> str:
+        missing = (
+            "its cell is not" if method == "nearest" else "the four cell centres around it are not all"
+        )
+        lon, lat = given_lons[number], given_lats[number]
+        return f"the point lon={lon}, lat={lat} is outside the store: {missing} in {grid}"
+
+    lons, lats = given_lons, given_lats
     refused = ~((lons >= -180) & (lons <= 360) & (np.abs(lats) <= 90))  # true of NaN
     if refused.any():
-        _report(on_error, points, refused, _out_of_range)
+        _report(on_error, shape, refused, out_of_range)
         lons, lats = np.where(refused, 0, lons), np.where(refused, 0, lats)
     if grid.shape != (LATTICE_ROWS, LATTICE_COLS):
-        missing = _outside(grid, lons, lats, method) & ~refused
-        if missing.any():
-            _report(on_error, points, missing, partial(_outside_message, grid))
-        refused |= missing
-    return Points(points.shape, lons, lats, method, refused if refused.any() else None)
+        beyond = _outside(grid, lons, lats, method) & ~refused
+        if beyond.any():
+            _report(on_error, shape, beyond, outside)
+        refused |= beyond
+    return Points(shape, lons, lats, method, refused if refused.any() else None)
 
 
 def _outside(grid: Grid, lons: np.ndarray, lats: np.ndarray, method: Method) -> np.ndarray:
@@ -206,36 +220,13 @@ def _degrees(values: ArrayLike, name: str) -> np.ndarray:
 
 
 def _report(
-    on_error: OnError, points: Points, refused: np.ndarray, message: Callable[[Points, int, str, str], str]
+    on_error: OnError, shape: tuple[int, ...], refused: np.ndarray, reason: Callable[[int], str]
 ) -> None:
     """Raise the error of the first refused point, or call ``on_error`` for each."""
     if on_error == "raise":
-        first = int(np.argmax(refused))
-        position = f" at {_position(first, points.shape)}"
-        raise RegionError(message(points, first, position, f", the first of {int(refused.sum()):,}"))
+        first, count = int(np.argmax(refused)), int(refused.sum())
+        position = ", ".join(str(int(index)) for index in np.unravel_index(first, shape)) if shape else "0"
+        raise RegionError(f"{reason(first)}; it is at position {position}, the first of {count:,}")
     if callable(on_error):
         for number in np.flatnonzero(refused).tolist():
-            on_error(number, RegionError(message(points, number, "", "")))
-
-
-def _out_of_range(points: Points, number: int, position: str, count: str) -> str:
-    lon, lat = points.lons[number], points.lats[number]
-    return (
-        f"lon must be within -180 … 360 and lat within -90 … 90; got lon={lon}, lat={lat}{position}"
-        f"{count}{range_hint(lon, lat)}"
-    )
-
-
-def _outside_message(grid: Grid, points: Points, number: int, position: str, count: str) -> str:
-    what = (
-        "its cell is not" if points.method == "nearest" else "the four cell centres around it are not all"
-    )
-    lon, lat = points.lons[number], points.lats[number]
-    return f"the point lon={lon}, lat={lat}{position} is outside the store{count}: {what} in {grid}"
-
-
-def _position(number: int, shape: tuple[int, ...]) -> str:
-    """A point's position in the caller's array."""
-    if not shape:
-        return "the only position"
-    return "position " + ", ".join(str(int(index)) for index in np.unravel_index(number, shape))
+            on_error(number, RegionError(reason(number)))

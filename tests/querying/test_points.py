@@ -203,7 +203,7 @@ def test_the_outermost_centres_of_a_part_are_in_it(part, method, lon, lat):
     ("method", "lon", "lat", "position"),
     [
         ("nearest", [21, 19.8], 38, "position 1"), ("nearest", [21, 22, 23], [38, 41, 34], "position 1"),
-        ("nearest", [[21, 22], [200, 23]], 38, "position 1, 0"), ("nearest", -160, 38, "only position"),
+        ("nearest", [[21, 22], [200, 23]], 38, "position 1, 0"), ("nearest", -160, 38, "position 0"),
         ("bilinear", [21, 19.9], 38, "position 1"), ("bilinear", 21, [38, 35.2], "position 1"),
     ],
 )  # fmt: skip
@@ -211,7 +211,7 @@ def test_points_outside_a_part_are_refused(part, method, lon, lat, position):
     reported = []
     part[0].sample(lon, lat, method=method, on_error=lambda number, _: reported.append(number))
     assert len(reported) >= 1
-    with pytest.raises(RegionError, match=f"{position} is outside"):
+    with pytest.raises(RegionError, match=f"outside.*{position}"):
         part[0].sample(lon, lat, method=method)
 
 
@@ -272,7 +272,7 @@ INFINITE, NAN = float("inf"), float("nan")
 @pytest.mark.parametrize(
     ("lon", "lat", "message"),
     [
-        (NAN, 0, "only position"), ([0, 1, NAN, NAN], 0, r"position 2\D.*\b2$"),
+        (NAN, 0, "position 0"), ([0, 1, NAN, NAN], 0, r"position 2\D.*\b2$"),
         (0, [0, INFINITE], "position 1"),
         ([0, -180.01], 0, "position 1"), ([360.01, 0], 0, "position 0"),
         ([[0, 0], [0, 0]], [[0, 0], [0, 90.01]], "position 1, 1"), (48.1, 111.5, "swapped"),
