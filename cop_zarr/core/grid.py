@@ -129,12 +129,9 @@ class Grid:
 
     @classmethod
     def from_corner(cls, west: float, north: float, rows: int, cols: int) -> Grid:
-        """Make the grid whose north-west outer corner lies at ``west``, ``north`` (degrees).
+        """Make the grid whose north-west outer corner is at ``west``, ``north`` (degrees).
 
-        Raises
-        ------
-        GridError
-            If the corner is not a corner of a lattice cell, or the grid leaves the globe.
+        GridError if that is no corner of a lattice cell, or the grid leaves the globe.
         """
         row, col = (LATTICE_NORTH - north) / STEP_DEG, (west - LATTICE_WEST) / STEP_DEG
         if not (math.isfinite(row) and abs(west) <= 540):  # NaN is not either
@@ -186,12 +183,8 @@ class Grid:
     def window_bounds(self, window: Window) -> Bounds:
         """Outer edges of a window in degrees, running on past 180."""
         (rows, cols), transform = window.shape, self.transform(window)
-        return Bounds(
-            west=transform.c,
-            south=transform.f - STEP_DEG * rows,
-            east=transform.c + STEP_DEG * cols,
-            north=transform.f,
-        )
+        west, north = transform.c, transform.f
+        return Bounds(west, north - STEP_DEG * rows, west + STEP_DEG * cols, north)
 
     def window_latitudes(self, window: Window) -> np.ndarray:
         """Latitudes of the centres of a window's rows, float64, ``(rows,)``, from north to south."""
@@ -226,11 +219,8 @@ class Grid:
     def cells_around(self, lons: np.ndarray, lats: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows, columns and bilinear weights of the four cell centres around each point.
 
-        Returns
-        -------
-        rows, cols, weights : ndarray
-            ``(4, n)``: north-west, north-east, south-west, south-east. Rows and columns are -1 outside this
-            grid; the weights of a point sum to 1.
+        Each is ``(4, n)``: north-west, north-east, south-west, south-east. Rows and columns are -1 outside
+        this grid; the weights of a point sum to 1.
         """
         y, x = (LATTICE_NORTH - lats) / STEP_DEG - 0.5, (lons - LATTICE_WEST) / STEP_DEG - 0.5
         top, left = np.floor(y), np.floor(x)
@@ -258,12 +248,8 @@ class Grid:
         """Find the window of cells that a box touches, and whether the box reaches beyond this grid.
 
         An overlap of less than ``TOUCH_TOLERANCE`` of a cell is not a touch. On a whole globe every column
-        comes at most once.
-
-        Raises
-        ------
-        RegionError
-            If no cell is touched, or those touched are at both ends of a grid that is not cyclic.
+        comes at most once. RegionError if no cell is touched, or those touched are at both ends of a grid
+        that is not cyclic.
 
         >>> globe = Grid(0, 0, 721, 1440)
         >>> globe.touched(Bounds(179.5, -0.25, 180.5, 0.25))  # over the antimeridian
@@ -342,9 +328,7 @@ def _zone_area(lats: np.ndarray) -> np.ndarray:
 def _touched_span(low_deg: float, high_deg: float) -> tuple[int, int]:
     """Lattice indices ``[first, stop)`` touched by an interval, in degrees from the lattice's edge."""
     low, high = low_deg / STEP_DEG, high_deg / STEP_DEG
-    tolerance = TOUCH_TOLERANCE * min(
-        1, high - low
-    )  # a part of the interval if that is smaller than a cell
+    tolerance = TOUCH_TOLERANCE * min(1, high - low)  # of the interval if that is smaller than a cell
     first = math.floor(low + tolerance)
     return first, max(first + 1, math.ceil(high - tolerance))
 

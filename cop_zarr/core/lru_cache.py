@@ -29,17 +29,8 @@ if hasattr(os, "register_at_fork"):
 class LRUCache:
     """Values of known size; the least recently used are dropped. Thread-safe, and whole after an interrupt.
 
-    A pickle of it is empty and has the same capacity.
-
-    Parameters
-    ----------
-    capacity : int
-        Bytes that all values may take together. A single larger value is not kept.
-
-    Raises
-    ------
-    InputError
-        If the capacity is not a whole number of bytes, at least 0.
+    All values together take at most ``capacity`` bytes; a single larger one is not kept. A pickle of it is
+    empty and has the same capacity.
     """
 
     def __init__(self, capacity: int) -> None:

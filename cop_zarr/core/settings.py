@@ -26,13 +26,7 @@ def source_folder() -> str:
 
 
 def workers(given: int | None = None, usual: int = 4) -> int:
-    """Threads at work at once: the argument if given, else ``COP_ZARR_WORKERS``, else what is usual.
-
-    Raises
-    ------
-    InputError
-        If it is not a whole number of at least 1.
-    """
+    """Threads at work at once: the argument if given, else ``COP_ZARR_WORKERS``, else what is usual."""
     value: object = given if given is not None else os.environ.get(WORKERS_VARIABLE) or usual
     try:
         number = int(str(value))
@@ -45,13 +39,7 @@ def workers(given: int | None = None, usual: int = 4) -> int:
 
 
 def timestamp() -> str:
-    """The time, ISO 8601 in UTC, or the one that ``SOURCE_DATE_EPOCH`` fixes for reproducible bytes.
-
-    Raises
-    ------
-    InputError
-        If the variable is no number of seconds since 1970.
-    """
+    """The time, ISO 8601 in UTC, or the one that ``SOURCE_DATE_EPOCH`` fixes for reproducible bytes."""
     epoch = os.environ.get(EPOCH_VARIABLE)
     try:
         when = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)

@@ -113,18 +113,10 @@ class Layout:
                 yield ChunkPart(chunk_row, chunk_col, inside, target)
 
     def chunks_of_windows(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The chunks under many windows at once.
+        """The chunks under many windows, each given by the numbers of a :class:`Window`: int64, ``(n, 4)``.
 
-        Parameters
-        ----------
-        windows : ndarray
-            int64, ``(n, 4)``: the numbers of a :class:`Window` each.
-
-        Returns
-        -------
-        chunks, owners : ndarray
-            int64: numbers of chunks, counted row by row, and which window each lies under. A window around
-            the globe may meet a chunk twice.
+        Returns the numbers of chunks, counted row by row, and the window that each is under. A window
+        around the globe may meet a chunk twice.
         """
         size, cols, chunk_cols = self.chunk_cells, self.grid.cols, self.chunk_grid[1]
         wraps = np.flatnonzero(windows[:, 3] > cols)

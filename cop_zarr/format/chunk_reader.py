@@ -46,18 +46,8 @@ length may have been cut off. One that stays short is damaged."""
 class ChunkReader:
     """Reads the objects of one open store, and checks each. Thread-safe.
 
-    Parameters
-    ----------
-    folder : Folder
-        Where the objects are.
-    document : StoreDocument
-        The store's ``zarr.json``.
-    workers : int
-        Objects read at once, at most.
-    cache : DiskCache, optional
-        Keeps objects of this store on a disk.
-    memory : LRUCache, optional
-        Keeps decoded chunks, and what others compute from them; by default nothing is kept.
+    ``cache`` keeps objects on a disk, and ``memory`` decoded chunks and what others compute from them; by
+    default neither is kept.
     """
 
     def __init__(
@@ -97,15 +87,8 @@ class ChunkReader:
     def read(self, row: int, col: int, out: np.ndarray | None = None) -> np.ndarray:
         """Read a chunk that holds data, from memory if it is there.
 
-        Parameters
-        ----------
-        out : ndarray, optional
-            Decode into this array and do not cache the chunk.
-
-        Returns
-        -------
-        ndarray
-            float32, ``(longitude, latitude, band)``, always a full chunk. Not writeable if it is cached.
+        float32, ``(longitude, latitude, band)``: a full chunk even at the edges, not writeable if it is
+        cached. With ``out``, it is decoded into that array and not cached.
 
         Raises
         ------
@@ -145,11 +128,6 @@ class ChunkReader:
             Called with a chunk's position in ``chunks`` and the chunk, in the thread that decoded it.
         reuse_buffers : bool
             False if ``fn`` returns the chunk or a view of it.
-
-        Raises
-        ------
-        ChunkError, StoreReplacedError, StorageError
-            As :meth:`read`.
         """
         uncached = sum(index not in self.memory for index in chunks)
         keep = uncached * self.layout.chunk_bytes <= self.memory.capacity
@@ -181,15 +159,7 @@ class ChunkReader:
             raise self._chunk_error(key, damage, self._extent(row, col)) from damage
 
     def read_checked(self, key: str, record: ObjectRecord, max_bytes: int = SMALL_BYTES) -> bytes:
-        """Read an object, from the disk cache if it is there, and compare it with its record.
-
-        Raises
-        ------
-        DamageError
-            If it is absent, short, long or damaged, or its record exceeds ``max_bytes``.
-        StorageError
-            If it could not be read.
-        """
+        """Read an object, from the disk cache if it is there; DamageError if it is not what is recorded."""
         if record.length > max_bytes:
             raise DamageError(f"{record.length:,} bytes are recorded, more than it can have")
         if self._cache is None:
@@ -242,15 +212,11 @@ class ChunkReader:
         try:
             return parse(self.folder.read(ROOT)).sha256 != self.sha256
         except FileNotFoundError:
-            return self._is_being_written()
+            try:
+                return bool(self.folder.read(JOB))  # an ingest writes to this place, as on object storage
+            except (StorageError, FileNotFoundError):
+                return False
         except (StoreError, StorageError):
-            return False
-
-    def _is_being_written(self) -> bool:
-        """Whether an ingest writes to this place, as it does on object storage."""
-        try:
-            return bool(self.folder.read(JOB))
-        except (StorageError, FileNotFoundError):
             return False
 
     def _extent(self, row: int, col: int) -> str:

@@ -37,13 +37,9 @@ def encode(cells: np.ndarray) -> bytes:
 
 
 def decode(data: bytes, out: np.ndarray) -> np.ndarray:
-    """Undo :func:`encode`, into a C-contiguous array.
+    """Undo :func:`encode`, into a C-contiguous array; DamageError if that is not possible.
 
-    Raises
-    ------
-    DamageError
-        If the header's sizes are not those of ``data`` and ``out`` (Blosc would read past the end), or the
-        data do not decode.
+    The header's sizes must be those of ``data`` and ``out``, or Blosc would read past the end.
     """
     if len(data) < _BLOSC_HEADER.size:
         raise DamageError(f"it has {len(data)} bytes, less than a Blosc header")

@@ -46,27 +46,21 @@ class ObjectRecord(NamedTuple):
 
 @dataclass(frozen=True)
 class StoreDocument:
-    """The checked content of a store's ``zarr.json``.
-
-    Attributes
-    ----------
-    layout : Layout
-        Grid, bands and chunks.
-    objects : dict of str to ObjectRecord
-        Every object apart from ``zarr.json`` itself and the chunks of ``embedding``.
-    record : dict
-        The ``cop_zarr`` attribute: format, provenance, product.
-    consolidated : dict
-        The documents of the arrays and groups below, by name.
-    sha256 : str
-        Digest of the document without this digest: the identity of the store.
-    """
+    """The checked content of a store's ``zarr.json``."""
 
     layout: Layout
+
     objects: dict[str, ObjectRecord]
+    """Every object apart from ``zarr.json`` itself and the chunks of ``embedding``."""
+
     record: dict[str, Any]
+    """The ``cop_zarr`` attribute: format, provenance, product."""
+
     consolidated: dict[str, Any]
+    """The documents of the arrays and groups below, by name."""
+
     sha256: str
+    """Digest of the document without this digest: the identity of the store."""
 
 
 def digest(document: dict[str, Any]) -> str:
@@ -88,14 +82,10 @@ def is_store(data: bytes) -> bool:
 
 
 def parse(data: bytes) -> StoreDocument:
-    """Parse and check a store's ``zarr.json``, which is not trusted.
+    """Parse and check a store's ``zarr.json``.
 
-    Raises
-    ------
-    StoreError
-        If it is not that of a cop-zarr store, or was changed since it was written.
-    FormatVersionError
-        If a newer cop-zarr wrote it.
+    StoreError if it is not that of a cop-zarr store, or was changed since it was written;
+    FormatVersionError if a newer cop-zarr wrote it.
     """
     if not is_store(data):
         raise StoreError("its zarr.json is not that of a cop-zarr store")
@@ -115,7 +105,8 @@ def parse(data: bytes) -> StoreDocument:
     try:
         layout = _layout(document)
         objects = {key: _object_record(key, entry) for key, entry in record[OBJECT_ATTRIBUTE].items()}
-        _check_record(record)
+        _check_types(record, _RECORD_TYPES)
+        _check_types(record["source"], _SOURCE_TYPES)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, CopZarrError) as error:
         raise StoreError(f"its zarr.json is not valid: {error!r}") from error
     consolidated = document["consolidated_metadata"]["metadata"]
@@ -162,11 +153,6 @@ def _integers(values: Any) -> list[int]:
     if not isinstance(values, list) or any(type(value) is not int for value in values):
         raise TypeError(f"{values!r} is not a list of integers")
     return values
-
-
-def _check_record(record: dict[str, Any]) -> None:
-    _check_types(record, _RECORD_TYPES)
-    _check_types(record["source"], _SOURCE_TYPES)
 
 
 def _check_types(record: dict[str, Any], types: Mapping[str, type]) -> None:

@@ -95,7 +95,10 @@ def documents(
     valid: np.ndarray,
     integrity: np.ndarray,
 ) -> dict[str, bytes]:
-    """Make every object of a store but the chunks of ``embedding``.
+    """Make every object of a store but the chunks of ``embedding``, by key.
+
+    They must be written in this order: ``zarr.json``, which makes a store of them, is the last, and its
+    copy the one before.
 
     Parameters
     ----------
@@ -109,12 +112,6 @@ def documents(
         bool, ``(rows, cols)``: cells with data.
     integrity : ndarray
         uint32, ``(2, chunk rows, chunk cols)``: length and CRC-32C of each chunk.
-
-    Returns
-    -------
-    dict of str to bytes
-        Objects by key, in the order in which they must be written: ``zarr.json``, which makes a store of
-        them, is the last, and its copy the one before.
     """
     written: dict[str, Buffer] = {}
     store = MemoryStore(written)

@@ -43,22 +43,13 @@ def open_reader(
     cache: DiskCache | None = None,
     memory: LRUCache | None = None,
 ) -> ChunkReader:
-    """Make a reader of a store's chunks; its integrity table is read.
-
-    Workers default to as many as processors, at most 4, for a disk, and to 64 over a network.
-    """
+    """Make a reader of a store's chunks; its integrity table is read."""
     default = REQUESTS_AT_ONCE if folder.remote else min(4, os.cpu_count() or 1)
     return ChunkReader(folder, document, settings.workers(workers, default), cache, memory)
 
 
 def read_document(folder: Folder) -> StoreDocument:
-    """Read a store's ``zarr.json``.
-
-    Raises
-    ------
-    StoreNotFoundError, StoreError, FormatVersionError, AccessError, StorageError
-        As :func:`open`.
-    """
+    """Read a store's ``zarr.json``; errors are those of :func:`cop_zarr.open`."""
     try:
         root = folder.read(ROOT)
     except FileNotFoundError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,25 +19,15 @@ from cop_zarr.storage import check_absent, replacing
 
 def to_json(embedding: Embedding) -> str:
     """One JSON object with ``meta`` and ``data``; NaN and infinities become null."""
-    data = embedding.data.astype(float)
-    values: Any = data.tolist()
-    if not np.isfinite(data).all():
-        values = _nulls(values)
-    return json.dumps({"meta": embedding.meta, "data": values}, allow_nan=False)
+    data, finite = embedding.data.astype(float), np.isfinite(embedding.data)
+    if not finite.all():
+        data = data.astype(object)
+        data[~finite] = None
+    return json.dumps({"meta": embedding.meta, "data": data.tolist()}, allow_nan=False)
 
 
 def check_target(path: Path, overwrite: bool = False, suffixes: Collection[str] | None = None) -> None:
-    """Check the name of a file to write, before the work is done.
-
-    Raises
-    ------
-    InputError
-        If the suffix is unknown.
-    StoreExistsError
-        If the file exists, and ``overwrite`` is not set.
-    StorageError
-        If the file system cannot be read.
-    """
+    """Check suffix and absence of a file to write, before the work is done."""
     suffixes = _WRITERS if suffixes is None else suffixes
     if path.suffix.lower() not in suffixes:
         raise InputError(f"{path} must end in one of {', '.join(suffixes)}")
@@ -110,12 +99,6 @@ def _cell_centres(embedding: Embedding) -> tuple[np.ndarray, np.ndarray]:
     """Latitudes and longitudes of the window's cell centres."""
     rows, cols = embedding.valid.shape
     return Affine(*embedding.meta["transform"]).centres((rows, cols))
-
-
-def _nulls(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_nulls(item) for item in value]
-    return value if math.isfinite(value) else None
 
 
 _WRITERS: dict[str, Callable[[Embedding, BinaryIO], None]] = {

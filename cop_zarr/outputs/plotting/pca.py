@@ -36,24 +36,18 @@ third of the time of float64 products, which is most of the time of a plot of th
 
 @dataclass(frozen=True)
 class PrincipalComponents:
-    """The first principal components of some cells.
-
-    Attributes
-    ----------
-    mean : ndarray
-        float64, ``(bands,)``.
-    axes : ndarray
-        float64, ``(3, bands)``: unit vectors, largest variance first. The element of largest magnitude is
-        positive, so that a store always gets the same colours. 0 where there are fewer components.
-    shares : ndarray
-        float64, ``(3,)``: fraction of the variance along each axis.
-    cells : int
-        Number of cells.
-    """
+    """The first principal components of some cells."""
 
     mean: np.ndarray
+    """float64, ``(bands,)``."""
+
     axes: np.ndarray
+    """float64, ``(3, bands)``: unit vectors, largest variance first. The element of largest magnitude is
+    positive, so that a store always gets the same colours. 0 where there are fewer components."""
+
     shares: np.ndarray
+    """float64, ``(3,)``: fraction of the variance along each axis."""
+
     cells: int
 
 
@@ -99,12 +93,9 @@ def _from_covariance(mean: np.ndarray, covariance: np.ndarray, count: int) -> Pr
 def scores(
     reader: ChunkReader, extent: Extent, pca: PrincipalComponents, advance: Callable[[int], None]
 ) -> np.ndarray:
-    """Project an extent's cells onto the components.
+    """Project an extent's cells onto the components: float64, ``(rows, cols, 3)``.
 
-    Returns
-    -------
-    ndarray
-        float64, ``(rows, cols, 3)``; NaN for cells without data or with a value that is not finite.
+    NaN for cells without data or with a value that is not finite.
     """
     out = np.full((*extent.window.shape, CHANNELS), np.nan)
 
@@ -119,13 +110,9 @@ def scores(
 
 
 def scores_to_rgba(values: np.ndarray) -> np.ndarray:
-    """Convert scores to colours, each component scaled by its own percentiles.
+    """Convert scores to colours, each component scaled by its own percentiles: uint8, ``(rows, cols, 4)``.
 
-    Returns
-    -------
-    ndarray
-        uint8, ``(rows, cols, 4)``; transparent black for NaN. A component that is the same in all cells
-        is 128.
+    NaN becomes transparent black, and a component that is the same in all cells 128.
     """
     known = np.isfinite(values).all(axis=-1)
     out = np.zeros((*known.shape, 4), "u1")

@@ -32,17 +32,7 @@ MAX_PIXELS = 20_000
 
 
 def check_plot(path: Path, width: float, dpi: float, overwrite: bool) -> None:
-    """Check file name and size of a plot, before the work is done.
-
-    Raises
-    ------
-    InputError
-        If the suffix is unknown, or the size is out of range.
-    StoreExistsError
-        If the file exists, and ``overwrite`` is not set.
-    StorageError
-        If the file system cannot be read.
-    """
+    """Check file name and size of a plot, before the work is done."""
     check_target(path, overwrite, NO_METADATA)
     if not MIN_WIDTH_INCHES <= width <= MAX_WIDTH_INCHES:  # also rejects NaN
         raise InputError(
