@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import os
 import threading
 import time
@@ -14,7 +12,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -46,10 +44,10 @@ from tests.support.proxy import (
     seeded,
 )
 from tests.support.questions import Part, Question
-from tests.support.servers import s3_server, static_server
+from tests.support.servers import static_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 PART = Part((200, 264), (580, 660))
 """8 x 10 chunks; the western 2 x 8 hold no data."""
@@ -115,7 +113,8 @@ def place(tmp_path_factory) -> Path:
 )
 def any_site(request, place) -> Iterator[Site]:
     if request.param == "s3":
-        with s3_server() as s3, fault_proxy(s3.endpoint) as proxy:
+        s3 = request.getfixturevalue("s3")
+        with fault_proxy(s3.endpoint) as proxy:
             url = s3.place()
             cop_zarr.ingest(place / "a.tif", url, storage_options=s3.options)
             yield Site(url, proxy, s3.through(proxy.url), patience=3)
@@ -156,39 +155,14 @@ def interrogate(site: Site, name: str, count: int, timeout: float) -> Counter[st
             with OPENING:
                 store = site.open(timeout)
         except CopZarrError as error:
-            store = None
-            found = [f"{type(error).__name__} (to open)"]
-        else:
-            found = []
-        if store is not None:
-            numbers = range(first, min(first + few, count))
-            found += [outcome(store, PART.draw(f"{name}/{number}")) for number in numbers]
-        return found
+            return [f"{type(error).__name__} (to open)"]
+        numbers = range(first, min(first + few, count))
+        return [outcome(store, PART.draw(f"{name}/{number}")) for number in numbers]
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return Counter(each for found in pool.map(some, range(0, count, few)) for each in found)
-
-
-def until(what) -> None:
-    deadline = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
-
-
-T = TypeVar("T")
-
-
-def calmly(what: Callable[[], T]) -> T:
-    """Do again what a machine that stood still for a second has kept beyond its short timeout."""
-    for _ in range(4):
-        with contextlib.suppress(StorageError):
-            return what()
-    return what()
-
-
-def print_counts(request, counts: Counter[str]) -> None:
-    print(f"\n{request.node.name}: {counts.total()} outcomes: {dict(counts.most_common())}")  # noqa: T201
+        counts = Counter(each for found in pool.map(some, range(0, count, few)) for each in found)
+    print(f"\n{name}: {counts.total()} outcomes: {dict(counts.most_common())}")  # noqa: T201
+    return counts
 
 
 def test_faults_that_pass_are_not_noticed(request, site, trials):
@@ -197,7 +171,6 @@ def test_faults_that_pass_are_not_noticed(request, site, trials):
     count = ASKED[name] * trials
     site.proxy.schedule = seeded(1, 0.125)
     counts = interrogate(site, f"passing {name}", count, timeout=60)
-    print_counts(request, counts)
     assert counts == {"right": count}
     hit = [got for got in site.proxy.requests if got.fault]
     assert len(hit) > len(site.proxy.requests) / 12
@@ -211,7 +184,6 @@ def test_no_fault_makes_a_wrong_answer(request, site, trials):
     count = ASKED[name] * trials
     site.proxy.schedule = seeded(2, 0.1, (*TRANSIENT, *LASTING))
     counts = interrogate(site, f"lasting {name}", count, timeout=1.5)
-    print_counts(request, counts)
     assert not [each for each in counts if each.startswith("wrong")]
     assert counts["right"] > count / 3
     assert "StorageError" in counts  # others are rarer; which of them come depends on the threads
@@ -222,28 +194,28 @@ def test_no_fault_makes_a_wrong_answer(request, site, trials):
 ZARR_JSON, TABLE, VALID = "zarr.json", "integrity/embedding/c/0/0/0", "valid/c/0/0"
 ONLY_CHUNK = "embedding/c/0/0/0"
 
-SINGLE: list[tuple[Fault, type[Exception] | None]] = [
+NOT_RETRIED = [
     (Slow(0.1), None),
     (Status(404), FileNotFoundError),
     *((Status(code), AccessError) for code in (401, 403)),
-    *((Status(code), StorageError) for code in (400, 410, 429, 500, 501, 503)),
-    *((fault, StorageError) for fault in (Reset(), Drop(), Stall(), StallBody(0.5), StallBody(0.0))),
-    *((fault, StorageError) for fault in (CutBody(0.0), CutBody(0.5), ResetBody(0.5), ResetBody(0.999))),
+    *((Status(code), StorageError) for code in (400, 410, 501)),
     *((Flip(place), StoreError) for place in (0, 4, 12, -1)),
     *((CutSilently(share), StoreError) for share in (0.0, 0.9)),
 ]
-"""Faults, and the errors that they are to lead to; None where the answer is right all the same."""
-
-
-def patience(number: int) -> float:
-    """The timeout for a fault: short only where nothing else ends the trying, whatever the machine does."""
-    fault, _ = SINGLE[number]
-    at_once = fault in [Status(code) for code in (400, 401, 403, 404, 410, 501)]
-    return 60 if at_once or isinstance(fault, Slow | Flip | CutSilently) else 1.5
+RETRIED = (
+    *(Status(code) for code in (429, 500, 503)),
+    *(Reset(), Drop(), Stall(), StallBody(0.5), StallBody(0.0)),
+    *(CutBody(0.0), CutBody(0.5), ResetBody(0.5), ResetBody(0.999)),
+)
+SINGLE: list[tuple[Fault, type[Exception] | None, float]] = [
+    *((fault, error, 60) for fault, error in NOT_RETRIED),
+    *((fault, StorageError, 1.5) for fault in RETRIED),
+]
+"""Faults, their errors (None: the answer is right), and timeouts, short only where nothing else ends a try."""
 
 
 def expected(number: int, key: str) -> type[Exception] | None:
-    """The error that a fault on this object is to lead to."""
+    """The error that a fault on this object leads to."""
     error = SINGLE[number][1]
     if error is FileNotFoundError:
         return StoreError if key == ZARR_JSON else ChunkError  # its copy tells that there was a store
@@ -266,7 +238,7 @@ def test_each_fault_on_each_object(place, tmp_path):
 
         def ask(number: int) -> type[Exception] | None:
             try:
-                store = cop_zarr.open(f"{proxy.url}/{number}.zarr", timeout=patience(cases[number][0]))
+                store = cop_zarr.open(f"{proxy.url}/{number}.zarr", timeout=SINGLE[cases[number][0]][2])
                 assert CHUNK.all().answered_by(CHUNK.all().ask(store))
             except CopZarrError as error:
                 return type(error)
@@ -291,109 +263,24 @@ def link_tree(source: Path, target: Path) -> None:
             os.link(path, there)
 
 
-def used(site: Site, timeout: float) -> cop_zarr.Store:
-    """A store of which everything but its chunks has been read."""
-    store = site.open(timeout)
-    assert store.valid.any()
-    return store
-
-
-def test_each_fault_on_a_chunk(site):
-    """Of a store's chunks, each always has another fault; what one has is no harm to the others."""
-    places = [(number % 8, 2 + number // 8) for number in range(len(SINGLE))]  # columns 0 and 1 are empty
-    keys = [f"embedding/c/0/{row}/{col}" for row, col in places]
-    stores = {timeout: calmly(functools.partial(used, site, timeout)) for timeout in (1.5, 60)}
-    site.proxy.reset_counts()
-    site.proxy.schedule = lambda _, __, path: next(
-        (fault for (fault, _), key in zip(SINGLE, keys, strict=True) if path.endswith(key)), None
-    )
-
-    def ask(number: int) -> str:
-        row, col = 200 + 8 * places[number][0], 580 + 8 * places[number][1]
-        asked = Question("grid", PART.bands, (row, row + 8), (col, col + 8))
-        # S3's client finds damage by itself, and it is tried again
-        again = site.options and isinstance(SINGLE[number][0], Flip | CutSilently)
-        return outcome(stores[1.5 if again else patience(number)], asked)
-
-    with ThreadPoolExecutor(len(places)) as pool:
-        found = list(pool.map(ask, range(len(places))))
-    errors = [expected(number, key) for number, key in enumerate(keys)]
-    names = ["right" if error is None else error.__name__ for error in errors]
-    if site.options:  # S3 sends checksums of its own, and its client looks at them
-        names = [
-            got if wanted == "ChunkError" and got == "StorageError" else wanted
-            for wanted, got in zip(names, found, strict=True)
-        ]
-    assert found == names
-    assert len(site.proxy.asked("GET", keys[1])) == 1  # a 404
-
-
-# Errors that say what is wrong, and soon
-
-
-def test_denied_access_is_said_at_once(site):
-    site.proxy.schedule = hitting(Status(403))
-    with pytest.raises(AccessError, match="access denied"):
-        site.open()
-    assert len(site.proxy.requests) == 1
-    site.proxy.schedule = None
-    store = site.open()
-    site.proxy.reset_counts()
-    site.proxy.schedule = hitting(Status(403), path="embedding/c/0/3/5")
-    with pytest.raises(AccessError, match="access denied"):
-        PART.all().ask(store)
-    assert len(site.proxy.asked("GET", "embedding/c/0/3/5")) == 1
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [StallBody(0.5), Status(503)], ids=["stall", "503"])
 def test_the_timeout_holds(site, fault):
     """Neither opening nor a query of many chunks takes much longer than one object may."""
-    store = calmly(functools.partial(used, site, 1))
+    store = site.open(3)
+    assert store.valid.any()
     site.proxy.schedule = hitting(fault)
-    for attempt in (functools.partial(site.open, 1), functools.partial(PART.all().ask, store)):
+    for attempt in (lambda: site.open(1), lambda: PART.all().ask(store)):
         began = time.monotonic()
         with pytest.raises(StorageError):
             attempt()
-        assert time.monotonic() - began < 8 * site.patience  # one after the other, 64 chunks take 64
+        assert time.monotonic() - began < 20 * site.patience  # one after the other, 64 chunks take 192 s
     site.proxy.schedule = None
-    assert PART.all().answered_by(calmly(functools.partial(PART.all().ask, store)))
+    assert PART.all().answered_by(PART.all().ask(store))
     assert [thread.name for thread in threading.enumerate() if "cop-zarr-read" in thread.name] == []
 
 
-@pytest.mark.slow
-def test_the_network_goes_away_and_comes_back(site):
-    """Threads that ask while the network is away for a while get their answers all the same."""
-    store = site.open(timeout=20)
-    stop = threading.Event()
-    each = [Counter[str]() for _ in range(4)]
-
-    def ask(number: int) -> None:
-        while not stop.is_set():
-            each[number][outcome(store, PART.draw(f"away/{number}/{each[number].total()}"))] += 1
-
-    def answered(before: list[int]) -> bool:
-        return all(found["right"] > count for found, count in zip(each, before, strict=True))
-
-    with ThreadPoolExecutor(4) as pool:
-        asking = [pool.submit(ask, number) for number in range(4)]
-        try:
-            until(lambda: answered([0] * 4))
-            site.proxy.cut()
-            time.sleep(0.5)
-            before = [found["right"] for found in each]
-            site.proxy.restore()
-            until(lambda: answered(before))
-        finally:
-            stop.set()
-        for thread in asking:
-            thread.result()
-    counts = sum(each, Counter())
-    assert not [each for each in counts if each.startswith("wrong")]
-    assert set(counts) <= {"right", "StorageError"}  # "connection refused" is not tried again
-
-
-def test_a_body_that_is_cut_unannounced_is_asked_for_again(request, site):
+def test_a_body_that_is_cut_unannounced_is_asked_for_again(site):
     """A server that announces no length may have been cut off; what is there then is compared."""
     store = site.open()
     assert store.valid.any()

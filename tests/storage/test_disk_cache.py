@@ -60,6 +60,7 @@ def test_put_get_and_drop(folder):
     other.put("a/b", b"3")
     assert (one.get("a/b"), other.get("a/b")) == (b"22", b"3")
     assert DiskCache(folder, 1000, "one").get("a/b") == b"22"
+    one.put("larger than the limit", bytes(1001))
     one.drop("a/b")
     one.drop("nothing")
     assert objects(folder) == {f"one{module.SUFFIX}/empty": 0, f"other{module.SUFFIX}/a.b": 1}
@@ -79,14 +80,6 @@ def test_least_recently_used_objects_of_all_stores_are_evicted_first(folder):
     assert 800 <= sum(left.values()) <= 1000
 
 
-def test_one_process_stays_within_the_limit(folder):
-    cache, most = DiskCache(folder, 100_000, "store"), 0
-    for number in range(400):
-        cache.put(str(number % 150), bytes(400 * (number % 7)))
-        most = max(most, sum(objects(folder).values()))
-    assert 80_000 < most <= 100_000
-
-
 @pytest.mark.parametrize("before", [0, 5_000_000])
 def test_the_folder_is_scanned_once_per_share_of_the_limit(folder, monkeypatch, before):
     """Not for every object; and objects of earlier processes count from the first."""
@@ -101,16 +94,14 @@ def test_the_folder_is_scanned_once_per_share_of_the_limit(folder, monkeypatch, 
     assert sum(objects(folder).values()) == 300_000
 
 
-def test_objects_larger_than_the_limit_are_not_kept(folder):
-    cache = DiskCache(folder, 10, "store")
-    cache.put("a", bytes(10))
-    cache.put("b", bytes(11))
-    assert objects(folder) == {f"store{module.SUFFIX}/a": 10}
-
-
-def test_foreign_files_are_never_touched(folder, tmp_path):
+def test_only_abandoned_partial_files_are_removed_and_no_foreign_ones(folder, tmp_path):
     """A cache folder may be full of other things; ``size`` is left over from earlier versions."""
     (folder / "thesis").mkdir(parents=True)
+    own = folder / f"other{module.SUFFIX}"
+    own.mkdir()
+    for name, age in (("old", 2 * module.ABANDONED_SECONDS), ("young", 10)):
+        (own / f"{name}.partial").write_bytes(b"1")
+        os.utime(own / f"{name}.partial", (time.time() - age,) * 2)
     foreign = [folder / "thesis/a.doc", folder / "film.partial", folder / "size", tmp_path / "linked/a"]
     (tmp_path / "linked").mkdir()
     (folder / f"link{module.SUFFIX}").symlink_to(tmp_path / "linked")
@@ -122,26 +113,8 @@ def test_foreign_files_are_never_touched(folder, tmp_path):
     for number in range(20):
         cache.put(str(number), bytes(200))
     assert [path.stat().st_size for path in foreign] == [5000] * 4
-    assert 600 <= sum(objects(folder).values()) - 5000 <= 1000
-
-
-def test_only_abandoned_partial_files_are_removed(folder):
-    own = folder / f"other{module.SUFFIX}"
-    own.mkdir(parents=True)
-    for name, age in (("old", 2 * module.ABANDONED_SECONDS), ("young", 10)):
-        (own / f"{name}.partial").write_bytes(b"1")
-        os.utime(own / f"{name}.partial", (time.time() - age,) * 2)
-    DiskCache(folder, 1000, "store").put("a", b"1")
-    assert [path.name for path in folder.rglob("*.partial")] == ["young.partial"]
-
-
-def test_folders_removed_by_hand_are_created_again(folder):
-    cache = DiskCache(folder, 1000, "store")
-    cache.put("a", bytes(900))
-    shutil.rmtree(folder / f"store{module.SUFFIX}")
-    assert cache.get("a") is None
-    cache.put("b", bytes(900))
-    assert cache.get("b") == bytes(900)
+    assert [path.name for path in own.iterdir()] == ["young.partial"]
+    assert 600 <= sum(objects(folder).values()) - 5000 <= 1001
 
 
 def test_what_cannot_be_a_cache(folder, tmp_path):
@@ -153,12 +126,6 @@ def test_what_cannot_be_a_cache(folder, tmp_path):
     for path in (tmp_path / "file", tmp_path / "file/below"):
         with pytest.raises(StorageError):
             DiskCache(path, 1000, "store")
-
-
-def test_the_home_folder_is_known(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    DiskCache(Path("~/kept"), 10, "store")
-    assert (tmp_path / "kept").is_dir()
 
 
 # Several processes
@@ -221,27 +188,23 @@ def test_processes_exceed_the_limit_by_no_more_than_is_said(folder):
     assert not list(folder.rglob("*.partial"))
 
 
-def test_killed_processes_leave_nothing_damaged(folder):
-    with hammering(folder, 3, 10**9) as workers:
-        while len(objects(folder)) < 50:
-            time.sleep(0.01)
-        for worker in workers:
-            worker.kill()
-    for path in objects(folder):
-        if not path.endswith(".partial"):
-            name, key = path.replace(module.SUFFIX, "").split("/")
-            assert (folder / path).read_bytes() == f"{name}/{key}/".encode() * (50 + int(key))
-
-
 def test_a_stopped_process_keeps_nobody_from_the_cache(folder):
+    """Nor does one that is killed leave a damaged object there."""
     cache = DiskCache(folder, LIMIT, "mine")
     with hammering(folder, 1, 10**9) as workers:
+        while len(objects(folder)) < 30:
+            time.sleep(0.01)
         for number in range(30):
             workers[0].send_signal(signal.SIGSTOP)
             cache.put(str(number), bytes(number))
             assert cache.get(str(number)) == bytes(number)
             workers[0].send_signal(signal.SIGCONT)
             time.sleep(0.001)
+        workers[0].kill()
+    for path in objects(folder):
+        name, _, key = path.replace(module.SUFFIX, "").partition("/")
+        if name != "mine" and key.isdigit():
+            assert (folder / path).read_bytes() == f"{name}/{key}/".encode() * (50 + int(key))
 
 
 # In front of a store
@@ -333,18 +296,13 @@ def test_a_replaced_store_is_not_answered_from_the_cache_of_the_old(remote, fold
         answer(old)
 
 
-@pytest.mark.parametrize("options", [{"cache_dir": "x", "cache_disk_bytes": 0}, {"cache_disk_bytes": 1000}])
-def test_options_without_meaning(remote, tmp_path, monkeypatch, options):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="cache_disk_bytes"):
-        cop_zarr.open(f"{remote[0].url}/a.zarr", **options)
-    assert not (tmp_path / "x").exists()
-
-
 def test_a_small_cache_and_a_cache_of_a_local_store(remote, folder, stores, truth):
     for _ in range(2):
-        assert np.array_equal(answer(opened(remote[0], folder, cache_disk_bytes=5000)), truth[0])
+        assert np.array_equal(answer(opened(remote[0], folder, cache_disk_bytes=5000, workers=1)), truth[0])
         assert 0 < sum(objects(folder).values()) <= 5000
+    for options in ({"cache_disk_bytes": 0}, {"cache_disk_bytes": 1000, "cache_dir": None}):
+        with pytest.raises(InputError):
+            cop_zarr.open(stores[0], **{"cache_dir": folder, **options})
     assert np.array_equal(answer(cop_zarr.open(stores[0], cache_dir=folder)), truth[0])
 
 

@@ -13,23 +13,15 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import fsspec
 import pytest
 
 from cop_zarr.errors import StorageError, StoreBusyError
 from cop_zarr.storage import LOCK, folder, leases
 from cop_zarr.storage.leases import Lease
 from tests.support.proxy import AfterWrite, Drop, Reset, Stall, Status, fault_proxy, hitting
-from tests.support.servers import gcs_server, s3_server
 
 BEAT = 0.2
 OTHER = {"token": "other", "host": "elsewhere", "pid": 1, "beat": 0.0}
-
-
-@pytest.fixture(scope="module")
-def s3():
-    with s3_server() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +42,10 @@ def through(s3, proxy):
 @pytest.fixture(params=[pytest.param("s3", marks=pytest.mark.slow), "memory"])
 def place(request):
     """An empty place on S3, and in memory."""
-    if request.param == "s3":
-        server = request.getfixturevalue("s3")
-        yield folder(server.place(), server.options, 10)
-    else:
-        yield folder("memory://leases/a.zarr")
-        fs = fsspec.filesystem("memory")
-        if fs.exists("/leases"):
-            fs.rm("/leases", recursive=True)
+    if request.param == "memory":
+        return folder("memory://leases/a.zarr")
+    server = request.getfixturevalue("s3")
+    return folder(server.place(), server.options, 10)
 
 
 @pytest.fixture(autouse=True)
@@ -79,9 +67,8 @@ def until(true, seconds=30):
 def test_a_lease_is_exclusive_and_leaves_nothing(place):
     lease = Lease(place, LOCK)
     try:
-        assert mark(place)["pid"] == os.getpid()
-        assert mark(place)["host"] == socket.gethostname()
-        with pytest.raises(StoreBusyError, match=rf"process {os.getpid()} on .*wait for it to end"):
+        assert (mark(place)["pid"], mark(place)["host"]) == (os.getpid(), socket.gethostname())
+        with pytest.raises(StoreBusyError, match=str(os.getpid())):
             Lease(place, LOCK)
         lease.check()
     finally:
@@ -121,16 +108,12 @@ def test_an_owner_shows_that_it_is_alive(place):
     assert place.listing() == {}  # it does not beat any more
 
 
-def dead_pid():
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        pass
-    return process.pid
-
-
 @pytest.mark.parametrize("whose", ["dead", "an earlier one of ours"])
 def test_a_dead_owner_on_this_machine_is_nobody_at_once(place, monkeypatch, whose):
     monkeypatch.setattr(leases, "BEAT_SECONDS", 2)
-    pid = dead_pid() if whose == "dead" else os.getpid()
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+    pid = dead.pid if whose == "dead" else os.getpid()
     place.write(LOCK, json.dumps({**OTHER, "machine": leases._machine(), "pid": pid}).encode())
     start = time.monotonic()
     Lease(place, LOCK).release()
@@ -157,8 +140,8 @@ def test_another_process_is_refused_until_it_is_killed(s3):
             owner.stdin.write(pickle.dumps(place))
             owner.stdin.close()
             assert owner.stdout.readline() == b"claimed\n"
-            with pytest.raises(StoreBusyError, match=f"process {owner.pid} on"), place.locked():
-                pytest.fail("two would write there")
+            with pytest.raises(StoreBusyError, match=str(owner.pid)):
+                place.locked().__enter__()
             assert mark(place)["pid"] == owner.pid
         finally:
             owner.send_signal(signal.SIGKILL)
@@ -191,7 +174,7 @@ def test_an_owner_elsewhere_that_beats_is_alive(place):
     thread = threading.Thread(target=beat)
     thread.start()
     try:
-        with pytest.raises(StoreBusyError, match="process 1 on elsewhere"):
+        with pytest.raises(StoreBusyError, match="elsewhere"):
             Lease(place, LOCK)
     finally:
         over.set()
@@ -220,21 +203,13 @@ def test_who_was_taken_over_writes_no_more(place, lost):
             place.remove([LOCK])
         until(lambda: place._lease._lost)
         for write in (place.write, place.replace):
-            with pytest.raises(StorageError, match=r"another process took .*a\.zarr|store\.zarr over"):
+            with pytest.raises(StorageError):
                 write("a", b"not mine any more")
+        with pytest.raises(StorageError):
+            place.remove(["a"])
     assert place.read("a") == b"mine"
     assert [key for key in place.listing() if key == LOCK] == [LOCK] * (lost == "taken")
     place.write("a", b"free")
-
-
-def test_who_was_taken_over_removes_nothing(place):
-    with place.locked():
-        place.write("a", b"another's by now")
-        place.write(LOCK, json.dumps(OTHER).encode())
-        until(lambda: place._lease._lost)
-        with pytest.raises(StorageError, match="another process took"):
-            place.remove(["a"])
-    assert place.read("a") == b"another's by now"
 
 
 @pytest.mark.slow
@@ -269,33 +244,18 @@ def test_a_lock_that_cannot_be_removed_is_no_failure(through, proxy):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("status", [403, 500])
-def test_a_place_that_cannot_be_written_is_not_claimed(through, proxy, status):
-    proxy.schedule = hitting(Status(status), methods=["PUT"])
-    with pytest.raises(StorageError, match=f"cannot write .*lock.*status {status}"), through.locked():
-        pytest.fail("it was claimed")
-    assert not [thread for thread in threading.enumerate() if thread.name == "cop-zarr-lease"]
-    proxy.schedule = None
-    with through.locked():
-        pass
-
-
-@pytest.mark.slow
-def test_a_server_without_exclusive_writes_does_not_take_a_live_lease():
+def test_a_server_without_exclusive_writes_does_not_take_a_live_lease(gcs):
     """The emulator of Google's overwrites: who comes later looks first."""
-    with gcs_server() as gcs:
-        url = gcs.place()
-        first, second = (folder(url, gcs.options, 10) for _ in range(2))
-        first.create("a", b"1")
-        second.create("a", b"2")
-        assert first.read("a") == b"2"  # it does overwrite
-        with first.locked():
-            owner = mark(first)["token"]
-            with pytest.raises(StoreBusyError), second.locked():
-                pytest.fail("two would write there")
-            assert mark(first)["token"] == owner
-            first.write("b", b"1")
-        assert sorted(gcs.objects(url)) == ["a", "b"]
+    url = gcs.place()
+    first, second = (folder(url, gcs.options, 10) for _ in range(2))
+    first.create("a", b"1")
+    second.create("a", b"2")
+    assert first.read("a") == b"2"  # it does overwrite
+    with first.locked():
+        owner = mark(first)["token"]
+        with pytest.raises(StoreBusyError):
+            second.locked().__enter__()
+        assert mark(first)["token"] == owner
 
 
 def test_create_does_not_overwrite(place):

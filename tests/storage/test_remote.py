@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -11,16 +10,14 @@ import subprocess
 import sys
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
 import fsspec
 import numpy as np
 import pytest
-import xarray
-import zarr
 
 import cop_zarr
 from cop_zarr.errors import (
@@ -31,21 +28,15 @@ from cop_zarr.errors import (
     StoreNotFoundError,
 )
 from cop_zarr.storage.filesystems import EXTRAS
-from tests.support import factory
 from tests.support.proxy import CutBody, Flip, Reset, Status, fault_proxy
 from tests.support.questions import Part, Question
-from tests.support.servers import GCS, S3, gcs_server, s3_server, static_server
+from tests.support.servers import static_server
 
 PART = Part((200, 216), (580, 628))
 """2 x 6 chunks, of which the western 2 x 2 hold no data."""
 
 WIDE = Part((200, 272), (560, 680))
 """9 x 15 chunks; the western five columns hold no data."""
-
-RING = Part((200, 208), (0, 1440), 2)
-"""All around the globe, one chunk high; columns 38 to 74 of 180 hold no data."""
-
-CHUNK = re.compile(r"/embedding/c/0/(\d+)/(\d+)$")
 
 ODD = "a store+1%20#ü&=[x]'.zarr"
 """A name with what URLs, globs and shells make something of."""
@@ -63,9 +54,9 @@ def _epoch():
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory, _epoch) -> Path:
-    """A folder with the sources and stores of PART (a, and under an odd name), WIDE and RING, and ZIPs."""
+    """A folder with the sources and stores of PART (a, and under an odd name) and WIDE, and ZIPs."""
     site = tmp_path_factory.mktemp("site")
-    for name, part in (("a", PART), ("wide", WIDE), ("ring", RING)):
+    for name, part in (("a", PART), ("wide", WIDE)):
         cop_zarr.ingest(part.write(site / f"{name}.tif"), site / f"{name}.zarr")
     shutil.copytree(site / "a.zarr", site / "odd" / ODD)
     shutil.make_archive(str(site / "root"), "zip", site / "a.zarr")
@@ -77,18 +68,6 @@ def site(tmp_path_factory, _epoch) -> Path:
 def written(site) -> dict[str, bytes]:
     """What a.zarr consists of."""
     return files_of(site / "a.zarr")
-
-
-@pytest.fixture(scope="module")
-def s3():
-    with s3_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def gcs():
-    with gcs_server() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -104,42 +83,15 @@ def plain_web(site):
         yield url
 
 
-@dataclass
-class Servers:
-    """All of them."""
-
-    s3: S3
-    gcs: GCS
-    web: str
-    plain_web: str
-
-
-@pytest.fixture(scope="module")
-def servers(s3, gcs, web, plain_web) -> Servers:
-    return Servers(s3, gcs, web, plain_web)
-
-
-@pytest.fixture(autouse=True)
-def _memory():
-    yield
-    with contextlib.suppress(FileNotFoundError):
-        fsspec.filesystem("memory").rm("/", recursive=True)
-
-
 def files_of(folder: Path) -> dict[str, bytes]:
     paths = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
-def in_memory(url: str) -> dict[str, bytes]:
-    """What lies below a place in fsspec's memory filesystem."""
-    root = "/" + url.removeprefix("memory://").strip("/")
-    files = fsspec.filesystem("memory").store
-    return {
-        path.removeprefix(f"{root}/"): file.getvalue()
-        for path, file in files.items()
-        if path.startswith(root)
-    }
+@pytest.fixture(scope="module")
+def servers(s3, gcs, web, plain_web) -> SimpleNamespace:
+    """All of them."""
+    return SimpleNamespace(s3=s3, gcs=gcs, web=web, plain_web=plain_web)
 
 
 def good(url: str, options: dict[str, Any] | None = None, source: Path | None = None) -> None:
@@ -164,39 +116,36 @@ def good(url: str, options: dict[str, Any] | None = None, source: Path | None = 
 # Write and read
 
 
-@pytest.fixture
-def places(s3, gcs, tmp_path) -> dict[str, tuple[str, dict[str, Any], Any]]:
-    """URLs that can be written, with their options and what tells the objects there."""
-    return {
-        "s3": (s3.place(), s3.options, s3.objects),
-        "s3 odd": (s3.place(ODD), s3.options, s3.objects),
-        "s3 slash": (f"{s3.place()}/", s3.options, s3.objects),
-        "s3a": (s3.place().replace("s3://", "s3a://"), s3.options, lambda url: s3.objects("s3" + url[3:])),
-        "gs": (gcs.place(), gcs.options, gcs.objects),
-        "gs odd": (gcs.place(ODD), gcs.options, gcs.objects),
-        "gs slash": (f"{gcs.place()}/", gcs.options, gcs.objects),
-        "memory odd": (f"memory://{ODD}", {}, in_memory),
-        "memory slash": ("memory://place/a.zarr/", {}, in_memory),
-        "file": (f"file://{tmp_path}/a.zarr", {}, lambda url: files_of(Path(url[7:]))),
-        "file odd": (f"file://{tmp_path}/{ODD}", {}, lambda url: files_of(Path(url[7:]))),
-        "file slash": (f"file://{tmp_path}/a.zarr/", {}, lambda url: files_of(Path(url[7:]))),
-        "path odd": (f"{tmp_path}/{ODD}", {}, lambda url: files_of(Path(url))),
-    }
-
-
-SLOW = ["s3", "s3 slash", "s3a", "gs", "gs slash", "memory slash", "file", "file slash", "path odd"]
+def in_memory(url: str) -> dict[str, bytes]:
+    """What is below a place in fsspec's memory filesystem."""
+    root = "/" + url.removeprefix("memory://").strip("/") + "/"
+    files = fsspec.filesystem("memory").store.items()
+    return {path.removeprefix(root): file.getvalue() for path, file in files if path.startswith(root)}
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        *("s3 odd", "gs odd", "memory odd", "file odd"),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW),
+        *("s3 odd", "memory odd", "file odd"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("s3 slash", "s3a", "gs odd", "gs slash")),
     ],
 )
-def test_ingest_and_ask(site, written, places, name):
+def test_ingest_and_ask(site, written, request, tmp_path, name):
     """The same bytes as on a disk, and nothing else; the same answers; and not a second time."""
-    url, options, objects = places[name]
+    store = request.getfixturevalue("gcs" if name.startswith("gs") else "s3")
+    url, options, objects = {
+        "s3 odd": lambda: (store.place(ODD), store.options, store.objects),
+        "s3 slash": lambda: (f"{store.place()}/", store.options, store.objects),
+        "s3a": lambda: (
+            store.place().replace("s3:", "s3a:"),
+            store.options,
+            lambda at: store.objects(f"s3{at[3:]}"),
+        ),
+        "gs odd": lambda: (store.place(ODD), store.options, store.objects),
+        "gs slash": lambda: (f"{store.place()}/", store.options, store.objects),
+        "memory odd": lambda: (f"memory://{ODD}/", {}, in_memory),
+        "file odd": lambda: (f"file://{tmp_path}/{ODD}/", {}, lambda at: files_of(Path(at[7:]))),
+    }[name]()
     report = cop_zarr.ingest(site / "a.tif", url, storage_options=options)
     assert objects(url) == written
     assert (report.chunks_stored, report.chunks_total) == (8, 12)
@@ -209,14 +158,11 @@ def test_ingest_and_ask(site, written, places, name):
 
 def test_the_root_of_a_bucket(site, written, s3):
     with s3.client() as client:
-        for bucket, url in (("whole", "s3://whole"), ("slashed", "s3://slashed/")):
-            client.create_bucket(Bucket=bucket)
-            cop_zarr.ingest(site / "a.tif", url, storage_options=s3.options)
-            listed = client.list_objects_v2(Bucket=bucket)["Contents"]
-            assert {each["Key"]: each["Size"] for each in listed} == {
-                key: len(data) for key, data in written.items()
-            }
-            good(url, s3.options)
+        client.create_bucket(Bucket="whole")
+        cop_zarr.ingest(site / "a.tif", "s3://whole/", storage_options=s3.options)
+        listed = client.list_objects_v2(Bucket="whole")["Contents"]
+    assert {each["Key"]: each["Size"] for each in listed} == {key: len(written[key]) for key in written}
+    good("s3://whole", s3.options)
 
 
 def test_overwrite_and_repair_on_an_object_store(site, written, s3, tmp_path):
@@ -239,23 +185,22 @@ def test_overwrite_and_repair_on_an_object_store(site, written, s3, tmp_path):
     assert s3.objects(url.rpartition("/")[0])["store.zarr.neighbour"] == b"precious"
 
 
-READ_ONLY = [
-    *("{web}/a.zarr", "{web}/a.zarr/", "{web}/odd/{odd}", "{plain}/a.zarr", "{plain}/odd/{odd}"),
-    *("zip::{site}/root.zip", "zip::file://{site}/root.zip", "zip://a.zarr::{site}/folder.zip"),
-    *("zip://a.zarr/::{site}/folder.zip", "zip::{web}/root.zip", "zip://a.zarr::{web}/folder.zip"),
-]
-
-
-@pytest.mark.parametrize("form", READ_ONLY)
+@pytest.mark.parametrize(
+    "form",
+    [
+        *("{web}/a.zarr/", "{web}/odd/{odd}", "{plain}/odd/{odd}", "zip::{site}/root.zip"),
+        *(
+            "zip://a.zarr/::file://{site}/folder.zip",
+            "zip::{web}/root.zip",
+            "zip://a.zarr::{web}/folder.zip",
+        ),
+    ],
+)
 def test_ask_what_can_only_be_read(site, web, plain_web, form):
     url = form.format(site=site, web=web, plain=plain_web, odd=quote(ODD))
     good(url, source=site / "a.tif")
-    for job in (
-        lambda: cop_zarr.ingest(site / "a.tif", url, overwrite=True),
-        lambda: cop_zarr.repair(url, site / "a.tif"),
-    ):
-        with pytest.raises(InputError):
-            job()
+    with pytest.raises(InputError):
+        cop_zarr.ingest(site / "a.tif", url, overwrite=True)
 
 
 def test_a_zip_file_on_s3(site, s3):
@@ -265,44 +210,34 @@ def test_a_zip_file_on_s3(site, s3):
     good(f"zip://a.zarr::{url}", {"s3": s3.options})
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        *(Status(403), Status(500), Reset()),
-        *(fault for fault in (CutBody(0.5), Flip(-10))),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("fault", [Status(403), Status(500), Reset(), CutBody(0.5), Flip(-10)], ids=str)
 def test_a_zip_file_that_cannot_be_read(web, fault):
-    """Whatever happens to opening it: there is a typed error, or the right answer."""
     with fault_proxy(web, lambda *_: fault) as proxy, pytest.raises((StorageError, StoreNotFoundError)):
         PART.all().ask(cop_zarr.open(f"zip::{proxy.url}/root.zip", timeout=1))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["s3", "gs", "web", "plain web", "zip", "zip on s3", "memory", "file"])
+@pytest.mark.parametrize("name", ["s3", "gs", "web", "plain web", "zip on s3", "memory"])
 def test_ingest_from_a_url(site, servers, tmp_path, name):
     """A source that is not on a disk gives the same store; its URL is recorded without secrets."""
     s3, gcs = servers.s3, servers.gcs
     data = (site / "a.tif").read_bytes()
-    shutil.make_archive(str(tmp_path / "tif"), "zip", site, "a.tif")
-    urls = {
+    url, options = {
         "s3": (f"{s3.place()}/a tif.tif", s3.options),
         "gs": (f"{gcs.place()}/a tif.tif", gcs.options),
         "web": (f"{servers.web.replace('//', '//me:secret@')}/a.tif", {}),
         "plain web": (f"{servers.plain_web}/a.tif?token=secret", {}),
-        "zip": (f"zip://a.tif::{tmp_path}/tif.zip", {}),
         "zip on s3": (f"zip://a.tif::{s3.place()}/a.zip", {"s3": s3.options}),
         "memory": ("memory://sources/a.tif", {}),
-        "file": (f"file://{site}/a.tif", {}),
-    }
-    url, options = urls[name]
-    if name in {"s3", "gs"}:
-        (s3 if name == "s3" else gcs).put(url, data)
-    elif name == "zip on s3":
-        s3.put(url.partition("::")[2], (tmp_path / "tif.zip").read_bytes())
-    elif name == "memory":
-        fsspec.filesystem("memory").pipe_file("/sources/a.tif", data)
+    }[name]
+    match name:
+        case "s3" | "gs":
+            (s3 if name == "s3" else gcs).put(url, data)
+        case "zip on s3":
+            archive = shutil.make_archive(str(tmp_path / "tif"), "zip", site, "a.tif")
+            s3.put(url.partition("::")[2], Path(archive).read_bytes())
+        case "memory":
+            fsspec.filesystem("memory").pipe_file("/sources/a.tif", data)
     heard: list[tuple[int, int]] = []
     cop_zarr.ingest(
         url, tmp_path / "b.zarr", source_options=options, progress=lambda *two: heard.append(two)
@@ -311,27 +246,16 @@ def test_ingest_from_a_url(site, servers, tmp_path, name):
     source = cop_zarr.open(tmp_path / "b.zarr").source
     assert source["bytes"] == len(data)
     assert source["url"] == url.replace("me:secret@", "").partition("?")[0]
-    if name != "file":
-        assert (len(data), len(data)) in heard
+    assert (len(data), len(data)) in heard
     assert cop_zarr.verify(tmp_path / "b.zarr", url, source_options=options).ok
 
 
 # Options from the environment
 
 
-def command(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run cop-zarr in a process of its own, with these variables."""
-    program = [sys.executable, "-c", "from cop_zarr.cli import main; main(prog_name='cop-zarr')"]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "FSSPEC_"))}
-    env = {**kept, **variables, "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run(
-        [*program, *map(str, arguments)], capture_output=True, text=True, check=False, env=env
-    )
-
-
 @pytest.mark.parametrize("way", ["aws", "fsspec"])
-def test_the_usual_environment_variables(site, written, s3, way):
-    """Ingest, verify and a query, told by the environment alone who they are and where to."""
+def test_the_usual_environment_variables(s3, stored, way):
+    """A query in a process that only its environment tells who it is and where to ask."""
     variables = {
         "aws": {
             "AWS_ACCESS_KEY_ID": "testing",
@@ -345,17 +269,16 @@ def test_the_usual_environment_variables(site, written, s3, way):
             "FSSPEC_S3_ENDPOINT_URL": s3.endpoint,
         },
     }[way]
-    url = s3.place()
-    done = command("ingest", site / "a.tif", url, **variables)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert s3.objects(url) == written
-    done = command("query", url, "--bbox", -31, 37, -29, 39, **variables)
-    assert (done.returncode, done.stderr) == (0, "")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "FSSPEC_"))}
+    program = f"import cop_zarr; print(cop_zarr.open({stored!r}).query((-31, 37, -29, 39)).data.tolist())"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        check=True,
+        env={**kept, **variables, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
     question = Question("pooled", PART.bands, (204, 213), (596, 605))
-    assert question.answered_by(np.array(json.loads(done.stdout)["data"], "f4"))
-    done = command("info", url)  # nobody tells who asks, nor where
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
+    assert question.answered_by(np.array(json.loads(done.stdout), "f4"))
 
 
 # What is not installed
@@ -372,22 +295,13 @@ def test_the_extras_exist():
 # Places without a store, and doors that are shut
 
 
-@pytest.mark.parametrize("name", ["s3", "s3 bucket", "gs", "memory", "web", "plain web", "file"])
-def test_a_store_that_is_not_there(servers, tmp_path, name):
-    s3, gcs = servers.s3, servers.gcs
-    url, options = {
-        "s3": (s3.place(), s3.options),
-        "s3 bucket": ("s3://nobody/a.zarr", s3.options),
-        "gs": (gcs.place(), gcs.options),
-        "memory": ("memory://gone.zarr", {}),
-        "web": (f"{servers.web}/gone.zarr", {}),
-        "plain web": (f"{servers.plain_web}/gone.zarr", {}),
-        "file": (f"file://{tmp_path}/gone.zarr", {}),
-    }[name]
-    shown = re.escape(url.removeprefix("file://"))
+@pytest.mark.parametrize("name", ["s3", "bucket", "web", pytest.param("gs", marks=pytest.mark.slow)])
+def test_a_store_that_is_not_there(s3, web, request, name):
+    store = request.getfixturevalue("gcs") if name == "gs" else s3
+    url = {"bucket": "s3://nobody/a.zarr", "web": f"{web}/gone.zarr"}.get(name) or store.place()
     for job in (cop_zarr.open, cop_zarr.verify):
-        with pytest.raises(StoreNotFoundError, match=shown):
-            job(url, storage_options=options)
+        with pytest.raises(StoreNotFoundError, match=url):
+            job(url, storage_options={} if name == "web" else store.options)
 
 
 def is_listing(path: str) -> bool:
@@ -412,27 +326,12 @@ def upload(s3, folder: Path) -> str:
     return url
 
 
-def test_access_denied_to_everything(site, s3, web, stored):
-    for upstream in (s3.endpoint, web):
-        with fault_proxy(upstream, lambda *_: Status(403)) as proxy:
-            where = {"storage_options": s3.through(proxy.url)} if upstream == s3.endpoint else {}
-            url = stored if where else f"{proxy.url}/a.zarr"
-            for job in (cop_zarr.open, cop_zarr.verify):
-                with pytest.raises(AccessError):
-                    job(url, **where)
-            assert len(proxy.requests) == 2
-    with fault_proxy(s3.endpoint, lambda *_: Status(403)) as proxy, pytest.raises(AccessError):
-        cop_zarr.ingest(site / "a.tif", s3.place(), storage_options=s3.through(proxy.url))
-
-
 def test_listing_denied(s3, stored):
-    """Who may read and not list can ask; verify says what it could not look for, or that it could not."""
+    """Who may read and not list can ask."""
     with fault_proxy(s3.endpoint, lambda _, __, path: Status(403) if is_listing(path) else None) as proxy:
         options = s3.through(proxy.url)
         assert PART.all().answered_by(PART.all().ask(cop_zarr.open(stored, storage_options=options)))
         assert not [got for got in proxy.requests if got.fault]
-        with pytest.raises((AccessError, StoreNotFoundError)):
-            cop_zarr.open(s3.place(), storage_options=options)
 
 
 def test_reading_denied(s3, stored):
@@ -453,30 +352,10 @@ def test_a_place_that_must_not_be_written(site, s3):
     with fault_proxy(
         s3.endpoint, lambda _, method, __: Status(403) if method in writing else None
     ) as proxy:
-        with pytest.raises(AccessError, match=r"cannot write .*access denied"):
+        with pytest.raises(AccessError):
             cop_zarr.ingest(site / "a.tif", url, storage_options=s3.through(proxy.url))
         assert len(proxy.asked("PUT")) <= 2
     assert s3.objects(url) == {}
-
-
-# Other readers of the same store
-
-
-@pytest.mark.parametrize(("reader", "place"), [("xarray", "s3"), ("zarr", "web"), ("xarray", "plain web")])
-def test_other_readers(servers, stored, reader, place):
-    url, options = {
-        "s3": (stored, servers.s3.options),
-        "web": (f"{servers.web}/a.zarr", {}),
-        "plain web": (f"{servers.plain_web}/a.zarr", {}),
-    }[place]
-    if reader == "xarray":
-        with xarray.open_zarr(url, storage_options=options, chunks=None) as dataset:
-            values, valid = dataset["embedding"].values, dataset["valid"].values
-    else:
-        group = zarr.open_group(url, mode="r", storage_options=options)
-        values, valid = group["embedding"][:], group["valid"][:]
-    np.testing.assert_array_equal(values, PART.all().answer())
-    np.testing.assert_array_equal(valid, PART.all().answer().any(axis=0))
 
 
 # Round trips
@@ -549,32 +428,9 @@ def test_all_of_it_is_asked_for_once(asked):
     assert 1 < proxy.most_at_once <= 64
 
 
-def test_all_around_the_globe_each_chunk_once(web):
-    """A box across 180° that begins and ends in the same chunk."""
-    with fault_proxy(web) as proxy:
-        store = cop_zarr.open(f"{proxy.url}/ring.zarr", cache_bytes=0)
-        proxy.reset_counts()
-        whole = store.query((-180, 38.25, 180, 40), output="grid").data
-        cols = np.arange(whole.shape[2]) % factory.COLS
-        np.testing.assert_array_equal(whole, factory.truth((200, 208), (0, 1440), 2)[:, :, cols])
-        wrapped = store.query((1.05, 38.25, 0.9, 40), output="grid").data
-        asked = [got.path for got in proxy.requests if CHUNK.search(got.path)]
-        full = [col for col in range(180) if not 38 <= col < 75]
-        expected = [f"/ring.zarr/embedding/c/0/0/{col}" for col in full]
-        # columns 296 to 303 are chunk 37, of which the west has data
-        assert sorted(asked) == sorted(2 * expected)
-        assert wrapped.shape[2] == factory.COLS
-        np.testing.assert_array_equal(
-            wrapped, factory.truth((200, 208), (0, 1440), 2)[:, :, (724 + np.arange(1440)) % 1440]
-        )
-
-
-@pytest.mark.parametrize("by", ["variable", "argument"])
-def test_workers_bound_the_requests_at_once(asked, monkeypatch, by):
+def test_workers_bound_the_requests_at_once(asked):
     url, options, proxy = asked
-    if by == "variable":
-        monkeypatch.setenv("COP_ZARR_WORKERS", "3")
-    store = cop_zarr.open(url, storage_options=options, workers=None if by == "variable" else 3)
+    store = cop_zarr.open(url, storage_options=options, workers=3)
     square = Question("grid", WIDE.bands, (200, 232), (600, 632))
     proxy.reset_counts()
     proxy.latency = 0.02
