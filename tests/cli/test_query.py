@@ -1,6 +1,5 @@
 """``cop-zarr query``: what ``Store.query`` answers, as JSON or a file, and what is refused."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -8,9 +7,11 @@ import numpy as np
 import pytest
 
 import cop_zarr
+from cop_zarr.outputs.files import save
 
 POLYGON = {"type": "Polygon", "coordinates": [[[20.1, 38.05], [21.9, 38.4], [20.9, 39.95], [20.1, 38.05]]]}
 BOW_TIE = {"type": "Polygon", "coordinates": [[[20, 38], [22, 40], [22, 38], [20, 40], [20, 38]]]}
+SMALL = (21.05, 38.85, 21.15, 38.95)
 MERCATOR = (2226389.8158654715, 4579425.812870097, 2449028.7974520186, 4865942.279503176)
 
 
@@ -26,35 +27,21 @@ def test_a_box_gives_one_json_object(run, box, data):
     assert answer["meta"]["store"] == "a.zarr"
 
 
+POINT = ("--point", 22, 38, "--buffer", 6e4)
+
+
 @pytest.mark.parametrize(
     ("arguments", "roi", "options"),
     [
         (("--bbox", 20, 38, 22, 40, "--output", "grid"), (20, 38, 22, 40), {"output": "grid"}),
-        (("--bbox", 20, 38, 22, 40, "--weights", "area"), (20, 38, 22, 40), {"weights": "area"}),
-        (
-            ("--bbox", 20, 38, 22, 40, "--pooling", "std", "--year", 2021),
-            (20, 38, 22, 40),
-            {"pooling": "std"},
-        ),
-        (("--point", 22, 38, "--buffer", 6e4), cop_zarr.PointBuffer(22, 38, 6e4), {}),
-        (
-            ("--point", 22, 38, "--buffer", 6e4, "--shape", "circle"),
-            cop_zarr.PointBuffer(22, 38, 6e4, "circle"),
-            {},
-        ),
-        (("--geojson", "a.json"), POLYGON, {}),
-        (
-            ("--geojson", "a.json", "--weights", "none", "--empty", "skip"),
-            POLYGON,
-            {"weights": None, "empty": "skip"},
-        ),
+        (("--bbox", 20, 38, 22, 40, "--pooling", "std"), (20, 38, 22, 40), {"pooling": "std"}),
+        (POINT, cop_zarr.PointBuffer(22, 38, 6e4), {}),
+        ((*POINT, "--shape", "circle"), cop_zarr.PointBuffer(22, 38, 6e4, "circle"), {}),
+        (("--geojson", "a.json", "--weights", "none"), POLYGON, {"weights": None}),
+        (("--geojson", "a.json", "--empty", "skip"), POLYGON, {"empty": "skip"}),
         (("--geojson", "bow.json", "--repair"), BOW_TIE, {"repair": True}),
         (("--bbox", *MERCATOR, "--crs", "EPSG:3857"), MERCATOR, {"crs": "EPSG:3857"}),
-        (
-            ("--bbox", 21.05, 38.85, 21.15, 38.95, "--subpixel", "bilinear"),
-            (21.05, 38.85, 21.15, 38.95),
-            {"subpixel": "bilinear"},
-        ),
+        (("--bbox", *SMALL, "--subpixel", "bilinear"), SMALL, {"subpixel": "bilinear"}),
     ],
 )
 def test_answers_are_those_of_python(run, arguments, roi, options):
@@ -66,20 +53,9 @@ def test_answers_are_those_of_python(run, arguments, roi, options):
 
 
 def test_a_point_in_another_crs(run):
-    options = (
-        "--point",
-        543599.0624165226,
-        4261411.853788227,
-        "--buffer",
-        30_000,
-        "--shape",
-        "circle",
-        "--crs",
-        "EPSG:32634",
-    )
-    meta = answer_of(run("query", "a.zarr", *options))["meta"]
+    point = ("--point", 543599.0624165226, 4261411.853788227, "--crs", "EPSG:32634")
+    meta = answer_of(run("query", "a.zarr", *point, "--buffer", 30_000))["meta"]
     assert (meta["roi"]["lon"], meta["roi"]["lat"]) == pytest.approx((21.5, 38.5), abs=1e-9)
-    assert (meta["roi"]["shape"], meta["input_crs"]) == ("circle", "EPSG:32634")
 
 
 def test_geojson_from_stdin(run):
@@ -87,10 +63,6 @@ def test_geojson_from_stdin(run):
     document = {"type": "FeatureCollection", "features": [feature]}
     answer = answer_of(run("query", "a.zarr", "--geojson", "-", stdin=json.dumps(document)))
     assert answer["data"] == cop_zarr.open("a.zarr").query(POLYGON).data.astype(float).tolist()
-
-
-def test_an_invalid_polygon_names_repair(run):
-    run.fails("query", "a.zarr", "--geojson", "-", word="--repair", stdin=json.dumps(BOW_TIE))
 
 
 def test_negative_numbers_are_not_options(run, store_path):
@@ -102,26 +74,15 @@ def test_negative_numbers_are_not_options(run, store_path):
     assert meta["cols"] == [1436, 1445]
 
 
-@pytest.mark.parametrize("output", ["pooled", "grid"])
-def test_files(run, box, data, output):
-    expected = data if output == "grid" else data.mean(axis=(1, 2), dtype="f8").astype("f4")
-    for kind in ("json", "npy", "npz", "csv"):
-        result = run("query", "a.zarr", *box, "--output", output, "--to", f"out.{kind}")
-        assert (result.exit_code, result.stdout) == (0, "")
-        assert result.stderr.startswith(f"out.{kind}: ")
-        assert "81 cells" in result.stderr
-    found = json.loads(Path("out.json").read_bytes())["data"]
-    np.testing.assert_allclose(np.array(found, "f4"), expected, rtol=1e-6)
-    np.testing.assert_allclose(np.load("out.npy"), expected, rtol=1e-6)
-    with np.load("out.npz") as file:
-        np.testing.assert_allclose(file["data"], expected, rtol=1e-6)
-    with Path("out.csv").open() as file:
-        _, *rows = csv.reader(file)
-    values = np.array(rows, "f4")
-    if output == "grid":
-        assert [rows[0][:2], rows[-1][:2]] == [["40.0", "20.0"], ["38.0", "22.0"]]
-        values = values[:, 4:].T.reshape(expected.shape)
-    np.testing.assert_allclose(values.reshape(expected.shape), expected, rtol=1e-6)
+@pytest.mark.parametrize("kind", ["json", "npy", "npz", "csv"])
+def test_files(run, box, kind):
+    """The same as Embedding.save writes."""
+    result = run("query", "a.zarr", *box, "--output", "grid", "--to", f"out.{kind}")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.startswith(f"out.{kind}: ")
+    assert "81 cells" in result.stderr
+    save(cop_zarr.open("a.zarr").query((20, 38, 22, 40), output="grid"), Path(f"expected.{kind}"))
+    assert Path(f"out.{kind}").read_bytes() == Path(f"expected.{kind}").read_bytes()
 
 
 def test_existing_output_is_kept(run, box):
@@ -140,8 +101,7 @@ def test_existing_output_is_kept(run, box):
         ("[" * 100_000, "<stdin>"),
         (b"\xff\xfe", "<stdin>"),
         ("[20, 38, 22, 40]", "GeoJSON"),
-        ('{"type": "Point", "coordinates": [20, 38]}', "'Point'"),
-        ('{"type": "Polygon", "coordinates": [[[120, 38], [121, 39], [122, 38], [120, 38]]]}', "outside"),
+        (json.dumps(BOW_TIE), "--repair"),
     ],
 )
 def test_geojson_that_is_no_region(run, text, word):
@@ -154,17 +114,14 @@ def test_geojson_that_is_no_region(run, text, word):
         ((), "--bbox W S E N"),
         (("--bbox", 1, 2, 3), "4 arguments"),
         (("--bbox", "a", 2, 3, 4), "'a'"),
-        (("--bbox", 38, 120, 40, 122), "swapped"),
         (("--bbox", 20, 38, 20.1, 40), "'touch'"),
         (("--bbox", 100, 38, 102, 40), "outside"),
         (("--bbox", 20, 38, 22, 40, "--point", 1, 2, "--buffer", 3), "one region"),
-        (("--bbox", 20, 38, 22, 40, "--geojson", "a.json"), "one region"),
         (("--geojson", "a.json", "--point", 1, 2, "--buffer", 3), "one region"),
         (("--geojson", "a.json", "--buffer", 3), "--point LON LAT"),
         (("--geojson", "no.json"), "'no.json'"),
         (("--point", 1, 2), "--subpixel nearest"),
         (("--buffer", 5), "one region"),
-        (("--point", 20, 38, "--buffer", 5, "--shape", "disc"), "'disc'"),
     ],
 )
 def test_wrong_regions(run, arguments, word):
@@ -179,10 +136,8 @@ def test_wrong_regions(run, arguments, word):
         (("--shape", "circle"), "--point LON LAT"),
         (("--repair",), "--geojson"),
         (("--overwrite",), "--to"),
-        (("--crs", ""), "crs=''"),
         (("--weights", "None"), "'None'"),
         (("--weights", "area", "--pooling", "max"), "weights='area'"),
-        (("--output", "grid", "--empty", "skip"), "empty='skip'"),
         (("--year", 2020), "2020"),
         (("--output", "grid", "--max-bytes", "1K"), "1,024"),
         (("--max-bytes", "lots"), "'lots'"),

@@ -16,7 +16,6 @@ import jsonschema
 import numpy as np
 import pytest
 import rasterio
-import rasterio.shutil
 import rasterio.windows
 import rioxarray
 import tensorstore
@@ -158,16 +157,12 @@ def test_every_reader_gives_the_same_bits(reader, store_path, globe, part):
             assert expected.any() == (name != "an empty chunk"), name
 
 
-def test_gdal_sees_a_georeferenced_raster(part, tmp_path):
+def test_gdal_sees_a_georeferenced_raster(part):
     with rasterio.open(part.parent / "a.tif") as source, open_by_gdal(part) as raster:
         assert raster.driver == "Zarr"
         for name in ("count", "shape", "dtypes", "crs", "transform", "bounds"):
             assert getattr(raster, name) == getattr(source, name), name
         np.testing.assert_array_equal(raster.read(), source.read())
-        rasterio.shutil.copy(raster, tmp_path / "copy.tif", driver="GTiff")
-        with rasterio.open(tmp_path / "copy.tif") as copy:
-            assert (copy.crs, copy.transform) == (source.crs, source.transform)
-            np.testing.assert_array_equal(copy.read(), source.read())
     with open_by_gdal(part, "valid") as raster:
         assert raster.crs.to_epsg() == 4326
         assert raster.transform == factory.transform(ROWS[0], COLS[0])
@@ -186,20 +181,6 @@ def test_rioxarray_finds_the_georeferencing(store_path, decode_coords):
             assert found.rio.crs.to_epsg() == 4326
             assert found.rio.bounds() == (-180.125, -90.125, 179.875, 90.125)
             assert found.rio.transform() == Affine(0.25, 0, -180.125, 0, -0.25, 90.125)
-        part = dataset.embedding.rio.clip_box(5, 45, 15, 50)
-        assert part.rio.bounds() == (4.875, 44.875, 15.125, 50.125)
-
-
-def test_rioxarray_reprojects_it(store_path):
-    with xarray.open_zarr(store_path, chunks=None, decode_coords="all") as dataset:
-        alps = dataset.embedding.isel(band=slice(0, 2)).rio.clip_box(5, 45, 15, 50)
-        flat = alps.rio.reproject("EPSG:3857", resolution=20_000)
-    assert flat.rio.crs.to_epsg() == 3857
-    lat = np.degrees(2 * np.arctan(np.exp(flat.y / 6_378_137)) - np.pi / 2)
-    rows = np.broadcast_to(np.round((90 - lat) / 0.25) + 1, flat.shape[:0:-1]).T
-    valid = np.nan_to_num(flat[0].to_numpy()) > 0
-    assert valid.sum() > 1000
-    assert (np.abs(flat[0].to_numpy() - rows)[valid] <= 1).all()  # band 0 is the row + 1
 
 
 @pytest.mark.parametrize("opened", [xarray.open_dataset, xarray.open_zarr])
@@ -207,7 +188,6 @@ def test_xarray_guesses_its_own_engine(store_path, globe, opened):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         dataset = opened(store_path, chunks=None)
-    assert "zarr_conventions" in dataset.attrs
     cell = dataset.embedding.sel(latitude=48.0, longitude=11.5)
     np.testing.assert_array_equal(cell, globe[:, 168, 766])
 
@@ -232,10 +212,6 @@ SCHEMAS = {
     name: json.loads((HERE / "schemas" / f"{name}-v0.1.json").read_text()) for name in ("proj", "spatial")
 }
 NODES = ["zarr.json", "embedding/zarr.json", "valid/zarr.json"]
-
-
-def declaration(document, uuid):
-    return [entry for entry in document["attributes"]["zarr_conventions"] if entry["uuid"] == uuid]
 
 
 def without_comments(schema):
@@ -265,7 +241,7 @@ def test_library_of_the_conventions(part, node, convention):
     document = json.loads((part / node).read_bytes())
     assert convention.detect(document["attributes"]) == convention.LATEST
     convention.validate_node_metadata(document)
-    assert convention.CMO in declaration(document, convention.UUID)
+    assert convention.CMO in document["attributes"]["zarr_conventions"]
     _, found = convention.extract(document["attributes"])
     assert found.items() <= document["attributes"].items()
 

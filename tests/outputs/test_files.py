@@ -107,11 +107,10 @@ def test_existing_file_is_kept(embedding, tmp_path, kind):
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("name", ["a", "a.txt", "a.tif", "npy", ".json.gz", "a.json~"])
+@pytest.mark.parametrize("name", ["a", "a.txt", ".json.gz", "a.json~"])
 def test_unknown_suffix(embedding, tmp_path, name):
     with pytest.raises(InputError):
         files.save(embedding, tmp_path / name)
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)

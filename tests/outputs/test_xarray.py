@@ -52,22 +52,11 @@ def test_variables_and_attributes_are_those_that_xarray_finds(small):
 
 
 def test_rioxarray_finds_crs_bounds_and_transform(dataset):
-    assert dataset.rio.crs.to_epsg() == 4326
-    assert dataset.embedding.rio.crs.to_epsg() == 4326
-    assert dataset.rio.bounds() == (-180.125, -90.125, 179.875, 90.125)
-    assert dataset.rio.transform() == Affine(0.25, 0, -180.125, 0, -0.25, 90.125)
-    assert dataset.rio.shape == (721, 1440)
-
-
-def test_bounds_and_transform_of_a_selection(dataset):
+    for found in (dataset, dataset.embedding):
+        assert found.rio.crs.to_epsg() == 4326
+        assert found.rio.bounds() == (-180.125, -90.125, 179.875, 90.125)
     part = dataset.isel(latitude=slice(100, 140, 2), longitude=slice(700, 730))
-    assert part.rio.bounds() == (-180.125 + 175 - 0.0, 90.25 - 25 - 10, -5.125 + 7.5, 90.25 - 25)
     assert part.rio.transform() == Affine(0.25, 0, -5.125, 0, -0.5, 65.25)
-    clipped = dataset.rio.clip_box(5, 45, 15, 50)
-    np.testing.assert_array_equal(
-        clipped.embedding, dataset.embedding.sel(latitude=clipped.latitude, longitude=clipped.longitude)
-    )
-    assert clipped.sizes["longitude"] == 41
 
 
 def test_chunks_are_read_on_access_and_once(store_path):
@@ -90,24 +79,17 @@ ROWS, COLS, BANDS = points(factory.ROWS), points(factory.COLS), points(factory.B
 SELECTIONS = {
     "one cell": {"latitude": 168, "longitude": 766},
     "one number": {"band": 3, "latitude": 168, "longitude": 766},
-    "from the end": {"latitude": -1, "longitude": -1, "band": -1},
-    "bands": {"band": [3, 1, -1, 3], "latitude": slice(150, 170)},
     "slices": {"latitude": slice(157, 203), "longitude": slice(597, 643)},
     "steps": {"band": slice(1, None, 3), "latitude": slice(3, 700, 5), "longitude": slice(5, 1400, 17)},
     "backwards": {"latitude": slice(None, None, -3), "longitude": slice(700, 600, -1)},
     "arrays": {"latitude": [700, 5, 5, 3, -2], "longitude": [0, 1439, 720, 8, 7]},
-    "array and slice": {"latitude": [720, 5], "longitude": slice(-9, None)},
     "no rows": {"latitude": slice(5, 5), "longitude": [3, 4]},
-    "no bands": {"band": [], "latitude": slice(0, 10)},
     "cells without data": {"longitude": slice(304, 312), "latitude": slice(0, 16)},
     "points": {"latitude": ROWS, "longitude": COLS},
     "points, some bands": {"latitude": ROWS, "longitude": COLS, "band": slice(2, 9, 3)},
-    "points, one band": {"latitude": ROWS, "longitude": COLS, "band": 4},
     "points with bands": {"latitude": ROWS, "longitude": COLS, "band": BANDS},
     "rows with bands": {"latitude": ROWS, "band": BANDS, "longitude": slice(3, 99, 7)},
-    "columns with bands": {"longitude": COLS, "band": BANDS, "latitude": slice(50, 3, -4)},
     "rows in two dimensions": {"latitude": ROWS, "longitude": slice(10, 20)},
-    "columns in two dimensions": {"longitude": COLS, "latitude": slice(10, 20)},
     "bands in two dimensions": {"band": BANDS, "latitude": slice(8, 10), "longitude": 5},
 }
 
@@ -125,20 +107,6 @@ def test_no_points_and_selections_of_selections(dataset, globe):
     assert dataset.embedding.isel(latitude=none, longitude=none).to_numpy().size == 0
     found = dataset.embedding[:, 100:300][::2, ::3].isel(longitude=[9, 3])[:, 5:8]
     np.testing.assert_array_equal(found, globe[::2, 100:300:3][:, 5:8][..., [9, 3]])
-
-
-def test_by_coordinates(dataset, globe):
-    found = dataset.embedding.sel(latitude=48.1, longitude=11.45, method="nearest")
-    assert (float(found.latitude), float(found.longitude)) == (48.0, 11.5)
-    np.testing.assert_array_equal(found, globe[:, 168, 766])
-    lat, lon = xr.DataArray([48.0, -33.0], dims="site"), xr.DataArray([11.5, 151.25], dims="site")
-    sites = dataset.embedding.sel(latitude=lat, longitude=lon)
-    np.testing.assert_array_equal(sites.transpose("band", "site"), globe[:, [168, 492], [766, 1325]])
-
-
-def test_an_index_out_of_range(dataset):
-    with pytest.raises(IndexError):
-        dataset.embedding.isel(latitude=721)
     with pytest.raises(IndexError):
         dataset.embedding.isel(latitude=[3, 721]).to_numpy()
 
@@ -155,19 +123,13 @@ def test_a_damaged_chunk_raises_its_error(small, engine):
     dataset.embedding.isel(latitude=7, longitude=16).to_numpy()
 
 
-@pytest.mark.parametrize(
-    "chunks", [{}, "auto", {"latitude": 96}, {"band": -1, "latitude": 104, "longitude": 88}]
-)
+@pytest.mark.parametrize("chunks", [{}, "auto", {"band": -1, "latitude": 104, "longitude": 88}])
 def test_chunks(store, globe, chunks):
-    assert store.to_xarray().embedding.chunks is None
     dataset = store.to_xarray(chunks=chunks)
     assert dataset.chunks["latitude"] == dataset.embedding.chunks[1]
     part = dataset.isel(latitude=slice(150, 170), longitude=slice(700, 1000, 3))
     np.testing.assert_array_equal(part.embedding.compute(), globe[:, 150:170, 700:1000:3])
-    if chunks == {}:
-        assert dataset.embedding.data.chunksize == (16, 8, 8)
-    elif chunks == "auto":
-        assert all(size % 8 == 0 for sizes in dataset.embedding.chunks[1:] for size in sizes[:-1])
+    assert all(size % 8 == 0 for sizes in dataset.embedding.chunks[1:] for size in sizes[:-1])
 
 
 def test_dask_names_depend_on_the_store(store_path, small):
@@ -232,16 +194,6 @@ def test_the_engine_is_never_guessed(store_path):
         assert "zarr_conventions" in dataset.attrs  # which xarray's own engine shows
 
 
-def test_many_stores(tmp_path):
-    for number, cols in enumerate([(620, 640), (640, 665)]):
-        source = factory.write_geotiff(tmp_path / f"{number}.tif", rows=(200, 220), cols=cols)
-        cop_zarr.ingest(source, tmp_path / f"{number}.zarr")
-    paths = [tmp_path / "1.zarr", tmp_path / "0.zarr"]
-    with xr.open_mfdataset(paths, engine="cop-zarr", combine="by_coords", parallel=True) as dataset:
-        np.testing.assert_array_equal(dataset.embedding, factory.truth((200, 220), (620, 665)))
-        assert dataset.embedding.chunks
-
-
 @pytest.mark.parametrize("output", ["pooled", "grid"])
 @pytest.mark.parametrize("box", [(5, 45, 15, 50), (178, -20, -177, -10)], ids=["plain", "antimeridian"])
 def test_an_answer(store, box, output):
@@ -274,17 +226,15 @@ def test_coordinates_of_one_cell(store):
 TRIANGLE = {"type": "Polygon", "coordinates": [[[5, 45], [7, 45], [6, 47], [5, 45]]]}
 
 
-@pytest.mark.parametrize("roi", [(5, 45, 15, 50), TRIANGLE, cop_zarr.PointBuffer(7, 46, 50_000)])
-def test_attributes_of_an_answer_are_its_metadata(store, roi):
-    answer = store.query(roi)
+def test_attributes_of_an_answer_are_its_metadata(store):
+    """Dicts and lists are JSON; what is None is left out."""
+    answer = store.query(TRIANGLE)
     attributes = answer.to_xarray().attrs
     assert set(attributes) == {name for name, value in answer.meta.items() if value is not None}
     for name, value in attributes.items():
         expected = answer.meta[name]
-        if isinstance(expected, (dict, list)) and isinstance(value, str):
-            assert json.loads(value) == expected, name
-        else:
-            assert value == expected, name
+        is_json = isinstance(expected, (dict, list)) and isinstance(value, str)
+        assert (json.loads(value) if is_json else value) == expected, name
 
 
 @pytest.mark.parametrize("output", ["pooled", "grid"])
@@ -335,13 +285,3 @@ except cop_zarr.errors.MissingDependencyError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert named in done.stdout, done.stderr
-
-
-def test_a_query_does_not_load_xarray(store_path):
-    code = f"""
-import sys, cop_zarr
-cop_zarr.open({str(store_path)!r}).query((5, 45, 15, 50))
-print("xarray" in sys.modules)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
