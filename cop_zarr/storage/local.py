@@ -192,9 +192,10 @@ class LocalFolder:
 
     def check_writable(self) -> None:
         """Raise StorageError for a mount point, StoreExistsError if ``NAME.partial`` is not a folder."""
-        final, partial = self._final, self._partial
+        final = self._final
         if final.is_mount():
             raise StorageError(f"{final} is a mount point and cannot be replaced: name a folder inside it")
+        partial = self._partial  # which "/" has none of
         for needed in (partial, partial / WORK.rstrip("/")):
             if needed.is_symlink() or (needed.exists() and not needed.is_dir()):
                 raise StoreExistsError(f"{needed} is in the way: it is not a folder")

@@ -18,7 +18,7 @@ import pytest
 import cop_zarr
 from cop_zarr.errors import StorageError, StoreExistsError
 from cop_zarr.storage import folder, leases
-from cop_zarr.writing.destination import State, classify, holds_store
+from cop_zarr.writing.destination import State, check_destination, classify
 from cop_zarr.writing.journal import IngestJob, Journal
 from tests.support import factory
 from tests.writing.small import objects
@@ -245,20 +245,37 @@ def test_what_no_store_has_is_never_touched(
         assert around(url) == before
 
 
-@pytest.mark.parametrize("kind", ["file", "link to a file", "link to a folder"])
-def test_what_is_no_folder_is_never_touched(sources: dict[str, Path], tmp_path: Path, kind: str) -> None:
-    out, theirs = tmp_path / "out.zarr", tmp_path / "theirs"
-    theirs.mkdir()
-    (theirs / "a.txt").write_text("mine")
+@pytest.mark.parametrize(
+    ("where", "kind"),
+    [
+        ("out.zarr", "file"),
+        ("out.zarr", "theirs"),
+        ("out.zarr", "theirs/a.txt"),
+        ("out.zarr.partial", "file"),
+        ("out.zarr.partial", "theirs"),
+        ("out.zarr.partial", "nowhere"),
+    ],
+)
+def test_what_is_no_folder_is_never_touched(
+    sources: dict[str, Path], tmp_path: Path, where: str, kind: str
+) -> None:
+    """A file, or a link to a folder of somebody's, to a file, or to nothing."""
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "a.txt").write_text("mine")
     if kind == "file":
-        out.write_text("mine")
+        (tmp_path / where).write_text("mine")
     else:
-        out.symlink_to(theirs / "a.txt" if kind == "link to a file" else theirs)
+        (tmp_path / where).symlink_to(tmp_path / kind)
     for overwrite, resume in FLAGS:
         with pytest.raises((StoreExistsError, StorageError)):
-            cop_zarr.ingest(sources["this"], out, overwrite=overwrite, resume=resume)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.zarr", "theirs"]
-    assert objects(theirs) == {"a.txt": b"mine"}
+            cop_zarr.ingest(sources["this"], tmp_path / "out.zarr", overwrite=overwrite, resume=resume)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([where, "theirs"])
+    assert objects(tmp_path / "theirs") == {"a.txt": b"mine"}
+
+
+def test_a_mount_point_is_refused() -> None:
+    with pytest.raises(StorageError, match="mount"):
+        check_destination(folder("/"), overwrite=True, resume=False)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -270,31 +287,6 @@ def test_a_link_in_a_store_is_not_ours(sources: dict[str, Path], tmp_path: Path,
     with pytest.raises(StoreExistsError):
         cop_zarr.ingest(sources["other"], out, overwrite=overwrite)
     assert (out / "mine").is_symlink()
-
-
-STORE = b'{"attributes": {"cop_zarr": {"format": "cop-zarr"}}}'
-
-
-@pytest.mark.parametrize(
-    ("there", "found"),
-    [
-        ({}, False),
-        ({"zarr.json": b"{}"}, False),
-        ({"zarr.json": b""}, False),
-        ({"zarr.json": STORE}, True),
-        ({"integrity/root.json": STORE}, True),
-        ({"zarr.json": b"\0", "integrity/root.json": STORE}, True),
-        ({"zarr.json": STORE.replace(b"cop-zarr", b"another")}, False),
-        ({"zarr.json": b"[" * 100_000}, False),
-    ],
-)
-def test_a_store_is_known_by_its_root_or_the_copy(
-    tmp_path: Path, there: dict[str, bytes], found: bool
-) -> None:
-    place = folder(str(tmp_path))
-    for key, data in there.items():
-        place.write(key, data)
-    assert holds_store(place) is found
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
