@@ -73,15 +73,8 @@ def test_globe_touches_what_brute_force_touches(grid, trials):
         assert len(touched) == len(set(touched)), f"a column comes twice: {bounds}"
         assert set(touched) == cols, bounds
         assert 0 <= window.col < 1440, bounds
-
-
-def test_window_begins_at_the_box_west_edge():
-    for bounds in random_boxes(1000, seed=1):
-        window, _ = GLOBE.touched(bounds)
-        lons = GLOBE.window_longitudes(window)
-        into_first_cell = (bounds.west - (lons[0] - STEP / 2) + 1e-6) % 360
-        assert 0 <= into_first_cell < STEP + 1e-6, bounds
-        assert (np.diff(lons) == STEP).all()
+        west = grid.window_longitudes(window)[0] - STEP / 2
+        assert 0 <= (bounds.west - west + 1e-6) % 360 < STEP + 1e-6, bounds
 
 
 def random_grid(rng):
@@ -115,14 +108,6 @@ def test_part_touches_what_brute_force_leaves_of_it(trials):
             assert touched == here_cols, case
             assert clipped == (len(here_rows) < len(rows) or len(here_cols) < len(cols)), case
     assert min(seen[kind] for kind in ("outside", "pieces", True, False)) > 10, seen
-
-
-@st.composite
-def grids(draw):
-    """Parts of the globe, some of which cross the antimeridian."""
-    row, rows = draw(st.integers(0, 720)), draw(st.integers(1, 721))
-    cols = draw(st.one_of(st.integers(1, 1440), st.integers(1430, 1440)))
-    return Grid(row, draw(st.integers(0, 1439)), min(rows, 721 - row), cols)
 
 
 @pytest.mark.parametrize(
@@ -227,8 +212,9 @@ def test_transform_maps_cell_centres_to_coordinates(grid, window):
     assert (b, d) == (0, 0)
 
 
-@given(grids(), st.data())
-def test_part_has_the_coordinates_of_its_window(grid, data):
+@given(st.integers(0, 2**32 - 1), st.data())
+def test_part_has_the_coordinates_of_its_window(seed, data):
+    grid = random_grid(np.random.default_rng(seed))
     row = data.draw(st.integers(0, grid.rows - 1))
     col = data.draw(st.integers(0, grid.cols - 1))
     width = data.draw(st.integers(1, grid.cols if grid.cyclic else grid.cols - col))

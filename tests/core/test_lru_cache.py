@@ -1,11 +1,8 @@
-"""The LRU cache by itself, also with threads, forks, signals and interrupts."""
+"""The LRU cache by itself, also with threads and interrupts."""
 
-import os
 import pickle
-import signal
 import sys
 import threading
-import time
 from random import Random
 
 import numpy as np
@@ -134,51 +131,6 @@ def test_it_may_be_used_by_the_thread_that_is_using_it():
     assert not in_threads(1, work)
     assert found == [2]
     assert (cache.nbytes, cache.get("c"), cache.get("d")) == (2, 3, 4)
-
-
-def exit_code(child, seconds):
-    """Exit code of a child, or None if it had to be killed after so many seconds."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        pid, status = os.waitpid(child, os.WNOHANG)
-        if pid:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(1e-3)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
-
-
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_child_that_is_forked_while_threads_use_it_does_not_hang(frequent_switches):
-    cache, stop = LRUCache(50), threading.Event()
-
-    def work(number):
-        while not stop.is_set():
-            for key in range(20):
-                cache.put((number, key), key, 3)
-                cache.get((number - 1, key))
-
-    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    codes = []
-    try:
-        while len(codes) < 20 and None not in codes:
-            child = os.fork()
-            if child == 0:
-                try:
-                    cache.put("child", 7, 3)
-                    os._exit(0 if cache.get("child") == 7 and cache.nbytes <= 50 else 1)
-                finally:
-                    os._exit(2)
-            codes.append(exit_code(child, 20))
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(20)
-    assert codes == [0] * 20
-    assert cache.get("child") is None
 
 
 def puts_and_gets():

@@ -12,10 +12,9 @@ import zarr
 from numcodecs import blosc
 
 import cop_zarr
-from cop_zarr.core.grid import Window
 from cop_zarr.errors import ChunkError, DamageError, StorageError
 from cop_zarr.format import chunk_reader as chunks
-from cop_zarr.format.chunk_reader import MIN_PARALLEL_CHUNKS, SHORT_PAUSES
+from cop_zarr.format.chunk_reader import SHORT_PAUSES
 from cop_zarr.format.codec import crc32c, decode, encode
 from cop_zarr.format.layout import BLOSC
 from cop_zarr.storage import LocalFolder
@@ -136,26 +135,6 @@ def test_only_chunks_under_the_region_are_read(store_path):
     assert sorted(folder.read_keys) == [*under, "valid/c/0/0"]
     store.query(BOX, output="grid")
     assert folder.read_keys.count("valid/c/0/0") == 1
-
-
-@pytest.mark.parametrize("box", [(100, 30, 140, 60), (170, -30, -170, 30), (-180, 60, 180, 90)])
-def test_number_of_workers_does_not_change_answers(store_path, box):
-    one, several = (cop_zarr.open(store_path, workers=count) for count in (1, 7))
-    window, _ = one.grid.touched(cop_zarr.BBox(*box).bounds)
-    assert window.cells > 64 * MIN_PARALLEL_CHUNKS, "too small to be read in parallel"
-    for options in ({"output": "grid"}, {"pooling": "mean"}, {"pooling": "max"}):
-        first, second = one.query(box, **options), several.query(box, **options)
-        np.testing.assert_array_equal(first.data, second.data, strict=True)
-
-
-def test_iterator_that_is_closed_stops_reading(store_path):
-    folder = WatchedFolder(LocalFolder(store_path))
-    reader = open_in(folder)._reader
-    chunks = reader.layout.chunks(Window(0, 721, 0, 280), reader.lengths)
-    reading = reader.map_chunks([place for place, _ in chunks], lambda _, chunk: chunk, reuse_buffers=False)
-    next(reading)
-    reading.close()
-    assert len(folder.read_keys) < 300  # of the 3,185 chunks of the window
 
 
 def test_encoding_is_deterministic():

@@ -11,7 +11,6 @@ import rasterio
 import rasterio.crs
 import xarray
 import zarr
-from pyproj import CRS
 
 import cop_zarr
 from cop_zarr.core import product
@@ -56,35 +55,6 @@ def test_xarray_opens_a_store_without_a_warning(pair):
     assert np.array_equal(dataset.band, [0, 1])
     assert dataset.embedding.encoding["grid_mapping"] == "spatial_ref"
     assert dataset.valid.encoding["grid_mapping"] == "spatial_ref"
-
-
-def test_grid_mapping_is_that_of_the_source(pair):
-    source, store = pair
-    mapping = dict(zarr.open(store, mode="r")["spatial_ref"].attrs)
-    with rasterio.open(source) as tiff:
-        assert rasterio.crs.CRS.from_wkt(mapping["crs_wkt"]) == tiff.crs
-        assert tuple(map(float, mapping["GeoTransform"].split())) == tiff.transform.to_gdal()
-    assert mapping["grid_mapping_name"] == "latitude_longitude"
-    assert CRS.from_cf(mapping).to_epsg() == 4326
-
-
-@pytest.mark.parametrize("name", ["", "embedding", "valid"])
-def test_geozarr_attributes(pair, name):
-    source, store = pair
-    group = zarr.open(store, mode="r")
-    attributes = dict((group[name] if name else group).attrs)
-    with rasterio.open(source) as tiff:
-        bounds = tiff.bounds
-        assert attributes["proj:code"] == tiff.crs.to_string()
-        assert attributes["spatial:transform"] == list(tiff.transform)[:6]
-        assert attributes["spatial:bbox"] == [bounds.left, bounds.bottom, bounds.right, bounds.top]
-        assert attributes["spatial:shape"] == [tiff.height, tiff.width]
-    assert attributes["spatial:dimensions"] == ["latitude", "longitude"]
-    assert attributes["spatial:registration"] == "pixel"
-    declared = [entry["name"] for entry in attributes["zarr_conventions"]]
-    assert declared == ["proj", "spatial", "proj:", "spatial:"] + (["geoemb:"] if not name else [])
-    used = {key.split(":")[0] for key in attributes if ":" in key}
-    assert used == {entry.rstrip(":") for entry in declared}
 
 
 def test_attributes_of_the_vectors(pair):

@@ -240,12 +240,6 @@ def test_other_georeferencing_tags(tmp_path: Path, kind: str, point: bool) -> No
     assert read(path)[0].grid == Grid(300, 600, *SHAPE)
 
 
-def test_a_grid_a_rounding_error_off_the_lattice_is_on_it(tmp_path: Path) -> None:
-    placed = Affine(0.25 + 1e-10, 0, -30.125 + 1e-9, 0, -0.25 - 1e-10, 15.125 - 1e-9)
-    path = factory.write_geotiff(tmp_path / "a.tif", rows=ROWS, cols=COLS, bands=1, transform=placed)
-    assert read(path)[0].grid == Grid(300, 600, *SHAPE)
-
-
 @pytest.mark.parametrize(
     ("placed", "why"),
     [

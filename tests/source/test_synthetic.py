@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ from global_land_mask import globe as land_globe
 
 import cop_zarr
 from cop_zarr.core.grid import Grid
-from cop_zarr.errors import InputError, StorageError, StoreExistsError
+from cop_zarr.errors import InputError, StoreExistsError
 from cop_zarr.source import synthetic
 from tests.support import factory
 
@@ -73,17 +71,6 @@ def test_every_band_has_data_on_land_and_only_there(values: np.ndarray) -> None:
     assert all(band[land].std() > 0.1 for band in values)
 
 
-@pytest.mark.parametrize(
-    ("lon", "lat", "land"),
-    [(11.5, 48.1, True), (133.9, -23.7, True), (-175, 67, True), (-150, 0, False), (180, 0, False)],
-    ids=["Munich", "Alice Springs", "Chukotka, beyond 180", "mid-Pacific", "antimeridian"],
-)
-def test_the_coastlines_are_where_they_are(values: np.ndarray, lon: float, lat: float, land: bool) -> None:
-    """The cell is found by rasterio, not by cop_zarr."""
-    row, col = rasterio.transform.rowcol(factory.transform(), lon, lat)
-    assert values[:, row, col % 1440].any() == land
-
-
 def test_the_mask_is_that_of_the_elevation_model() -> None:
     lat = np.clip(90 - 0.25 * np.arange(721), -89.99, 89.99)
     lon = -180 + 0.25 * np.arange(1440)
@@ -112,17 +99,6 @@ def test_the_same_seed_gives_the_same_file(tmp_path: Path, bands: int) -> None:
     assert sha256(files[0]) == sha256(files[1]) != sha256(files[2])
     with rasterio.open(files[0]) as tiff:
         assert tiff.read().shape == (bands, 100, 280)
-
-
-@pytest.mark.slow
-def test_another_process_gives_the_same_file(tmp_path: Path) -> None:
-    cop_zarr.synthesize(tmp_path / "a.tif", grid=EUROPE, bands=4)
-    command = (
-        "import sys, cop_zarr; from cop_zarr.core.grid import Grid; "
-        f"cop_zarr.synthesize(sys.argv[1], grid={EUROPE!r}, bands=4)"
-    )
-    subprocess.run([sys.executable, "-c", command, tmp_path / "b.tif"], check=True)
-    assert sha256(tmp_path / "a.tif") == sha256(tmp_path / "b.tif")
 
 
 @pytest.mark.parametrize(
@@ -189,25 +165,16 @@ def test_a_file_that_exists_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_failure_leaves_nothing_and_keeps_what_was_there(tmp_path: Path, error: BaseException) -> None:
-    def fail(done: int, total: int) -> None:
-        raise error
+def test_an_interrupt_leaves_nothing_and_keeps_what_was_there(tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
 
     (tmp_path / "old.tif").write_text("mine")
     for name in ("new.tif", "old.tif"):
-        with pytest.raises(StorageError if isinstance(error, OSError) else KeyboardInterrupt):
-            cop_zarr.synthesize(tmp_path / name, grid=EUROPE, bands=1, overwrite=True, progress=fail)
+        with pytest.raises(KeyboardInterrupt):
+            cop_zarr.synthesize(tmp_path / name, grid=EUROPE, bands=1, overwrite=True, progress=interrupt)
     assert [path.name for path in tmp_path.iterdir()] == ["old.tif"]
     assert (tmp_path / "old.tif").read_text() == "mine"
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
-    path = cop_zarr.synthesize(tmp_path / "a" / "b.tif", grid=EUROPE, bands=1)  # whose folder is made
-    assert list(path.parent.iterdir()) == [path]
-    with pytest.raises(StorageError):
-        cop_zarr.synthesize(path / "c.tif", grid=EUROPE, bands=1)
 
 
 @pytest.mark.parametrize("options", [{"bands": 0}, {"bands": -1}, {"bands": 65_536}, {"seed": -1}])

@@ -17,12 +17,11 @@ from numcodecs import blosc
 
 from cop_zarr.core.grid import Grid, Window
 from cop_zarr.core.version import __version__
-from cop_zarr.errors import StorageError
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.codec import crc32c
 from cop_zarr.format.layout import FORMAT_VERSION
 from cop_zarr.storage import Folder, folder
-from cop_zarr.writing.journal import VERSIONS, IngestJob, Journal
+from cop_zarr.writing.journal import IngestJob, Journal
 from cop_zarr.writing.writer import BlockRecord, StoreWriter
 from tests.support import factory
 
@@ -122,13 +121,8 @@ def test_a_job_is_read_as_it_was_written(place: Folder, job: IngestJob) -> None:
     Journal(place, job).start()
     assert IngestJob.read(place) == job
     assert json.loads(place.read("ingest/job.json")) == asdict(job)
-
-
-def test_a_job_names_the_versions_that_bytes_depend_on() -> None:
-    assert JOB.made_by == VERSIONS
-    assert set(asdict(JOB)) == {"created", "overwrite", "source_sha256", "root_crc32c", "made_by"}
     for part in (__version__, f"format {FORMAT_VERSION}", blosc.VERSION_STRING):
-        assert part in VERSIONS
+        assert part in JOB.made_by
 
 
 @pytest.mark.parametrize(
@@ -138,17 +132,6 @@ def test_what_is_no_job(place: Folder, data: bytes) -> None:
     assert IngestJob.read(place) is None
     place.write("ingest/job.json", data)
     assert IngestJob.read(place) is None
-
-
-def test_a_job_that_cannot_be_read_is_not_taken_for_none(
-    place: Folder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(self: Folder, key: str, limit: int = 0) -> bytes:
-        raise StorageError("Input/output error")
-
-    monkeypatch.setattr(type(place), "read", fail)
-    with pytest.raises(StorageError):
-        IngestJob.read(place)
 
 
 # The order of things
@@ -301,20 +284,13 @@ def test_a_block_without_all_its_chunks_is_not_trusted(
     assert keys(place) == kept
 
 
-def test_strays_are_removed(place: Folder) -> None:
+def test_what_no_record_mentions_is_removed(place: Folder) -> None:
     blocks = write(place, WINDOWS[:2])
     kept = keys(place)
-    for key in (
-        "zarr.json",
-        "embedding/zarr.json",
-        "valid/c/0/0",
-        "integrity/root.json",
-        "embedding/c/0/2/0",
-        "embedding/c/0/90/90",
-        "embedding/c/0/0/1.0123abcd.partial",
-        "ingest/blocks/16-0.json",
-        "ingest/blocks/0-0.json.0123abcd.partial",
-    ):
+    documents = ["zarr.json", "embedding/zarr.json", "valid/c/0/0", "integrity/root.json"]
+    chunks = ["embedding/c/0/2/0", "embedding/c/0/90/90", "embedding/c/0/0/1.0123abcd.partial"]
+    records = ["ingest/blocks/16-0.json", "ingest/blocks/0-0.json.0123abcd.partial"]
+    for key in documents + chunks + records:
         place.write(key, b"stray")
     assert same(resumed(place), blocks)
     assert keys(place) == kept

@@ -13,7 +13,7 @@ from cop_zarr.core.grid import Grid, Window
 from cop_zarr.errors import StorageError
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.codec import decode
-from cop_zarr.writing.writer import BlockRecord, StoreWriter
+from cop_zarr.writing.writer import StoreWriter
 from tests.support import factory
 
 LAYOUT = Layout(Grid(300, 590, 21, 23), 3)
@@ -121,18 +121,6 @@ def test_pieces_make_the_same_store_as_the_whole(remote: bool) -> None:
         assert {key for key in lengths if key in whole.objects} == set(lengths)
     writer.finish(writer.documents(factory.PROVENANCE, CREATED))
     assert pieces.objects == whole.objects
-
-
-def test_a_piece_that_an_earlier_run_wrote_is_taken_over() -> None:
-    window, rest = Window(0, 8, 0, 23), Window(8, 21, 0, 23)
-    earlier = StoreWriter(LAYOUT, Recorder())
-    found = earlier.write(window, cells(window))
-    piece = BlockRecord(window, found.valid.copy(), found.integrity.copy())
-    whole, later = StoreWriter(LAYOUT, Recorder()), StoreWriter(LAYOUT, Recorder())
-    whole.write(LAYOUT.grid.whole, cells())
-    later.restore(piece)
-    later.write(rest, cells(rest))
-    assert later.documents(factory.PROVENANCE, CREATED) == whole.documents(factory.PROVENANCE, CREATED)
 
 
 def test_over_a_network_many_objects_are_sent_at_once() -> None:
