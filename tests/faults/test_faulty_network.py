@@ -211,7 +211,7 @@ SINGLE: list[tuple[Fault, type[Exception] | None, float]] = [
     *((fault, error, 60) for fault, error in NOT_RETRIED),
     *((fault, StorageError, 1.5) for fault in RETRIED),
 ]
-"""Faults, their errors (None: the answer is right), and timeouts, short only where nothing else ends a try."""
+"""Faults, their errors (None: the answer is right), and timeouts, short where only they end the tries."""
 
 
 def expected(number: int, key: str) -> type[Exception] | None:
