@@ -26,16 +26,14 @@ import pytest
 
 import cop_zarr
 from cop_zarr.errors import (
-    SourceError,
     StorageError,
     StoreBusyError,
     StoreError,
-    StoreExistsError,
     StoreNotFoundError,
 )
 from cop_zarr.source.geotiff import Block, GeoTiff
 from tests.support import factory
-from tests.support.proxy import AfterWrite, Proxy, Slow, Status, fault_proxy, hitting, seeded
+from tests.support.proxy import TRANSIENT, AfterWrite, Proxy, fault_proxy, seeded
 from tests.support.servers import S3, s3_server
 
 ROWS, COLS, BANDS = (300, 396), (572, 732), 16
@@ -54,27 +52,16 @@ def fixed_time() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def part(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return factory.write_geotiff(
-        tmp_path_factory.mktemp("part") / "part.tif",
-        rows=ROWS,
-        cols=COLS,
-        bands=BANDS,
-        blockxsize=32,
-        blockysize=32,
-    )
+    path = tmp_path_factory.mktemp("part") / "part.tif"
+    return factory.write_geotiff(path, rows=ROWS, cols=COLS, bands=BANDS, blockxsize=32, blockysize=32)
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four tiles, 12 chunks of which 2 have no data."""
-    return factory.write_geotiff(
-        tmp_path_factory.mktemp("tiny") / "tiny.tif",
-        rows=(300, 324),
-        cols=(590, 622),
-        bands=2,
-        blockxsize=16,
-        blockysize=16,
-    )
+    path = tmp_path_factory.mktemp("tiny") / "tiny.tif"
+    size = {"rows": (300, 324), "cols": (590, 622), "bands": 2}
+    return factory.write_geotiff(path, **size, blockxsize=16, blockysize=16)
 
 
 @pytest.fixture(scope="module")
@@ -172,13 +159,9 @@ def phase(out: Path) -> str:
     partial = staging(out)
     if (partial / "ingest" / "replaced").exists() or (out / "ingest").exists():
         return "publishing"
-    if not partial.exists():
-        return "before or after"
-    if not (partial / "ingest" / "job.json").exists():
-        return "claiming"
     if (partial / "embedding" / "zarr.json").exists():
         return "metadata"
-    return "blocks" if (partial / "ingest" / "blocks").exists() else "job"
+    return "blocks" if (partial / "ingest" / "blocks").exists() else "begun or done"
 
 
 def check_stopped(out: Path, whole: Tree, before: Tree) -> None:
@@ -462,14 +445,6 @@ def change(which: Callable[[Path], Path], how: Callable[[bytes], bytes], partial
     path.write_bytes(how(path.read_bytes()))
 
 
-def job(partial: Path) -> Path:
-    return partial / "ingest" / "job.json"
-
-
-def lose_row(partial: Path) -> None:
-    shutil.rmtree(recorded_chunk(partial).parent)
-
-
 def strew(*keys: str) -> Callable[[Path], None]:
     def strewn(partial: Path) -> None:
         for key in keys:
@@ -482,9 +457,6 @@ def strew(*keys: str) -> Callable[[Path], None]:
 DAMAGES = {
     "halve a chunk": partial(change, recorded_chunk, lambda data: data[: len(data) // 2]),
     "garble a record": partial(change, record, lambda data: random.Random(1).randbytes(len(data))),
-    "empty the job": partial(change, job, lambda _: b""),
-    "lose the job": lambda partial: job(partial).unlink(),
-    "lose a row of chunks": lose_row,
     "strays": strew(
         "embedding/c/0/0/0",  # without data
         "embedding/c/0/900/3",
@@ -627,26 +599,6 @@ def test_a_second_ingest_refuses_while_one_is_at_work(part: Path, whole: Tree, o
     check_whole(out, whole)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("left_over", [False, True])
-def test_of_several_ingests_at_once_one_succeeds(
-    part: Path, whole: Tree, left: Path, out: Path, left_over: bool
-) -> None:
-    if left_over:
-        shutil.copytree(left, staging(out))
-    with contextlib.ExitStack() as stack:
-        flags = ["--resume"] if left_over else []
-        processes = [stack.enter_context(started(part, out, *flags)) for _ in range(3)]
-        ends = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
-    good = [status for _, status in ends if status == 0]
-    # with --resume, one that comes late finds the store whole
-    assert len(good) >= 1 if left_over else len(good) == 1
-    for said, status in ends:
-        assert status in {0, 1}, said
-        assert "Traceback" not in said
-    check_whole(out, whole)
-
-
 # A full disk
 
 
@@ -729,36 +681,6 @@ def test_asked_to_stop(part: Path, whole: Tree, old: Path, out: Path, *, number:
     check_whole(out, whole)
 
 
-def test_a_source_at_fault_leaves_nothing_though_resumed(
-    part: Path, left: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(left, staging(out))
-
-    def damaged(self: GeoTiff, block: Block, buffer: np.ndarray | None = None) -> np.ndarray:
-        raise SourceError("it is damaged")
-
-    monkeypatch.setattr(GeoTiff, "read", damaged)
-    with pytest.raises(SourceError, match="damaged"):
-        cop_zarr.ingest(part, out, resume=True)
-    assert beside(out) == []
-
-
-def test_an_old_store_that_was_moved_aside_comes_back(
-    part: Path, old: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A process was killed between two renames, and the next one fails."""
-    (staging(out) / "ingest").mkdir(parents=True)
-    shutil.copytree(old, staging(out) / "ingest" / "replaced")
-
-    def damaged(self: GeoTiff, block: Block, buffer: np.ndarray | None = None) -> np.ndarray:
-        raise SourceError("it is damaged")
-
-    monkeypatch.setattr(GeoTiff, "read", damaged)
-    with pytest.raises(SourceError):
-        cop_zarr.ingest(part, out, overwrite=True)
-    check_whole(out, tree(old))
-
-
 # An object store
 
 
@@ -795,19 +717,6 @@ def requests(s3: S3, proxy: Proxy, tiny: Path, tiny_whole: Tree) -> int:
     return len(proxy.requests)
 
 
-def remote_phase(objects: dict[str, bytes]) -> str:
-    """How far an ingest has come, by what it left."""
-    if "ingest/job.json" not in objects:
-        done = "before or after" if "zarr.json" in objects else "before the job"
-        return f"{done}, locked" if "ingest/lock" in objects else done
-    if "zarr.json" in objects:
-        written = json.loads(objects["ingest/job.json"])["root_crc32c"] is not None
-        return "sweeping" if written else "old store with job"
-    if "embedding/zarr.json" in objects:
-        return "metadata" if json.loads(objects["ingest/job.json"])["root_crc32c"] else "clearing"
-    return "blocks" if any(key.startswith("embedding/c/") for key in objects) else "job"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["cut", "killed"])
 def test_stopped_at_any_moment_on_an_object_store(
@@ -823,8 +732,7 @@ def test_stopped_at_any_moment_on_an_object_store(
     how: str,
 ) -> None:
     """Every other time over an old store."""
-    phases = Counter[str]()
-    trials = max(trials // 2, 4)
+    stopped, trials = 0, max(trials // 2, 4)
     for trial in range(trials):
         url, before = s3.place(), tree(old) if trial % 2 else {}
         for key, data in before.items():
@@ -832,8 +740,7 @@ def test_stopped_at_any_moment_on_an_object_store(
         moment = int((trial + random.Random(f"{how}/{trial}").random()) / trials * requests) + 1
         proxy.reset_counts()
         flags = {"overwrite": True} if before else {}
-        if (cut_off if how == "cut" else shot)(proxy, moment, tiny, url, via, **flags):
-            phases[remote_phase(s3.objects(url))] += 1
+        stopped += (cut_off if how == "cut" else shot)(proxy, moment, tiny, url, via, **flags)
         found = s3.objects(url)
         if opens(url, storage_options=s3.options):
             assert without_work({**found}) in (tiny_whole, before)
@@ -841,8 +748,8 @@ def test_stopped_at_any_moment_on_an_object_store(
             assert "zarr.json" not in found
         cop_zarr.ingest(tiny, url, resume=True, storage_options=via, **flags)
         assert s3.objects(url) == tiny_whole
-    print(f"\n{phases.total()} of {trials} {how} on S3: {dict(phases)}")  # noqa: T201
-    assert phases.total() >= trials // 2
+    print(f"\n{stopped} of {trials} {how} on S3")  # noqa: T201
+    assert stopped >= trials // 2
 
 
 def cut_off(proxy: Proxy, moment: int, source: Path, url: str, via: dict[str, Any], **flags: bool) -> bool:
@@ -867,10 +774,8 @@ def cut_off(proxy: Proxy, moment: int, source: Path, url: str, via: dict[str, An
         watcher.join()
         settle(proxy)
         proxy.restore()
-    done = [
-        got.path.partition("?")[0] for got in proxy.requests if got.method == "PUT" and got.status == 200
-    ]
-    if any("/ingest/blocks/" in path for path in done) and not done[-1].endswith(".zarr/zarr.json"):
+    written = [got.path for got in proxy.requests if got.method == "PUT" and got.status == 200]
+    if any("/ingest/blocks/" in path for path in written) and ".zarr/zarr.json" not in written[-1]:
         assert "--resume" in complaint
     return True
 
@@ -892,53 +797,11 @@ def settle(proxy: Proxy) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
 def test_faults_that_pass_are_survived(
-    s3: S3, proxy: Proxy, via: dict[str, Any], tiny: Path, tiny_whole: Tree, *, seed: int
+    s3: S3, proxy: Proxy, via: dict[str, Any], tiny: Path, tiny_whole: Tree
 ) -> None:
     url = s3.place()
-    proxy.schedule = seeded(seed, 0.15)
+    proxy.schedule = seeded(1, 0.15, [*TRANSIENT, AfterWrite()])
     cop_zarr.ingest(tiny, url, storage_options=via)
-    proxy.schedule = seeded(seed + 10, 0.15, [AfterWrite()])
-    cop_zarr.ingest(tiny, url, overwrite=True, storage_options=via)
-    assert sum(got.fault is not None for got in proxy.requests) > 5
-    assert s3.objects(url) == tiny_whole
-
-
-@pytest.mark.slow
-def test_cut_off_after_the_last_write(
-    s3: S3, proxy: Proxy, via: dict[str, Any], tiny: Path, tiny_whole: Tree
-) -> None:
-    """The store is whole then; --resume removes the journal."""
-    url = s3.place()
-    proxy.schedule = hitting(Status(403), methods=["DELETE", "POST"], path="ingest/job.json")
-    with pytest.raises(StorageError) as caught:
-        cop_zarr.ingest(tiny, url, storage_options=via)
-    assert without_work({**s3.objects(url)}) == tiny_whole
-    proxy.schedule = None
-    cop_zarr.ingest(tiny, url, resume=True, storage_options=via)
-    assert s3.objects(url) == tiny_whole
-    assert "--resume" in str(caught.value)
-
-
-@pytest.mark.slow
-def test_asked_to_stop_on_an_object_store(
-    s3: S3, proxy: Proxy, via: dict[str, Any], tiny: Path, tiny_whole: Tree
-) -> None:
-    url = s3.place()
-    proxy.schedule = hitting(Slow(1), methods=["PUT"], path="/embedding/c/")
-    with started(tiny, url, "--storage-options", json.dumps(via)) as process:
-        until(lambda: any("/embedding/c/" in got.path for got in proxy.requests))
-        process.terminate()
-        _, complaint = process.communicate(timeout=30)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "--resume" in complaint
-    left = s3.objects(url)
-    assert "ingest/job.json" in left
-    assert not {"zarr.json", "ingest/lock"} & set(left)
-    proxy.schedule = None
-    with pytest.raises(StoreExistsError, match="--resume"):
-        cop_zarr.ingest(tiny, url, storage_options=via)
-    assert s3.objects(url) == left
-    cop_zarr.ingest(tiny, url, resume=True, storage_options=via)
+    assert sum(got.fault is not None for got in proxy.requests) > 2
     assert s3.objects(url) == tiny_whole
