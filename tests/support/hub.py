@@ -37,24 +37,9 @@ class Request:
 class Hub:
     """What the hub serves, how it fails, and what it was asked.
 
-    Attributes
-    ----------
-    content : bytes
-        The file.
-    cuts : list of int
-        The next answers with content end after that many bytes, though they announce more.
-    statuses : list of int
-        The next requests are answered with these statuses; 0 lets one through.
-    stall : int or None
-        An answer with content stops after that many bytes, until the hub is closed.
-    ranges : bool
-        Whether the content server knows Range; one that does not sends everything.
-    url : str
-        What ``HF_ENDPOINT`` must be.
-    requests : list of Request
-        Every request, in order.
-    sent : int
-        Bytes of content sent.
+    The next answers with content end after ``cuts`` bytes, though they announce more; the next requests
+    are answered with ``statuses``, where 0 lets one through. Answers stop after ``stall`` bytes, until the
+    hub is closed; without ``ranges``, all is sent. ``url`` is for ``HF_ENDPOINT``; ``sent`` counts bytes.
     """
 
     content: bytes
@@ -116,24 +101,13 @@ class _Handler(BaseHTTPRequestHandler):
         if status:
             self._head(status, {"Content-Length": "0"})
         elif self.path == RESOLVE:
-            self._redirect(sha256)
+            location = {"Location": f"{hub.url}{CDN}{sha256}", "Content-Length": "0"}
+            linked = {"X-Linked-ETag": f'"{sha256}"', "X-Linked-Size": str(len(hub.content))}
+            self._head(302, {"X-Repo-Commit": product.REVISION, **linked, **location})
         elif self.path == CDN + sha256:
             self._content(int(first), int(last or len(hub.content) - 1), sha256, body)
         else:
             self._head(404, {"X-Error-Code": "EntryNotFound", "Content-Length": "0"})
-
-    def _redirect(self, sha256: str) -> None:
-        hub = self.served
-        self._head(
-            302,
-            {
-                "X-Repo-Commit": product.REVISION,
-                "X-Linked-ETag": f'"{sha256}"',
-                "X-Linked-Size": str(len(hub.content)),
-                "Location": f"{hub.url}{CDN}{sha256}",
-                "Content-Length": "0",
-            },
-        )
 
     def _content(self, first: int, last: int, sha256: str, body: bool) -> None:
         hub = self.served

@@ -65,15 +65,7 @@ web.run_app(app, sock=socket.create_server(("127.0.0.1", 0), backlog=256))
 
 @dataclass
 class ObjectStore(ABC):
-    """An object store with one bucket, empty at first.
-
-    Attributes
-    ----------
-    endpoint : str
-        The server's URL.
-    bucket : str
-        The bucket's name.
-    """
+    """An object store at a URL with one bucket, empty at first."""
 
     scheme = ""
 
@@ -127,15 +119,9 @@ class S3(ObjectStore):
     @contextmanager
     def client(self) -> Iterator[Any]:
         """boto3's client, for as long as the context lasts."""
-        with contextlib.closing(
-            boto3.client(
-                "s3",
-                endpoint_url=self.endpoint,
-                region_name=REGION,
-                aws_access_key_id="testing",
-                aws_secret_access_key="testing",
-            )
-        ) as client:
+        keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+        client = boto3.client("s3", endpoint_url=self.endpoint, region_name=REGION, **keys)
+        with contextlib.closing(client):
             yield client
 
     def objects(self, url: str) -> dict[str, bytes]:
@@ -143,11 +129,9 @@ class S3(ObjectStore):
         found = {}
         with self.client() as client:
             for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
-                for entry in page.get("Contents", ()):
-                    with contextlib.closing(
-                        client.get_object(Bucket=self.bucket, Key=entry["Key"])["Body"]
-                    ) as body:
-                        found[entry["Key"].removeprefix(prefix)] = body.read()
+                for key in (entry["Key"] for entry in page.get("Contents", ())):
+                    with contextlib.closing(client.get_object(Bucket=self.bucket, Key=key)["Body"]) as body:
+                        found[key.removeprefix(prefix)] = body.read()
         return found
 
     def put(self, url: str, data: bytes) -> None:
@@ -269,13 +253,7 @@ def _endpoint(process: subprocess.Popen[bytes], log: Path) -> str:
 
 @contextmanager
 def static_server(folder: Path, *, ranges: bool = True) -> Iterator[str]:
-    """Serve a folder's files: by aiohttp, or by the standard library, which knows no Range.
-
-    Yields
-    ------
-    str
-        The folder's URL, without a slash at the end.
-    """
+    """Serve a folder's files at a URL: by aiohttp, or by the standard library, which knows no Range."""
     with (_aiohttp_server if ranges else _standard_server)(folder) as port:
         yield f"http://127.0.0.1:{port}"
 
