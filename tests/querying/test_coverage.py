@@ -61,12 +61,6 @@ def star(rng, lon, lat, size, points=12):
     return drawn.intersection(shapely.box(-1000, -90, 1000, 90))
 
 
-def test_polygons_anywhere():
-    rng = np.random.default_rng(0)
-    for _ in range(40):
-        check(GLOBE, star(rng, rng.uniform(-170, 350), rng.uniform(-84, 84), 10 ** rng.uniform(-1, 0.7)))
-
-
 @pytest.mark.parametrize("grid", [GLOBE, FROM_GREENWICH], ids=["-180..180", "0..360"])
 @pytest.mark.parametrize("lon", [-179.9, 180, 0, 359.9])
 def test_polygons_across_the_edge_of_either_kind_of_grid(grid, lon):
@@ -91,18 +85,6 @@ def test_tiny_polygons_across_a_corner_of_cells(size):
         weights = check(GLOBE, polygon, tolerance=max(1e-7, 1e-13 / size))
         assert (weights > 0).sum() == 4
         assert weights.sum() == pytest.approx(polygon.area / STEP**2, rel=1e-6)
-
-
-def test_slivers():
-    """Thinner than the tolerance of a cell."""
-    rng = np.random.default_rng(5)
-    for _ in range(40):
-        thin, long, angle = 10 ** rng.uniform(-8, -1), rng.uniform(0.3, 10), rng.uniform(0, np.pi)
-        along = np.array([np.cos(angle), np.sin(angle)]) * long / 2
-        across = np.array([-np.sin(angle), np.cos(angle)]) * thin / 2
-        middle = (rng.uniform(-170, 170), rng.uniform(-80, 80))
-        corners = middle + np.array([-along - across, along - across, along + across, across - along])
-        check(GLOBE, shapely.Polygon(corners), tolerance=max(1e-7, 1e-13 / thin))
 
 
 @pytest.mark.parametrize("grid", [GLOBE, Grid(0, 901, 721, 1440)])

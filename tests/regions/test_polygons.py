@@ -1,7 +1,5 @@
 """Polygons in every form, against points that are known to be inside or outside."""
 
-import hashlib
-import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +8,7 @@ import shapely
 from pyproj import Transformer
 
 from cop_zarr.errors import RegionError
-from cop_zarr.regions import BBox, footprint
+from cop_zarr.regions import footprint
 from tests.support.geometry import area_m2, contains, same
 
 SQUARE = [[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]
@@ -91,21 +89,6 @@ def test_accepted_forms(given, expected):
     assert same(found, expected)
     assert found.bounds == expected.bounds
     assert geometry_of(given, repair=True).equals(found)
-
-
-def test_footprint_of_a_polygon():
-    given = shapely.MultiPolygon([shapely.box(0, 0, 1, 1), shapely.box(5, 5, 6, 7)])
-    found = footprint(given)
-    coordinates = b"".join(np.array(part.exterior.coords).tobytes() for part in given.geoms)
-    assert json.loads(json.dumps(found.roi)) == {
-        "type": "MultiPolygon",
-        "polygons": 2,
-        "vertices": 10,
-        "coordinates_sha256": hashlib.sha256(coordinates).hexdigest(),
-    }
-    assert found.centre == pytest.approx((0.5 / 3 + 5.5 * 2 / 3, 0.5 / 3 + 6 * 2 / 3))
-    assert found.input_crs == "EPSG:4326"
-    assert footprint(features(polygon(SQUARE), polygon(NEXT))).roi["type"] == "GeometryCollection"
 
 
 # Over the antimeridian
@@ -371,30 +354,6 @@ def test_polygons_of_other_maps(crs, middle, size):
         clear = shapely.distance(given.boundary, shapely.points(xs, ys)) > 1e-5 * size
         inside = contains(found, *to_degrees.transform(xs, ys))
         np.testing.assert_array_equal(inside[clear], shapely.intersects_xy(given, xs, ys)[clear])
-
-
-@pytest.mark.parametrize(
-    "corners",
-    [
-        [(0, 60), (60, 60), (30, 90)],
-        [(0, -60), (60, -60), (60, -90), (0, -90)],
-        [(-100, 60), (0, 70), (100, 65), (100, 90), (0, 90), (-100, 90)],
-        [(-100, -90), (0, -90), (100, -90), (100, 90), (0, 90), (-100, 90)],
-        [(0, 90), (20, -90), (60, -90)],
-    ],
-)
-def test_edges_along_a_pole_in_degrees_of_another_datum(corners):
-    """PROJ takes ETRS89 for WGS84, so the region is the same."""
-    given = shapely.Polygon(corners)
-    assert same(geometry_of(given, "EPSG:4258"), geometry_of(given))
-
-
-@pytest.mark.parametrize("crs", ["EPSG:4267", "EPSG:4740"])
-def test_degrees_of_other_datums_continue_past_180(crs):
-    bounds = (178, 50, 182, 52)
-    found = geometry_of(shapely.box(*bounds), crs)
-    np.testing.assert_allclose(found.bounds, bounds, atol=0.01)
-    np.testing.assert_allclose(BBox.from_crs(bounds, crs=crs).bounds, found.bounds, atol=1e-6)
 
 
 METRES = polygon(
