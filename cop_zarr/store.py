@@ -122,12 +122,12 @@ class Store:
 
     @property
     def sha256(self) -> str:
-        """The store's identity: a digest of its metadata and of every object's checksum."""
+        """Identity of the store, a digest of its metadata and of every object's checksum."""
         return self._document.sha256
 
     @property
     def source(self) -> dict[str, Any]:
-        """Where the values come from: url, bytes, sha256, published, synthetic and container."""
+        """Origin of the values, with url, bytes, sha256, published, synthetic and container."""
         return dict(self._document.record["source"])
 
     @property

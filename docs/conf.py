@@ -60,6 +60,7 @@ nitpick_ignore = [
     ("py:class", "sequence"),  # a word
     ("py:class", "GeoTiffInfo"),  # what a plan holds for reports, not public
     ("py:class", "Layout"),
+    ("py:class", "QueryOptions"),  # the keywords of Store.query, described there
 ]
 nitpick_ignore_regex = [
     ("py:.*", r"(torch|rs_embed|xarray|dask|distributed|geopandas|matplotlib|zarr)\..*")
