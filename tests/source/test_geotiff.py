@@ -413,19 +413,6 @@ def test_a_file_that_shrinks_while_it_is_read_is_refused(tmp_path: Path) -> None
             tiff.read(last)
 
 
-# Memory
-
-
-def test_one_segment_beyond_the_memory_allowed_is_refused(tmp_path: Path) -> None:
-    strips = {**STRIPS, "blockysize": 61}
-    path = factory.write_geotiff(tmp_path / "a.tif", rows=ROWS, cols=COLS, bands=5, **strips)
-    with GeoTiff(path) as tiff:
-        decoded = 61 * 45 * 5 * 4
-        assert len(tiff.blocks(8, 2 * decoded)) == 1
-        with pytest.raises(MemoryLimitError, match="striped"):
-            tiff.blocks(8, decoded)
-
-
 def test_buffers_are_used_again(tmp_path: Path) -> None:
     path = factory.write_geotiff(tmp_path / "a.tif", rows=ROWS, cols=COLS, bands=5, **TILES)
     with GeoTiff(path) as tiff:

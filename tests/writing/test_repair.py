@@ -36,7 +36,7 @@ from cop_zarr.format import metadata
 from cop_zarr.format.codec import crc32c
 from cop_zarr.format.document import digest
 from cop_zarr.source.locate import sha256_of
-from cop_zarr.storage import LocalFolder, RemoteFolder, folder
+from cop_zarr.storage import LocalFolder, folder
 from cop_zarr.writing import writer as writing
 from cop_zarr.writing.journal import IngestJob
 from tests.support import factory
@@ -104,25 +104,6 @@ def test_only_the_damaged_objects_are_written(copied: Path, small_source: Path, 
     assert {key for key in good if after[key] != before[key]} == set(damaged)
     assert objects(copied) == good
     assert [path.name for path in copied.parent.iterdir()] == [copied.name]
-
-
-def test_only_the_damaged_objects_are_written_to_an_object_store(
-    in_memory: str, small_source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    good = objects(in_memory)
-    folder(in_memory).remove([CHUNK])
-    folder(in_memory).write(ROOT, b"")
-    written, write = [], RemoteFolder.write
-
-    def watched(self: RemoteFolder, key: str, data: bytes) -> None:
-        written.append(key)
-        write(self, key, data)
-
-    for name in ("write", "replace"):
-        monkeypatch.setattr(RemoteFolder, name, watched)
-    assert cop_zarr.repair(in_memory, small_source).rewritten == [CHUNK, ROOT]
-    assert sorted(written) == [CHUNK, ROOT]
-    assert objects(in_memory) == good
 
 
 def test_several_workers_repair_everything(small_store: Path, copied: Path, small_source: Path) -> None:
