@@ -30,14 +30,9 @@ class Reducer(Protocol):
     """Kind of its partials; reducers of one kind compute the same partials."""
 
     def pool(self, cells: np.ndarray, weights: np.ndarray | None = None) -> Partial:
-        """Compute the partial of a block.
+        """Compute the partial of a block: ``cells`` are float32, ``(..., bands)``, at least one.
 
-        Parameters
-        ----------
-        cells : ndarray
-            float32, ``(..., bands)``, at least one cell.
-        weights : ndarray, optional
-            float64, of the shape of ``cells`` without its last axis, each above 0; by default each is 1.
+        ``weights`` are float64, of the shape of ``cells`` without its last axis, above 0, by default 1.
         """
 
     def add_empty(self, weight: float) -> None:

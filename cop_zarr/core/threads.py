@@ -149,11 +149,6 @@ def ordered_map(
     ahead : int, optional
         By default ``2 * workers``.
 
-    Yields
-    ------
-    R
-        The results.
-
     Raises
     ------
     Exception

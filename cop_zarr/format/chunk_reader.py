@@ -88,16 +88,8 @@ class ChunkReader:
         """Read a chunk that holds data, from memory if it is there.
 
         float32, ``(longitude, latitude, band)``: a full chunk even at the edges, not writeable if it is
-        cached. With ``out``, it is decoded into that array and not cached.
-
-        Raises
-        ------
-        ChunkError
-            If the object is absent, short, long or damaged.
-        StoreReplacedError
-            If that is because another store has taken this one's place.
-        StorageError
-            If the object could not be read.
+        cached. With ``out``, it is decoded into that array and not cached. ChunkError if the object is
+        absent or damaged; StoreReplacedError if that is because another store has taken this one's place.
         """
         chunk: np.ndarray | None = self.memory.get((row, col))
         if chunk is not None:
@@ -118,16 +110,11 @@ class ChunkReader:
         """Read chunks in several threads, apply a function to each, and yield the results in order.
 
         The chunks are cached if memory has room for all that are not there yet. Otherwise those there stay,
-        and others are decoded into buffers that are used again.
+        and others are decoded into buffers that are used again, unless ``reuse_buffers`` is False, as it
+        must be if ``fn`` returns the chunk or a view of it.
 
-        Parameters
-        ----------
-        chunks : sequence of tuple of int
-            Chunks that hold data, each once.
-        fn : callable
-            Called with a chunk's position in ``chunks`` and the chunk, in the thread that decoded it.
-        reuse_buffers : bool
-            False if ``fn`` returns the chunk or a view of it.
+        ``chunks`` hold data, each once. ``fn`` is called with a chunk's position among them and the chunk,
+        in the thread that decoded it. Errors are those of :meth:`read`.
         """
         uncached = sum(index not in self.memory for index in chunks)
         keep = uncached * self.layout.chunk_bytes <= self.memory.capacity

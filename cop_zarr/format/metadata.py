@@ -98,27 +98,16 @@ def documents(
     """Make every object of a store but the chunks of ``embedding``, by key.
 
     They must be written in this order: ``zarr.json``, which makes a store of them, is the last, and its
-    copy the one before.
-
-    Parameters
-    ----------
-    layout : Layout
-        Grid, bands and chunks.
-    source : dict
-        Provenance, JSON-ready.
-    created : str
-        Time, ISO 8601.
-    valid : ndarray
-        bool, ``(rows, cols)``: cells with data.
-    integrity : ndarray
-        uint32, ``(2, chunk rows, chunk cols)``: length and CRC-32C of each chunk.
+    copy the one before. ``valid`` is bool, ``(rows, cols)``; ``integrity`` is uint32, ``(2, chunk rows,
+    chunk cols)``: length and CRC-32C of each chunk.
     """
     written: dict[str, Buffer] = {}
     store = MemoryStore(written)
     root = zarr.create_group(store, zarr_format=3, attributes=_group_attributes(layout, source, created))
     _create_embedding(root, layout)
     _create_coordinates(root, layout)
-    _create_small_array(root, VALID, valid, DIMENSIONS[1:], _valid_attributes(layout))
+    on_grid = {"grid_mapping": SPATIAL_REF, "coordinates": SPATIAL_REF, **_geo_attributes(layout)}
+    _create_small_array(root, VALID, valid, DIMENSIONS[1:], {**VALID_ATTRIBUTES, **on_grid})
     group = root.create_group(INTEGRITY)
     _create_small_array(group, EMBEDDING, integrity, ("record", "chunk_row", "chunk_col"), {})
     with warnings.catch_warnings():
@@ -223,13 +212,4 @@ def _geo_attributes(layout: Layout) -> dict[str, Any]:
         "spatial:bbox": [bounds.west, bounds.south, bounds.east, bounds.north],
         "spatial:shape": list(layout.grid.shape),
         "spatial:registration": "pixel",
-    }
-
-
-def _valid_attributes(layout: Layout) -> dict[str, Any]:
-    return {
-        **VALID_ATTRIBUTES,
-        "grid_mapping": SPATIAL_REF,
-        "coordinates": SPATIAL_REF,
-        **_geo_attributes(layout),
     }

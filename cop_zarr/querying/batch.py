@@ -22,18 +22,15 @@ def answer_batch(batch: Batch, out: ArrayLike2D | None, *, progress: Progress | 
     """Answer each region or point of a batch by a row of a new array, or of ``out``; return that array."""
     bands, total, done = batch.reader.layout.bands, len(batch), 0
     rows = rows_for(total, bands, out)
-    with _on_cluster(batch, client) as runner:
+    connection: AbstractContextManager[Batch | DistributedBatch] = nullcontext(batch)
+    if client is not None:
+        from cop_zarr.querying.distributed.answers import on_cluster  # 5 ms, which only clusters need
+
+        connection = on_cluster(batch, client)
+    with connection as runner:
         for first, stop, block in blocks(rows, total, bands):
             for more in runner.fill(first, stop, block):
                 done += more
                 if progress is not None and more:
                     progress(done, total)
     return rows
-
-
-def _on_cluster(batch: Batch, client: Any) -> AbstractContextManager[Batch | DistributedBatch]:
-    if client is None:
-        return nullcontext(batch)
-    from cop_zarr.querying.distributed.answers import on_cluster  # 5 ms, which only clusters need
-
-    return on_cluster(batch, client)

@@ -16,16 +16,12 @@ COLUMN = "embedding"
 """Name of the column of vectors, in tables and in files."""
 
 
-def is_geometries(rois: object) -> bool:
-    """Whether these are several geometries with a CRS: a GeoDataFrame, a GeoSeries or its array."""
-    return hasattr(rois, "crs") and (hasattr(rois, "geometry") or hasattr(rois, "geom_type"))
-
-
 def regions_and_crs(rois: Any, crs: object | None) -> tuple[Any, object | None]:
     """The regions of a table and their CRS; anything else is returned as it is."""
     if hasattr(rois, "columns"):
         rois = _geometry(rois)
-    if not is_geometries(rois) or not hasattr(rois, "__len__"):
+    has_crs = hasattr(rois, "crs") and (hasattr(rois, "geometry") or hasattr(rois, "geom_type"))
+    if not has_crs or not hasattr(rois, "__len__"):  # no GeoSeries, and no array of one
         return rois, crs
     if rois.crs is None and crs is None:
         raise InputError(

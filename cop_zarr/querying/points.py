@@ -28,35 +28,26 @@ COPIED_POINTS = 1024
 
 @dataclass(frozen=True)
 class Points:
-    """Checked points."""
+    """Checked points: float64, ``(n,)``; ``shape`` is that of the caller's arrays."""
 
     shape: tuple[int, ...]
-    """As the caller gave them."""
-
     lons: np.ndarray
-    """float64, ``(n,)``."""
-
     lats: np.ndarray
-    """float64, ``(n,)``."""
-
     method: Method
-
-    refused: np.ndarray | None = None
+    refused: np.ndarray | None
     """bool, ``(n,)``; None if no point is refused."""
 
 
 @dataclass(frozen=True)
 class Cells:
-    """The cells that make up points: ``k`` cells each, 1 (nearest) or 4 (bilinear)."""
+    """The cells that make up points: ``(k, n)``, 1 (nearest) or 4 (bilinear) of each point.
+
+    Rows and columns are -1 outside the grid. Weights sum to 1 for a point, or to 0 for one without data.
+    """
 
     rows: np.ndarray
-    """int64, ``(k, n)``, in the grid; -1 outside it."""
-
     cols: np.ndarray
-    """int64, ``(k, n)``."""
-
     weights: np.ndarray
-    """float64, ``(k, n)``: sums to 1 over the cells of a point, or all 0 for a point without data."""
 
 
 def check_options(method: object, empty: object, on_error: object) -> None:

@@ -76,7 +76,11 @@ def _pool_chunks(
     reader: ChunkReader, reducer: Reducer, chunks: ChunkParts, weights: np.ndarray | None
 ) -> Iterator[list[Partial]]:
     """Pool the parts of each chunk, in order; what whole chunks were pooled to is cached."""
-    keys = _total_keys(reader, reducer, chunks) if weights is None else {}
+    keys: dict[ChunkIndex, Hashable] = {}
+    if weights is None and reader.memory.capacity:
+        size = reader.layout.chunk_cells
+        whole = [index for index, parts in chunks if len(parts) == 1 and parts[0].cells == size**2]
+        keys = {index: (reducer.kind, *index) for index in whole}
     cached: dict[ChunkIndex, list[Partial]] = {
         index: partials for index, key in keys.items() if (partials := reader.memory.get(key)) is not None
     }
@@ -92,15 +96,6 @@ def _pool_chunks(
     pooled = reader.map_chunks([index for index, _ in uncached], pool_chunk)
     for index, _ in chunks:
         yield cached.get(index) or next(pooled)
-
-
-def _total_keys(reader: ChunkReader, reducer: Reducer, chunks: ChunkParts) -> dict[ChunkIndex, Hashable]:
-    """Cache keys of the totals of those chunks that are pooled whole."""
-    if not reader.memory.capacity:
-        return {}
-    size = reader.layout.chunk_cells
-    whole = [index for index, parts in chunks if len(parts) == 1 and parts[0].cells == size**2]
-    return {index: (reducer.kind, *index) for index in whole}
 
 
 def check_grid_size(window: Window, bands: int, max_bytes: int) -> None:

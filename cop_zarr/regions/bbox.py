@@ -111,13 +111,13 @@ class BBox:
                 f"minx must be less than maxx and miny less than maxy; got {given} in {source.name}{hint}"
             )
         box = cls(*(given if source.is_product_crs else source.bounds_to_lonlat(given)))
-        object.__setattr__(box, "_origin", Origin(given, source.name))
+        object.__setattr__(box, "_origin", (given, source.name))
         return box
 
     @property
     def footprint(self) -> Footprint:
         """The region as queries use it."""
-        roi = {
+        roi: dict[str, Any] = {
             "type": "BBox",
             "minlon": self.minlon,
             "minlat": self.minlat,
@@ -128,7 +128,9 @@ class BBox:
         centre = (west + east) / 2, (south + north) / 2
         if self._origin is None:
             return Footprint(self.bounds, centre, roi)
-        return Footprint(self.bounds, centre, {**roi, "given": self._origin.record()}, self._origin.crs)
+        coordinates, crs = self._origin
+        roi["given"] = {"coordinates": list(coordinates), "crs": crs}
+        return Footprint(self.bounds, centre, roi, crs)
 
 
 def is_bbox_tuple(roi: object) -> bool:

@@ -29,16 +29,8 @@ def trace(curve: Curve, ts: np.ndarray, point_poles: tuple[float, ...] = (90.0, 
 
     Each interval of ``ts`` is halved until the midpoint of the chord is within ``TOLERANCE_DEG`` of the
     curve, in longitude and in latitude. Close to a pole, where a metre is many degrees, that takes very
-    many points.
-
-    Parameters
-    ----------
-    curve : callable
-        Longitudes and latitudes of an array of *t*.
-    ts : ndarray
-        Increasing; the curve is at the same point at the first and the last.
-    point_poles : tuple of float
-        The poles (90, -90) that are one point of the curve's map. On other maps a pole is a line.
+    many points. The curve is at the same point at the first and the last of ``ts``, which increase. Of the
+    poles (90, -90), ``point_poles`` are one point of the curve's map; on other maps a pole is a line.
     """
     lons, lats = curve(ts)
     points = np.column_stack([ts, unwrapped(lons), lats])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import reprlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cop_zarr.core.grid import Bounds
@@ -16,39 +15,24 @@ if TYPE_CHECKING:
 
 
 class Footprint(NamedTuple):  # created in a third of the time of a frozen dataclass, once for each region
-    """A checked region.
-
-    Attributes
-    ----------
-    bounds : Bounds
-        The box around it in degrees, unwrapped.
-    centre : tuple of float
-        Longitude and latitude.
-    roi : dict
-        The region as the caller gave it, JSON-ready.
-    input_crs : str
-        The CRS in which the caller gave it.
-    geometry : shapely.Polygon or shapely.MultiPolygon, optional
-        The region in degrees, unwrapped; None if the region is its bounds.
-    """
+    """A checked region, in degrees; its bounds and its geometry are unwrapped."""
 
     bounds: Bounds
+
     centre: tuple[float, float]
+    """Longitude and latitude."""
+
     roi: dict[str, Any]
+    """The region as the caller gave it, JSON-ready."""
+
     input_crs: str = CRS
+
     geometry: BaseGeometry | None = None
+    """A Polygon or MultiPolygon; None if the region is its bounds."""
 
 
-@dataclass(frozen=True)
-class Origin:
-    """The coordinates, and their CRS, that a region was converted from."""
-
-    coordinates: tuple[float, ...]
-    crs: str
-
-    def record(self) -> dict[str, Any]:
-        """JSON-ready, for :attr:`Footprint.roi`."""
-        return {"coordinates": list(self.coordinates), "crs": self.crs}
+Origin = tuple[tuple[float, ...], str]
+"""The coordinates, and their CRS, that a region was converted from."""
 
 
 def finite_number(value: object, name: str) -> float:

@@ -95,7 +95,7 @@ class PointBuffer:
         x, y = finite_number(x, "x"), finite_number(y, "y")
         lon, lat = (x, y) if source.is_product_crs else source.point_to_lonlat(x, y)
         point = cls(lon, lat, buffer_m, shape)
-        object.__setattr__(point, "_origin", Origin((x, y), source.name))
+        object.__setattr__(point, "_origin", ((x, y), source.name))
         return point
 
     @property
@@ -117,7 +117,8 @@ class PointBuffer:
         }
         input_crs = CRS
         if self._origin is not None:
-            input_crs, roi["given"] = self._origin.crs, self._origin.record()
+            coordinates, input_crs = self._origin
+            roi["given"] = {"coordinates": list(coordinates), "crs": input_crs}
         centre = self.lon, self.lat
         if self.shape == "box":
             return Footprint(self.bounds, centre, roi, input_crs)

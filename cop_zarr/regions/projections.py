@@ -37,7 +37,7 @@ MIN_PIECES = 64
 def projection(crs: object) -> Projection:
     """Look up a CRS in any form that pyproj accepts; RegionError if it has no x and y on the Earth."""
     try:
-        return _projection(CRS.from_user_input(crs))
+        return _cached_projection(CRS.from_user_input(crs))
     except RegionError:
         raise
     except (ProjError, TypeError, ValueError) as error:
@@ -54,11 +54,6 @@ def check_same(given: Projection, declared: Projection, owner: str) -> None:
             f"the {owner} declares the CRS {declared.name}, but crs={given.name} was given; omit crs=, or "
             f"convert the {owner}"
         )
-
-
-@lru_cache(maxsize=64)
-def _projection(crs: CRS) -> Projection:
-    return Projection(crs)
 
 
 class Projection:
@@ -188,6 +183,9 @@ class Projection:
         west, _, east, _ = inside.bounds  # around both poles the interior is the outside of the outline
         middle = (west + east) / 2
         return shapely.box(middle - 180, -90, middle + 180, 90).difference(inside)
+
+
+_cached_projection = lru_cache(maxsize=64)(Projection)
 
 
 def _subtract_holes(shell: BaseGeometry, holes: list[BaseGeometry]) -> BaseGeometry:

@@ -104,21 +104,19 @@ def connected(client: Client | str) -> Iterator[Cluster]:
     """Connect to a cluster by a client or by its scheduler's address, and check its workers."""
     distributed = _package()
     if isinstance(client, str):
-        with client_of(client) as made:
-            cluster = Cluster(made)
-            cluster.check_workers()
+        with client_of(client) as made, connected(made) as cluster:
             yield cluster
-    elif isinstance(client, distributed.Client) and not client.asynchronous:
-        if client.status != "running":
-            raise ClusterError(f"this client is not connected ({client.status}); make another one")
-        cluster = Cluster(client)
-        cluster.check_workers()
-        yield cluster
-    else:
+        return
+    if not isinstance(client, distributed.Client) or client.asynchronous:
         raise InputError(
             "client must be a distributed.Client that is not asynchronous, or the address of a scheduler "
             f"such as 'tcp://10.0.0.1:8786'; got {client!r}"
         )
+    if client.status != "running":
+        raise ClusterError(f"this client is not connected ({client.status}); make another one")
+    cluster = Cluster(client)
+    cluster.check_workers()
+    yield cluster
 
 
 @contextmanager
