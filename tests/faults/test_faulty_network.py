@@ -278,14 +278,3 @@ def test_the_timeout_holds(site, fault):
     site.proxy.schedule = None
     assert PART.all().answered_by(PART.all().ask(store))
     assert [thread.name for thread in threading.enumerate() if "cop-zarr-read" in thread.name] == []
-
-
-def test_a_body_that_is_cut_unannounced_is_asked_for_again(site):
-    """A server that announces no length may have been cut off; what is there then is compared."""
-    store = site.open()
-    assert store.valid.any()
-    key = "embedding/c/0/3/5"
-    site.proxy.schedule = hitting(CutSilently(0.5), path=key, times=1)
-    site.proxy.reset_counts()
-    assert PART.all().answered_by(PART.all().ask(store))
-    assert len(site.proxy.asked("GET", key)) == 2

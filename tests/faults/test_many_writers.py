@@ -5,14 +5,12 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
-import pickle
 import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import cop_zarr
@@ -210,17 +208,6 @@ def test_a_fork_while_a_thread_waits_for_the_mask(site):
             with multiprocessing.get_context("fork").Pool(1) as pool:
                 assert pool.apply_async(ask_inherited, ("worker",)).get(SECONDS) == []
             assert reading.result(SECONDS).any()
-
-
-def test_a_pickle_needs_no_request(site, urls):
-    with static_server(site) as web, fault_proxy(web) as proxy:
-        store = cop_zarr.open(f"{proxy.url}/a.zarr")
-        proxy.reset_counts()
-        again = pickle.loads(pickle.dumps(store))
-        assert (again.url, again.bands, again.grid) == (store.url, store.bands, store.grid)
-        assert proxy.requests == []
-        np.testing.assert_array_equal(again.valid, store.valid)
-        assert len(proxy.requests) == 2
 
 
 # Processes that share

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -140,30 +139,6 @@ def test_after_a_write_the_object_is_there(s3, fault):
                 status = None
         assert status == (500 if isinstance(fault, Status) else None)
         assert s3.objects(url) == {"a": CONTENT}
-
-
-def test_a_cut_network_comes_back(proxy):
-    proxy.latency = 60
-    failed = []
-
-    def ask():
-        with pytest.raises(ConnectionResetError) as caught:
-            get(f"{proxy.url}/plain", timeout=30)
-        failed.append(caught.value)
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    while not proxy.requests:
-        time.sleep(0.001)
-    proxy.cut()
-    thread.join()
-    assert len(failed) == 1
-    with pytest.raises(urllib.error.URLError) as caught:
-        get(f"{proxy.url}/plain")
-    assert isinstance(caught.value.reason, ConnectionRefusedError)
-    proxy.latency = 0
-    proxy.restore()
-    assert get(f"{proxy.url}/plain") == CONTENT
 
 
 def test_seeded_schedules_repeat():

@@ -346,18 +346,6 @@ def test_reading_denied(s3, stored):
                 cop_zarr.open(url, storage_options=s3.through(proxy.url))
 
 
-def test_a_place_that_must_not_be_written(site, s3):
-    url = s3.place()
-    writing = {"PUT", "POST", "DELETE"}
-    with fault_proxy(
-        s3.endpoint, lambda _, method, __: Status(403) if method in writing else None
-    ) as proxy:
-        with pytest.raises(AccessError):
-            cop_zarr.ingest(site / "a.tif", url, storage_options=s3.through(proxy.url))
-        assert len(proxy.asked("PUT")) <= 2
-    assert s3.objects(url) == {}
-
-
 # Round trips
 
 
@@ -416,16 +404,6 @@ def test_requests(asked):
     points = Question("points", WIDE.bands, (211, 213, 230, 211), (613, 609, 650, 590))
     assert points.answered_by(points.ask(store))
     assert keys(proxy) == ["embedding/c/0/1/6", "embedding/c/0/3/11"]
-
-
-def test_all_of_it_is_asked_for_once(asked):
-    url, options, proxy = asked
-    store = cop_zarr.open(url, storage_options=options)
-    proxy.reset_counts()
-    everything = Question("pooled", WIDE.bands, WIDE.rows, WIDE.cols)
-    assert everything.answered_by(everything.ask(store))
-    assert keys(proxy) == [*chunk_keys(range(9), range(5, 15)), "valid/c/0/0"]
-    assert 1 < proxy.most_at_once <= 64
 
 
 def test_workers_bound_the_requests_at_once(asked):
