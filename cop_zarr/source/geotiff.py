@@ -8,13 +8,11 @@ allowed. tifffile decodes; this module plans the blocks and assembles their segm
 from __future__ import annotations
 
 import math
-import os
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import NoReturn, Self
 
 import numpy as np
@@ -25,6 +23,7 @@ from cop_zarr.errors import MemoryLimitError, SourceError, SourceNotFoundError
 from cop_zarr.source.preflight import check_lzw
 from cop_zarr.source.tags import inspect
 from cop_zarr.storage import file_stamp
+from cop_zarr.storage.files import read_range
 
 LZW = 5
 """A value of the Compression tag (TIFF 6.0, section 13)."""
@@ -47,19 +46,8 @@ class Block(Window):
 class GeoTiff:
     """An open, checked GeoTIFF on the product's lattice. Safe to read from several threads at once.
 
-    Parameters
-    ----------
-    path : Path
-        A file on a disk.
-    name : str, optional
-        The file's name in messages; by default the path.
-
-    Raises
-    ------
-    SourceNotFoundError
-        If there is no such file.
-    SourceError
-        If it is not a GeoTIFF that can be ingested.
+    Messages call it ``name``, by default its path. Raises SourceNotFoundError if there is no such file, and
+    SourceError if it is not a GeoTIFF that can be ingested.
     """
 
     def __init__(self, path: Path, name: str | None = None) -> None:
@@ -84,12 +72,7 @@ class GeoTiff:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
         self._buffers.clear()
 
@@ -115,9 +98,9 @@ class GeoTiff:
         height, width = self._block_shape(chunk_cells, memory, reserve)
         rows, cols = self.info.grid.shape
         blocks = [
-            Block(row, row_stop, col, col_stop, self._segments_of(row, row_stop, col, col_stop))
-            for row, row_stop in _spans(rows, height)
-            for col, col_stop in _spans(cols, width)
+            self._block(row, min(row + height, rows), col, min(col + width, cols))
+            for row in range(0, rows, height)
+            for col in range(0, cols, width)
         ]
         largest = max(map(self.block_memory, blocks))
         if largest > memory - reserve:
@@ -219,29 +202,31 @@ class GeoTiff:
             self._fail_for_memory(reserve + segments + chunk_cells * row_bytes, memory)
         return min(height, fitting), width
 
-    def _segments_of(self, row: int, row_stop: int, col: int, col_stop: int) -> tuple[int, ...]:
-        """Indices of the segments that a rectangle needs, in file order."""
+    def _block(self, row: int, row_stop: int, col: int, col_stop: int) -> Block:
+        """A rectangle with the indices of the segments that it needs, in file order."""
         seg_rows, seg_cols = self._segment_shape
         rows, cols = self.info.grid.shape
         across = -(-cols // seg_cols)
         area = across * -(-rows // seg_rows)
         planes = self.info.bands if self._page.planarconfig == 2 else 1
-        return tuple(
+        segments = (
             plane * area + y * across + x
             for plane in range(planes)
             for y in range(row // seg_rows, -(-row_stop // seg_rows))
             for x in range(col // seg_cols, -(-col_stop // seg_cols))
         )
+        return Block(row, row_stop, col, col_stop, tuple(segments))
 
     def _segment(self, index: int, buffer: np.ndarray | None) -> tuple[np.ndarray | None, int, int, int]:
         """Decode one segment: (rows, cols, samples) or None if sparse, its row, column and first band."""
-        encoded = self._read_bytes(self._offsets[index], self._lengths[index])
+        encoded = read_range(self._file.fileno(), self._offsets[index], self._lengths[index])
         if len(encoded) != self._lengths[index]:
             self._fail(f"segment {index} was cut short while it was read; has the file changed?")
         try:
             if self._page.compression == LZW and encoded:
                 check_lzw(encoded)
-            if buffer is not None and encoded and self._decode_into(buffer, encoded):
+            decompress = tifffile.TIFF.DECOMPRESSORS[self._page.compression]
+            if buffer is not None and encoded and len(decompress(encoded, out=buffer)) == len(buffer):
                 row, col = divmod(index, -(-self.info.grid.cols // self._page.tilewidth))
                 tile = buffer.view("f4").reshape(*self._segment_shape, self.info.bands)
                 return tile, row * self._page.tilelength, col * self._page.tilewidth, 0
@@ -255,21 +240,6 @@ class GeoTiff:
             self._fail(f"segment {index} is damaged: it does not decode ({error})", error)
         return data, row, col, band
 
-    def _decode_into(self, buffer: np.ndarray, encoded: bytes) -> bool:
-        """Decompress a tile into the buffer; False if that does not fill it."""
-        decoded = tifffile.TIFF.DECOMPRESSORS[self._page.compression](encoded, out=buffer)
-        return len(decoded) == len(buffer)
-
-    def _read_bytes(self, offset: int, length: int) -> bytes:
-        """Read a range of the file, in several calls if it is more than the 2 GiB of one system call."""
-        data = os.pread(self._file.fileno(), length, offset)
-        while data and len(data) < length:
-            more = os.pread(self._file.fileno(), length - len(data), offset + len(data))
-            if not more:
-                break
-            data += more
-        return data
-
     def _fail(self, why: str, cause: BaseException | None = None) -> NoReturn:
         raise SourceError(f"cannot ingest {self.name}: {why}") from cause
 
@@ -279,11 +249,6 @@ class GeoTiff:
             f"layout needs {-(-needed // 2**20):,} MiB at once. Allow as much (--memory, memory=), or "
             "rewrite it in smaller tiles (gdal_translate -co TILED=YES -co BLOCKXSIZE=64 -co BLOCKYSIZE=64)"
         )
-
-
-def _spans(size: int, step: int) -> Iterator[tuple[int, int]]:
-    for first in range(0, size, step):
-        yield first, min(first + step, size)
 
 
 def _overlap(first: int, stop: int, at: int, size: int) -> tuple[slice, slice]:

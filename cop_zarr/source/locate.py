@@ -44,15 +44,6 @@ def locate(
 
     A file at an fsspec URL is copied to a temporary file. A folder must hold one ``embed_map_*.tif``. None
     is the default folder, into which the published file is downloaded if ``download`` allows it.
-
-    Raises
-    ------
-    SourceNotFoundError
-        If there is no such file.
-    InputError
-        If a folder holds several candidates, or the file would have to be downloaded and may not.
-    DownloadError
-        If the download failed.
     """
     if source is None:
         path = default_source(download=download, progress=progress, timeout=timeout)
@@ -119,14 +110,8 @@ def download_published(folder: Path, progress: Progress | None, timeout: float) 
 
     What has arrived is kept in ``<name>.partial``, from which the next call continues, even after a kill.
     The file gets its name only when its SHA-256 is the published one. (huggingface_hub is not used: since
-    its version 1.19 it starts from the beginning in every process.)
-
-    Raises
-    ------
-    DownloadError
-        If the hub cannot be reached, or sends another file.
-    MissingDependencyError
-        If fsspec's HTTP filesystem is not installed.
+    its version 1.19 it starts from the beginning in every process.) Raises DownloadError if the hub cannot
+    be reached, or sends another file.
     """
     url = product.URL.replace(HUB, (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/"), 1)
     final = folder / product.FILENAME

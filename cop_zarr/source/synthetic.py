@@ -32,9 +32,6 @@ FIELDS = 16
 VALUE_STEP = 1 / 256
 """Values are multiples of this: they take 423 MB of file where full mantissas take 987."""
 
-MEMORY_TILES = 2
-"""Tiles compressed at once."""
-
 LATTICE = Grid(0, 0, LATTICE_ROWS, LATTICE_COLS)
 
 
@@ -117,7 +114,7 @@ def _write(path: Path, grid: Grid, bands: int, seed: int, progress: Progress | N
             photometric="minisblack",
             compression="zlib",
             compressionargs={"level": 1},
-            maxworkers=MEMORY_TILES,
+            maxworkers=2,  # tiles compressed at once
             buffersize=1,  # bytes of tiles made ahead: none, a tile has 201 MB
             metadata=None,
             software=f"cop-zarr {__version__}",

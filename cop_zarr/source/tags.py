@@ -50,29 +50,18 @@ SYNTHETIC_MARK = "synthetic"
 
 @dataclass(frozen=True)
 class GeoTiffInfo:
-    """A source's tags, read.
-
-    Attributes
-    ----------
-    grid : Grid
-        Where its cells are, from the georeferencing tags.
-    bands : int
-        Length of one embedding.
-    dtype : str
-        Type of the stored values; they become float32.
-    layout, compression, predictor : str
-        The container, in words.
-    synthetic : bool
-        Whether the file says that its values are made up.
-    """
+    """A source's tags, read."""
 
     grid: Grid
+    """Where its cells are, from the georeferencing tags."""
     bands: int
     dtype: str
+    """Type of the stored values; they become float32."""
     layout: str
     compression: str
     predictor: str
     synthetic: bool
+    """Whether the file says that its values are made up."""
 
     @property
     def container(self) -> str:

@@ -9,34 +9,9 @@ from cop_zarr.storage.disk_cache import CACHE_DISK_BYTES, DiskCache
 from cop_zarr.storage.download import fetch, local_file
 from cop_zarr.storage.files import check_absent, file_stamp, replacing
 from cop_zarr.storage.filesystems import REQUESTS_AT_ONCE, StorageOptions
-from cop_zarr.storage.folders import Folder, folder
+from cop_zarr.storage.folders import Folder, folder, read_if_there
 from cop_zarr.storage.local import LocalFolder
 from cop_zarr.storage.names import JOB, LOCK, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, WORK
 from cop_zarr.storage.remote import RemoteFolder
 from cop_zarr.storage.retries import TIMEOUT_SECONDS
 from cop_zarr.storage.urls import local_path, redact
-
-__all__ = [
-    "CACHE_DISK_BYTES",
-    "JOB",
-    "LOCK",
-    "PARTIAL_SUFFIX",
-    "REPLACED",
-    "REQUESTS_AT_ONCE",
-    "SMALL_BYTES",
-    "TIMEOUT_SECONDS",
-    "WORK",
-    "DiskCache",
-    "Folder",
-    "LocalFolder",
-    "RemoteFolder",
-    "StorageOptions",
-    "check_absent",
-    "fetch",
-    "file_stamp",
-    "folder",
-    "local_file",
-    "local_path",
-    "redact",
-    "replacing",
-]

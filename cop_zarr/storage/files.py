@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,14 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def remove(path: Path) -> None:
+    """Remove a file, or a folder and all that it holds; nothing may be there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def sync(path: Path) -> None:
     """Have a file's bytes, or a folder's names, reach the disk; only now a full disk may report it."""
     with disk_errors(f"cannot write {path}"):
@@ -60,6 +69,14 @@ def sync(path: Path) -> None:
                 raise  # some network disks cannot sync folders, and need not
         finally:
             os.close(descriptor)
+
+
+def read_range(descriptor: int, offset: int, count: int) -> bytes:
+    """Read a range of a file, or up to its end; one system call reads 2 GiB at most, and may read less."""
+    data = os.pread(descriptor, count, offset)
+    while len(data) < count and (more := os.pread(descriptor, count - len(data), offset + len(data))):
+        data += more
+    return data
 
 
 def disk_error(what: str, error: OSError) -> StorageError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cop_zarr.errors import InputError
 from cop_zarr.storage.filesystems import StorageOptions
 from cop_zarr.storage.local import LocalFolder
+from cop_zarr.storage.names import SMALL_BYTES
 from cop_zarr.storage.remote import RemoteFolder
 from cop_zarr.storage.retries import TIMEOUT_SECONDS, check_timeout
 from cop_zarr.storage.urls import local_path, redact
@@ -38,3 +39,11 @@ def folder(
             f"out what follows {redact(url)}, and pass storage_options={{'headers': …}} instead"
         )
     return RemoteFolder(url, storage_options, float(timeout))
+
+
+def read_if_there(folder: Folder, key: str, limit: int = SMALL_BYTES) -> bytes | None:
+    """Read an object, or its first ``limit`` bytes; None if there is none."""
+    try:
+        return folder.read(key, limit)
+    except FileNotFoundError:
+        return None

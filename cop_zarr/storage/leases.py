@@ -157,8 +157,6 @@ def _may_be_alive(owner: dict[str, Any]) -> bool:
         return owner.get("token") in _held_tokens
     try:
         os.kill(owner["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
+    except OSError as error:  # any other says that it may not be signalled
+        return not isinstance(error, ProcessLookupError)
     return True

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cop_zarr.errors import StorageError, StoreBusyError, StoreExistsError
-from cop_zarr.storage.files import disk_error, disk_errors, replacing, sync
+from cop_zarr.storage.files import disk_error, disk_errors, read_range, remove, replacing, sync
 from cop_zarr.storage.names import LOCK, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, WORK
 
 
@@ -21,15 +21,10 @@ class LocalFolder:
     remote = False
 
     def __init__(self, path: Path) -> None:
-        self._url = str(path)
+        self.url = str(path)
         self._root = path.absolute()  # the working directory may change
         self._prefix = f"{self._root}/"
         self._created: set[Path] = set()  # folders known to exist, so that each is created once
-
-    @property
-    def url(self) -> str:
-        """The path as it was given."""
-        return self._url
 
     def read(self, key: str, limit: int = SMALL_BYTES) -> bytes:
         """Read an object, or its first ``limit`` bytes."""
@@ -41,7 +36,7 @@ class LocalFolder:
                 found = os.fstat(descriptor)
                 if not stat.S_ISREG(found.st_mode):  # a folder, or a pipe, which would block
                     raise FileNotFoundError(path)
-                return _read_bytes(descriptor, min(found.st_size, limit))
+                return read_range(descriptor, 0, min(found.st_size, limit))
             finally:
                 os.close(descriptor)
         except (FileNotFoundError, NotADirectoryError):
@@ -93,14 +88,9 @@ class LocalFolder:
 
     def names(self) -> list[str]:
         """List the names directly inside."""
-        try:
+        with disk_errors(f"cannot list {self._root}"), contextlib.suppress(FileNotFoundError):
             return sorted(path.name for path in self._root.iterdir())
-        except FileNotFoundError:
-            return []
-        except NotADirectoryError:
-            raise StorageError(f"{self._root} is not a folder, so it holds no store") from None
-        except OSError as error:
-            raise disk_error(f"cannot list {self._root}", error) from error
+        return []
 
     def flush(self, keys: Iterable[str]) -> None:
         """Sync objects and their folders to the disk."""
@@ -183,10 +173,7 @@ class LocalFolder:
         work = self._root / WORK
         with disk_errors(f"cannot remove {work}"), contextlib.suppress(FileNotFoundError):
             for path in work.iterdir():
-                if path.is_dir():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
+                remove(path)
             with contextlib.suppress(OSError):  # network disks keep the lock file until it is closed
                 work.rmdir()
 
@@ -208,14 +195,6 @@ class LocalFolder:
         if not parent.resolve().is_relative_to(self._final):
             raise StorageError(f"{parent} leads out of {self._root}")
         self._created.add(parent)
-
-
-def _read_bytes(descriptor: int, count: int) -> bytes:
-    """Read so many bytes, or up to the end; one call may return fewer."""
-    data = os.read(descriptor, count)
-    while len(data) < count and (more := os.read(descriptor, count - len(data))):
-        data += more
-    return data
 
 
 def _try_lock(descriptor: int, path: Path) -> bool:

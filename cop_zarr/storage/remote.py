@@ -44,16 +44,12 @@ class RemoteFolder:
 
     def __init__(self, url: str, storage_options: StorageOptions | None, timeout: float) -> None:
         self._address, self._options, self._timeout = url, storage_options, timeout
+        self.url = redact(url)
         self._lease: Lease | None = None
         self._open()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_fs": None, "_process": None, "_lease": None}
-
-    @property
-    def url(self) -> str:
-        """The URL without credentials and query string."""
-        return redact(self._address)
 
     def read(self, key: str, limit: int = SMALL_BYTES) -> bytes:
         """Read an object, or its first ``limit`` bytes."""
@@ -96,17 +92,9 @@ class RemoteFolder:
 
     def listing(self) -> dict[str, int] | None:
         """Return every object's key and size; None over HTTP, which cannot list."""
-        if "http" in self._filesystem().protocol:
+        found = self._list("find", detail=True)
+        if found is None:
             return None
-
-        def find(fs: AbstractFileSystem, path: str, seconds: float) -> dict[str, dict[str, Any]]:
-            fs.invalidate_cache()
-            return dict(_call(fs, "find", seconds * LISTING_PATIENCE, path.rstrip("/"), detail=True))
-
-        try:
-            found = self._request("cannot list", "", find)
-        except FileNotFoundError:
-            return {}
         prefix = f"{self._root}/"
         return {
             path.removeprefix(prefix): int(each["size"] or 0)
@@ -116,19 +104,23 @@ class RemoteFolder:
 
     def names(self) -> list[str]:
         """List the names directly inside; none over HTTP."""
-        if "http" in self._filesystem().protocol:
-            return []
-
-        def ls(fs: AbstractFileSystem, path: str, seconds: float) -> list[str]:
-            fs.invalidate_cache()
-            return list(_call(fs, "ls", seconds, path.rstrip("/"), detail=False))
-
-        try:
-            found = self._request("cannot list", "", ls)
-        except FileNotFoundError:
-            return []
+        found = self._list("ls", detail=False) or ()
         names = {path.rstrip("/").removeprefix(self._root).strip("/") for path in found}
         return sorted(names - {""})
+
+    def _list(self, method: str, *, detail: bool) -> Any:
+        """Call one of fsspec's methods that list; None over HTTP, empty if there is nothing."""
+        if "http" in self._filesystem().protocol:
+            return None
+
+        def send(fs: AbstractFileSystem, path: str, seconds: float) -> Any:
+            fs.invalidate_cache()
+            return _call(fs, method, seconds * LISTING_PATIENCE, path.rstrip("/"), detail=detail)
+
+        try:
+            return self._request("cannot list", "", send)
+        except FileNotFoundError:
+            return {}
 
     def flush(self, keys: Iterable[str]) -> None:
         """Do nothing: an object store acknowledges a write when it is durable."""

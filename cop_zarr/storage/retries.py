@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Iterator
+from numbers import Real
 from typing import TypeVar
 
 from cop_zarr.errors import InputError, StorageError
@@ -65,9 +67,5 @@ def pauses() -> Iterator[float]:
 
 def check_timeout(timeout: float) -> None:
     """Raise InputError if a timeout is not a positive number of seconds."""
-    try:
-        good = 0 < float(timeout) < float("inf")
-    except (TypeError, ValueError):
-        good = False
-    if not good:
+    if not isinstance(timeout, Real) or not 0 < timeout < math.inf:
         raise InputError(f"timeout must be a positive number of seconds; got {timeout!r}")

@@ -38,9 +38,6 @@ TRANSIENT_ERRORS = {
     "gcsfs.retry": ["ChecksumError"],
 }
 
-DAMAGED_ANSWERS = (json.JSONDecodeError, UnicodeDecodeError)
-"""What gcsfs raises if an answer was cut short, or altered, on its way."""
-
 HINTS = {
     "NoCredentialsError": "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or pass the "
     'storage options {"anon": true} for a public bucket',
@@ -107,7 +104,8 @@ def is_transient(error: BaseException) -> bool:
     causes = list(_with_causes(error))
     if any(isinstance(each, _imported(PERMANENT_ERRORS)) for each in causes):
         return False
-    transient = (TimeoutError, ConnectionError, *DAMAGED_ANSWERS, *_imported(TRANSIENT_ERRORS))
+    damaged = (json.JSONDecodeError, UnicodeDecodeError)  # gcsfs's, of an answer that was cut or altered
+    transient = (TimeoutError, ConnectionError, *damaged, *_imported(TRANSIENT_ERRORS))
     return any(
         isinstance(each, transient) and not isinstance(each, ConnectionRefusedError | socket.gaierror)
         for each in causes

@@ -7,13 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 def redact(url: str) -> str:
-    """Cut user name, password and query string out of a URL; a plain path is returned unchanged.
-
-    Examples
-    --------
-    >>> redact("https://me:secret@example.org/a.zarr?X-Amz-Signature=abc")
-    'https://example.org/a.zarr'
-    """
+    """Cut user name, password and query string out of a URL; a plain path is returned unchanged."""
     if "://" not in url:
         return url
     hidden = f"{url.partition('://')[0]}://…"
