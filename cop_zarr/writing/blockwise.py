@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,7 +11,6 @@ from cop_zarr.core import settings
 from cop_zarr.core.grid import Window
 from cop_zarr.core.progress import Progress
 from cop_zarr.core.threads import ordered_map
-from cop_zarr.errors import MemoryLimitError
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.writing.options import Run
@@ -43,21 +42,15 @@ def plan_blocks(tiff: GeoTiff, layout: Layout, run: Run) -> BlockPlan:
 
     Raises MemoryLimitError if not even one block fits into ``run.memory`` bytes.
     """
-    memory = run.memory
-    if memory <= BASE_BYTES:
-        raise MemoryLimitError(
-            f"memory must be more than the {BASE_BYTES >> 20} MiB that is taken before anything is read; "
-            f"got {memory / 2**20:,.0f} MiB"
-        )
-    blocks = tiff.blocks(layout.chunk_cells, memory, reserve=BASE_BYTES)
+    blocks = tiff.blocks(layout.chunk_cells, run.memory, reserve=BASE_BYTES)
     largest = max(map(tiff.block_memory, blocks))
-    workers = min(cpu_workers(run.workers), len(blocks), (memory - BASE_BYTES) // largest)
+    workers = min(cpu_workers(run.workers), len(blocks), (run.memory - BASE_BYTES) // largest)
     return BlockPlan(blocks, workers, BASE_BYTES + workers * largest)
 
 
 def map_blocks(
     fn: Callable[[AnyWindow], R],
-    windows: Iterable[AnyWindow],
+    windows: Sequence[AnyWindow],
     layout: Layout,
     *,
     workers: int,
@@ -69,13 +62,9 @@ def map_blocks(
     decoded bytes of the windows done, and of the whole grid. When the loop over the results ends early,
     windows at work are waited for.
     """
-
-    def apply(window: AnyWindow) -> tuple[int, R]:
-        return window.cells, fn(window)
-
     cell_bytes, done = layout.bands * 4, 0
-    for cells, result in ordered_map(apply, windows, workers=workers):
+    for window, result in zip(windows, ordered_map(fn, windows, workers=workers), strict=True):
         yield result
-        done += cells
+        done += window.cells
         if progress:
             progress(done * cell_bytes, layout.grid.whole.cells * cell_bytes)

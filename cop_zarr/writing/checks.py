@@ -16,26 +16,19 @@ from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.codec import decode
 from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.layout import BAND, LATITUDE, LONGITUDE, ROOT, ROOT_COPY, VALID_CHUNK, is_leftover_key
-from cop_zarr.storage import LOCK
+from cop_zarr.storage import LOCK, read_if_there
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a store.
-
-    Attributes
-    ----------
-    key : str
-        The object concerned, within the store.
-    message : str
-        What is wrong with it.
-    bbox : Bounds or None
-        For a chunk of the embedding, where on Earth: (west, south, east, north) in degrees.
-    """
+    """One thing that is wrong with a store."""
 
     key: str
+    """The object concerned, within the store."""
     message: str
+    """What is wrong with it."""
     bbox: Bounds | None = None
+    """Where a chunk of the embedding is on Earth, (west, south, east, north) in degrees; else None."""
 
 
 UNKNOWN_OBJECT = "it does not belong to the store: nothing records it"
@@ -49,18 +42,12 @@ def known_keys(document: StoreDocument, chunk_lengths: np.ndarray) -> set[str]:
 
 
 class StoreChecks:
-    """The checks of one open store. :meth:`small_objects` must come first.
-
-    Attributes
-    ----------
-    valid : ndarray or None
-        The mask of cells with data; None if it is damaged.
-    """
+    """The checks of one open store. :meth:`small_objects` must come first."""
 
     def __init__(self, reader: ChunkReader, document: StoreDocument) -> None:
         self._reader, self._document = reader, document
         self._layout = reader.layout
-        self.valid: np.ndarray | None = None
+        self.valid: np.ndarray | None = None  # the mask of cells with data, unless it is damaged
 
     def small_objects(self) -> list[Problem]:
         """Check every object but the chunks against its record, and its content against the grid."""
@@ -99,13 +86,12 @@ class StoreChecks:
         return None if own == consolidated else f"it is not what {ROOT} says of it"
 
     def _root_copy(self) -> list[Problem]:
-        folder = self._reader.folder
-        try:
-            if folder.read(ROOT_COPY) == folder.read(ROOT):
-                return []
-        except FileNotFoundError:
+        copy = read_if_there(self._reader.folder, ROOT_COPY)
+        if copy is None:
             return [Problem(ROOT_COPY, "it is absent")]
-        return [Problem(ROOT_COPY, f"it is not equal to {ROOT}")]
+        if copy != read_if_there(self._reader.folder, ROOT):
+            return [Problem(ROOT_COPY, f"it is not equal to {ROOT}")]
+        return []
 
     def unknown_objects(self) -> list[Problem] | None:
         """Objects that nothing records: other readers would take them for data. None if not listable."""

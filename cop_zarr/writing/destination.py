@@ -10,7 +10,7 @@ from enum import Enum, auto
 from cop_zarr.errors import StoreExistsError
 from cop_zarr.format.document import is_store
 from cop_zarr.format.layout import ROOT, ROOT_COPY, is_store_key
-from cop_zarr.storage import WORK, Folder
+from cop_zarr.storage import WORK, Folder, read_if_there
 from cop_zarr.writing.journal import IngestJob
 
 
@@ -25,13 +25,6 @@ class State(Enum):
     OTHER = auto()
 
 
-class Decision(Enum):
-    """What to do with a destination."""
-
-    START = auto()
-    RESUME = auto()  # continue what is there, if it is of the same source
-
-
 STORE_EXISTS = "{target} is a store already; replace it with --overwrite (overwrite=True)"
 UNFINISHED = (
     "{staging} holds an unfinished ingest: resume it with --resume (resume=True), or start again with "
@@ -42,9 +35,9 @@ STAGING_IS_STORE = (
 )
 NOT_A_STORE = "{target} exists and is not a cop-zarr store; name another place for the store"
 
-START, RESUME = Decision.START, Decision.RESUME
+START, RESUME = False, True
 
-DECISIONS: dict[State, tuple[Decision | str, Decision | str, Decision | str, Decision | str]] = {
+DECISIONS: dict[State, tuple[bool | str, bool | str, bool | str, bool | str]] = {
     # state                        no option         --resume      --overwrite       both
     State.EMPTY: (START, START, START, START),
     State.STORE: (STORE_EXISTS, RESUME, START, RESUME),
@@ -53,18 +46,14 @@ DECISIONS: dict[State, tuple[Decision | str, Decision | str, Decision | str, Dec
     State.STORE_AT_STAGING: (STAGING_IS_STORE, STAGING_IS_STORE, STAGING_IS_STORE, STAGING_IS_STORE),
     State.OTHER: (NOT_A_STORE, NOT_A_STORE, NOT_A_STORE, NOT_A_STORE),
 }
-"""What is done in each state, or the message of the refusal."""
+"""Whether an ingest starts or resumes in each state, or the message of the refusal."""
 
 
-def check_destination(target: Folder, *, overwrite: bool, resume: bool) -> Decision:
-    """Decide what to do with a destination; nothing is changed.
+def check_destination(target: Folder, *, overwrite: bool, resume: bool) -> bool:
+    """Return whether to resume what is in a destination if it is of the same source, or to start.
 
-    Raises
-    ------
-    StoreExistsError
-        If it holds something that may not be replaced.
-    InputError, StorageError
-        If it cannot be written, or not be replaced as a whole.
+    Raises StoreExistsError if it holds something that may not be replaced, InputError or StorageError if it
+    cannot be written, or not be replaced as a whole.
     """
     target.check_writable()
     decision = DECISIONS[classify(target)][2 * overwrite + resume]
@@ -99,13 +88,8 @@ def classify(target: Folder) -> State:
 
 def holds_store(folder: Folder) -> bool:
     """Whether a folder holds the ``zarr.json`` of a cop-zarr store, or its copy."""
-    for key in (ROOT, ROOT_COPY):
-        try:
-            if is_store(folder.read(key)):
-                return True
-        except FileNotFoundError:
-            continue
-    return False
+    found = (read_if_there(folder, key) for key in (ROOT, ROOT_COPY))
+    return any(data is not None and is_store(data) for data in found)
 
 
 def check_only_store_objects(folder: Folder) -> None:

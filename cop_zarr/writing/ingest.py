@@ -9,32 +9,20 @@ blocks, so that a run that was killed can be resumed.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
 from cop_zarr.core import product, settings
 from cop_zarr.core.threads import Background
-from cop_zarr.errors import (
-    SourceError,
-    StorageError,
-    StoreError,
-    StoreExistsError,
-    StoreNotFoundError,
-)
+from cop_zarr.errors import SourceError, StorageError, StoreError, StoreExistsError, StoreNotFoundError
 from cop_zarr.format.layout import ROOT
 from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.source.locate import sha256_of
 from cop_zarr.storage import REQUESTS_AT_ONCE, Folder
 from cop_zarr.writing.blockwise import map_blocks
-from cop_zarr.writing.destination import (
-    Decision,
-    check_destination,
-    check_only_store_objects,
-    holds_store,
-)
+from cop_zarr.writing.destination import check_destination, check_only_store_objects, holds_store
 from cop_zarr.writing.journal import VERSIONS, IngestJob, Journal
 from cop_zarr.writing.options import Run, RunOptions
 from cop_zarr.writing.plan import IngestPlan, make_plan
@@ -43,29 +31,19 @@ from cop_zarr.writing.writer import BlockRecord, StoreWriter
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What an ingest did.
-
-    Attributes
-    ----------
-    store : str
-        Where the store is.
-    source : dict
-        Provenance as recorded in the store: url, bytes, sha256, published, synthetic, container.
-    valid_cells, total_cells : int
-        Cells with data, and all cells.
-    chunks_stored, chunks_total : int
-        Chunks with data, and all chunks.
-    store_bytes : int
-        Size of all objects written.
-    """
+    """What an ingest did."""
 
     store: str
     source: dict[str, Any]
+    """Provenance as recorded in the store, with url, bytes, sha256, published, synthetic, container."""
     valid_cells: int
+    """Cells with data."""
     total_cells: int
     chunks_stored: int
+    """Chunks with data."""
     chunks_total: int
     store_bytes: int
+    """Size of all objects written."""
 
 
 def plan_ingest(
@@ -173,22 +151,32 @@ def ingest(
             _check_published(tiff, sha256.result())
         with target.locked():
             # Again: only now can no other process write there.
-            decision = check_destination(target, overwrite=overwrite, resume=resume)
-            journal = _start_or_resume(target, job, decision, sha256)
-            with _keep_finished(journal):
+            may_resume = check_destination(target, overwrite=overwrite, resume=resume)
+            journal = _start_or_resume(target, job, sha256, resume=may_resume)
+            try:
                 if journal is not None:
                     _write(tiff, target.staging, journal, plan=plan, blocks=blocks, sha256=sha256, run=run)
-                    _publish(target, replace=journal.job.overwrite)
+                    if journal.job.overwrite:
+                        check_only_store_objects(target)  # what was put there meanwhile must not be lost
+                    target.publish(replace=journal.job.overwrite)
                 target.remove_work()
+            except SourceError:
+                if journal is not None:
+                    journal.discard()
+                raise
+            except StorageError as error:
+                raise type(error)(
+                    f"{error}. What is finished has been kept: resume with --resume (resume=True)"
+                ) from error
     return _report(target)
 
 
 def _start_or_resume(
-    target: Folder, job: IngestJob, decision: Decision, sha256: Background[str]
+    target: Folder, job: IngestJob, sha256: Background[str], *, resume: bool
 ) -> Journal | None:
     """The journal of a new or a resumed job; None if the store is complete already."""
     left = None
-    if decision is Decision.RESUME:
+    if resume:
         left = IngestJob.read(target.staging)
         if left is not None and Journal(target.staging, left).is_finished():
             if left.source_sha256 == sha256.result():
@@ -261,27 +249,6 @@ def _write(
     objects = writer.documents(_provenance(plan, sha256.result()), journal.job.created)
     journal.finish(objects[ROOT])
     writer.finish(objects)
-
-
-def _publish(target: Folder, *, replace: bool) -> None:
-    if replace:
-        check_only_store_objects(target)  # what has been put there meanwhile must not be lost
-    target.publish(replace=replace)
-
-
-@contextmanager
-def _keep_finished(journal: Journal | None) -> Iterator[None]:
-    """After a failure, keep what is finished for another run, unless the source is at fault."""
-    try:
-        yield
-    except SourceError:
-        if journal is not None:
-            journal.discard()
-        raise
-    except StorageError as error:
-        raise type(error)(
-            f"{error}. What is finished has been kept: resume with --resume (resume=True)"
-        ) from error
 
 
 def _report(target: Folder) -> IngestReport:

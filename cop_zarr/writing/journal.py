@@ -26,7 +26,7 @@ from cop_zarr.core.version import __version__
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.codec import crc32c
 from cop_zarr.format.layout import FORMAT_VERSION, ROOT, is_store_key
-from cop_zarr.storage import JOB, WORK, Folder
+from cop_zarr.storage import JOB, WORK, Folder, read_if_there
 from cop_zarr.writing.writer import BlockRecord
 
 BLOCKS = f"{WORK}blocks/"
@@ -97,10 +97,8 @@ class Journal:
 
     def is_finished(self) -> bool:
         """Whether the job's own ``zarr.json`` has been written."""
-        try:
-            return crc32c(self._staging.read(ROOT)) == self.job.root_crc32c
-        except FileNotFoundError:
-            return False
+        root = read_if_there(self._staging, ROOT)
+        return root is not None and crc32c(root) == self.job.root_crc32c
 
     def resume(self, layout: Layout) -> list[BlockRecord]:
         """The recorded blocks whose chunks are all there; everything else is removed."""

@@ -19,37 +19,25 @@ LAND_SHARE = 0.3
 
 @dataclass(frozen=True)
 class IngestPlan:
-    """What an ingest would do.
-
-    Attributes
-    ----------
-    source, store : str
-        From where and to where, without credentials.
-    info : GeoTiffInfo
-        The source's tags.
-    source_bytes : int
-        Size of the source file.
-    layout : Layout
-        Grid, bands and chunks of the store.
-    blocks : int
-        Number of blocks that the source is read in.
-    workers : int
-        Blocks at work at once: as many as asked for and as memory allows.
-    memory_bytes : int
-        Estimated peak.
-    store_bytes : int
-        Estimated size of the store, if as much of it holds data as of the published file.
-    """
+    """What an ingest would do."""
 
     source: str
+    """The source's path, or its URL without credentials."""
     store: str
+    """The store's path, or its URL without credentials."""
     info: GeoTiffInfo
+    """The source's tags."""
     source_bytes: int
     layout: Layout
+    """Grid, bands and chunks of the store."""
     blocks: int
+    """Number of blocks that the source is read in."""
     workers: int
+    """Blocks at work at once, as many as asked for and as memory allows."""
     memory_bytes: int
+    """Estimated peak."""
     store_bytes: int
+    """Estimated size of the store, if as much of it holds data as of the published file."""
 
 
 def make_plan(tiff: GeoTiff, store: str, run: Run) -> tuple[IngestPlan, list[Block]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Unpack
 
 import numpy as np
@@ -23,7 +23,7 @@ from cop_zarr.format.layout import INTEGRITY_CHUNK, ROOT, ROOT_COPY, VALID_CHUNK
 from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.source.locate import sha256_of
-from cop_zarr.storage import Folder
+from cop_zarr.storage import Folder, read_if_there
 from cop_zarr.writing.blockwise import map_blocks, plan_blocks
 from cop_zarr.writing.checks import UNKNOWN_OBJECT, Problem, known_keys
 from cop_zarr.writing.journal import IngestJob, Journal
@@ -34,25 +34,16 @@ from cop_zarr.writing.writer import StoreWriter
 
 @dataclass(frozen=True)
 class RepairReport:
-    """What a repair did.
-
-    Attributes
-    ----------
-    store, source : str
-        What was repaired, and from what.
-    rewritten : list of str
-        Keys of the objects that were rewritten, and read back.
-    removed : list of str
-        Keys of objects that were not part of the store, and might have been taken for it.
-    problems : list of Problem
-        What is still wrong: objects that no store has are left alone.
-    """
+    """What a repair did."""
 
     store: str
     source: str
     rewritten: list[str]
+    """Keys of the objects that were rewritten, and read back."""
     removed: list[str]
-    problems: list[Problem] = field(default_factory=list)
+    """Keys of objects that were not part of the store, and might have been taken for it."""
+    problems: list[Problem]
+    """What is still wrong; objects that no store has are left alone."""
 
     @property
     def ok(self) -> bool:
@@ -178,10 +169,11 @@ class _Repair:
         """Rewrite the other objects that are damaged; all of them, if another version made this store."""
         record, known = self._document.record, self._document.objects
         objects = self._writer.documents(record["source"], record["created"])
-        damaged = {key for key in known if not self._is_recorded(key)}
-        if self._is_wrong_mask(damaged):
-            damaged.add(VALID_CHUNK)
-        if any(self._has_changed(objects, key) for key in {INTEGRITY_CHUNK, *damaged}):
+        damaged = {key for key in known if not self._is_as_recorded(key)}
+        mask = self._reader.read_valid() if self._reader and VALID_CHUNK not in damaged else None
+        if mask is not None and not np.array_equal(self._writer.valid, mask):
+            damaged.add(VALID_CHUNK)  # it is as recorded, but not what the chunks say
+        if any(_record_of(objects[key]) != known[key] for key in {INTEGRITY_CHUNK, *damaged}):
             damaged = set(objects)
         for key in [key for key in objects if key in damaged]:  # in the order of writing: zarr.json last
             _write_checked(self._folder, key, objects[key])
@@ -193,39 +185,27 @@ class _Repair:
 
     def remove_unknown_objects(self) -> None:
         """Remove what is not recorded, and yet might be taken for a part of the store."""
-        unknown = (self._folder.listing() or {}).keys() - known_keys(
-            self._document, self._writer.integrity[0]
-        )
+        listing = self._folder.listing() or {}
+        unknown = listing.keys() - known_keys(self._document, self._writer.integrity[0])
         self.removed = {key for key in unknown if is_store_key(key)}
         self._folder.remove(self.removed)
         self.foreign = unknown - self.removed
 
-    def _is_wrong_mask(self, damaged: set[str]) -> bool:
-        """Whether ``valid`` is as recorded, but not what the chunks say: wrong from the start."""
-        if self._reader is None or VALID_CHUNK in damaged:
-            return False
-        return not np.array_equal(self._writer.valid, self._reader.read_valid())
-
-    def _is_recorded(self, key: str) -> bool:
+    def _is_as_recorded(self, key: str) -> bool:
         """Whether a small object is there, and is as ``zarr.json`` records it."""
         record = self._document.objects[key]
-        try:
-            data = self._folder.read(key, record.length + 1)
-        except FileNotFoundError:
-            return False
-        return (len(data), crc32c(data)) == record
-
-    def _has_changed(self, objects: dict[str, bytes], key: str) -> bool:
-        """Whether a small object, made again, is not what ``zarr.json`` records."""
-        return (len(objects[key]), crc32c(objects[key])) != self._document.objects[key]
+        data = read_if_there(self._folder, key, record.length + 1)
+        return data is not None and _record_of(data) == record
 
 
 def _is(folder: Folder, key: str, data: bytes) -> bool:
     """Whether an object is there, and has these bytes."""
-    try:
-        return folder.read(key, len(data) + 1) == data
-    except FileNotFoundError:
-        return False
+    return read_if_there(folder, key, len(data) + 1) == data
+
+
+def _record_of(data: bytes) -> tuple[int, int]:
+    """What ``zarr.json`` records of an object with these bytes."""
+    return len(data), crc32c(data)
 
 
 def _write_checked(folder: Folder, key: str, data: bytes) -> None:
@@ -249,8 +229,7 @@ def _read_document(folder: Folder) -> tuple[StoreDocument, bool]:
                 raise error from None
             raise StoreError(
                 f"cannot repair {folder.url}: its {ROOT} and the copy of it are both damaged "
-                f"({copy_error}); move it elsewhere, and make it again with: cop-zarr ingest SOURCE "
-                f"{folder.url}"
+                f"({copy_error}); move it elsewhere, and run: cop-zarr ingest SOURCE {folder.url}"
             ) from None
 
 

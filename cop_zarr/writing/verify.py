@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Unpack
 
 from cop_zarr.core.grid import Window
@@ -20,37 +20,23 @@ from cop_zarr.writing.options import Run, RunOptions
 
 @dataclass(frozen=True)
 class VerificationReport:
-    """What a verification found.
-
-    Attributes
-    ----------
-    store : str
-        The store that was verified.
-    source : str or None
-        The source that its values were compared with.
-    objects_checked : int
-        Objects whose length and checksum were compared with the record.
-    chunks_checked : int
-        Of these, chunks of the embedding; each was decoded too.
-    values_compared : int
-        Numbers compared with the source, bit for bit.
-    valid_cells : int
-        Cells with data.
-    listed : bool
-        Whether objects that do not belong to the store would have been noticed. A web server cannot list
-        what it holds.
-    problems : list of Problem
-        What is wrong; empty if nothing is.
-    """
+    """What a verification found."""
 
     store: str
     source: str | None
+    """The source that the store's values were compared with."""
     objects_checked: int
+    """Objects whose length and checksum were compared with the record."""
     chunks_checked: int
+    """Of these, chunks of the embedding; each was decoded too."""
     values_compared: int
+    """Numbers compared with the source, bit for bit."""
     valid_cells: int
+    """Cells with data."""
     listed: bool
-    problems: list[Problem] = field(default_factory=list)
+    """Whether objects that do not belong to the store would have been noticed; no web server lists them."""
+    problems: list[Problem]
+    """What is wrong; empty if nothing is."""
 
     @property
     def ok(self) -> bool:

@@ -19,21 +19,14 @@ from cop_zarr.storage import Folder
 
 @dataclass(frozen=True)
 class BlockRecord:
-    """What is recorded of a block's chunks.
-
-    Attributes
-    ----------
-    window : Window
-        Its edges are chunk edges.
-    valid : ndarray
-        bool, ``(rows, cols)``: cells with data.
-    integrity : ndarray
-        uint32, ``(2, chunk rows, chunk cols)``: length and CRC-32C of each chunk, 0 for one without data.
-    """
+    """What is recorded of a block's chunks."""
 
     window: Window
+    """Its edges are chunk edges."""
     valid: np.ndarray
+    """bool, ``(rows, cols)``: cells with data."""
     integrity: np.ndarray
+    """uint32, ``(2, chunk rows, chunk cols)``: length and CRC-32C of each chunk, 0 for one without data."""
 
     def lengths(self, layout: Layout) -> dict[str, int]:
         """Keys and lengths of the chunk objects."""
@@ -47,12 +40,8 @@ class BlockRecord:
 class StoreWriter:
     """Encodes and writes chunks, ``requests`` of a window at once, and records their checksums.
 
-    Threads may write windows that share no chunk at the same time.
-
-    Attributes
-    ----------
-    valid, integrity : ndarray
-        As in :class:`BlockRecord`, of the whole grid; 0 where nothing has been written.
+    Threads may write windows that share no chunk at the same time. ``valid`` and ``integrity`` are those of
+    :class:`BlockRecord`, of the whole grid; 0 where nothing has been written.
     """
 
     def __init__(self, layout: Layout, target: Folder, requests: int = 1) -> None:
