@@ -43,13 +43,14 @@ except ImportError as error:
 class _VectorDataset(Dataset):
     """Maps indices to vectors, and perhaps labels."""
 
-    kind = ""
-    """What the items are made from, for messages."""
+    kind: str  # what the items are made from, for messages
 
-    def __init__(self, store: Store | str | os.PathLike[str]) -> None:
+    def __init__(self, store: Store | str | os.PathLike[str], on_error: OnError) -> None:
         self.store: Store = store if isinstance(store, Store) else open_store(store)
         workers_given = isinstance(store, Store) or bool(os.environ.get(WORKERS_VARIABLE))
         self._share_processors = not workers_given and local_path(self.store.url) is not None
+        # a callable has been called when the items were checked, and need not be pickled
+        self._on_error: OnError = "raise" if on_error == "raise" else "nan"
 
     def _set_items(self, count: int, labels: Any | None) -> None:
         self._count = count
@@ -65,14 +66,8 @@ class _VectorDataset(Dataset):
     def __getitem__(self, index: int | Sequence[int]) -> Any:
         """One item; or, for a list of indices, one tensor of them all, and their labels.
 
-        A DataLoader with ``batch_size=None`` and a BatchSampler as its sampler asks for such lists.
-
-        Raises
-        ------
-        IndexError
-            If there is no such item.
-        ChunkError, StoreReplacedError, StorageError
-            As :meth:`cop_zarr.Store.query`.
+        A DataLoader with ``batch_size=None`` and a BatchSampler as its sampler asks for such lists. Raises
+        IndexError if there is no such item, and what :meth:`cop_zarr.Store.query` raises.
         """
         if np.ndim(index) == 0:
             return self.__getitems__([index])[0]  # type: ignore[list-item]  # else raises TypeError
@@ -186,7 +181,7 @@ class PointDataset(_VectorDataset):
         on_error: OnError = "raise",
     ) -> None:
         check_options(method, empty, on_error)
-        super().__init__(store)
+        super().__init__(store, on_error)
         points = check_points(self.store.grid, lon, lat, method, on_error)
         if len(points.shape) != 1:
             raise InputError(f"lon and lat must be one-dimensional; got the shape {points.shape}")
@@ -194,15 +189,13 @@ class PointDataset(_VectorDataset):
         self.lon, self.lat = points.lons.copy(), points.lats.copy()
         if points.refused is not None:
             self.lon[points.refused] = self.lat[points.refused] = np.nan
-        self._options: dict[str, Any] = {
-            "method": method,
-            "empty": empty,
-            "on_error": _for_batches(on_error),
-        }
+        self._method, self._empty = method, empty
 
     def _answer(self, positions: np.ndarray) -> np.ndarray:
         lon, lat = self.lon[positions], self.lat[positions]
-        vectors: np.ndarray = self._local_store().sample(lon, lat, **self._options)
+        vectors: np.ndarray = self._local_store().sample(
+            lon, lat, method=self._method, empty=self._empty, on_error=self._on_error
+        )
         return vectors
 
 
@@ -214,13 +207,11 @@ class RegionDataset(_VectorDataset):
 
     Parameters
     ----------
-    store : Store, str or path
+    store, labels
         As for :class:`PointDataset`.
     rois : iterable
         Regions, each as :meth:`cop_zarr.Store.query` takes it; an array of ``(n, 4)`` is that many boxes;
         a geopandas GeoSeries or GeoDataFrame, with its CRS.
-    labels : sequence, optional
-        A label for each region, in the same order: a tensor, an array, a column of a table, a list.
     on_error : {"raise", "nan"} or callable
         What to do with a region that :meth:`cop_zarr.Store.query` would refuse with a RegionError: raise
         now, or give it a vector of NaN. A callable is called now with its number, from 0, and the
@@ -231,23 +222,16 @@ class RegionDataset(_VectorDataset):
 
     Attributes
     ----------
-    store : Store
-        The open store.
     rois : list or ndarray
         The regions as they were given; of a table, its geometries.
-    labels : sequence or None
-        The labels.
+    store, labels
+        As of :class:`PointDataset`.
 
     Raises
     ------
-    RegionError, SubcellError
-        If a region is invalid: its number, counted from 0, is named.
-    InputError
-        If ``rois`` are not several regions, the number of labels differs, or an option is invalid.
-    MissingDependencyError
-        If a region is a polygon or a circle, and exactextract is not installed.
-    StoreNotFoundError, StoreError, StorageError
-        If ``store`` cannot be opened.
+    SubcellError, MissingDependencyError
+        As :meth:`cop_zarr.Store.query`. Other errors are those of :class:`PointDataset`; of an invalid
+        region, the number is named, counted from 0.
 
     Examples
     --------
@@ -274,23 +258,18 @@ class RegionDataset(_VectorDataset):
         check_on_error(on_error)
         found, options["crs"] = regions_and_crs(rois, options.get("crs"))
         checked, regions = CheckedOptions(**options), as_region_list(found)
-        super().__init__(store)
+        super().__init__(store, on_error)
         self._set_items(len(regions), labels)
         if on_error != "nan":
             for number, roi in enumerate(regions):
                 plan_or_report(self.store.grid, roi, number, checked, on_error)
         self.rois: list[Any] | np.ndarray = rois.copy() if isinstance(rois, np.ndarray) else list(regions)
-        self._options, self._on_error = options, _for_batches(on_error)
+        self._options = options
 
     def _answer(self, positions: np.ndarray) -> np.ndarray:
         rois = _select(self.rois, positions)
         vectors: np.ndarray = self._local_store().query_many(rois, on_error=self._on_error, **self._options)
         return vectors
-
-
-def _for_batches(on_error: OnError) -> OnError:
-    """What ``on_error`` means after the checks: a callable has been called, and need not be pickled."""
-    return "raise" if on_error == "raise" else "nan"
 
 
 def _check_labels(labels: Any, count: int, kind: str) -> Any:

@@ -52,10 +52,7 @@ class CopZarrBackend(BackendEntrypoint):
             storage_options, workers, timeout, cache_bytes, cache_dir and cache_disk_bytes, as
             :func:`cop_zarr.open` takes them.
 
-        Raises
-        ------
-        InputError, StoreNotFoundError, StoreError, StorageError
-            As :func:`cop_zarr.open`.
+        Errors are those of :func:`cop_zarr.open`.
         """
         dataset = cop_zarr.open(filename_or_obj, **options).to_xarray()
         dataset.set_close(_close)

@@ -88,17 +88,16 @@ class StoreGeoTiff(CopernicusEmbedGeoTiff):
     @property
     def array(self) -> StoreArray:
         """The store as an array; the store is created if it does not exist."""
-        if self._store_array is None:
-            with self._lock:
-                self._store_array = self._store_array or self._open()
-        return self._store_array
-
-    def _open(self) -> StoreArray:
-        axis_order = self.meta.axis_order
-        try:
-            return StoreArray(SparseRaster(open_or_create(Path(self.path))), axis_order)
-        except CopZarrError as error:
-            raise ModelError(str(error)) from error
+        with self._lock:
+            if self._store_array is None:
+                axis_order = self.meta.axis_order
+                try:
+                    self._store_array = StoreArray(
+                        SparseRaster(open_or_create(Path(self.path))), axis_order
+                    )
+                except CopZarrError as error:
+                    raise ModelError(str(error)) from error
+            return self._store_array
 
 
 class StoreEmbedder(CopernicusEmbedder):

@@ -29,25 +29,15 @@ from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.source.locate import sha256_of
 from cop_zarr.storage import file_stamp, folder
 
-DIGEST_SUFFIX = ".sha256"
-"""``embed_map_310k.tif.sha256`` holds the digest and the file's stamp."""
-
-POLL_SECONDS = 0.5
-"""Pause while another process creates the store."""
-
-
-def store_url(source: Path) -> str:
-    """The place of a GeoTIFF's store: ``COP_ZARR_STORE``, or ``NAME.zarr`` beside the file."""
-    return os.environ.get(settings.STORE_VARIABLE) or str(source.with_suffix(".zarr"))
-
 
 def open_or_create(source: Path) -> ChunkReader:
     """Open the store of a GeoTIFF; create it if there is none.
 
-    If another process is creating it, wait for that; if one was interrupted, resume. Raises
-    StoreExistsError if the place holds the store of another file, or something else.
+    It is ``COP_ZARR_STORE``, or ``NAME.zarr`` beside the file. If another process is creating it, wait for
+    that; if one was interrupted, resume. Raises StoreExistsError if something else is there.
     """
-    place = folder(store_url(source))
+    url = os.environ.get(settings.STORE_VARIABLE) or str(source.with_suffix(".zarr"))
+    place = folder(url)
     warned = False
     while True:
         try:
@@ -58,21 +48,21 @@ def open_or_create(source: Path) -> ChunkReader:
             if not warned:
                 warnings.warn(f"creating {place.url} from {source}, once", UserWarning, stacklevel=2)
             warned = True
-            _create(source)
+            _create(source, url)
         else:
             _check_source(document, source, place.url)
             return open_reader(place, document, workers=None)
 
 
-def _create(source: Path) -> None:
+def _create(source: Path, url: str) -> None:
     """Ingest a file, or wait a moment while another process does."""
     from cop_zarr.writing.ingest import ingest  # takes half a second to import
 
     stamp = file_stamp(source)
     try:
-        report = ingest(source, store_url(source), resume=True)
+        report = ingest(source, url, resume=True)
     except StoreBusyError:
-        time.sleep(POLL_SECONDS)
+        time.sleep(0.5)
     except StoreExistsError:
         raise
     except (InputError, StorageError) as error:
@@ -122,4 +112,5 @@ def _cache_digest(path: Path, stamp: tuple[int, ...], sha256: str) -> None:
 
 
 def _digest_path(path: Path) -> Path:
-    return path.with_name(path.name + DIGEST_SUFFIX)
+    """``embed_map_310k.tif.sha256`` holds the digest and the file's stamp."""
+    return path.with_name(f"{path.name}.sha256")

@@ -9,8 +9,10 @@ import weakref
 import numpy as np
 
 from cop_zarr.core.grid import Window
-from cop_zarr.errors import StorageError
 from cop_zarr.format.chunk_reader import ChunkIndex, ChunkReader
+from cop_zarr.storage.files import disk_errors
+
+WRITE_FAILED = "cannot write decoded cells to a temporary file; set TMPDIR to a folder with room for it"
 
 
 class SparseRaster:
@@ -25,13 +27,11 @@ class SparseRaster:
         self._reader = reader
         self._unread = reader.lengths > 0
         self.shape = (*reader.layout.grid.shape, reader.layout.bands)
-        try:
+        with disk_errors(WRITE_FAILED):
             self._file = tempfile.TemporaryFile(prefix="cop-zarr-")  # noqa: SIM115  # closed by finalize
             weakref.finalize(self, self._file.close)
             self._file.truncate(4 * int(np.prod(self.shape, dtype="i8")))
             self._cells = np.asarray(np.memmap(self._file, "<f4", "r", shape=self.shape))
-        except OSError as error:
-            raise _storage_error(error) from error
 
     def view(self, rows: slice, cols: slice) -> np.ndarray:
         """A read-only view of a window: float32, ``(rows, cols, bands)``; chunks are read as needed."""
@@ -62,16 +62,7 @@ class SparseRaster:
         for row in range(height):
             data = chunk[:width, row].tobytes()
             offset = 4 * bands * ((window.row + row) * cols + window.col)
-            try:
+            with disk_errors(WRITE_FAILED):
                 while data:
                     written = os.pwrite(self._file.fileno(), data, offset)
                     data, offset = data[written:], offset + written
-            except OSError as error:
-                raise _storage_error(error) from error
-
-
-def _storage_error(error: OSError) -> StorageError:
-    return StorageError(
-        f"cannot write decoded cells to a temporary file in {tempfile.gettempdir()}: {error.strerror}; "
-        "set TMPDIR to another folder"
-    )

@@ -6,12 +6,11 @@ file when all are finished. So memory is bounded, and a batch that was interrupt
 Tables are pyarrow's, whatever file they come from: ``readers`` and ``writers`` list the formats.
 """
 
-from __future__ import annotations
-
 from cop_zarr.errors import MissingDependencyError
 
 try:
-    import pyarrow as pa  # noqa: F401  # the modules of this package need it
+    import pyarrow as pa  # noqa: F401  # the modules of this package need these
+    import pyogrio  # noqa: F401
 except ImportError as error:
     raise MissingDependencyError(
         "tables of regions need a package that is not installed: pip install 'cop-zarr[tables]'"

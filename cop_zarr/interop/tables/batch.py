@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Unpack, get_args
+from typing import Any, Literal, Unpack
 
 import pyarrow as pa
 
@@ -16,12 +16,12 @@ from cop_zarr.errors import InputError
 from cop_zarr.interop.tables.answered import ERROR_COLUMN
 from cop_zarr.interop.tables.columns import CoordinateColumns, find_coordinates
 from cop_zarr.interop.tables.readers import TableReader, open_table
-from cop_zarr.interop.tables.runner import Batch, BatchReport, RowOptions
+from cop_zarr.interop.tables.runner import Batch, BatchReport, CheckedBatchOptions
 from cop_zarr.interop.tables.writers import check_writable
 from cop_zarr.querying.geodataframe import COLUMN
-from cop_zarr.querying.options import CheckedOptions, QueryOptions, check_word
-from cop_zarr.querying.points import Method, check_options
-from cop_zarr.regions import PointBuffer, check_same_crs
+from cop_zarr.querying.options import QueryOptions
+from cop_zarr.querying.points import Method
+from cop_zarr.regions import check_same_crs
 from cop_zarr.regions.point_buffer import Shape
 from cop_zarr.store import Store
 from cop_zarr.store import open as open_store
@@ -37,29 +37,6 @@ class BatchOptions(QueryOptions, total=False):
     method: Method
     on_error: Literal["raise", "nan"]
     client: Any
-
-
-@dataclass(frozen=True)
-class _TableOptions:
-    """The keywords of :class:`BatchOptions` that are not :class:`QueryOptions`, with defaults, checked."""
-
-    columns: Sequence[str] | None = None
-    layer: str | None = None
-    buffer_m: float | None = None
-    shape: Shape = "box"
-    method: Method = "nearest"
-    on_error: Literal["raise", "nan"] = "raise"
-    client: Any = None
-
-    def __post_init__(self) -> None:
-        check_word("on_error", self.on_error, ("raise", "nan"))
-        check_word("shape", self.shape, get_args(Shape))
-        if self.buffer_m is not None:
-            PointBuffer(0, 0, self.buffer_m, self.shape)  # raises RegionError if no point can have it
-        if isinstance(self.columns, str):
-            raise InputError(
-                f"columns must be a sequence of names; got {self.columns!r}: give {self.columns.split(',')}"
-            )
 
 
 def batch(
@@ -148,33 +125,21 @@ def batch(
     2
     """
     path, target = Path(rois).absolute(), Path(out).absolute()  # the working directory may change
-    for_table, for_query = dict[str, Any](), dict[str, Any]()
-    for name, value in options.items():
-        (for_query if name in QueryOptions.__annotations__ else for_table)[name] = value
-    table_options, query = _TableOptions(**for_table), CheckedOptions(**for_query)
-    check_options(table_options.method, query.empty, table_options.on_error)
+    checked = CheckedBatchOptions(**options)
     check_writable(target, overwrite=overwrite)
-    reader = open_table(path, table_options.layer)
+    reader = open_table(path, checked.layer)
     if target.exists() and target.samefile(path):
         raise InputError(f"{target} is the table itself, and would be replaced; name another output")
     _check_columns(reader.schema, target)
-    coordinates = find_coordinates(reader.schema.names, reader.geometry_column, table_options.columns)
-    radius = table_options.buffer_m
-    row_options = RowOptions(
-        coordinates=coordinates,
-        query=replace(query, crs=_coordinate_crs(reader, coordinates, query.crs, path)),
-        buffer=None if radius is None else (radius, table_options.shape),
-        method=table_options.method,
-        on_error=table_options.on_error,
-    )
+    coordinates = find_coordinates(reader.schema.names, reader.geometry_column, checked.columns)
+    crs = _coordinate_crs(reader, coordinates, checked.crs)
     opened = store if isinstance(store, Store) else open_store(store)
-    run = Batch(path, target, reader, opened, row_options)
-    return run.run(overwrite=overwrite, resume=resume, client=table_options.client, progress=progress)
+    for_rows = replace(checked, crs=crs, columns=None, layer=None, client=None)
+    job = Batch(reader, target, opened, coordinates, for_rows)
+    return job.run(overwrite=overwrite, resume=resume, client=checked.client, progress=progress)
 
 
-def _coordinate_crs(
-    reader: TableReader, coordinates: CoordinateColumns, given: object | None, path: Path
-) -> object:
+def _coordinate_crs(reader: TableReader, coordinates: CoordinateColumns, given: object | None) -> object:
     """The CRS of a table's coordinates: the one given, the one declared for its geometries, or degrees."""
     from_file = coordinates.names == (reader.geometry_column,)  # other columns have no declared CRS
     declared = reader.geometry_crs if from_file else None
@@ -186,8 +151,8 @@ def _coordinate_crs(
         return declared
     if from_file:
         raise InputError(
-            f"{path} declares no CRS for its geometries; name it with --crs (crs=), such as EPSG:4326 for "
-            "degrees of longitude and latitude"
+            f"{reader.path} declares no CRS for its geometries; name it with --crs (crs=), such as "
+            "EPSG:4326 for degrees of longitude and latitude"
         )
     return product.CRS
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from cop_zarr.errors import CopZarrError, StorageError, StoreExistsError
+from cop_zarr.errors import StorageError, StoreExistsError
 from cop_zarr.storage import PARTIAL_SUFFIX, LocalFolder, replacing
+from cop_zarr.storage.files import disk_errors, remove, sync
 
 SETTINGS_NAME = "job.json"
 
@@ -33,11 +32,9 @@ class Checkpoint:
         self._settings = json.loads(json.dumps(settings, default=str))  # as it will be read
         self._folder = self._out.with_name(self._out.name + PARTIAL_SUFFIX)
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Hold an exclusive lock; raises StoreBusyError if another process has it."""
-        with LocalFolder(self._out).locked():
-            yield
+        return LocalFolder(self._out).locked()
 
     def check(self, *, resume: bool, overwrite: bool) -> None:
         """Check that the folder is ours, and that its parts may be resumed or overwritten."""
@@ -95,7 +92,7 @@ class Checkpoint:
     def result_path(self) -> Path:
         """Where the output is written before it is published; nothing exists there."""
         path = self._folder / f"result{self._out.suffix}"
-        _remove(path)
+        remove(path)
         return path
 
     def publish(self, result: Path) -> None:
@@ -103,9 +100,9 @@ class Checkpoint:
         old = self._folder / "replaced"
         with storage_errors(self._out):
             for path in (result, *result.rglob("*")):
-                _sync(path)
+                sync(path)
             if self._out.is_dir():  # a folder cannot be replaced in one step
-                _remove(old)
+                remove(old)
                 self._out.rename(old)
             result.replace(self._out)
             self.discard()
@@ -122,15 +119,13 @@ class Checkpoint:
         if self._folder.is_dir():
             for path in self._folder.iterdir():
                 if path.name != "ingest":  # the lock, which its holder removes
-                    _remove(path)
+                    remove(path)
 
     def _is_finished(self, number: int) -> bool:
-        try:
-            with pa.memory_map(str(self._part_path(number))) as file:
-                pa.ipc.open_file(file)
-        except (OSError, pa.ArrowException):
-            return False
-        return True
+        with suppress(StorageError):
+            self.read_part(number)
+            return True
+        return False
 
     def _read_settings(self) -> Any:
         try:
@@ -142,27 +137,11 @@ class Checkpoint:
         return self._folder / f"{number:06}.arrow"
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
+@contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Convert errors of the operating system and of Arrow to StorageError."""
     try:
-        yield
-    except CopZarrError:  # some are OSErrors, too
-        raise
-    except (OSError, pa.ArrowException) as error:
+        with disk_errors(f"cannot write {path}"):
+            yield
+    except pa.ArrowException as error:
         raise StorageError(f"cannot write {path}: {error}") from error

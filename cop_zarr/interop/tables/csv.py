@@ -39,7 +39,7 @@ class CsvReader:
 
     def __init__(self, path: Path, layer: str | None = None) -> None:
         self.layer = layer
-        self._path = path
+        self.path = path
         self._delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
         self._block_bytes = BLOCK_BYTES
         while True:
@@ -67,7 +67,7 @@ class CsvReader:
         with self._open(None) as reader:
             names = reader.schema.names
             if len(set(names)) != len(names):
-                raise SourceError(f"{self._path} has duplicate column names: {', '.join(names)}")
+                raise SourceError(f"{self.path} has duplicate column names: {', '.join(names)}")
             for batch in reader:
                 rows += len(batch)
                 for name, column in zip(names, batch.columns, strict=True):
@@ -81,7 +81,7 @@ class CsvReader:
         read = csv.ReadOptions(block_size=self._block_bytes)
         try:
             if schema is None:
-                with csv.open_csv(self._path, read, parse) as header:
+                with csv.open_csv(self.path, read, parse) as header:
                     schema = pa.schema([(name, pa.string()) for name in header.schema.names])
             convert = csv.ConvertOptions(
                 column_types=schema,
@@ -89,7 +89,7 @@ class CsvReader:
                 null_values=[""],
                 quoted_strings_can_be_null=False,
             )
-            with csv.open_csv(self._path, read, parse, convert) as reader:
+            with csv.open_csv(self.path, read, parse, convert) as reader:
                 reader.schema.names  # noqa: B018  # raises UnicodeDecodeError if a name is not UTF-8
                 yield reader
         except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
@@ -98,11 +98,11 @@ class CsvReader:
     def _error(self, reason: str) -> SourceError:
         if "straddl" in reason:
             return RowTooLongError(
-                f"{self._path} has a row of over {self._block_bytes >> 20} MiB; use GeoParquet"
+                f"{self.path} has a row of over {self._block_bytes >> 20} MiB; use GeoParquet"
             )
         if "utf" in reason.lower():
             reason += "; it is not UTF-8: convert it, for example with iconv -f latin1 -t utf-8"
-        return SourceError(f"cannot read {self._path}: {reason}")
+        return SourceError(f"cannot read {self.path}: {reason}")
 
 
 def _fits(column: pa.Array, number_type: pa.DataType) -> bool:

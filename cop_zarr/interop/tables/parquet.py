@@ -45,7 +45,7 @@ class ParquetReader:
 
     def __init__(self, path: Path, layer: str | None = None) -> None:
         self.layer = layer
-        self._path = path
+        self.path = path
         try:
             file = pq.ParquetFile(path)
             self.schema, self.rows = file.schema_arrow, file.metadata.num_rows
@@ -56,7 +56,7 @@ class ParquetReader:
     def read(self, first: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows from ``first`` on."""
         try:
-            with pq.ParquetFile(self._path) as file:
+            with pq.ParquetFile(self.path) as file:
                 groups, start = list(range(file.num_row_groups)), 0
                 while groups and start + file.metadata.row_group(groups[0]).num_rows <= first:
                     start += file.metadata.row_group(groups.pop(0)).num_rows
@@ -64,7 +64,7 @@ class ParquetReader:
                     yield batch.slice(min(len(batch), max(0, first - start)))
                     start += len(batch)
         except (pa.ArrowInvalid, OSError) as error:
-            raise SourceError(f"cannot read {self._path}: {error}") from error
+            raise SourceError(f"cannot read {self.path}: {error}") from error
 
     def _declared_geometry(self) -> tuple[str | None, object | None]:
         """GeoParquet's primary column and its CRS, each None if unknown."""
@@ -77,10 +77,10 @@ class ParquetReader:
             column = document["columns"][name]
             encoding = column["encoding"]
         except (ValueError, KeyError, TypeError) as error:
-            raise SourceError(f"{self._path} has invalid GeoParquet metadata: {error!r}") from error
+            raise SourceError(f"{self.path} has invalid GeoParquet metadata: {error!r}") from error
         if encoding != "WKB" or name not in self.schema.names:
             raise SourceError(
-                f"{self._path} holds its geometries in {name!r} as {encoding!r}; only WKB can be read: "
+                f"{self.path} holds its geometries in {name!r} as {encoding!r}; only WKB can be read: "
                 "write it again, in geopandas with to_parquet(geometry_encoding='WKB')"
             )
         return name, column.get("crs", DEFAULT_CRS)
@@ -95,15 +95,12 @@ def write_parquet(path: Path, table: AnsweredTable) -> None:
             name for name in ("geometry", "geom", "cop_zarr_geometry") if name not in schema.names
         )
         schema = schema.append(pa.field(column, pa.binary()))
-    metadata = (
-        {}
-        if column is None
-        else {GEO_KEY: json.dumps(_geo_metadata(column, table.crs_of(column))).encode()}
-    )
+    metadata = {}
+    if column is not None:
+        metadata[GEO_KEY] = json.dumps(_geo_metadata(column, table.crs_of(column)))
+    schema = schema.with_metadata(metadata)
     others = [name for name in schema.names if name != COLUMN]
-    with pq.ParquetWriter(
-        path, schema.with_metadata(metadata), use_dictionary=others, **COMPRESSION
-    ) as writer:
+    with pq.ParquetWriter(path, schema, use_dictionary=others, **COMPRESSION) as writer:
         for part in table.parts():
             rows = part if column is None else _with_geometries(part, column, table)
             writer.write_table(rows.replace_schema_metadata(metadata), ROW_GROUP_ROWS)

@@ -5,7 +5,7 @@ To add a format, write a class like those in ``csv``, ``parquet`` and ``vector``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -18,30 +18,19 @@ from cop_zarr.interop.tables.vector import VectorReader
 
 
 class TableReader(Protocol):
-    """A table in a file; creating one raises SourceError if the file cannot be read.
-
-    Attributes
-    ----------
-    has_layers : bool
-        Whether a file of this format may hold several tables.
-    layer : str or None
-        The layer that is read.
-    schema : pyarrow.Schema
-        The columns.
-    rows : int
-        Number of rows.
-    geometry_column : str or None
-        The column of WKB that the file declares as its geometry.
-    geometry_crs : object or None
-        The CRS that the file declares for it.
-    """
+    """A table in a file; creating one raises SourceError if the file cannot be read."""
 
     has_layers: ClassVar[bool]
+    """Whether a file of this format may hold several tables."""
+    path: Path
     layer: str | None
+    """The layer that is read."""
     schema: pa.Schema
     rows: int
     geometry_column: str | None
+    """The column of WKB that the file declares as its geometry."""
     geometry_crs: object | None
+    """The CRS that the file declares for it."""
 
     def __init__(self, path: Path, layer: str | None = None) -> None: ...
 
@@ -80,25 +69,14 @@ def open_table(path: Path, layer: str | None = None) -> TableReader:
 
 def iter_parts(table: TableReader, first: int, size: int) -> Iterator[pa.Table]:
     """Yield the rows from ``first`` on in parts of ``size``; the last part may be smaller."""
-    seen = first
-    for part in _regroup(table.read(first), size):
-        seen += len(part)
-        yield part
+    seen, rest = first, pa.Table.from_batches([], table.schema)
+    for batch in table.read(first):
+        seen += len(batch)
+        rest = pa.concat_tables([rest, pa.Table.from_batches([batch])])
+        while len(rest) >= size:
+            yield rest.slice(0, size)
+            rest = rest.slice(size)
+    if len(rest):
+        yield rest
     if seen != table.rows:
         raise SourceError(f"the table changed while it was read, from {table.rows:,} rows to {seen:,}")
-
-
-def _regroup(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
-    waiting: list[pa.RecordBatch] = []
-    missing = size
-    for batch in batches:
-        rest = batch
-        while len(rest) >= missing:
-            yield pa.Table.from_batches([*waiting, rest.slice(0, missing)])
-            rest = rest.slice(missing)
-            waiting, missing = [], size
-        if len(rest):
-            waiting.append(rest)
-            missing -= len(rest)
-    if waiting:
-        yield pa.Table.from_batches(waiting)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,20 +20,8 @@ from cop_zarr.regions.projections import Projection, projection
 NO_GEOMETRY = RegionError("it has no geometry; remove it from the table, or skip it with --on-error nan")
 
 
-@dataclass(frozen=True)
-class RowErrors:
-    """Why rows of a part have no vector: the first error of each."""
-
-    by_row: dict[int, RegionError] = field(default_factory=dict)
-
-    def add(self, row: int, error: RegionError) -> None:
-        """Record an error unless the row has one."""
-        self.by_row.setdefault(row, error)
-
-    def add_where(self, mask: np.ndarray, error: RegionError) -> None:
-        """Record an error for every row of a mask."""
-        for row in np.flatnonzero(mask).tolist():
-            self.add(row, error)
+RowErrors = dict[int, RegionError]
+"""Why rows of a part have no vector: the first error of each, by the row's number in the part."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +50,8 @@ def locate(
         shapes = parse_geometries(part, columns.names[0], errors)
         is_point = shapely.get_type_id(shapes) == shapely.GeometryType.POINT
         is_empty = shapely.is_empty(shapes)
-        errors.add_where(is_point & is_empty, NO_GEOMETRY)
+        for row in np.flatnonzero(is_point & is_empty).tolist():
+            errors.setdefault(row, NO_GEOMETRY)
         points = np.flatnonzero(is_point & ~is_empty)
         xys = np.stack([shapely.get_x(shapes[points]), shapely.get_y(shapes[points])])
         rows = np.flatnonzero(~shapely.is_missing(shapes) & ~is_point)
@@ -118,7 +107,7 @@ def _locate_points(
     lons, lats = xys if source.is_product_crs else source.to_lonlat_or_nan(*xys)
     on_map = np.isfinite(lons) & np.isfinite(lats)
     for row, x, y in zip(rows[~on_map].tolist(), *xys[:, ~on_map].tolist(), strict=True):
-        errors.add(row, source.outside_error(x, y))
+        errors.setdefault(row, source.outside_error(x, y))
     rows, lons, lats = rows[on_map], lons[on_map], lats[on_map]
     if buffer is None:
         return Locations(rows, lons, lats, rows[:0], [], None)
@@ -128,7 +117,7 @@ def _locate_points(
             regions.append(PointBuffer(lon, lat, *buffer))
             region_rows.append(row)
         except RegionError as error:
-            errors.add(row, error)
+            errors.setdefault(row, error)
     return Locations(rows[:0], lons[:0], lats[:0], np.array(region_rows, "i8"), regions, None)
 
 
@@ -136,7 +125,8 @@ def _finite_numbers(part: pa.Table, columns: CoordinateColumns, errors: RowError
     """Coordinate columns as float64, ``(columns, rows)``; a row that lacks one is NaN, and an error."""
     numbers = np.stack([_parse_numbers(part, name, errors) for name in columns.names])
     incomplete = ~np.isfinite(numbers).all(axis=0)
-    errors.add_where(incomplete, NO_GEOMETRY)
+    for row in np.flatnonzero(incomplete).tolist():
+        errors.setdefault(row, NO_GEOMETRY)
     numbers[:, incomplete] = np.nan
     return numbers
 
@@ -155,7 +145,7 @@ def _parse_numbers(part: pa.Table, name: str, errors: RowErrors) -> np.ndarray:
             if text is not None:
                 numbers[row] = float(text.replace("_", "?"))  # Python reads 1_1 as 11
         except ValueError:
-            errors.add(row, RegionError(f"its {name} is not a number: {reprlib.repr(text)}"))
+            errors.setdefault(row, RegionError(f"its {name} is not a number: {reprlib.repr(text)}"))
     return numbers
 
 
@@ -174,5 +164,5 @@ def parse_geometries(part: pa.Table, name: str, errors: RowErrors) -> np.ndarray
         value = values[row]
         missing = value is None or not value.strip()
         invalid = RegionError(f"its {name} is not {kind}: {reprlib.repr(value)}")
-        errors.add(row, NO_GEOMETRY if missing else invalid)
+        errors.setdefault(row, NO_GEOMETRY if missing else invalid)
     return shapes

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -22,8 +22,9 @@ from cop_zarr.interop.tables.rows import RowErrors, locate
 from cop_zarr.interop.tables.writers import WRITERS, check_writable
 from cop_zarr.querying.distributed.cluster import client_of
 from cop_zarr.querying.geodataframe import COLUMN
-from cop_zarr.querying.options import CheckedOptions, OnError, QueryOptions
+from cop_zarr.querying.options import CheckedOptions, OnError, QueryOptions, check_word
 from cop_zarr.querying.points import Method
+from cop_zarr.regions import PointBuffer
 from cop_zarr.regions.point_buffer import Shape
 from cop_zarr.store import Store
 
@@ -36,56 +37,62 @@ MAX_REFUSALS = 20
 
 @dataclass(frozen=True)
 class BatchReport:
-    """What a batch did.
-
-    Attributes
-    ----------
-    rois, out, store : str
-        The table, the output, and the store.
-    rows : int
-        Rows of the table, and of the output.
-    bands : int
-        Length of a vector.
-    resumed_rows : int
-        How many rows an earlier run had finished.
-    refused : int
-        How many rows have no vector.
-    refusals : list of (int, str)
-        The first of those: their numbers, counted from 0, and the reasons.
-    """
+    """What a batch did."""
 
     rois: str
+    """The table."""
     out: str
     store: str
     rows: int
+    """Rows of the table, and of the output."""
     bands: int
+    """Length of a vector."""
     resumed_rows: int
+    """How many rows an earlier run had finished."""
     refused: int
+    """How many rows have no vector."""
     refusals: list[tuple[int, str]]
+    """The first of those, each with its number, counted from 0, and the reason."""
 
 
 @dataclass(frozen=True)
-class RowOptions:
-    """How rows are located and answered; ``query.crs`` is the CRS of their coordinates.
+class CheckedBatchOptions(CheckedOptions):
+    """The keywords of :func:`cop_zarr.batch` with defaults, checked."""
 
-    ``buffer`` is a radius around points in metres, and the shape it makes.
-    """
+    columns: Sequence[str] | None = None
+    layer: str | None = None
+    buffer_m: float | None = None
+    shape: Shape = "box"
+    method: Method = "nearest"
+    on_error: Literal["raise", "nan"] = "raise"
+    client: Any = None
 
-    coordinates: CoordinateColumns
-    query: CheckedOptions
-    buffer: tuple[float, Shape] | None
-    method: Method
-    on_error: str
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_word("method", self.method, get_args(Method))
+        check_word("on_error", self.on_error, ("raise", "nan"))
+        check_word("shape", self.shape, get_args(Shape))
+        if self.buffer_m is not None:
+            PointBuffer(0, 0, self.buffer_m, self.shape)  # raises RegionError if no point can have it
+        if isinstance(self.columns, str):
+            raise InputError(
+                f"columns must be a sequence of names; got {self.columns!r}: give {self.columns.split(',')}"
+            )
 
 
 class Batch:
-    """One batch: a table and its open reader, the output, the store, and how rows are answered."""
+    """One batch: an open table, the output, the store, and how rows are answered."""
 
     def __init__(
-        self, table: Path, out: Path, reader: TableReader, store: Store, options: RowOptions
+        self,
+        reader: TableReader,
+        out: Path,
+        store: Store,
+        coordinates: CoordinateColumns,
+        options: CheckedBatchOptions,  # ``crs`` is that of the coordinates
     ) -> None:
-        self._table, self._out = table, out
-        self._reader, self._store, self._options = reader, store, options
+        self._reader, self._out, self._store = reader, out, store
+        self._coordinates, self._options = coordinates, options
         self._part_rows = max(1, PART_BYTES // (4 * store.bands))
         self._checkpoint = Checkpoint(out, self._settings())
         fields = [*reader.schema, pa.field(COLUMN, pa.list_(pa.float32(), store.bands))]
@@ -137,16 +144,18 @@ class Batch:
     ) -> tuple[np.ndarray, RowErrors]:
         """The vectors of a part whose first row is number ``first``; NaN for rows that have an error."""
         options, errors = self._options, RowErrors()
-        located = locate(part, options.coordinates, options.query.crs, options.buffer, errors)
+        buffer = None if options.buffer_m is None else (options.buffer_m, options.shape)
+        located = locate(part, self._coordinates, options.crs, buffer, errors)
         self._raise_first(errors, first)
         vectors = np.full((len(part), self._store.bands), np.nan, "f4")
         points, regions = located.point_rows, located.region_rows
+        query = {name: getattr(options, name) for name in QueryOptions.__annotations__}
         with _rows_of(vectors, points) as out:
             self._store.sample(
                 located.lons,
                 located.lats,
                 method=options.method,
-                empty=options.query.empty,
+                empty=options.empty,
                 out=out,
                 on_error=_recorder(errors, points),
                 progress=self._continued(progress, first),
@@ -159,16 +168,16 @@ class Batch:
                 on_error=_recorder(errors, regions),
                 progress=self._continued(progress, first + len(points)),
                 client=client,
-                **cast("QueryOptions", {**vars(options.query), "crs": located.crs}),
+                **cast("QueryOptions", query | {"crs": located.crs}),
             )
         self._raise_first(errors, first)
         return vectors, errors
 
     def _raise_first(self, errors: RowErrors, first: int) -> None:
         """Raise the error of the first row that has one, with ``on_error="raise"``."""
-        if errors.by_row and self._options.on_error == "raise":
-            row, error = min(errors.by_row.items(), key=lambda item: item[0])
-            raise type(error)(f"row {first + row} of {self._table}: {error}")
+        if errors and self._options.on_error == "raise":
+            row, error = min(errors.items(), key=lambda item: item[0])
+            raise type(error)(f"row {first + row} of {self._reader.path}: {error}")
 
     def _continued(self, progress: Progress | None, first: int) -> Progress | None:
         """Report the progress of rows that follow ``first`` others."""
@@ -179,12 +188,12 @@ class Batch:
     def _with_vectors(self, part: pa.Table, vectors: np.ndarray, errors: RowErrors) -> pa.Table:
         """Add the columns of the output to a part."""
         missing = np.zeros(len(part), "?")
-        missing[list(errors.by_row)] = True
-        mask = pa.array(missing) if errors.by_row else None
+        missing[list(errors)] = True
+        mask = pa.array(missing) if errors else None
         column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1], mask=mask)
         columns = [*part.columns, column]
         if self._options.on_error == "nan":
-            reasons = {row: str(error) for row, error in errors.by_row.items()}
+            reasons = {row: str(error) for row, error in errors.items()}
             columns.append(pa.array([reasons.get(row) for row in range(len(part))], pa.string()))
         return pa.table(columns, schema=self._schema)
 
@@ -193,8 +202,8 @@ class Batch:
             schema=self._schema,
             rows=self._reader.rows,
             parts=self._parts,
-            coordinates=self._options.coordinates,
-            crs=self._options.query.crs,
+            coordinates=self._coordinates,
+            crs=self._options.crs,
             geometry_column=self._reader.geometry_column,
             geometry_crs=self._reader.geometry_crs,
         )
@@ -212,7 +221,7 @@ class Batch:
                 refusals += named[: MAX_REFUSALS - len(refusals)]
             first += len(part)
         return BatchReport(
-            rois=str(self._table),
+            rois=str(self._reader.path),
             out=str(self._out),
             store=self._store.url,
             rows=self._reader.rows,
@@ -224,14 +233,15 @@ class Batch:
 
     def _settings(self) -> dict[str, Any]:
         """Everything that the vectors depend on."""
-        stat = self._table.stat()
+        stat = self._reader.path.stat()
         return {
-            "table": str(self._table),
+            "table": str(self._reader.path),
             "bytes": stat.st_size,
             "modified_ns": stat.st_mtime_ns,
             "rows": self._reader.rows,
             "schema": str(self._reader.schema),
             "layer": self._reader.layer,
+            "coordinates": self._coordinates.names,
             "made_by": __version__,
             "store_sha256": self._store.sha256,
             "bands": self._store.bands,
@@ -244,7 +254,7 @@ def _recorder(errors: RowErrors, rows: np.ndarray) -> OnError:
     """Record the error of the n-th of some rows."""
 
     def record(number: int, error: RegionError) -> None:
-        errors.add(int(rows[number]), error)
+        errors.setdefault(int(rows[number]), error)
 
     return record
 

@@ -7,31 +7,17 @@ from pathlib import Path
 from typing import ClassVar
 
 import pyarrow as pa
+import pyogrio
 
-from cop_zarr.errors import InputError, MissingDependencyError, SourceError
-
-try:
-    import pyogrio
-    from pyogrio.errors import DataLayerError, DataSourceError, FieldError, GeometryError
-except ImportError as error:
-    raise MissingDependencyError(
-        "reading files of features needs a package that is not installed: pip install 'cop-zarr[tables]'"
-    ) from error
+from cop_zarr.errors import InputError, SourceError
 
 READ_ROWS = 16_384
 
 GDAL_NAME, USUAL_NAME = "wkb_geometry", "geometry"
 """The name of an unnamed geometry column, in GDAL and elsewhere."""
 
-READ_ERRORS = (
-    DataSourceError,
-    DataLayerError,
-    FieldError,
-    GeometryError,
-    pa.ArrowInvalid,
-    OSError,
-    RuntimeError,
-)
+READ_ERRORS = (pa.ArrowInvalid, OSError, RuntimeError)
+"""pyogrio's errors are RuntimeErrors."""
 
 
 class VectorReader:
@@ -40,7 +26,7 @@ class VectorReader:
     has_layers: ClassVar[bool] = True
 
     def __init__(self, path: Path, layer: str | None = None) -> None:
-        self._path = path
+        self.path = path
         try:
             self.layer: str | None = self._find_layer(layer)
             info = pyogrio.read_info(path, layer=self.layer, force_feature_count=True)
@@ -60,23 +46,23 @@ class VectorReader:
                 for batch in reader:
                     yield pa.RecordBatch.from_arrays(batch.columns, schema=_plain_schema(batch.schema))
         except READ_ERRORS as error:
-            raise SourceError(f"cannot read {self._path}: {error}") from error
+            raise SourceError(f"cannot read {self.path}: {error}") from error
 
     def _open(self, first: int):  # type: ignore[no-untyped-def]  # noqa: ANN202  # pyogrio names no type
         return pyogrio.raw.open_arrow(
-            self._path, layer=self.layer, skip_features=first, batch_size=READ_ROWS, use_pyarrow=True
+            self.path, layer=self.layer, skip_features=first, batch_size=READ_ROWS, use_pyarrow=True
         )
 
     def _find_layer(self, requested: str | None) -> str:
-        names = [str(name) for name, _ in pyogrio.list_layers(self._path)]
+        names = [str(name) for name, _ in pyogrio.list_layers(self.path)]
         if not names:
-            raise InputError(f"{self._path} has no layers")
+            raise InputError(f"{self.path} has no layers")
         if requested is None and len(names) > 1:
             raise InputError(
-                f"{self._path} has several layers, {', '.join(names)}; choose with --layer (layer=)"
+                f"{self.path} has several layers, {', '.join(names)}; choose with --layer (layer=)"
             )
         if requested is not None and requested not in names:
-            raise InputError(f"{self._path} has no layer {requested!r}; it has {', '.join(names)}")
+            raise InputError(f"{self.path} has no layer {requested!r}; it has {', '.join(names)}")
         return requested or names[0]
 
 

@@ -61,7 +61,7 @@ def write_zarr(path: Path, table: AnsweredTable) -> None:
             for name, dtype in types.items()
         }
         zarr.consolidate_metadata(group.store)
-    wkb_columns = _wkb_columns(table)
+    wkb_columns = {table.geometry_column, *table.coordinates.names}  # those of them that are binary
     first = 0
     for part in table.parts():
         for name, array in columns.items():
@@ -70,14 +70,6 @@ def write_zarr(path: Path, table: AnsweredTable) -> None:
         for vectors in iter_vectors(part):
             embedding[first : first + len(vectors)] = vectors
             first += len(vectors)
-
-
-def _wkb_columns(table: AnsweredTable) -> set[str | None]:
-    """The columns that hold geometries, if they are binary."""
-    return {
-        table.geometry_column,
-        table.coordinates.names[0] if table.coordinates.kind == "geometry" else None,
-    }
 
 
 def _zarr_type(field: pa.Field, table: AnsweredTable) -> Any:
