@@ -66,11 +66,9 @@ def test_disk_cache(run, web, box):
 @pytest.mark.parametrize(
     ("option", "text"),
     [
-        ("--timeout", "0"),
         ("--timeout", "nan"),
         ("--timeout", "soon"),
         ("--storage-options", '{"secret": "hunter2"'),
-        ("--storage-options", "null"),
         ("--source-options", '["hunter2"]'),
         ("--source-options", "hunter2"),
     ],

@@ -21,7 +21,6 @@ from torch.utils.data import (  # noqa: E402  # only where there is torch
     ConcatDataset,
     DataLoader,
     Subset,
-    TensorDataset,
 )
 
 import cop_zarr  # noqa: E402
@@ -139,19 +138,6 @@ def test_regions(part, boxes, method):
     np.testing.assert_array_equal(torch.cat(list(loader)), expected, strict=True)
 
 
-def test_a_seed_gives_the_epochs_of_tensors_in_memory(store_path, vectors):
-    def epochs(dataset) -> np.ndarray:
-        generator = torch.Generator().manual_seed(1)
-        loader = DataLoader(dataset, batch_size=8, shuffle=True, generator=generator)
-        return np.array([torch.cat([batch for batch, _ in loader]) for _ in range(2)])
-
-    labels = torch.arange(COUNT)
-    np.testing.assert_array_equal(
-        epochs(PointDataset(store_path, LON, LAT, labels=labels)),
-        epochs(TensorDataset(torch.tensor(vectors), labels)),
-    )
-
-
 @pytest.mark.parametrize(
     "options_of",
     [
@@ -252,7 +238,6 @@ def test_invalid_indices(store_path, index, error):
     ("points", "options", "error", "word"),
     [
         (([0, 400], [0, 0]), {}, RegionError, "position 1"),
-        (([[0, 0]], [[0, 0]]), {}, InputError, "lon"),
         ((0, 0), {}, InputError, "lon"),
         (([0, 0], [0, 0]), {"labels": [1]}, InputError, "labels"),
         (([0, 0], [0, 0]), {"labels": 5}, InputError, "int"),
