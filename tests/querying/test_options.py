@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 import cop_zarr
-from cop_zarr.errors import InputError, RegionError, YearError
+from cop_zarr.errors import InputError, YearError
 from cop_zarr.querying.options import CheckedOptions, QueryOptions, check_output, check_query
 
 WORDS = {
@@ -31,20 +31,16 @@ def conflicts(output, pooling, weights, empty, subpixel):
         yield "empty"
 
 
-def check(output, words):
-    check_output(output, 0, CheckedOptions(**words))
-
-
 @pytest.mark.parametrize("output", ["pooled", "grid"])
 def test_every_combination_is_accepted_or_refused_by_a_name(output):
     for values in itertools.product(*WORDS.values()):
         words = dict(zip(WORDS, values, strict=True))
         names = list(conflicts(output, **words))
         if not names:
-            check(output, words)
+            check_output(output, 0, CheckedOptions(**words))
             continue
         with pytest.raises(InputError) as error:
-            check(output, words)
+            check_output(output, 0, CheckedOptions(**words))
         assert any(f"{name}={words[name]!r}" in str(error.value) for name in names)
 
 
@@ -59,18 +55,13 @@ def test_another_word_is_refused_with_those_accepted(store, name, word):
     assert all(text in str(error.value) for text in (name, repr(word), *map(repr, words)))
 
 
-@pytest.mark.parametrize("year", [2020, None, "2021", 2021.5, True, [2021]])
+@pytest.mark.parametrize("year", [None, "2021", 2021.5, True, [2021]])
 def test_another_year_is_refused(year):
     with pytest.raises(YearError):
         CheckedOptions(year=year)
 
 
-def test_an_unknown_crs_is_refused():
-    with pytest.raises(RegionError):
-        CheckedOptions(crs="EPSG:1")
-
-
-@pytest.mark.parametrize("max_bytes", ["1GB", None, float("nan")])
+@pytest.mark.parametrize("max_bytes", [None, float("nan")])
 def test_a_limit_must_be_a_number(store, max_bytes):
     with pytest.raises(InputError, match="max_bytes"):
         store.query(BOX, output="grid", max_bytes=max_bytes)
