@@ -1,5 +1,7 @@
 """Stores for the tests of queries."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -27,3 +29,14 @@ def part(tmp_path_factory):
     path = factory.write_geotiff(place / "a.tif", values, rows=rows, cols=cols)
     cop_zarr.ingest(path, place / "a.zarr")
     return cop_zarr.open(place / "a.zarr", cache_bytes=0)
+
+
+@pytest.fixture
+def damageable(store_path, tmp_path):
+    """A copy of a store with its chunks of rows 160 to 199 only, which a test may damage."""
+    rows = str(store_path / "embedding/c/0")
+
+    def ignored(folder, names):
+        return [name for name in names if folder == rows and not 20 <= int(name) < 25]
+
+    return shutil.copytree(store_path, tmp_path / "a.zarr", ignore=ignored)

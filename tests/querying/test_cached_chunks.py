@@ -1,14 +1,10 @@
 """Chunks and their pooled totals in memory: how many, which are dropped first, and no effect on answers."""
 
 import itertools
-import pickle
-import shutil
 
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given
-from hypothesis import strategies as st
 
 import cop_zarr
 from cop_zarr.core.lru_cache import CACHE_BYTES, ENTRY_BYTES
@@ -17,12 +13,11 @@ from cop_zarr.errors import ChunkError, InputError
 from cop_zarr.storage import LocalFolder
 from tests.support import factory
 from tests.support.folders import WatchedFolder, open_in
+from tests.support.regions import OPTIONS, POOLINGS, same_bits
 
 STEP = factory.STEP
 CHUNK_BYTES = 8 * 8 * factory.BANDS * 4 + ENTRY_BYTES
 """Bytes that a decoded chunk counts in memory."""
-
-POOLINGS = ["mean", "max", "min", "std", "sum"]
 
 
 def around(rows, cols):
@@ -131,29 +126,21 @@ def test_query_that_does_not_fit_drops_nothing(cached, globe, output, workers):
     assert not read_keys
 
 
-def test_least_recently_queried_chunks_are_dropped_first(cached):
-    store, read_keys = cached(2)
-    first, second, third = (around((160, 168), (col, col + 8)) for col in (1040, 1048, 1056))
-    for box, reads in ((first, 1), (second, 1), (first, 0), (third, 1), (first, 0), (second, 1)):
-        store.query(box, output="grid")
-        assert len(chunks_read(read_keys)) == reads
-    assert store._reader.memory.nbytes == 2 * CHUNK_BYTES
-
-
-SHARED_EASILY = {
+SHARED = {
     **QUERIES,
-    **{f"{word} of a cell": lambda store, word=word: store.query(
-        ONE_CELL, pooling=word, subpixel="touch").data for word in POOLINGS},
-    **{f"{word} of a chunk": lambda store, word=word: store.query(
-        ONE_CHUNK, pooling=word).data for word in POOLINGS},
+    "mean of a cell": lambda store: store.query(ONE_CELL, subpixel="touch").data,
+    "max of a cell": lambda store: store.query(ONE_CELL, pooling="max", subpixel="touch").data,
+    "min of a chunk": lambda store: store.query(ONE_CHUNK, pooling="min").data,
+    "sum of a chunk": lambda store: store.query(ONE_CHUNK, pooling="sum").data,
     "grid of a cell": lambda store: store.query(ONE_CELL, output="grid", subpixel="touch").data,
     "grid of a chunk": lambda store: store.query(ONE_CHUNK, output="grid").data,
     "a point": lambda store: store.sample(80.75, 49.25),
     "many of a chunk": lambda store: store.query_many([ONE_CHUNK], pooling="max"),
-}  # fmt: skip
+}
+"""Answers that may be chunks or totals in memory, or views of them."""
 
 
-@pytest.mark.parametrize("query", SHARED_EASILY.values(), ids=SHARED_EASILY)
+@pytest.mark.parametrize("query", SHARED.values(), ids=SHARED)
 def test_answers_may_be_written_to_and_cached_chunks_may_not(cached, query):
     store, _ = cached(100)
     expected = query(cached(0)[0])
@@ -196,34 +183,6 @@ def uncached(store_path):
     return cop_zarr.open(store_path, cache_bytes=0, workers=1)
 
 
-WINDOWS = st.tuples(st.integers(140, 170), st.integers(3, 40), st.integers(1410, 1440), st.integers(3, 60))
-
-
-@given(
-    st.sampled_from([0.2, 1, 5, 20, 1000]),
-    st.lists(st.tuples(WINDOWS, st.sampled_from(POOLINGS)), min_size=2, max_size=6),
-)
-def test_overlapping_windows_have_the_uncached_answers_bit_for_bit(uncached, store_path, chunks, asked):
-    """Across the antimeridian, too, in memory of any size."""
-    store = cop_zarr.open(store_path, cache_bytes=int(chunks * CHUNK_BYTES))
-    for (row, height, col, width), pooling in asked:
-        rows, cols = (row, row + height), (col, col + width)
-        box = around(rows, cols)
-        for empty in ("include", "skip"):
-            expected = uncached.query(box, pooling=pooling, empty=empty).data
-            for _ in range(2):
-                found = store.query(box, pooling=pooling, empty=empty).data
-                np.testing.assert_array_equal(found.view("u4"), expected.view("u4"))
-        np.testing.assert_array_equal(store.query(box, output="grid").data, factory.truth(rows, cols))
-
-
-OPTIONS = [
-    {"pooling": pooling, "weights": weights, "empty": empty}
-    for pooling in POOLINGS
-    for weights in ("auto", None, "coverage", "area")
-    for empty in ("include", "skip")
-    if pooling not in {"max", "min"} or weights in {"auto", None}
-]
 REGIONS = [
     around((150, 215), (1030, 1095)), around((160, 214), (1040, 1090)), TRIANGLE,
     around((300, 330), (1420, 1460)), cop_zarr.PointBuffer(83, 46, 2e5, "circle"), (-82, -5, -70, 5),
@@ -244,7 +203,7 @@ def test_all_options_have_the_uncached_answers_bit_for_bit(cached, expected, chu
         for region, vector in zip(REGIONS, vectors, strict=True):
             for _ in range(2):
                 found = store.query(region, **options).data
-                np.testing.assert_array_equal(found.view("u4"), vector.view("u4"), err_msg=str(options))
+                same_bits(found, vector, str(options))
 
 
 def test_queries_from_several_threads_have_the_uncached_answers(cached, uncached):
@@ -266,17 +225,6 @@ def test_queries_from_several_threads_have_the_uncached_answers(cached, uncached
     assert memory.nbytes == sum(size for _, size in memory._values.values()) <= memory.capacity
 
 
-@pytest.fixture
-def damageable(store_path, tmp_path):
-    """A copy of the chunks under LAND and of what else a store needs."""
-    rows = str(store_path / "embedding/c/0")
-
-    def ignored(folder, names):
-        return [name for name in names if folder == rows and not 20 <= int(name) < 23]
-
-    return shutil.copytree(store_path, tmp_path / "a.zarr", ignore=ignored)
-
-
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
 def test_damaged_chunk_is_never_cached(damageable, uncached, query):
     key = "embedding/c/0/21/131"
@@ -291,15 +239,3 @@ def test_damaged_chunk_is_never_cached(damageable, uncached, query):
     np.testing.assert_array_equal(query(store), query(uncached))
     (damageable / key).unlink()  # from now on it comes from memory
     query(store)
-
-
-def test_pickle_of_a_store_has_empty_memory_of_the_same_size(store_path):
-    store = cop_zarr.open(store_path, cache_bytes=123_456)
-    expected = store.query(LAND).data
-    assert store._reader.memory.nbytes > 0
-    pickled = pickle.dumps(store)
-    store.query(around((80, 88), (1040, 1048)))
-    assert abs(len(pickle.dumps(store)) - len(pickled)) < 100
-    copy = pickle.loads(pickled)
-    assert (copy._reader.memory.capacity, copy._reader.memory.nbytes) == (123_456, 0)
-    np.testing.assert_array_equal(copy.query(LAND).data, expected)

@@ -44,15 +44,27 @@ def test_every_combination_is_accepted_or_refused_by_a_name(output):
         assert any(f"{name}={words[name]!r}" in str(error.value) for name in names)
 
 
+OTHERS = {"output": ("pooled", "grid"), "on_error": ("raise", "nan"), "method": ("nearest", "bilinear")}
+NAMES = WORDS | OTHERS
+CALLS = [
+    ("query", (BOX,), (*WORDS, "output")),
+    ("query_many", ([BOX],), (*WORDS, "on_error")),
+    ("query_many", ([],), (*WORDS, "on_error")),
+    ("sample", (10, 40), ("method", "empty", "on_error")),
+]
+
+
 @pytest.mark.parametrize("word", ["", "MEAN", "none", None, True, 0, ["mean"], ("skip",)], ids=repr)
-@pytest.mark.parametrize("name", [*WORDS, "output"])
-def test_another_word_is_refused_with_those_accepted(store, name, word):
-    words = WORDS.get(name, ("pooled", "grid"))
-    if word in words:
-        return
-    with pytest.raises(InputError) as error:
-        store.query(BOX, **{name: word})
-    assert all(text in str(error.value) for text in (name, repr(word), *map(repr, words)))
+@pytest.mark.parametrize(("call", "arguments", "names"), CALLS, ids=str)
+def test_another_word_is_refused_with_those_accepted_before_any_read(watched, call, arguments, names, word):
+    store, read_keys = watched
+    for name in names:
+        if word in NAMES[name]:
+            continue
+        with pytest.raises(InputError) as error:
+            getattr(store, call)(*arguments, **{name: word})
+        assert all(text in str(error.value) for text in (name, repr(word), *map(repr, NAMES[name])))
+    assert not read_keys
 
 
 @pytest.mark.parametrize("year", [None, "2021", 2021.5, True, [2021]])

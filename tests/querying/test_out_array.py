@@ -5,8 +5,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cop_zarr.errors import InputError, ResultTooLargeError
 from cop_zarr.querying import out_array
@@ -37,7 +35,7 @@ class Rows:
 
     def __init__(self, shape=(COUNT, BANDS), chunks=None, **attributes):
         self.shape, self.chunks = shape, chunks
-        self.values, self.times = np.full(shape, -7, "f4"), np.zeros(shape, int)
+        self.values = np.full(shape, -7, "f4")
         self.blocks = []
         self.__dict__.update(attributes)
 
@@ -46,7 +44,6 @@ class Rows:
         assert values.dtype == np.float32
         assert values.shape == (rows.stop - rows.start, self.shape[1])
         self.values[rows] = values
-        self.times[rows] += 1
         self.blocks.append((rows.start, rows.stop))
 
 
@@ -137,25 +134,6 @@ def test_blocks_end_where_chunks_end(store, monkeypatch, rows, attributes, stops
         out = ask(store, out=Rows(**attributes))
         assert out.blocks == list(zip([0, *stops], stops, strict=False))
         np.testing.assert_array_equal(out.values, ask(store))
-
-
-@given(st.integers(0, 300), st.integers(1, 9), st.integers(1, 4000), st.integers(0, 50))
-def test_blocks_cover_all_rows_once_and_fit(count, bands, most, chunk):
-    before, out_array.BLOCK_BYTES = out_array.BLOCK_BYTES, most
-    try:
-        out, blocks = Rows((count, bands), (chunk, bands)), []
-        for first, stop, block in out_array.blocks(out, count, bands):
-            blocks.append((first, stop))
-            assert block.shape == (stop - first, bands)
-            assert block.nbytes <= max(most, 4 * bands)
-            block[:] = np.arange(first, stop)[:, None]
-    finally:
-        out_array.BLOCK_BYTES = before
-    assert blocks == out.blocks
-    assert (out.times == 1).all()
-    np.testing.assert_array_equal(out.values, np.broadcast_to(np.arange(count)[:, None], (count, bands)))
-    if 0 < chunk <= most // (4 * bands):
-        assert all(start % chunk == 0 for start, _ in blocks)
 
 
 def test_an_array_in_memory_is_one_block(watched, monkeypatch):

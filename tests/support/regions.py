@@ -9,6 +9,16 @@ import shapely.affinity
 
 from cop_zarr import PointBuffer
 
+POOLINGS = ("mean", "max", "min", "std", "sum")
+OPTIONS = [
+    {"pooling": pooling, "weights": weights, "empty": empty}
+    for pooling in POOLINGS
+    for weights in ("auto", None, "coverage", "area")
+    for empty in ("include", "skip")
+    if pooling not in {"max", "min"} or weights in {"auto", None}
+]
+"""All that can be combined for a region larger than a cell."""
+
 
 def same_bits(found, expected, message=""):
     """Assert that two float32 arrays are the same, signs of zeros and bits of NaN included."""
