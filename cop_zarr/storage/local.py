@@ -88,9 +88,13 @@ class LocalFolder:
 
     def names(self) -> list[str]:
         """List the names directly inside."""
-        with disk_errors(f"cannot list {self._root}"), contextlib.suppress(FileNotFoundError):
-            return sorted(path.name for path in self._root.iterdir())
-        return []
+        with disk_errors(f"cannot list {self._root}"):
+            try:
+                return sorted(path.name for path in self._root.iterdir())
+            except FileNotFoundError:
+                return []
+            except NotADirectoryError:
+                raise StorageError(f"{self._root} is a file, not a folder with a store") from None
 
     def flush(self, keys: Iterable[str]) -> None:
         """Sync objects and their folders to the disk."""

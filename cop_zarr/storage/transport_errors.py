@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 from cop_zarr.errors import AccessError, StorageError
 
 TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+"""HTTP status codes that are retried. 401 and 403 are not: waiting does not bring permission."""
 
 CLIENT_ERRORS = {
     "aiohttp": ["ClientError"],

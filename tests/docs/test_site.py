@@ -90,6 +90,7 @@ def test_notebook_is_kept_without_outputs_and_says_that_values_are_made_up():
     assert [cell for cell in code if "(made-up values)" in "".join(cell["source"])]
 
 
+@pytest.mark.slow
 def test_notebook_runs(tmp_path):
     pytest.importorskip("ipykernel")
     pytest.importorskip("matplotlib")

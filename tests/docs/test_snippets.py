@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SLOW = {"README", "plotting", "training"}
 NEEDS = re.compile(r"<!-- needs: ([\w. ]+) -->\n")
 FENCE = re.compile(r"(<!-- ci: \w+ -->\n)?^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -33,7 +34,10 @@ def needs(page):
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
 # what torch says on a machine with one processor
 @pytest.mark.filterwarnings("ignore:This DataLoader will create .* worker processes:UserWarning")
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[pytest.mark.slow] * (page.stem in SLOW), id=page.stem) for page in PAGES],
+)
 def test_snippets_run(page, source, store_path, tmp_path, monkeypatch):
     for name in needs(page):
         pytest.importorskip(name)
