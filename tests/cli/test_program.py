@@ -106,31 +106,6 @@ def test_version_and_help(run):
         assert f"Usage: main {name}" in run(name, "--help").stdout
 
 
-RUN_OPTIONS = {"workers", "memory", "storage_options", "source_options", "timeout", "as_json"}
-STORE_OPTIONS = {"storage_options", "timeout", "cache_dir", "cache_disk_bytes"}
-
-
-@pytest.mark.parametrize(
-    ("command", "options"),
-    [
-        ("ingest", {*RUN_OPTIONS, "resume", "overwrite", "strict", "dry_run"}),
-        ("verify", {*RUN_OPTIONS, "source"}),
-        ("repair", {*RUN_OPTIONS, "source"}),
-        ("info", {"storage_options", "timeout", "as_json"}),
-        ("query", STORE_OPTIONS),
-        ("batch", {*STORE_OPTIONS, "resume", "overwrite", "client", "on_error", "as_json"}),
-        ("plot", STORE_OPTIONS),
-    ],
-)
-def test_options_of_commands(command, options):
-    assert options <= {param.name for param in main.commands[command].params}
-
-
-@pytest.mark.parametrize("arguments", [("--frobnicate",), ("frobnicate",), ("info", "--frobnicate")])
-def test_unknown_commands_and_options(run, arguments):
-    run.fails(*arguments, word="No such")
-
-
 def test_wrong_numbers_of_workers(run, monkeypatch):
     run.fails("verify", "a.zarr", "--workers", 0, word="workers")
     monkeypatch.setenv("COP_ZARR_WORKERS", "many")

@@ -131,16 +131,6 @@ def test_calls_may_be_nested():
     assert list(ordered_map(inner, range(20), workers=4)) == [190 * number for number in range(20)]
 
 
-def test_calls_from_many_threads_at_once():
-    def work(number):
-        return list(ordered_map(after_turns, range(number, number + 10), workers=3))
-
-    calls = [Background(lambda number=number: work(number)) for number in range(20)]
-    assert [call.result() for call in calls] == [list(range(n, n + 10)) for n in range(20)]
-    for call in calls:
-        call.close()
-
-
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_has_threads_of_its_own():
     list(ordered_map(after_turns, range(8), workers=4))

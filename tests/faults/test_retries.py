@@ -189,12 +189,6 @@ def test_absence_is_raised_at_once(service):
     assert service.asked == 1
 
 
-@on("s3", "gcs")
-def test_a_bucket_that_is_not_there_cannot_be_written(service):
-    with pytest.raises(StorageError):
-        folder(f"{service.store.scheme}://nowhere/a.zarr", service.options, 5).write("a", b"1")
-
-
 def unused_port():
     with socket.socket() as made:
         made.bind(("127.0.0.1", 0))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import warnings
 from pathlib import Path
 
 import jsonschema
@@ -181,15 +180,6 @@ def test_rioxarray_finds_the_georeferencing(store_path, decode_coords):
             assert found.rio.crs.to_epsg() == 4326
             assert found.rio.bounds() == (-180.125, -90.125, 179.875, 90.125)
             assert found.rio.transform() == Affine(0.25, 0, -180.125, 0, -0.25, 90.125)
-
-
-@pytest.mark.parametrize("opened", [xarray.open_dataset, xarray.open_zarr])
-def test_xarray_guesses_its_own_engine(store_path, globe, opened):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        dataset = opened(store_path, chunks=None)
-    cell = dataset.embedding.sel(latitude=48.0, longitude=11.5)
-    np.testing.assert_array_equal(cell, globe[:, 168, 766])
 
 
 # What zarrita.js finds

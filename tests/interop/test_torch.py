@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import geopandas
 import numpy as np
 import pytest
-import shapely
 
 torch = pytest.importorskip("torch")
 
@@ -240,12 +238,10 @@ def test_invalid_indices(store_path, index, error):
         (([0, 400], [0, 0]), {}, RegionError, "position 1"),
         ((0, 0), {}, InputError, "lon"),
         (([0, 0], [0, 0]), {"labels": [1]}, InputError, "labels"),
-        (([0, 0], [0, 0]), {"labels": 5}, InputError, "int"),
         (([0, 0], [0, 0]), {"labels": torch.tensor(5)}, InputError, "Tensor"),
         (([0, 0], [0, 0]), {"labels": iter([1, 2])}, InputError, "list_iterator"),
         (([0], [0]), {"labels": np.ma.masked_equal([1], 1)}, InputError, "masked"),
         (([0], [0]), {"method": "cubic"}, InputError, "method"),
-        (([0], [0]), {"empty": "drop"}, InputError, "empty"),
         (([0], [0]), {"on_error": "skip"}, InputError, "on_error"),
     ],
 )
@@ -261,7 +257,6 @@ def test_invalid_points(store, points, options, error, word):
         (BOX, {}, InputError, "rois"),
         ([BOX], {"labels": "ab"}, InputError, "str"),
         ([BOX], {"pooling": "median"}, InputError, "pooling"),
-        ([BOX], {"on_error": "skip"}, InputError, "on_error"),
     ],
 )
 def test_invalid_regions(store, rois, options, error, word):
@@ -282,16 +277,6 @@ def test_invalid_items_are_nan(store, vectors):
         assert torch.isnan(torch.cat([points[[1, 2]], regions[[0]]])).all()
     found = [(number, type(error)) for number, error in calls]
     assert found == [(1, RegionError), (2, RegionError), (0, SubcellError)]
-
-
-def test_a_geodataframe(store):
-    shapes = [shapely.box(*BOX), shapely.box(5, 45, 7, 46)]
-    table = geopandas.GeoDataFrame({"class": [4, 5]}, geometry=shapes, crs=4326, index=[7, 0]).to_crs(3857)
-    dataset = RegionDataset(store, table, labels=table["class"])
-    found, labels = next(iter(DataLoader(dataset, batch_size=2)))
-    assert labels.tolist() == [4, 5]
-    expected = [store.query(shape, crs="EPSG:3857").data for shape in table.geometry]
-    np.testing.assert_array_equal(found, expected)
 
 
 def test_options_reach_the_store(store):

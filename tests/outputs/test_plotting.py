@@ -15,7 +15,7 @@ import cop_zarr
 from cop_zarr import errors
 from cop_zarr.core.grid import Window
 from cop_zarr.outputs.plotting.axes import fit_figure
-from cop_zarr.outputs.plotting.extent import bbox_extent, coastlines, region_extent
+from cop_zarr.outputs.plotting.extent import bbox_extent, coastlines
 from cop_zarr.outputs.plotting.pca import fit_pca
 from cop_zarr.outputs.plotting.save import save_plot
 from cop_zarr.source.synthetic import LATTICE
@@ -136,11 +136,6 @@ def test_antimeridian_is_unwrapped(tmp_path):
     assert {"179°E", "180°", "179°W"} <= set(labels)
 
 
-def test_maps_end_at_the_poles(store):
-    assert plot(store, (0, 85, 30, 90)).get_ylim() == (84.875, 90)
-    assert plot(store, (0, -90, 30, -80)).get_ylim() == (-90, -79.875)
-
-
 @pytest.mark.parametrize("seed", range(2))
 def test_coastlines_are_the_edges_between_data_and_none(small, seed):
     mask = np.random.default_rng(seed).random((20, 24)) < 0.3 + 0.4 * seed
@@ -157,18 +152,6 @@ def test_coastlines_are_the_edges_between_data_and_none(small, seed):
     assert shapely.union_all(found).equals(shapely.union_all(shapely.linestrings(edges)))
     assert len(found) < len(edges)
     assert shapely.length(found).sum() == 0.25 * len(edges)
-
-
-@pytest.mark.parametrize("window", [(300, 310, 1, 11), (300, 310, 1438, 1446), (0, 3, 0, 1440)])
-def test_extent_of_a_region_at_the_antimeridian(store, window):
-    window = Window(*window)
-    shown = region_extent(store.grid, store.valid, window)
-    assert 0 <= shown.window.col < 1440
-    assert shown.window.shape[1] <= 1440
-    assert shown.window.row >= 0
-    assert np.nansum(shown.reindex(window, np.ones(window.shape))) == window.cells
-    cols = np.arange(shown.window.col, shown.window.col_stop) % 1440
-    np.testing.assert_array_equal(shown.valid, store.valid[shown.window.row : shown.window.row_stop, cols])
 
 
 FULL = 255 * np.array(mpl.colormaps["Blues"](0.58)[:3])

@@ -51,14 +51,6 @@ def test_variables_and_attributes_are_those_that_xarray_finds(small):
         assert {"Conventions", "title", "source", "license", "references"} <= set(dataset.attrs)
 
 
-def test_rioxarray_finds_crs_bounds_and_transform(dataset):
-    for found in (dataset, dataset.embedding):
-        assert found.rio.crs.to_epsg() == 4326
-        assert found.rio.bounds() == (-180.125, -90.125, 179.875, 90.125)
-    part = dataset.isel(latitude=slice(100, 140, 2), longitude=slice(700, 730))
-    assert part.rio.transform() == Affine(0.25, 0, -5.125, 0, -0.5, 65.25)
-
-
 def test_chunks_are_read_on_access_and_once(store_path):
     folder = WatchedFolder(LocalFolder(store_path))
     store = open_in(folder)

@@ -7,9 +7,9 @@ import pytest
 import shapely
 
 import cop_zarr
-from cop_zarr.core.lru_cache import CACHE_BYTES, ENTRY_BYTES
+from cop_zarr.core.lru_cache import ENTRY_BYTES
 from cop_zarr.core.threads import Background
-from cop_zarr.errors import ChunkError, InputError
+from cop_zarr.errors import ChunkError
 from cop_zarr.storage import LocalFolder
 from tests.support import factory
 from tests.support.folders import WatchedFolder, open_in
@@ -86,15 +86,6 @@ def test_chunks_are_read_once_with_memory_and_each_time_without(cached, query):
         np.testing.assert_array_equal(query(without), first)
         assert sorted(chunks_read(read_keys)) == sorted(read)
     assert without._reader.memory.nbytes == 0
-
-
-def test_each_store_has_the_memory_it_is_opened_with(store_path, tmp_path):
-    one, other = cop_zarr.open(store_path), cop_zarr.open(store_path, cache_bytes=12_345)
-    assert (one._reader.memory.capacity, other._reader.memory.capacity) == (CACHE_BYTES, 12_345)
-    one.query(LAND)
-    assert one._reader.memory.nbytes > other._reader.memory.nbytes == 0
-    with pytest.raises(InputError, match="-5"):
-        cop_zarr.open(tmp_path / "nowhere.zarr", cache_bytes=-5)
 
 
 @pytest.mark.parametrize("chunks", [0.5, 3, 40])

@@ -103,14 +103,6 @@ def test_vectors_are_those_of_numpy(store, globe, pooling):
         np.testing.assert_allclose(found[row], expected, rtol=1e-6)
 
 
-def test_weights_of_empty_chunks_are_added_in_one_order(store):
-    """Their sum is not a whole number, so when it is added decides on its last bit."""
-    boxes = [(lon, lat, lon + 7.3, lat + 5.1) for lon in range(-80, 120, 19) for lat in range(-40, 60, 7)]
-    for pooling in ("mean", "std"):
-        options = {"weights": "area", "pooling": pooling}
-        same_bits(store.query_many(boxes, **options), single_queries(store, boxes, **options))
-
-
 # What is read
 
 
@@ -198,21 +190,6 @@ def test_plans_that_do_not_fit_together_give_the_same(fresh, monkeypatch, size):
         fresh.query_many([*regions[:30], None, *regions])
 
 
-def test_plans_are_answered_when_they_fill_their_memory(store, monkeypatch):
-    monkeypatch.setattr(many_regions, "PLAN_BYTES", 1 << 20)
-    seen, pool = [], many_regions.RegionBatch._pool
-
-    def watched_pool(batch, portion, out):
-        seen.append((len(portion.rows), portion.nbytes))
-        return pool(batch, portion, out)
-
-    monkeypatch.setattr(many_regions.RegionBatch, "_pool", watched_pool)
-    store.query_many([(0, 0, 5, 5)] * 100 + [shapely.box(-85, 0, 85, 60)] * 3 + [(0, 0, 5, 5)] * 50)
-    assert [rows for rows, _ in seen] == [101, 1, 1, 50]
-    assert seen[1][1] > 8 * 240 * 680
-    assert seen[3][1] < 50 * 2000
-
-
 # What is refused
 
 
@@ -240,22 +217,6 @@ def test_a_refused_region_is_named_or_nan(fresh, region, kind):
         assert np.isnan(found[2]).all()
         same_bits(found[:2], fresh.query_many(regions[:2]))
     assert reported == [(2, kind)]
-
-
-def test_nan_rows_are_just_those_that_a_query_refuses(part):
-    """Answers that are NaN by themselves have their bits."""
-    lons, lats, sizes = np.random.default_rng(11).uniform((10, 30, 0.1), (40, 45, 3), (60, 3)).T
-    boxes = np.stack([lons, lats, lons + sizes, lats + 1], axis=1)
-    regions, refused = [*over_the_part(60, 12), *boxes], {}
-    found = part.query_many(regions, on_error=refused.__setitem__)
-    assert 20 < len(refused) < len(regions) - 40
-    for row, region in enumerate(regions):
-        if row in refused:
-            with pytest.raises(type(refused[row])):
-                part.query(region)
-            assert np.isnan(found[row]).all()
-        else:
-            same_bits(found[row], part.query(region).data)
 
 
 def test_the_first_refused_region_is_named_before_anything_is_read(watched, monkeypatch):
@@ -360,3 +321,13 @@ def test_progress_grows_to_the_number_of_regions(fresh, monkeypatch, size, out):
     assert len(done) > 10
     assert done[-1] == len(regions)
     assert {total for _, total in calls} == {len(regions)}
+
+
+@pytest.mark.parametrize("error", [LookupError, KeyboardInterrupt])
+def test_an_exception_of_progress_ends_the_query(fresh, error):
+    def stop(done, total):
+        raise error
+
+    with pytest.raises(error):
+        fresh.query_many(draw_regions(40, 15), progress=stop)
+    same_bits(fresh.query_many([LAND]), single_queries(fresh, [LAND]))

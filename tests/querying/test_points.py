@@ -101,18 +101,6 @@ def test_the_answer_has_the_points_shape(store, globe, method, points, shape):
     np.testing.assert_allclose(found.reshape(-1, BANDS), ORACLES[method](globe, lons, lats), rtol=1e-6)
 
 
-@pytest.mark.parametrize("method", ORACLES)
-def test_the_order_of_points_does_not_matter(store, method):
-    lon, lat = random_points(5_000, seed=3)
-    order = np.random.default_rng(0).permutation(np.r_[0:5_000, 0:5_000])  # each point twice
-    together = store.sample(lon, lat, method=method)
-    np.testing.assert_array_equal(store.sample(lon[order], lat[order], method=method), together[order])
-    alone = np.stack(
-        [store.sample(*point, method=method) for point in zip(lon[:50], lat[:50], strict=True)]
-    )
-    np.testing.assert_array_equal(alone, together[:50])
-
-
 # A part of the globe, with what is no number
 
 ROWS, COLS = (200, 220), (800, 824)

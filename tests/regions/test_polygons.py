@@ -71,7 +71,6 @@ ACCEPTED = {
     "array": (polygon(np.array(SQUARE)), UNIT),
     "MultiPolygon": (multipolygon([SQUARE], [np.add(SQUARE, 5).tolist()]), UNIT | shapely.box(5, 5, 6, 6)),
     "overlapping features": (features(polygon(SQUARE), polygon(NEXT)), BOTH),
-    "the same feature twice": (features(polygon(SQUARE), polygon(SQUARE)), UNIT),
     "a feature without a geometry": (features(polygon(SQUARE), None), UNIT),
     "GeometryCollection": (collection(polygon(SQUARE), multipolygon([NEXT])), BOTH),
     "Feature of a collection": (feature(collection(polygon(SQUARE), polygon(NEXT))), BOTH),
@@ -79,7 +78,6 @@ ACCEPTED = {
     "shapely's collection": (shapely.GeometryCollection([UNIT, shapely.box(0.5, 0, 1.5, 1)]), BOTH),
     "geo interface of features": (geo_interface(features(polygon(SQUARE), polygon(NEXT))), BOTH),
     "old crs member": ({**polygon(SQUARE), "crs": NAMED}, UNIT),
-    "crs null": ({**polygon(SQUARE), "crs": None}, UNIT),
 }
 
 
@@ -382,14 +380,11 @@ def test_ways_to_name_the_crs(given, crs):
     ("given", "crs", "word"),
     [
         (geo_interface(METRES, crs="EPSG:3857"), 4326, "EPSG:3857.*EPSG:4326"),
-        (geo_interface(polygon(SQUARE), crs="EPSG:4326"), 3857, "EPSG:4326.*EPSG:3857"),
         ({**METRES, "crs": MERCATOR}, 32633, "EPSG:3857.*EPSG:32633"),
         (geo_interface(METRES, crs="nonsense"), None, "nonsense"),
-        (METRES, "nonsense", "nonsense"),
         ({**METRES, "crs": "EPSG:3857"}, None, "crs member"),
         ({**METRES, "crs": {"type": "link", "properties": {"href": "x"}}}, None, "crs member"),
         (feature({**polygon(SQUARE), "crs": MERCATOR}), None, "crs member"),
-        (geo_interface({**polygon(SQUARE), "crs": MERCATOR}), None, "crs member"),
         (polygon([[0, 0], [1, 0], [0, 1e9], [0, 0]]), 3857, "outside the map"),
         (shapely.box(-1e300, -1e300, 1e300, 1e300), 3857, "outside the map"),
     ],
@@ -445,7 +440,6 @@ def test_repair_in_another_crs():
     [
         polygon([[0, 0], [2, 0], [1, 0], [0, 0]]),
         polygon([[0, 0], [1, 1], [0, 0], [0, 0]]),
-        polygon([[5, 5]] * 4),
         polygon([[170, 0], [-170, 0], [180, 0], [170, 0]]),
         polygon(SQUARE, SQUARE),
     ],
@@ -459,19 +453,15 @@ def test_polygons_without_area_cannot_be_repaired(given):
 POINT = {"type": "Point", "coordinates": [0, 0]}
 MASKED = np.ma.masked_equal(np.array(SQUARE, "f8"), 1)
 MALFORMED = {
-    "empty mapping": ({}, "None"),
     "type is a list": ({"type": ["Polygon"]}, "type"),
     "Point": (POINT, r"Store\.sample"),
-    "LineString": ({"type": "LineString", "coordinates": SQUARE}, "LineString"),
     "collection with a Point": (collection(polygon(SQUARE), POINT), "Point"),
     "no coordinates": ({"type": "Polygon"}, "empty"),
     "one level too many": ({"type": "Polygon", "coordinates": [[SQUARE]]}, "positions"),
     "masked position": ({"type": "Polygon", "coordinates": [MASKED]}, "finite"),
     "null": (polygon([[0, 0], [1, None], [1, 1], [0, 0]]), "positions"),
     "NaN": (polygon([[0, 0], [1, np.nan], [1, 1], [0, 0]]), "vertex 1 .*finite"),
-    "no features": (features(), "empty"),
     "feature is null": ({"type": "FeatureCollection", "features": [None]}, "feature"),
-    "geometry is null": (collection(None), "None"),
     "shapely's empty": (shapely.Polygon(), "empty"),
     "shapely's collection with a line": (
         shapely.GeometryCollection([UNIT, shapely.LineString([(0, 0), (1, 1)])]),
@@ -492,11 +482,9 @@ def test_not_polygons(given, word):
     ("bounds", "word"),
     [
         ((30, 120, 32, 122), "swapped"),
-        ((-80, -120, -70, -110), "swapped"),
         ((3e5, 5e6, 4e5, 6e6), "crs="),
         ((0, 0, 1, 90.5), "latitudes"),
         ((-190, 0, -170, 1), "longitudes"),
-        ((370, 0, 380, 1), "longitudes"),
     ],
 )
 def test_out_of_range(bounds, word, crs):

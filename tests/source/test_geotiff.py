@@ -145,18 +145,6 @@ def test_band_sequential_strips_fit_the_memory_allowed(
         assert same_bits(found, values)
 
 
-def test_the_published_layout_is_read_tile_by_tile(source: Path, globe: np.ndarray) -> None:
-    with GeoTiff(source) as tiff:
-        assert tiff.info.grid == Grid(0, 0, 721, 1440)
-        blocks = tiff.blocks(8, 1 << 30)
-        assert len(blocks) == 18
-        assert all(len(block.segments) == 1 for block in blocks)
-        assert {block.col for block in blocks} == set(range(0, 1440, 256))
-        sizes = [sum(tiff._lengths[index] for index in block.segments) for block in blocks]
-        assert sizes == sorted(sizes, reverse=True)
-    assert same_bits(read(source)[1], globe)
-
-
 def test_blocks_that_were_never_written_hold_zeros(tmp_path: Path) -> None:
     values = np.zeros((3, *SHAPE), "f4")
     values[:, :16, :32] = 5
@@ -411,14 +399,3 @@ def test_a_file_that_shrinks_while_it_is_read_is_refused(tmp_path: Path) -> None
         last = max(blocks, key=lambda block: tiff._offsets[block.segments[0]])
         with pytest.raises(SourceError, match="cut short"):
             tiff.read(last)
-
-
-def test_buffers_are_used_again(tmp_path: Path) -> None:
-    path = factory.write_geotiff(tmp_path / "a.tif", rows=ROWS, cols=COLS, bands=5, **TILES)
-    with GeoTiff(path) as tiff:
-        with tiff.buffer() as one, tiff.buffer() as two:
-            assert not np.shares_memory(one, two)
-        for block in tiff.blocks(8, 1 << 28):
-            with tiff.buffer() as buffer:
-                assert buffer is one or buffer is two
-                assert np.shares_memory(tiff.read(block, buffer), buffer)

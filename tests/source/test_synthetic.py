@@ -141,15 +141,6 @@ def test_the_mark_goes_from_the_file_to_every_answer(standin: Path, tmp_path: Pa
     assert answer.meta["valid_cells"] == answer.meta["total_cells"]
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_file_that_gdal_copied_keeps_the_mark(tmp_path: Path) -> None:
-    path = cop_zarr.synthesize(tmp_path / "a.tif", grid=EUROPE, bands=2)
-    with rasterio.open(path) as tiff, rasterio.open(tmp_path / "b.tif", "w", **tiff.profile) as copy:
-        copy.update_tags(**tiff.tags())
-        copy.write(tiff.read())
-    assert cop_zarr.ingest(tmp_path / "b.tif", tmp_path / "b.zarr").source["synthetic"] is True
-
-
 # Failures
 
 
@@ -182,13 +173,3 @@ def test_options_are_checked(tmp_path: Path, options: dict) -> None:
     with pytest.raises(InputError):
         cop_zarr.synthesize(tmp_path / "a.tif", **options)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.usefixtures("quick")
-def test_progress_ends_at_the_decoded_size(tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    cop_zarr.synthesize(
-        tmp_path / "a.tif", grid=EUROPE, bands=2, progress=lambda done, total: seen.append((done, total))
-    )
-    tile = 256 * 256 * 2 * 4
-    assert seen == [(tile, 2 * tile), (2 * tile, 2 * tile)]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +25,6 @@ from cop_zarr.errors import (
     StoreExistsError,
     StoreNotFoundError,
 )
-from cop_zarr.storage.filesystems import EXTRAS
 from tests.support.proxy import CutBody, Flip, Reset, Status, fault_proxy
 from tests.support.questions import Part, Question
 from tests.support.servers import static_server
@@ -279,17 +276,6 @@ def test_the_usual_environment_variables(s3, stored, way):
     )
     question = Question("pooled", PART.bands, (204, 213), (596, 605))
     assert question.answered_by(np.array(json.loads(done.stdout), "f4"))
-
-
-# What is not installed
-
-
-def test_the_extras_exist():
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    assert set(EXTRAS.values()) == {"s3", "gcs", "http"}
-    assert [re.split(r"\W", need[0])[0] for need in (extras["s3"], extras["gcs"])] == ["s3fs", "gcsfs"]
-    assert extras["http"] == ["fsspec[http]"]
 
 
 # Places without a store, and doors that are shut

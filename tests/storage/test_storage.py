@@ -93,12 +93,9 @@ def inside(where):
     [
         ("data/a.zarr", "data/a.zarr"),
         ("/data/me@home:secret/a.zarr", "/data/me@home:secret/a.zarr"),
-        ("file:///data/a.zarr", "file:///data/a.zarr"),
-        ("s3://bucket/a.zarr", "s3://bucket/a.zarr"),
         ("s3://AKIA:secret@bucket/a.zarr", "s3://bucket/a.zarr"),
         ("https://me:secret@example.org/a.zarr", "https://example.org/a.zarr"),
         ("https://me:se@cret@example.org:8080/a", "https://example.org:8080/a"),
-        ("https://secret@example.org/a", "https://example.org/a"),
         ("https://example.org/a?X-Amz-Signature=secret&b=c", "https://example.org/a"),
         ("https://example.org/a#token=secret", "https://example.org/a"),
         ("abfs://container@account.dfs.core.windows.net/a?sig=secret", None),
@@ -108,9 +105,7 @@ def inside(where):
             "zip://a.zarr::simplecache::https://me:secret@h/a.zip",
             "zip://a.zarr::simplecache::https://h/a.zip",
         ),
-        ("memory://a", "memory://a"),
         ("https://me:sec/secret@example.org/a", "https://…"),
-        ("s3://AKIA:abc/secret@bucket/a.zarr", "s3://…"),
     ],
 )
 def test_redact(url, shown):
@@ -123,13 +118,11 @@ def test_redact(url, shown):
     ("url", "path"),
     [
         ("data/a.zarr", "data/a.zarr"),
-        ("/data/a.zarr", "/data/a.zarr"),
         ("file:///data/a.zarr", "/data/a.zarr"),
         ("local:///data/a.zarr", "/data/a.zarr"),
         ("file://data/a.zarr", "data/a.zarr"),
         ("~/a.zarr", "~/a.zarr"),
         ("memory://a", None),
-        ("s3://bucket/a", None),
         ("zip://a::/data/a.zip", None),
     ],
 )
@@ -204,14 +197,6 @@ def test_published_content_is_all_there_is(place, old):
     publish(place, {"a/b": b"1", "both": b"new", "zarr.json": b"{}"})
     assert place.listing() == {"a/b": 1, "both": 3, "zarr.json": 2}
     assert place.read("both") == b"new"
-
-
-def test_work_is_swept(place):
-    for key in ("a", f"{WORK}journal", f"{WORK}deep/er"):
-        place.write(key, b"1")
-    place.remove_work()
-    assert place.names() == ["a"]
-    place.remove_work()
 
 
 # Readers of what is replaced
@@ -343,17 +328,6 @@ def test_what_is_no_object_counts_as_absent_and_holds_nobody_up(disk, target):
         disk.read("a")
     assert disk.read("b") == b"1"
     assert "a" in disk.names()
-
-
-def test_a_file_is_no_folder(tmp_path):
-    (tmp_path / "a.tif").write_bytes(b"II*")
-    place = LocalFolder(tmp_path / "a.tif")
-    with pytest.raises(StorageError):
-        place.names()
-    with pytest.raises(FileNotFoundError):
-        place.read("zarr.json")
-    with pytest.raises(StorageError):
-        place.write("zarr.json", b"")
 
 
 @pytest.mark.parametrize(

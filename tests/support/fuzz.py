@@ -177,8 +177,8 @@ TYPES |= {16: "Q", 17: "q", 18: "Q"}
 """Data types of TIFF and BigTIFF, as struct knows them."""
 
 
-def small_tiffs(path: Path) -> list[tuple[bytes, np.ndarray]]:
-    """Good files in many containers, written by GDAL, and what they hold."""
+def small_tiffs(path: Path) -> list[bytes]:
+    """Good files in many containers, written by GDAL."""
     codecs = [(None, None), *itertools.product(("deflate", "lzw", "zstd"), (1, 2, 3))]
     containers = itertools.product((True, False), ("pixel", "band"), codecs)
     files = []
@@ -201,7 +201,7 @@ def small_tiffs(path: Path) -> list[tuple[bytes, np.ndarray]]:
             bigtiff=("NO", "YES")[index // 2 % 2],
             sparse_ok=index % 5 == 4,
         )
-        files.append((path.read_bytes(), values.astype("f4")))
+        files.append(path.read_bytes())
     return files
 
 
@@ -265,12 +265,12 @@ class TiffTarget:
     def __init__(self, scratch: Path) -> None:
         self._path = scratch / "a.tif"
         self._files = small_tiffs(self._path)
-        self._directories = [Directory(data) for data, _ in self._files]
+        self._directories = [Directory(data) for data in self._files]
 
     def run(self, rng: random.Random) -> str:
         """Damage a file, and read it."""
         index = rng.randrange(len(self._files))
-        data, directory = bytearray(self._files[index][0]), self._directories[index]
+        data, directory = bytearray(self._files[index]), self._directories[index]
         for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 5))):
             kind = rng.randrange(20)
             if kind < 8:
@@ -278,18 +278,9 @@ class TiffTarget:
             else:
                 change = directory.change_entry if kind < 13 else directory.change_value
                 (directory.change_segment if kind > 17 else change)(rng, data)
-        return self.check(bytes(data))
-
-    def check(self, data: bytes, truth: np.ndarray | None = None) -> str:
-        """Read a file, and hold what it gives against what it should; of a damaged one only the shape."""
         self._path.write_bytes(data)
         with bounded():
-            return outcome(lambda: read_tiff(self._path, truth))
-
-    def check_good(self) -> None:
-        """Undamaged files give the truth."""
-        for data, truth in self._files:
-            assert self.check(data, truth) == "answer"
+            return outcome(lambda: read_tiff(self._path))
 
 
 def read_tiff(path: Path, truth: np.ndarray | None = None) -> None:

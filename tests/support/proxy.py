@@ -4,9 +4,6 @@ A client talks to it as if it were the server. A schedule says what happens to e
 
     with fault_proxy(s3.endpoint, seeded(7, 0.05)) as proxy:
         options = s3.through(proxy.url)
-
-Bodies are held in memory, and passed on as they are, whatever their encoding. A client that expects a
-``100 Continue`` gets it from the proxy.
 """
 
 from __future__ import annotations
@@ -138,10 +135,7 @@ TRANSIENT: tuple[Fault, ...] = (
 
 
 def seeded(seed: int, share: float, faults: Sequence[Fault] = TRANSIENT) -> Schedule:
-    """Hit this share of all requests, each with one of the faults.
-
-    What happens to a request depends on the seed and the request's number alone.
-    """
+    """Hit this share of all requests, each with one of the faults, by the seed and its number alone."""
 
     def schedule(number: int, method: str, path: str) -> Fault | None:
         draw = random.Random(f"{seed}/{number}")
@@ -165,10 +159,7 @@ def hitting(
 
 @dataclass
 class Request:
-    """One request that the proxy was sent, what was done to it, and the status of its answer, if any.
-
-    The path is as it was sent, with the query; ``started`` is on ``time.monotonic``'s clock.
-    """
+    """One request that the proxy was sent, what was done to it, and the status of its answer, if any."""
 
     number: int
     method: str
@@ -180,11 +171,7 @@ class Request:
 
 @dataclass
 class Proxy:
-    """How the proxy behaves, and what it was asked.
-
-    ``schedule`` may be changed at any time; ``latency`` is how many seconds later every request comes;
-    ``url`` takes the place of the server's; ``most_at_once`` counts the requests under way.
-    """
+    """How the proxy behaves, and what it was asked; schedule and latency (s) may change at any time."""
 
     upstream: str
     schedule: Schedule | None = None

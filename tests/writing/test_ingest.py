@@ -32,7 +32,7 @@ from cop_zarr.errors import (
 )
 from cop_zarr.writing.blockwise import BASE_BYTES
 from tests.support import factory
-from tests.writing.small import BANDS, COLS, ROWS, check_values, objects, truth
+from tests.writing.small import BANDS, COLS, ROWS, objects, truth
 
 Write = Callable[[storage.LocalFolder, str, bytes], None]
 
@@ -253,20 +253,6 @@ def test_the_published_file_is_known_by_its_digest(
     monkeypatch.setattr(product, "SHA256", sha256)
     assert cop_zarr.ingest(small_source, out, strict=True).source["published"] is True
     assert cop_zarr.open(out).source["published"] is True
-
-
-# Destinations
-
-
-@pytest.mark.parametrize("kind", ["file", "relative", "empty folder"])
-def test_every_kind_of_destination(
-    small_source: Path, tmp_path: Path, out: Path, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "empty").mkdir()
-    url = {"file": f"file://{out}", "relative": "deep/out.zarr", "empty folder": "empty"}[kind]
-    cop_zarr.ingest(small_source, url)
-    check_values(cop_zarr.open(url))
 
 
 # Failures

@@ -117,18 +117,6 @@ def test_several_workers_repair_everything(small_store: Path, copied: Path, smal
     assert all(0 < done <= total == truth().nbytes for done, total in seen)
 
 
-def test_the_default_store_and_the_default_source(
-    copied: Path, small_source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "embed_map_1k.tif").symlink_to(small_source)
-    monkeypatch.setenv("RS_EMBED_COP_DIR", str(tmp_path))
-    monkeypatch.setenv("COP_ZARR_STORE", str(copied))
-    flip(copied / CHUNK)
-    report = cop_zarr.repair()
-    assert (report.store, report.rewritten) == (str(copied), [CHUNK])
-    assert report.source == str(tmp_path / "embed_map_1k.tif")
-
-
 @pytest.mark.parametrize("key", [CHUNK, "latitude/c/0", COPY, ROOT])
 def test_what_does_not_come_back_as_it_was_written_is_an_error(
     copied: Path, small_source: Path, key: str, monkeypatch: pytest.MonkeyPatch
@@ -411,13 +399,3 @@ def test_a_repair_that_was_killed_can_be_run_again(
     assert cop_zarr.repair(copied, small_source).ok
     assert objects(copied) == objects(small_store)
     assert [path.name for path in copied.parent.iterdir()] == [copied.name]
-
-
-@pytest.mark.slow
-def test_a_repair_of_an_old_store_that_was_killed_can_be_run_again(aged: Path, small_source: Path) -> None:
-    """With every kill one more object is made again; there are 17, and the chunk."""
-    flip(aged / CHUNK)
-    for write in (1, 2, 5, 3, 8):
-        run_until_killed(aged, small_source, write, 1)
-    assert cop_zarr.repair(aged, small_source).ok
-    assert cop_zarr.verify(aged, small_source).ok

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -193,16 +192,6 @@ def test_a_source_of_another_grid_is_refused(
 
 
 # How a store is read
-
-
-@pytest.mark.slow
-def test_memory_does_not_depend_on_the_size_of_the_array(store_path: Path) -> None:
-    decoded = 721 * 1440 * 16 * 4
-    tracemalloc.start()
-    assert cop_zarr.verify(store_path, workers=2).ok
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < decoded / 5
 
 
 @pytest.fixture

@@ -72,21 +72,6 @@ def test_chunks_are_the_cells_they_cover_filled_up_with_zeros() -> None:
     np.testing.assert_array_equal(writer.valid, cells().any(axis=2))
 
 
-def test_no_bit_is_lost_and_only_numbers_other_than_zero_are_data() -> None:
-    target, values = Recorder(), np.zeros((21, 23, 3), "f4")
-    values[0, 0, 0] = -0.0  # stored, and no data
-    values.view("u4")[8, 8, 1] = 0x7F800001  # a signalling NaN: data
-    values.view("u4")[16, 16, 2] = 1  # the smallest subnormal: data
-    writer = StoreWriter(LAYOUT, target)
-    writer.write(LAYOUT.grid.whole, values)
-    assert sorted(target.objects) == [f"embedding/c/0/{number}/{number}" for number in range(3)]
-    assert np.argwhere(writer.valid).tolist() == [[8, 8], [16, 16]]
-    for number in range(3):
-        chunk = decode(target.objects[f"embedding/c/0/{number}/{number}"], np.empty((8, 8, 3), "<f4"))
-        assert chunk.view("u4")[0, 0, number] == values.view("u4")[8 * number, 8 * number, number]
-        assert np.count_nonzero(chunk.view("u4")) == 1
-
-
 def test_the_order_of_writing() -> None:
     """Chunks, and on the disk; the other objects, and on the disk; zarr.json."""
     target = Recorder()
@@ -104,23 +89,6 @@ def test_the_order_of_writing() -> None:
         *(("flush", key) for key in small),
         ("replace", "zarr.json"),
     ]
-
-
-@pytest.mark.parametrize("remote", [False, True])
-def test_pieces_make_the_same_store_as_the_whole(remote: bool) -> None:
-    whole, pieces = Recorder(), Recorder(remote=remote)
-    writer = StoreWriter(LAYOUT, whole)
-    writer.write(LAYOUT.grid.whole, cells())
-    writer.finish(writer.documents(factory.PROVENANCE, CREATED))
-    windows = [Window(8, 21, 0, 16), Window(0, 8, 0, 23), Window(8, 21, 16, 23)]
-    writer = StoreWriter(LAYOUT, pieces)
-    for window in windows:
-        piece = writer.write(window, cells(window))
-        lengths = piece.lengths(LAYOUT)
-        assert lengths == {key: len(pieces.objects[key]) for key in lengths}
-        assert {key for key in lengths if key in whole.objects} == set(lengths)
-    writer.finish(writer.documents(factory.PROVENANCE, CREATED))
-    assert pieces.objects == whole.objects
 
 
 def test_over_a_network_many_objects_are_sent_at_once() -> None:

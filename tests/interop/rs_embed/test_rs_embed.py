@@ -21,7 +21,6 @@ from tests.support import factory
 rs_embed = pytest.importorskip("rs_embed")
 
 from rs_embed.core.errors import ModelError, RSEmbedError  # noqa: E402  # only if it is installed
-from rs_embed.embedders import precomputed_copernicus_embed as original  # noqa: E402
 
 from cop_zarr.interop import rs_embed as interop  # noqa: E402
 
@@ -285,16 +284,6 @@ def test_importing_it_after_a_first_use():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["vendored_geotiff", "cop_zarr", "True"]
-
-
-def test_nothing_is_unpacked(folder, monkeypatch):
-    def unpack(*_):
-        raise AssertionError("rs-embed's own reader was used")
-
-    monkeypatch.setattr(original.CopernicusEmbedGeoTiff, "array", property(unpack))
-    interop.install()
-    assert ask_one(SPECIAL[0]).meta["backend"] == "cop_zarr"
-    assert (folder / "embed_map_310k.zarr" / "zarr.json").exists()
 
 
 def test_errors_are_those_of_rs_embed(folder, tmp_path):

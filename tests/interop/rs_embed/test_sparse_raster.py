@@ -2,7 +2,6 @@
 
 import gc
 import os
-import tempfile
 
 import numpy as np
 import pytest
@@ -79,9 +78,3 @@ def test_a_full_disk(reader, monkeypatch):
         with pytest.raises(StorageError, match="TMPDIR"):
             raster.view(*WINDOW)
     assert raster.view(*WINDOW).any()
-
-
-def test_no_folder_for_temporary_files(reader, monkeypatch, tmp_path):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    with pytest.raises(StorageError, match="TMPDIR"):
-        SparseRaster(reader)
