@@ -6,6 +6,7 @@ import os
 import re
 import weakref
 from collections.abc import Mapping
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -44,6 +45,7 @@ def open_filesystem(
     timeout of an object is closed. Raises InputError for an unknown protocol or an invalid URL or option,
     MissingDependencyError, and StorageError if an archive, such as a ZIP file, cannot be read to open it.
     """
+    from fsspec.archive import AbstractArchiveFileSystem
     from fsspec.core import url_to_fs  # 0.05 s to import, and local stores do not need it
 
     protocol = protocol_of(url)
@@ -70,6 +72,8 @@ def open_filesystem(
         raise to_storage_error(f"cannot open {redact(url)}", error) from None
     if EXTRAS.get(protocol) == "s3":
         fs.retries = 1  # with_retries decides what is tried again; the same is set for botocore below
+    if isinstance(fs, AbstractArchiveFileSystem):
+        fs.turn = Lock()  # threads get each other's bytes of a TAR, and half a list of a ZIP
     _opened[id(fs)] = fs
     return fs, path
 

@@ -172,11 +172,15 @@ class RemoteFolder:
     def _request(self, what: str, key: str, send: Callable[[AbstractFileSystem, str, float], T]) -> T:
         """Send a request with retries, and raise what it fails with as errors of ours."""
         place = f"{self.url}/{key}" if key else self.url
+
+        def take_turn(seconds: float) -> T:
+            with turn:
+                return send(fs, f"{self._root}/{key}", seconds)
+
         try:
             fs = self._connected_filesystem()
-            return with_retries(
-                lambda seconds: send(fs, f"{self._root}/{key}", seconds), f"{what} {place}", self._timeout
-            )
+            turn = getattr(fs, "turn", contextlib.nullcontext())
+            return with_retries(take_turn, f"{what} {place}", self._timeout)
         except FileNotFoundError:
             raise FileNotFoundError(place) from None
         except (TypeError, LookupError, AttributeError) as error:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +26,7 @@ from cop_zarr.errors import (
     StoreExistsError,
     StoreNotFoundError,
 )
+from cop_zarr.storage.remote import RemoteFolder
 from tests.support.proxy import CutBody, Flip, Reset, Status, fault_proxy
 from tests.support.questions import Part, Question
 from tests.support.servers import static_server
@@ -205,6 +207,25 @@ def test_a_zip_file_on_s3(site, s3):
     url = f"{s3.place()}/a.zip"
     s3.put(url, (site / "folder.zip").read_bytes())
     good(f"zip://a.zarr::{url}", {"s3": s3.options})
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_threads_that_read_one_archive(tmp_path, kind):
+    """fsspec's class lists a ZIP file at the first use, and moves about in a TAR file, without a lock."""
+    contents = {f"a/c/{number}": str(number).encode() * 50 for number in range(3000)}
+    for name, data in contents.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    shutil.make_archive(str(tmp_path / "a"), kind, tmp_path, "a")
+    folder = RemoteFolder(f"{kind}://a::{tmp_path}/a.{kind}", None, 10.0)
+    start, keys = threading.Barrier(8), [f"c/{number}" for number in range(3000)]
+
+    def read_some(first):
+        start.wait()
+        return all(folder.read(key) == contents[f"a/{key}"] for key in keys[first::97])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read_some, range(8)))
 
 
 @pytest.mark.parametrize("fault", [Status(403), Status(500), Reset(), CutBody(0.5), Flip(-10)], ids=str)
