@@ -63,19 +63,21 @@ class _VectorDataset(Dataset):
         labels = "" if self.labels is None else ", labelled"
         return f"<{type(self).__name__} of {self._count:,} {self.kind}{labels}: {self.store!r}>"
 
-    def __getitem__(self, index: int | Sequence[int]) -> Any:
-        """One item; or, for a list of indices, one tensor of them all, and their labels.
+    def __getitem__(self, index: int | slice | Sequence[int] | Sequence[bool]) -> Any:
+        """One item; or, for a list of indices, a slice or a mask, one tensor of them, and their labels.
 
-        A DataLoader with ``batch_size=None`` and a BatchSampler as its sampler asks for such lists. Raises
-        IndexError if there is no such item, and what :meth:`cop_zarr.Store.query` raises.
+        A mask has a bool for each item, and selects those where it is True. A DataLoader with
+        ``batch_size=None`` and a BatchSampler as its sampler asks for lists of indices. Raises IndexError
+        if there is no such item, InputError if this is no index, and what :meth:`cop_zarr.Store.query`
+        raises.
         """
-        if np.ndim(index) == 0:
-            return self.__getitems__([index])[0]  # type: ignore[list-item]  # else raises TypeError
-        positions = self._positions(index)  # type: ignore[arg-type]  # a sequence
+        if not (isinstance(index, slice) or _is_several(index)):
+            return self.__getitems__([index])[0]
+        positions = self._selected(index)
         vectors = torch.from_numpy(self._answer(positions))
         return vectors if self.labels is None else (vectors, _select(self.labels, positions))
 
-    def __getitems__(self, indices: Iterable[int]) -> list[Any]:
+    def __getitems__(self, indices: Iterable[Any]) -> list[Any]:
         """The items of a batch; a DataLoader calls this."""
         positions = self._positions(indices)
         vectors = torch.from_numpy(self._answer(positions)).unbind()
@@ -84,15 +86,28 @@ class _VectorDataset(Dataset):
         labels = (self.labels[position] for position in positions.tolist())
         return list(zip(vectors, labels, strict=True))
 
-    def _positions(self, indices: Iterable[int]) -> np.ndarray:
-        """Indices, which may be negative, as positions from 0 on: int64, ``(n,)``."""
-        given = np.array([operator.index(index) for index in indices], "i8")
-        invalid = (given < -self._count) | (given >= self._count)
-        if invalid.any():
-            raise IndexError(
-                f"index {given[np.argmax(invalid)]} is out of range for {self._count:,} {self.kind}"
+    def _selected(self, index: Any) -> np.ndarray:
+        """What a slice, a mask or a list of indices selects, as positions: int64, ``(n,)``."""
+        if isinstance(index, slice):
+            return np.arange(self._count)[index]
+        mask = _as_mask(index)
+        if mask is None:
+            return self._positions(index)
+        if mask.shape != (self._count,):
+            raise InputError(
+                f"a mask must have one entry for each of the {self._count:,} {self.kind}; got the shape "
+                f"{mask.shape}"
             )
-        return np.where(given < 0, given + self._count, given)
+        return np.flatnonzero(mask)
+
+    def _positions(self, indices: Iterable[Any]) -> np.ndarray:
+        """Indices, which may be negative, as positions from 0 on: int64, ``(n,)``."""
+        given = [_as_integer(index) for index in indices]
+        for index in given:
+            if not -self._count <= index < self._count:
+                raise IndexError(f"index {index} is out of range for {self._count:,} {self.kind}")
+        positions = np.array(given, "i8")
+        return np.where(positions < 0, positions + self._count, positions)
 
     def _local_store(self) -> Store:
         """The store, with this worker's share of the processors as threads.
@@ -289,3 +304,32 @@ def _select(values: Any, positions: np.ndarray) -> Any:
     if isinstance(values, list | tuple):
         return [values[position] for position in positions.tolist()]
     return values[positions]
+
+
+def _is_several(index: Any) -> bool:
+    """Whether an index has a length: no scalar, nor an array or a tensor without dimensions."""
+    return isinstance(index, Iterable) and not isinstance(index, str) and getattr(index, "ndim", 1) > 0
+
+
+def _as_mask(index: Any) -> np.ndarray | None:
+    """A list of bools, or an array, tensor or column of them, as an array; None for anything else."""
+    if isinstance(index, list | tuple):
+        return np.array(index) if index and all(isinstance(entry, bool) for entry in index) else None
+    if str(getattr(index, "dtype", "")) not in {"bool", "boolean", "torch.bool"}:
+        return None
+    try:
+        return np.asarray(index.cpu() if isinstance(index, torch.Tensor) else index, bool)
+    except (TypeError, ValueError):
+        raise InputError("a mask must be True or False for each item; some entries are missing") from None
+
+
+def _as_integer(index: Any) -> int:
+    """One index; a bool is none, though Python takes it for 0 or 1."""
+    is_bool = isinstance(index, bool) or str(getattr(index, "dtype", "")) in {"bool", "torch.bool"}
+    try:
+        return operator.index(None if is_bool else index)  # type: ignore[arg-type]  # raises TypeError
+    except (TypeError, ValueError):
+        raise InputError(
+            f"an index must be an integer; got {index!r}. Of a mask, give the whole, as in dataset[mask], "
+            "and the indices to what selects one by one: Subset(dataset, np.flatnonzero(mask))"
+        ) from None

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+pandas = pytest.importorskip("pandas")
 torch = pytest.importorskip("torch")
 
 from torch.utils.data import (  # noqa: E402  # only where there is torch
     ConcatDataset,
     DataLoader,
     Subset,
+    TensorDataset,
 )
 
 import cop_zarr  # noqa: E402
@@ -216,6 +218,7 @@ def test_indices(store_path, vectors):
     for indices in ([3, -1, 3], np.array([3, -1, 3]), torch.tensor([3, -1, 3]), (3, -1, 3)):
         np.testing.assert_array_equal(dataset[indices], vectors[[3, -1, 3]])
         np.testing.assert_array_equal(torch.stack(dataset.__getitems__(indices)), vectors[[3, -1, 3]])
+    np.testing.assert_array_equal(dataset[60:-1:3], vectors[60:-1:3])
     assert dataset[[]].shape == (0, 16)
     assert dataset.__getitems__([]) == []
     assert sum(1 for _ in dataset) == COUNT  # by the old protocol, which IndexError ends
@@ -224,12 +227,60 @@ def test_indices(store_path, vectors):
 @pytest.mark.parametrize(
     ("index", "error"),
     [(index, IndexError) for index in (70, -71, [0, 70], [-71, 0])]
-    + [(index, TypeError) for index in (1.0, "1", slice(0, 2), None, [1.5], np.array([True, False]))],
+    + [(index, InputError) for index in (1.0, "1", None, [1.5], [[0, 1], [2, 3]], 10**30 * 1.0)]
+    + [([10**30], IndexError)],
 )
 def test_invalid_indices(store_path, index, error):
     dataset = PointDataset(store_path, LON, LAT)
     with pytest.raises(error):
         dataset[index]
+
+
+MASK = RNG.random(COUNT) < 0.4
+
+
+@pytest.mark.parametrize("kind", [np.array, torch.tensor, list, tuple, pandas.Series, "nullable"])
+def test_a_mask_selects_as_in_a_tensor_dataset(store_path, vectors, kind):
+    as_kind = (lambda values: pandas.Series(values, dtype="boolean")) if kind == "nullable" else kind
+    labels = torch.arange(COUNT)
+    peer = TensorDataset(torch.from_numpy(vectors.copy()), labels)
+    points = PointDataset(store_path, LON, LAT, labels=labels)
+    regions = RegionDataset(store_path, [BOX, (0, 0, 2, 2), (5, 44, 16, 48)], labels=["a", "b", "c"])
+    for mask in (MASK, ~MASK, np.ones(COUNT, bool), np.zeros(COUNT, bool)):
+        for found, expected in zip(points[as_kind(mask.tolist())], peer[mask], strict=True):
+            torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    found, chosen = regions[as_kind([True, False, True])]
+    torch.testing.assert_close(found, torch.stack([regions[0][0], regions[2][0]]), rtol=0, atol=0)
+    assert chosen == ["a", "c"]
+
+
+def test_bools_that_are_no_mask_are_refused(store_path):
+    points = PointDataset(store_path, LON, LAT)
+    mask = torch.from_numpy(MASK)
+    alone = (True, False, np.True_, torch.tensor(True), np.array(False))
+    lists = ([True, 2], [0, False], list(mask), [np.True_] * COUNT)
+    arrays = (
+        MASK[:-1],
+        [True, False],
+        np.stack([MASK, MASK]),
+        mask[None],
+        pandas.Series([True, None] * 35),
+    )
+    for index in (*alone, *lists, *arrays, pandas.array([True, None] * 35, dtype="boolean")):
+        with pytest.raises(InputError):
+            points[index]
+    for indices in (MASK, mask, MASK.tolist(), list(mask)):  # a batch holds indices: some of a Subset's
+        with pytest.raises(InputError):
+            points.__getitems__(indices)
+    for indices in (MASK, mask, MASK.tolist()):
+        subset = Subset(points, indices)
+        with pytest.raises(InputError, match="flatnonzero"):
+            subset[0]
+        for size in (3, COUNT):
+            with pytest.raises(InputError):
+                next(iter(DataLoader(subset, batch_size=size)))
+    named = Subset(points, np.flatnonzero(MASK))  # as the message advises
+    torch.testing.assert_close(torch.stack(list(named)), points[MASK], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
