@@ -9,7 +9,7 @@ import numpy as np
 from cop_zarr.core.grid import TOUCH_TOLERANCE, Bounds, Grid, Window
 from cop_zarr.core.product import STEP_DEG
 from cop_zarr.core.reducers import UNWEIGHTED
-from cop_zarr.errors import RegionError, SubcellError
+from cop_zarr.errors import CopZarrError, RegionError, SubcellError
 from cop_zarr.querying.coverage import coverage
 from cop_zarr.querying.options import CheckedOptions, Subpixel
 from cop_zarr.regions import Footprint, Roi, footprint
@@ -50,6 +50,18 @@ class Plan(NamedTuple):
 
 def plan(grid: Grid, roi: Roi, options: CheckedOptions) -> Plan:
     """Find the cells that answer a query, and their weights; refuse a region that has none."""
+    try:
+        return _plan(grid, roi, options)
+    except (CopZarrError, ImportError, MemoryError):
+        raise
+    except Exception as error:  # of another library: one of many regions may not end them all
+        raise RegionError(
+            f"the region cannot be used: {type(error).__name__}: {str(error)[:300] or 'no more is known'}; "
+            "correct it, or leave it out"
+        ) from error
+
+
+def _plan(grid: Grid, roi: Roi, options: CheckedOptions) -> Plan:
     region = footprint(roi, options.crs, repair=options.repair)
     bounds = region.bounds
     rule = _subpixel(bounds, options.subpixel)

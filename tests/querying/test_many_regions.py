@@ -331,3 +331,28 @@ def test_an_exception_of_progress_ends_the_query(fresh, error):
     with pytest.raises(error):
         fresh.query_many(draw_regions(40, 15), progress=stop)
     same_bits(fresh.query_many([LAND]), single_queries(fresh, [LAND]))
+
+
+class Faulty:
+    """An object whose ``__geo_interface__`` fails in some way of its own."""
+
+    def __init__(self, error):
+        self.error = error
+
+    @property
+    def __geo_interface__(self):
+        raise self.error
+
+
+def test_errors_of_other_libraries_are_of_one_region(store):
+    deep = shapely.Point(1, 2)
+    for _ in range(1_100):
+        deep = shapely.GeometryCollection([deep])
+    rows = store.query_many(
+        [Faulty(KeyError("x")), (10, 40, 12, 42), deep, Faulty(shapely.errors.GEOSException("y"))],
+        on_error="nan",
+    )
+    assert np.isnan(rows).all(axis=1).tolist() == [True, False, True, True]
+    with pytest.raises(RegionError, match="KeyError") as caught:
+        store.query(Faulty(KeyError("x")))
+    assert isinstance(caught.value.__cause__, KeyError)
