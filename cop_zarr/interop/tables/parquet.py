@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 from pyproj import CRS
@@ -123,12 +122,11 @@ def _geo_metadata(column: str, crs_given: object | None) -> dict[str, Any]:
 
 
 def _with_geometries(part: pa.Table, column: str, table: AnsweredTable) -> pa.Table:
-    """Add the column of geometries if it is new; otherwise replace invalid WKB by null."""
+    """Add the column of geometries, or replace it by ISO WKB, null where it is invalid."""
     if column not in part.schema.names:
         shapes = geometries(part, table.coordinates, table.crs)
         return part.append_column(column, pa.array(shapely.to_wkb(shapes), pa.binary()))
-    invalid = shapely.is_missing(parse_geometries(part, column, RowErrors()))
-    if not invalid.any():
-        return part
-    index, wkb = part.schema.get_field_index(column), part.column(column)
-    return part.set_column(index, column, pc.if_else(pa.array(invalid), pa.scalar(None, wkb.type), wkb))
+    index = part.schema.get_field_index(column)
+    shapes = parse_geometries(part, column, RowErrors())
+    wkb = pa.array(shapely.to_wkb(shapes, flavor="iso"), part.schema.field(index).type)
+    return part.set_column(index, part.schema.field(index), wkb)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import reprlib
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +12,7 @@ import shapely
 
 from cop_zarr.errors import InputError, RegionError
 from cop_zarr.interop.tables.columns import CoordinateColumns, is_binary, is_text
+from cop_zarr.interop.tables.geometries import parse
 from cop_zarr.regions import PointBuffer
 from cop_zarr.regions.point_buffer import Shape
 from cop_zarr.regions.projections import Projection, projection
@@ -154,15 +154,9 @@ def parse_geometries(part: pa.Table, name: str, errors: RowErrors) -> np.ndarray
     column = part.column(name)
     if not (is_binary(column.type) or is_text(column.type)):
         raise InputError(f"the column {name!r} must hold WKB or WKT; it holds {column.type}")
-    kind, parse = ("WKB", shapely.from_wkb) if is_binary(column.type) else ("WKT", shapely.from_wkt)
     values = np.full(len(column), None, object)
     values[:] = column.to_pylist()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # from shapely, about invalid ones
-        shapes: np.ndarray = parse(values, on_invalid="ignore")
+    shapes, wrong = parse(values)
     for row in np.flatnonzero(shapely.is_missing(shapes)).tolist():
-        value = values[row]
-        missing = value is None or not value.strip()
-        invalid = RegionError(f"its {name} is not {kind}: {reprlib.repr(value)}")
-        errors.setdefault(row, NO_GEOMETRY if missing else invalid)
+        errors.setdefault(row, RegionError(f"its {name} {wrong[row]}") if row in wrong else NO_GEOMETRY)
     return shapes

@@ -14,6 +14,8 @@ import shapely
 import zarr
 
 from cop_zarr.interop.tables.answered import AnsweredTable, iter_vectors
+from cop_zarr.interop.tables.columns import is_binary
+from cop_zarr.interop.tables.geometries import parse
 from cop_zarr.querying.geodataframe import COLUMN
 
 VECTOR_CHUNK_BYTES = 4 << 20
@@ -93,14 +95,14 @@ def _fits_float64(name: str, table: AnsweredTable) -> bool:
 def _values(column: pa.ChunkedArray, dtype: Any, *, is_wkb: bool) -> np.ndarray:
     if dtype is not str:
         return np.asarray(column.to_numpy(), dtype)
-    return np.array([_text(value, is_wkb=is_wkb) for value in column.to_pylist()], object)
+    values = np.full(len(column), None, object)
+    values[:] = column.to_pylist()
+    if is_wkb and is_binary(column.type):
+        shapes, _ = parse(values)
+        values = np.where(shapely.is_missing(shapes), values, shapely.to_wkt(shapes, rounding_precision=-1))
+    return np.array([_text(value) for value in values], object)
 
 
-def _text(value: Any, *, is_wkb: bool) -> str:
-    """A value as text: WKB as WKT, other bytes in hexadecimal, null as an empty text."""
-    if value is None:
-        return ""
-    if not isinstance(value, bytes):
-        return str(value)
-    shape = shapely.from_wkb(value, on_invalid="ignore") if is_wkb else None
-    return value.hex() if shape is None else shapely.to_wkt(shape, rounding_precision=-1)
+def _text(value: Any) -> str:
+    """A value as text: bytes in hexadecimal, null as an empty text."""
+    return "" if value is None else value.hex() if isinstance(value, bytes) else str(value)
