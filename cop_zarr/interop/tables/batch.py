@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any, Literal, Unpack
 
 import pyarrow as pa
+import shapely
 
 from cop_zarr.core import product
 from cop_zarr.core.progress import Progress
 from cop_zarr.errors import InputError
 from cop_zarr.interop.tables.answered import ERROR_COLUMN
 from cop_zarr.interop.tables.columns import CoordinateColumns, find_coordinates
+from cop_zarr.interop.tables.geometry_text import UNKNOWN_SRID, srid_crs
 from cop_zarr.interop.tables.readers import TableReader, open_table
+from cop_zarr.interop.tables.rows import RowErrors, parse_geometries
 from cop_zarr.interop.tables.runner import Batch, BatchReport, CheckedBatchOptions
 from cop_zarr.interop.tables.writers import check_writable
 from cop_zarr.querying.geodataframe import COLUMN
@@ -149,12 +152,23 @@ def _coordinate_crs(reader: TableReader, coordinates: CoordinateColumns, given: 
         return given
     if declared is not None:
         return declared
+    stated = None if from_file or coordinates.kind != "geometry" else _first_crs(reader, *coordinates.names)
+    if stated is not None:
+        return stated
     if from_file:
         raise InputError(
             f"{reader.path} declares no CRS for its geometries; name it with --crs (crs=), such as "
             "EPSG:4326 for degrees of longitude and latitude"
         )
     return product.CRS
+
+
+def _first_crs(reader: TableReader, column: str) -> str | None:
+    """The CRS that the first rows of a column name, as EWKT does; None if they name none."""
+    for batch in reader.read(0):
+        srids = shapely.get_srid(parse_geometries(pa.Table.from_batches([batch]), column, RowErrors()))
+        return next((srid_crs(srid) for srid in srids.tolist() if 0 < srid < UNKNOWN_SRID), None)
+    return None
 
 
 def _check_columns(schema: pa.Schema, out: Path) -> None:

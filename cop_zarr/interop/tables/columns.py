@@ -13,29 +13,41 @@ from cop_zarr.errors import InputError
 
 Kind = Literal["geometry", "point", "box"]
 
-KNOWN_NAMES: tuple[tuple[Kind, tuple[str, ...]], ...] = (
-    ("point", ("lon", "lat")),
-    ("point", ("longitude", "latitude")),
-    ("point", ("lng", "lat")),
-    ("point", ("lon", "latitude")),
-    ("box", ("minlon", "minlat", "maxlon", "maxlat")),
-    ("box", ("min_lon", "min_lat", "max_lon", "max_lat")),
-    ("box", ("west", "south", "east", "north")),
-    ("box", ("minx", "miny", "maxx", "maxy")),
-    ("box", ("xmin", "ymin", "xmax", "ymax")),
-    ("geometry", ("wkt",)),
-    ("geometry", ("geometry",)),
-    ("geometry", ("geom",)),
-    ("geometry", ("wkb",)),
+LON_NAMES = ("lon", "long", "lng", "longitude", "decimallongitude")
+LAT_NAMES = ("lat", "latitude", "decimallatitude")
+"""With Darwin Core's terms, as in the tables of GBIF."""
+
+BOX_NAMES = (
+    ("minlon", "minlat", "maxlon", "maxlat"),
+    ("min_lon", "min_lat", "max_lon", "max_lat"),
+    ("west", "south", "east", "north"),
+    ("minx", "miny", "maxx", "maxy"),
+    ("xmin", "ymin", "xmax", "ymax"),
 )
-"""Column names that are recognised, in any case. ``x`` and ``y`` are not: their CRS is unknown."""
+GEOMETRY_NAMES = (
+    *("wkt", "wkb", "geojson", "geometry", "geom"),
+    *("the_geom", "wkb_geometry", "wkt_geom", ".geo"),  # of PostGIS, GDAL, QGIS and Earth Engine
+)
+
+KNOWN_NAMES: tuple[tuple[Kind, tuple[str, ...]], ...] = (
+    *(("point", names) for names in product(LON_NAMES, LAT_NAMES)),
+    *(("box", names) for names in BOX_NAMES),
+    *(("geometry", (name,)) for name in GEOMETRY_NAMES),
+)
+"""Column names that are recognised, in any case."""
+
+FALLBACK_NAMES: tuple[tuple[Kind, tuple[str, ...]], ...] = (
+    ("point", ("x", "y")),
+    ("point", ("point_x", "point_y")),
+)
+"""Names that are recognised if there are none of the above: beside a longitude, x is something else."""
 
 KIND_BY_COUNT: dict[int, Kind] = {1: "geometry", 2: "point", 4: "box"}
 
 
 @dataclass(frozen=True)
 class CoordinateColumns:
-    """One column of WKB or WKT, two of points (x, y) or four of boxes (west, south, east, north)."""
+    """One column of geometries, two of points (x, y) or four of boxes (west, south, east, north)."""
 
     kind: Kind
     names: tuple[str, ...]
@@ -49,11 +61,11 @@ def find_coordinates(
         return _requested(columns, tuple(requested))
     if geometry_column is not None:
         return CoordinateColumns("geometry", (geometry_column,))
-    found = _with_known_names(columns)
+    found = known_columns(columns)
     if not found:
         raise InputError(
             f"no coordinate columns found among {', '.join(columns) or 'none'}; name them with "
-            "--columns (columns=): one of WKT or WKB, lon,lat, or west,south,east,north"
+            "--columns (columns=): one of WKT, WKB or GeoJSON, lon,lat, or west,south,east,north"
         )
     if len(found) > 1:
         candidates = " or ".join(",".join(each.names) for each in found)
@@ -63,15 +75,20 @@ def find_coordinates(
     return found[0]
 
 
-def _with_known_names(columns: Sequence[str]) -> list[CoordinateColumns]:
+def known_columns(columns: Sequence[str]) -> list[CoordinateColumns]:
+    """Every set of columns whose names are those of coordinates."""
     spellings: dict[str, list[str]] = {}
     for column in columns:
         spellings.setdefault(column.strip().lower(), []).append(column)
-    return [
-        CoordinateColumns(kind, spelled)
-        for kind, names in KNOWN_NAMES
-        for spelled in product(*(spellings.get(name, ()) for name in names))
-    ]
+
+    def with_names(known: Sequence[tuple[Kind, tuple[str, ...]]]) -> list[CoordinateColumns]:
+        return [
+            CoordinateColumns(kind, spelled)
+            for kind, names in known
+            for spelled in product(*(spellings.get(name, ()) for name in names))
+        ]
+
+    return with_names(KNOWN_NAMES) or with_names(FALLBACK_NAMES)
 
 
 def _requested(columns: Sequence[str], names: tuple[str, ...]) -> CoordinateColumns:
@@ -82,7 +99,7 @@ def _requested(columns: Sequence[str], names: tuple[str, ...]) -> CoordinateColu
         )
     if len(names) not in KIND_BY_COUNT or len(set(names)) != len(names):
         raise InputError(
-            "columns must be one (WKT or WKB), two (lon,lat) or four (west,south,east,north), all "
+            "columns must be one (WKT, WKB or GeoJSON), two (lon,lat) or four (west,south,east,north), all "
             f"different; got {','.join(names)}"
         )
     return CoordinateColumns(KIND_BY_COUNT[len(names)], names)

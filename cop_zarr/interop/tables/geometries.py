@@ -1,4 +1,4 @@
-"""The one place where WKB and WKT become geometries: bounded, with closed rings, and without curves."""
+"""The one place where WKB and text become geometries: bounded, with closed rings, and without curves."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import reprlib
 import struct
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import shapely
 
+from cop_zarr.interop.tables.geometry_text import decode, from_geojson, is_geojson
 from cop_zarr.interop.tables.nesting import EWKB_SRID, MAX_NESTING, inspect
 from cop_zarr.interop.tables.vector import linearize
 
@@ -20,34 +20,50 @@ REFUSED = {
 }
 
 
+TEXT_FORMATS = "WKT, WKB in hexadecimal or GeoJSON"
+
+Parser = Callable[..., np.ndarray]
+
+PARSERS: tuple[Parser, ...] = (shapely.from_wkb, shapely.from_wkt, from_geojson)
+
 UNREADABLE = frozenset({"deep", "invalid"})
 
 
 def parse(values: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
-    """Parse WKB or EWKB (bytes) and WKT (text); None and blanks give None.
+    """Parse WKB or EWKB (bytes, or hexadecimal), WKT or EWKT, and GeoJSON; None and blanks give None.
 
     Returns shapely geometries, and what is wrong with the others, by row. Arcs become chords, and rings
-    that are not closed are closed.
+    that are not closed are closed. A CRS that a geometry names becomes its SRID.
     """
     present = [row for row, value in enumerate(values) if value is not None and value.strip()]
-    linear, findings = values.copy(), {row: inspect(values[row]) for row in present}
+    plain, srids = values.copy(), np.zeros(len(values), "i4")
+    for row in present:
+        plain[row], srids[row] = decode(values[row])
+    findings = {row: inspect(plain[row]) for row in present}
     curved = [row for row in present if findings[row] == "curved"]
-    for row, wkb in zip(curved, linearize(values[curved]), strict=True):
-        linear[row] = wkb if wkb is not None and inspect(wkb) == "plain" else None
+    for row, wkb in zip(curved, linearize(plain[curved]), strict=True):
+        srids[row] = srids[row] or _srid(plain[row])
+        plain[row] = wkb if wkb is not None and inspect(wkb) == "plain" else None
     shapes = np.full(len(values), None, object)
-    for kind, from_kind in ((bytes, shapely.from_wkb), (str, shapely.from_wkt)):
-        rows = [
-            row for row in present if findings[row] in {"plain", "curved"} and type(linear[row]) is kind
-        ]
-        shapes[rows] = _parse_closed(linear[rows], from_kind)
+    parsable = [row for row in present if findings[row] in {"plain", "curved"} and plain[row] is not None]
+    parsers = np.array([_parser(plain[row]) for row in parsable], object)
+    for parser in PARSERS:
+        rows = np.array(parsable, "i8")[parsers == parser]
+        shapes[rows] = _parse_closed(plain[rows], parser)
+    named = np.flatnonzero(srids)
+    shapes[named] = shapely.set_srid(shapes[named], srids[named])
     wrong = {}
     for row in present:
-        value = values[row]
         if shapes[row] is None:
-            invalid = f"is not {'WKB' if isinstance(value, bytes) else 'WKT'}: {reprlib.repr(value)}"
-            wrong[row] = REFUSED.get(findings[row], invalid)
-    shapes[curved] = shapely.set_srid(shapes[curved], [_srid(value) for value in values[curved]])
+            kind = "WKB" if isinstance(values[row], bytes) else TEXT_FORMATS
+            wrong[row] = REFUSED.get(findings[row], f"is not {kind}: {reprlib.repr(values[row])}")
     return shapes, wrong
+
+
+def _parser(value: bytes | str) -> Parser:
+    if isinstance(value, bytes):
+        return shapely.from_wkb
+    return from_geojson if is_geojson(value) else shapely.from_wkt
 
 
 def _srid(value: bytes | str) -> int:
@@ -58,7 +74,7 @@ def _srid(value: bytes | str) -> int:
     return int(srid) if code & EWKB_SRID else 0
 
 
-def _parse_closed(values: np.ndarray, from_kind: Callable[..., Any]) -> np.ndarray:
+def _parse_closed(values: np.ndarray, from_kind: Parser) -> np.ndarray:
     """Parse, and close rings that are not closed: GEOS refuses those, and mends nothing else."""
     try:
         with warnings.catch_warnings():

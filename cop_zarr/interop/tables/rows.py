@@ -12,7 +12,8 @@ import shapely
 
 from cop_zarr.errors import InputError, RegionError
 from cop_zarr.interop.tables.columns import CoordinateColumns, is_binary, is_text
-from cop_zarr.interop.tables.geometries import parse
+from cop_zarr.interop.tables.geometries import TEXT_FORMATS, parse
+from cop_zarr.interop.tables.geometry_text import check_srids
 from cop_zarr.regions import PointBuffer
 from cop_zarr.regions.point_buffer import Shape
 from cop_zarr.regions.projections import Projection, projection
@@ -48,6 +49,9 @@ def locate(
     xys, regions = np.empty((2, 0)), list[Any]()
     if columns.kind == "geometry":
         shapes = parse_geometries(part, columns.names[0], errors)
+        for row, error in check_srids(shapes, crs).items():
+            errors.setdefault(row, error)
+            shapes[row] = None
         is_point = shapely.get_type_id(shapes) == shapely.GeometryType.POINT
         is_empty = shapely.is_empty(shapes)
         for row in np.flatnonzero(is_point & is_empty).tolist():
@@ -153,7 +157,7 @@ def parse_geometries(part: pa.Table, name: str, errors: RowErrors) -> np.ndarray
     """A column of WKB or WKT as shapely geometries; None for null and for invalid ones."""
     column = part.column(name)
     if not (is_binary(column.type) or is_text(column.type)):
-        raise InputError(f"the column {name!r} must hold WKB or WKT; it holds {column.type}")
+        raise InputError(f"the column {name!r} must hold WKB, {TEXT_FORMATS}; it holds {column.type}")
     values = np.full(len(column), None, object)
     values[:] = column.to_pylist()
     shapes, wrong = parse(values)
