@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import shutil
 import socket
@@ -82,7 +83,7 @@ def restore(url: str, before: dict[str, bytes]) -> None:
 
 
 def interrupt(source: Path, url: str, **flags: bool) -> None:
-    """Ingest half of a source."""
+    """Ingest half of a source; its hash is recorded even if it was not known so early."""
 
     def stop(done: int, total: int) -> None:
         if done >= total // 2:
@@ -90,6 +91,8 @@ def interrupt(source: Path, url: str, **flags: bool) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         cop_zarr.ingest(source, url, workers=1, progress=stop, **flags)
+    staging = folder(url).staging
+    Journal(staging, IngestJob.read(staging)).set_source(hashlib.sha256(source.read_bytes()).hexdigest())
 
 
 # What may be there
