@@ -33,6 +33,9 @@ from cop_zarr.cli.output import resumable, show
 @option_group(
     "options",
     click.option("--layer", help="The layer, of a file with several."),
+    click.option("--separator", metavar="CHAR", help="Between values of a text file.  [default: found]"),
+    click.option("--decimal", metavar="CHAR", help="Decimal mark of a text file.  [default: found]"),
+    click.option("--encoding", metavar="NAME", help="Encoding of a text file.  [default: found]"),
     click.option("--crs", metavar="CRS", help="CRS of the x y.  [default: what the file says]"),
     click.option("--buffer", "buffer_m", type=float, metavar="M", help="Radius around points, in metres."),
     choice("--shape", "box circle", "Shape of the buffer."),
@@ -59,10 +62,10 @@ def batch(
 ) -> None:
     """Write a vector for each point or region of a file ROIS to OUT.
 
-    ROIS is GeoJSON, GeoPackage, FlatGeobuf, Shapefile, GeoParquet, Parquet or CSV. Points get the vector of
-    their cell, regions are pooled as by query. OUT has the columns and the order of ROIS (.npy: the vectors
-    alone), and appears when it is complete. An interrupted batch, even one that was killed, is finished by
-    the same command with --resume.
+    ROIS is GeoJSON, GeoPackage, FlatGeobuf, Shapefile, KML, File Geodatabase, GeoParquet, Parquet, CSV or
+    other text. Points get the vector of their cell, regions are pooled as by query. OUT has the columns and
+    the order of ROIS (.npy: the vectors alone), and appears when it is complete. An interrupted batch, even
+    one that was killed, is finished by the same command with --resume.
     """
     if len(paths) > 2:
         raise click.UsageError(f"name a STORE and one table ROIS; got {len(paths)} names")

@@ -86,6 +86,7 @@ def batch_text(report: BatchReport) -> str:
     resumed = f", {report.resumed_rows:,} of them by an earlier run" if report.resumed_rows else ""
     refused = f", {_count(report.refused, 'row')} without a vector" if report.refused else ""
     rows = _count(report.rows, "row")
+    lines += [f"{report.rois}: read as {report.dialect}"] if report.dialect else []
     lines.append(f"{report.out}: {rows} x {report.bands} float32 numbers{resumed}{refused}")
     return "\n".join(lines)
 

@@ -35,6 +35,9 @@ class BatchOptions(QueryOptions, total=False):
 
     columns: Sequence[str] | None
     layer: str | None
+    separator: str | None
+    decimal: str | None
+    encoding: str | None
     buffer_m: float | None
     shape: Shape
     method: Method
@@ -81,6 +84,9 @@ def batch(
         (longitude, latitude), or four (west, south, east, north).
     layer : str, optional
         Which layer of a file with several.
+    separator, decimal, encoding : str, optional
+        How a file of text is written, if it is not recognised: the character between values, or ``"tab"``;
+        ``"."`` or ``","``; the name of an encoding, such as ``"cp1252"``.
     crs : str, int or pyproj.CRS, optional
         The CRS of the coordinates; by default the one the file declares, and degrees for text and plain
         Parquet.
@@ -130,11 +136,12 @@ def batch(
     path, target = Path(rois).absolute(), Path(out).absolute()  # the working directory may change
     checked = CheckedBatchOptions(**options)
     check_writable(target, overwrite=overwrite)
-    reader = open_table(path, checked.layer)
+    reader = open_table(path, checked.layer, checked.text_options)
     if target.exists() and target.samefile(path):
         raise InputError(f"{target} is the table itself, and would be replaced; name another output")
     _check_columns(reader.schema, target)
     coordinates = find_coordinates(reader.schema.names, reader.geometry_column, checked.columns)
+    coordinates = replace(coordinates, decimal=reader.decimal)
     crs = _coordinate_crs(reader, coordinates, checked.crs)
     opened = store if isinstance(store, Store) else open_store(store)
     for_rows = replace(checked, crs=crs, columns=None, layer=None, client=None)

@@ -51,6 +51,8 @@ class CoordinateColumns:
 
     kind: Kind
     names: tuple[str, ...]
+    decimal: str = "."
+    """The decimal mark of numbers that are text."""
 
 
 def find_coordinates(

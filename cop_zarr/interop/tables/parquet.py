@@ -41,6 +41,8 @@ class ParquetReader:
     """A Parquet file; see :class:`cop_zarr.interop.tables.readers.TableReader`."""
 
     has_layers: ClassVar[bool] = False
+    decimal: str = "."
+    dialect: str | None = None
 
     def __init__(self, path: Path, layer: str | None = None) -> None:
         self.layer = layer

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from cop_zarr.errors import InputError, SourceError, SourceNotFoundError
 from cop_zarr.interop.tables.csv import CsvReader
+from cop_zarr.interop.tables.dialect import TextOptions
 from cop_zarr.interop.tables.parquet import ParquetReader
 from cop_zarr.interop.tables.vector import VectorReader
 
@@ -31,6 +32,10 @@ class TableReader(Protocol):
     """The column of WKB that the file declares as its geometry."""
     geometry_crs: object | None
     """The CRS that the file declares for it."""
+    decimal: str
+    """The decimal mark of numbers that are text."""
+    dialect: str | None
+    """How a file of text is written, in words, unless it is a plain CSV."""
 
     def __init__(self, path: Path, layer: str | None = None) -> None: ...
 
@@ -41,6 +46,10 @@ class TableReader(Protocol):
 READERS: dict[str, type[TableReader]] = {
     ".csv": CsvReader,
     ".tsv": CsvReader,
+    ".txt": CsvReader,
+    ".csv.gz": CsvReader,
+    ".tsv.gz": CsvReader,
+    ".txt.gz": CsvReader,
     ".parquet": ParquetReader,
     ".geoparquet": ParquetReader,
     ".pq": ParquetReader,
@@ -53,17 +62,23 @@ READERS: dict[str, type[TableReader]] = {
 }
 
 
-def open_table(path: Path, layer: str | None = None) -> TableReader:
-    """Open a table with the reader of its ending."""
+def open_table(path: Path, layer: str | None = None, text: TextOptions | None = None) -> TableReader:
+    """Open a table with the reader of its ending; ``text`` says how a file of text is written."""
     if not path.exists():
         raise SourceNotFoundError(f"there is no file {path}")
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
+    ending = max((each for each in READERS if path.name.lower().endswith(each)), key=len, default=None)
+    if ending is None:
         raise InputError(f"{path} must end in one of {', '.join(READERS)}")
     if not path.is_file():  # a pipe can be read only once
         raise SourceError(f"{path} is not a file")
+    reader = READERS[ending]
     if layer is not None and not reader.has_layers:
         raise InputError(f"{path} has no layers; omit --layer (layer=)")
+    if reader is CsvReader:
+        return CsvReader(path, options=text)
+    if text is not None and text.given():
+        options = " and ".join(f"--{name} ({name}=)" for name in text.given())
+        raise InputError(f"{path} is not a file of text values; omit {options}")
     return reader(path, layer)
 
 

@@ -21,6 +21,8 @@ from cop_zarr.regions.projections import Projection, projection
 NO_GEOMETRY = RegionError("it has no geometry; remove it from the table, or skip it with --on-error nan")
 
 
+DECIMALS = {".": "points", ",": "commas"}
+
 RowErrors = dict[int, RegionError]
 """Why rows of a part have no vector: the first error of each, by the row's number in the part."""
 
@@ -127,7 +129,7 @@ def _locate_points(
 
 def _finite_numbers(part: pa.Table, columns: CoordinateColumns, errors: RowErrors) -> np.ndarray:
     """Coordinate columns as float64, ``(columns, rows)``; a row that lacks one is NaN, and an error."""
-    numbers = np.stack([_parse_numbers(part, name, errors) for name in columns.names])
+    numbers = np.stack([_parse_numbers(part, name, columns.decimal, errors) for name in columns.names])
     incomplete = ~np.isfinite(numbers).all(axis=0)
     for row in np.flatnonzero(incomplete).tolist():
         errors.setdefault(row, NO_GEOMETRY)
@@ -135,7 +137,7 @@ def _finite_numbers(part: pa.Table, columns: CoordinateColumns, errors: RowError
     return numbers
 
 
-def _parse_numbers(part: pa.Table, name: str, errors: RowErrors) -> np.ndarray:
+def _parse_numbers(part: pa.Table, name: str, decimal: str, errors: RowErrors) -> np.ndarray:
     """A column as float64; NaN for null and for text that is not a number."""
     column = part.column(name)
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
@@ -144,12 +146,15 @@ def _parse_numbers(part: pa.Table, name: str, errors: RowErrors) -> np.ndarray:
     if not is_text(column.type):
         raise InputError(f"the column {name!r} must hold numbers; it holds {column.type}")
     numbers = np.full(len(column), np.nan)
+    marks = str.maketrans({"_": "?", ".": "?", decimal: "."})  # Python reads 1_1 as 11
     for row, text in enumerate(column.to_pylist()):
         try:
             if text is not None:
-                numbers[row] = float(text.replace("_", "?"))  # Python reads 1_1 as 11
+                numbers[row] = float(text.translate(marks))
         except ValueError:
-            errors.setdefault(row, RegionError(f"its {name} is not a number: {reprlib.repr(text)}"))
+            other = "," if decimal == "." else "."
+            hint = f" (--decimal {other} reads decimal {DECIMALS[other]})" if other in text else ""
+            errors.setdefault(row, RegionError(f"its {name} is not a number: {reprlib.repr(text)}{hint}"))
     return numbers
 
 

@@ -17,6 +17,7 @@ from cop_zarr.errors import ClusterError, InputError, MissingDependencyError, Re
 from cop_zarr.interop.tables.answered import ERROR_COLUMN, AnsweredTable
 from cop_zarr.interop.tables.checkpoint import Checkpoint, storage_errors
 from cop_zarr.interop.tables.columns import CoordinateColumns
+from cop_zarr.interop.tables.dialect import TextOptions
 from cop_zarr.interop.tables.readers import TableReader, iter_parts
 from cop_zarr.interop.tables.rows import RowErrors, locate
 from cop_zarr.interop.tables.writers import WRITERS, check_writable
@@ -53,6 +54,8 @@ class BatchReport:
     """How many rows have no vector."""
     refusals: list[tuple[int, str]]
     """The first of those, each with its number, counted from 0, and the reason."""
+    dialect: str | None
+    """How a file of text was read, such as "decimal commas"; None for a plain CSV and other formats."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,9 @@ class CheckedBatchOptions(CheckedOptions):
 
     columns: Sequence[str] | None = None
     layer: str | None = None
+    separator: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
     buffer_m: float | None = None
     shape: Shape = "box"
     method: Method = "nearest"
@@ -74,10 +80,17 @@ class CheckedBatchOptions(CheckedOptions):
         check_word("shape", self.shape, get_args(Shape))
         if self.buffer_m is not None:
             PointBuffer(0, 0, self.buffer_m, self.shape)  # raises RegionError if no point can have it
+        _ = self.text_options  # checks them
         if isinstance(self.columns, str):
             raise InputError(
                 f"columns must be a sequence of names; got {self.columns!r}: give {self.columns.split(',')}"
             )
+
+    @property
+    def text_options(self) -> TextOptions:
+        """How a file of text is written."""
+        separator = "\t" if self.separator in {"tab", "\\t"} else self.separator
+        return TextOptions(separator, self.decimal, self.encoding)
 
 
 class Batch:
@@ -229,6 +242,7 @@ class Batch:
             resumed_rows=resumed_rows,
             refused=refused,
             refusals=refusals,
+            dialect=self._reader.dialect,
         )
 
     def _settings(self) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class VectorReader:
     """A layer of features; see :class:`cop_zarr.interop.tables.readers.TableReader`."""
 
     has_layers: ClassVar[bool] = True
+    decimal: str = "."
+    dialect: str | None = None
 
     def __init__(self, path: Path, layer: str | None = None) -> None:
         self.path = path

@@ -262,7 +262,6 @@ def test_invalid_options(options, error, word, points, store_path):
 @pytest.mark.parametrize(
     ("name", "out"),
     [
-        ("", "o.zarr"),
         ("..", "o.zarr"),
         ("a/b", "o.zarr"),
         ("embedding", "o.parquet"),

@@ -96,7 +96,6 @@ def test_geoparquet_that_cannot_be_read(tmp_path):
         ("a.parquet", b"PAR1"),
         ("a.geojson", b"{"),
         ("a.csv", b""),
-        ("a.csv", "lon,lat,größe\n11,48,1\n".encode("latin-1")),
         ("a.csv", b"n,n\n1,2\n"),
     ],
 )
