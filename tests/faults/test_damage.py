@@ -20,7 +20,7 @@ import cop_zarr
 from cop_zarr.errors import ChunkError, StoreError
 from cop_zarr.format import chunk_reader
 from tests.support import factory
-from tests.support.servers import S3, s3_server
+from tests.support.servers import S3
 
 ROWS, COLS, BANDS = (300, 321), (590, 613), 3
 """3 x 3 chunks, cut at the south and the east edge; the first column of chunks is empty."""
@@ -163,12 +163,11 @@ def disk(good_store: Path, tmp_path: Path) -> Disk:
 
 
 @pytest.fixture(scope="module")
-def bucket(good: Objects) -> Iterator[Bucket]:
+def bucket(good: Objects, s3: S3) -> Bucket:
     """The store on S3; each test leaves it as it was."""
-    with s3_server() as server:
-        place = Bucket(server)
-        place.change(dict(good))
-        yield place
+    place = Bucket(s3)
+    place.change(dict(good))
+    return place
 
 
 @pytest.fixture(scope="module")

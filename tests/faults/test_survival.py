@@ -34,7 +34,7 @@ from cop_zarr.errors import (
 from cop_zarr.source.geotiff import Block, GeoTiff
 from tests.support import factory
 from tests.support.proxy import TRANSIENT, AfterWrite, Proxy, fault_proxy, seeded
-from tests.support.servers import S3, s3_server
+from tests.support.servers import S3
 
 ROWS, COLS, BANDS = (300, 396), (572, 732), 16
 """15 tiles of 32 x 32, 240 chunks of which 33 have no data."""
@@ -664,12 +664,6 @@ def test_asked_to_stop(part: Path, whole: Tree, old: Path, out: Path, *, number:
 
 
 # An object store
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3]:
-    with s3_server() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ import cop_zarr  # noqa: E402
 from cop_zarr.errors import ChunkError, InputError, RegionError, SubcellError  # noqa: E402
 from cop_zarr.interop.torch import PointDataset, RegionDataset  # noqa: E402
 from tests.support import factory  # noqa: E402
-from tests.support.servers import s3_server, static_process  # noqa: E402
+from tests.support.servers import static_process  # noqa: E402
 
 pytestmark = [
     # what Python 3.12 says of every fork beside threads; that it goes well is what is tested here
@@ -64,10 +64,10 @@ def part(tmp_path_factory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def places(part) -> Iterator[dict[str, tuple[str, dict[str, Any]]]]:
+def places(part, s3) -> Iterator[dict[str, tuple[str, dict[str, Any]]]]:
     """The store on a disk and behind two servers: URLs, and the options to open them."""
     tif, path = part
-    with static_process(path.parent) as web, s3_server() as s3:
+    with static_process(path.parent) as web:
         url = s3.place()
         cop_zarr.ingest(tif, url, storage_options=s3.options)
         yield {"disk": (str(path), {}), "http": (f"{web}/a.zarr", {}), "s3": (url, s3.options)}

@@ -21,7 +21,7 @@ from cop_zarr.core import grid
 from cop_zarr.errors import InputError, StorageError, StoreReplacedError
 from cop_zarr.writing import writer as writing
 from tests.support import factory
-from tests.support.servers import s3_server, static_server
+from tests.support.servers import static_server
 from tests.writing.small import BANDS, CHUNK, CHUNK_BBOX, COLS, ROWS, flip, objects, truth, write_store
 
 # Good stores
@@ -90,11 +90,11 @@ def damaged_url(request: pytest.FixtureRequest, copied: Path) -> Iterator[tuple[
                 file.writestr(key, data)
         yield f"zip://::file://{copied.with_name('a.zip')}", None
     else:
-        with s3_server() as server:
-            url = server.place()
-            for key, data in objects(copied).items():
-                server.put(f"{url}/{key}", data)
-            yield url, server.options
+        server = request.getfixturevalue("s3")
+        url = server.place()
+        for key, data in objects(copied).items():
+            server.put(f"{url}/{key}", data)
+        yield url, server.options
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,6 @@ from cop_zarr.querying.distributed import answers
 from cop_zarr.querying.distributed import cluster as clusters
 from tests.support import factory
 from tests.support.regions import same_bits
-from tests.support.servers import s3_server
 
 distributed = pytest.importorskip("distributed")
 config = pytest.importorskip("dask").config
@@ -59,12 +58,6 @@ def client_of(workers):
 def client():
     with client_of(2) as client:
         yield client
-
-
-@pytest.fixture(scope="module")
-def s3():
-    with s3_server() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

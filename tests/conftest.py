@@ -1,0 +1,30 @@
+"""Object stores that all folders share: each takes seconds to start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.servers import GCS, S3
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """An object store that speaks S3; each ``s3.place()`` is a new URL."""
+    from tests.support.servers import s3_server  # noqa: PLC0415  # half a second that most files do not need
+
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[GCS]:
+    """An object store that speaks Google's protocol."""
+    from tests.support.servers import gcs_server  # noqa: PLC0415  # the same
+
+    with gcs_server() as server:
+        yield server
