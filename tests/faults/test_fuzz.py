@@ -200,7 +200,7 @@ def write_compressed(path: Path, compression: int, encoded: bytes, predictor: in
 def test_a_tile_that_decodes_to_too_much_takes_no_memory(
     tmp_path: Path, compression: int, encode: Callable[[bytes], bytes], predictor: int
 ) -> None:
-    path = write_compressed(tmp_path / "a.tif", compression, encode(bytes(200 << 20)), predictor)
+    path = write_compressed(tmp_path / "a.tif", compression, encode(bytes(100 << 20)), predictor)
     with bounded(2):
         assert outcome(lambda: read_tiff(path)) in {*REFUSED, "answer"}
 

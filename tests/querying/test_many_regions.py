@@ -61,7 +61,13 @@ def over_the_part(count, seed):
     yield (19.9, 38.2, 23.8, 40)  # and the empty one beside it
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(each, marks=[pytest.mark.slow] if number % 3 else [], id=str(each))
+        for number, each in enumerate(OPTIONS)
+    ],
+)
 def test_any_options_give_the_bits_of_single_queries(fresh, part, options):
     """The largest of -0.0 and 0.0 is either; which one must not depend on how many regions are asked."""
     regions = [*draw_regions(12, 1, SMALLER_KINDS), (3, 10, 2.9, 12), OCEAN]
@@ -75,9 +81,9 @@ def test_any_options_give_the_bits_of_single_queries(fresh, part, options):
     "options", [{}, {"pooling": "max"}, {"pooling": "std", "empty": "skip", "weights": "area"}], ids=str
 )
 def test_neither_order_nor_memory_nor_workers_change_a_bit(fresh, store_path, options):
-    regions = draw_regions(40, 5)
+    regions = draw_regions(20, 5)
     expected = fresh.query_many(regions, **options)
-    order = np.random.default_rng(0).permutation(np.r_[0:40, 0:40])  # each twice
+    order = np.random.default_rng(0).permutation(np.r_[0:20, 0:20])  # each twice
     same_bits(fresh.query_many([regions[number] for number in order], **options), expected[order])
     for size, workers in ((1, 1), (20_000, 8), (256 << 20, 8)):
         store = cop_zarr.open(store_path, cache_bytes=size, workers=workers)

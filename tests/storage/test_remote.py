@@ -156,10 +156,9 @@ def test_ingest_and_ask(site, written, request, tmp_path, name):
 
 
 def test_the_root_of_a_bucket(site, written, s3):
-    with s3.client() as client:
-        client.create_bucket(Bucket="whole")
-        cop_zarr.ingest(site / "a.tif", "s3://whole/", storage_options=s3.options)
-        listed = client.list_objects_v2(Bucket="whole")["Contents"]
+    s3.client.create_bucket(Bucket="whole")
+    cop_zarr.ingest(site / "a.tif", "s3://whole/", storage_options=s3.options)
+    listed = s3.client.list_objects_v2(Bucket="whole")["Contents"]
     assert {each["Key"]: each["Size"] for each in listed} == {key: len(written[key]) for key in written}
     good("s3://whole", s3.options)
 
@@ -323,13 +322,8 @@ def stored(site, s3) -> str:
 
 def upload(s3, folder: Path) -> str:
     url = s3.place()
-    with s3.client() as client, ThreadPoolExecutor(4) as pool:
-
-        def put(key: str, data: bytes) -> None:
-            client.put_object(Bucket=s3.bucket, Key=f"{s3.key(url)}/{key}", Body=data)
-
-        files = files_of(folder)
-        list(pool.map(put, files, files.values()))
+    for key, data in files_of(folder).items():
+        s3.put(f"{url}/{key}", data)
     return url
 
 

@@ -23,7 +23,7 @@ import urllib.request
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,31 +116,26 @@ class S3(ObjectStore):
             "client_kwargs": {"region_name": REGION},
         }
 
-    @contextmanager
-    def client(self) -> Iterator[Any]:
-        """boto3's client, for as long as the context lasts."""
+    @cached_property
+    def client(self) -> Any:
+        """boto3's client, which takes longer to make than a request."""
         keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
-        client = boto3.client("s3", endpoint_url=self.endpoint, region_name=REGION, **keys)
-        with contextlib.closing(client):
-            yield client
+        return boto3.client("s3", endpoint_url=self.endpoint, region_name=REGION, **keys)
 
     def objects(self, url: str) -> dict[str, bytes]:
         prefix = f"{self.key(url).rstrip('/')}/"
         found = {}
-        with self.client() as client:
-            for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
-                for key in (entry["Key"] for entry in page.get("Contents", ())):
-                    with contextlib.closing(client.get_object(Bucket=self.bucket, Key=key)["Body"]) as body:
-                        found[key.removeprefix(prefix)] = body.read()
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        for key in (entry["Key"] for page in pages for entry in page.get("Contents", ())):
+            with contextlib.closing(self.client.get_object(Bucket=self.bucket, Key=key)["Body"]) as body:
+                found[key.removeprefix(prefix)] = body.read()
         return found
 
     def put(self, url: str, data: bytes) -> None:
-        with self.client() as client:
-            client.put_object(Bucket=self.bucket, Key=self.key(url), Body=data)
+        self.client.put_object(Bucket=self.bucket, Key=self.key(url), Body=data)
 
     def delete(self, url: str) -> None:
-        with self.client() as client:
-            client.delete_object(Bucket=self.bucket, Key=self.key(url))
+        self.client.delete_object(Bucket=self.bucket, Key=self.key(url))
 
 
 class GCS(ObjectStore):
@@ -194,9 +189,9 @@ def s3_server() -> Iterator[S3]:
     """Run moto's S3 server for as long as the context lasts."""
     with _process("-m", "moto.server", "-H", "127.0.0.1", "-p", "0") as endpoint:
         s3 = S3(endpoint)
-        with s3.client() as client:
+        with contextlib.closing(s3.client) as client:
             client.create_bucket(Bucket=s3.bucket)
-        yield s3
+            yield s3
 
 
 @contextmanager
