@@ -243,7 +243,8 @@ class Store:
         Parameters
         ----------
         lon, lat : array_like
-            Degrees, -180 to 360 and -90 to 90, of any one shape, or shapes that broadcast to one.
+            Degrees, -180 to 180 or any within three turns (-1080 to 1080), and -90 to 90 (or up to 0.125°
+            more), of any one shape, or shapes that broadcast to one.
         method : {"nearest", "bilinear"}
             The cell that a point is in (on an edge: the one south or east of it), or the mean of the four
             cells whose centres are around it, weighted by nearness.

@@ -31,14 +31,19 @@ WGS84_A_M, WGS84_F = 6_378_137.0, 1 / 298.257_223_563
 class Bounds(NamedTuple):
     """A box in degrees, unwrapped: ``west < east``, so that ``east`` may lie beyond 180.
 
-    Those of a region have ``west`` within -180 … 360, ``east - west`` at most 360, ``south < north`` within
-    ±90. Those of a grid or a window reach half a cell beyond a pole.
+    Those of a region have ``west`` within -180 … 360 (-180.125 if it is all around), ``east - west`` at
+    most 360. South and north reach half a cell beyond a pole at most, as those of a grid or a window do.
     """
 
     west: float
     south: float
     east: float
     north: float
+
+    @property
+    def on_earth(self) -> Bounds:
+        """The box without what is beyond a pole."""
+        return Bounds(self.west, max(self.south, -90.0), self.east, min(self.north, 90.0))
 
 
 class Affine(NamedTuple):
@@ -306,15 +311,6 @@ def split_columns(window: Window, cols: int) -> Iterator[tuple[int, int, int]]:
         width = min(cols - first, window.col_stop - col)
         yield first, first + width, col - window.col
         col += width
-
-
-def range_hint(lon: float, lat: float) -> str:
-    """A hint for a position that is not on the globe: swapped axes, or another CRS."""
-    if abs(lon) <= 90 < abs(lat) <= 360:
-        return "; are latitude and longitude swapped?"
-    if max(abs(lon), abs(lat)) > 360:
-        return "; if it is in another CRS, name it (crs=, --crs)"
-    return ""
 
 
 def _zone_area(lats: np.ndarray) -> np.ndarray:

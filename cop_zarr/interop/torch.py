@@ -136,7 +136,7 @@ class PointDataset(_VectorDataset):
         given by its path is read with fewer threads in each of a DataLoader's workers, so that together
         they have as many as there are processors, unless ``COP_ZARR_WORKERS`` is set.
     lon, lat : array_like
-        Degrees, -180 to 360 and -90 to 90: ``(n,)``, or one number for all.
+        Degrees, as :meth:`cop_zarr.Store.sample` takes them: ``(n,)``, or one number for all.
     labels : sequence, optional
         A label for each point, in the same order: a tensor, an array, a column of a table, a list.
     method : {"nearest", "bilinear"}

@@ -86,7 +86,7 @@ class Embedding:
             "model": product.MODEL,
             "year": product.YEAR,
             "roi": plan.footprint.roi,
-            "bbox_4326": list(plan.footprint.bounds),
+            "bbox_4326": list(plan.footprint.bounds.on_earth),
             "rows": [window.row, window.row_stop],
             "cols": [window.col, window.col_stop],
             "shape": list(self.data.shape),

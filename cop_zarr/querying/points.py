@@ -9,8 +9,9 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cop_zarr.core.grid import Grid, range_hint
+from cop_zarr.core.grid import Grid
 from cop_zarr.core.grouping import group_by
+from cop_zarr.core.positions import normalised, on_globe, range_error
 from cop_zarr.core.product import LATTICE_COLS, LATTICE_ROWS
 from cop_zarr.errors import RegionError
 from cop_zarr.format.chunk_reader import ChunkIndex, ChunkReader
@@ -71,10 +72,7 @@ def check_points(grid: Grid, lon: ArrayLike, lat: ArrayLike, method: Method, on_
 
     def out_of_range(number: int) -> str:
         lon, lat = given_lons[number], given_lats[number]
-        return (
-            f"lon must be within -180 … 360 and lat within -90 … 90; got lon={lon}, lat={lat}"
-            f"{range_hint(lon, lat)}"
-        )
+        return str(range_error(lon, lat, lon, lat, f"lon={lon}, lat={lat}"))
 
     def outside(number: int) -> str:
         missing = (
@@ -84,10 +82,11 @@ def check_points(grid: Grid, lon: ArrayLike, lat: ArrayLike, method: Method, on_
         return f"the point lon={lon}, lat={lat} is outside the store: {missing} in {grid}"
 
     lons, lats = given_lons, given_lats
-    refused = ~((lons >= -180) & (lons <= 360) & (np.abs(lats) <= 90))  # true of NaN
+    refused = ~on_globe(lons, lats)
     if refused.any():
         _report(on_error, shape, refused, out_of_range)
         lons, lats = np.where(refused, 0, lons), np.where(refused, 0, lats)
+    lons, lats = normalised(lons, lats)
     if grid.shape != (LATTICE_ROWS, LATTICE_COLS):
         beyond = _outside(grid, lons, lats, method) & ~refused
         if beyond.any():

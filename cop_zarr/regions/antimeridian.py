@@ -13,7 +13,7 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from cop_zarr.core.grid import range_hint
+from cop_zarr.core.positions import MAX_LAT, MAX_LON, MAX_WIDTH, ROUNDING_DEG, range_error, turn_offset
 from cop_zarr.errors import RegionError
 from cop_zarr.regions import densify
 from cop_zarr.regions.validity import check_valid, polygon_parts
@@ -35,7 +35,11 @@ def unwrap_polygons(shape: BaseGeometry, *, repair: bool) -> list[shapely.Polygo
     """The polygons of a shape in degrees, valid or repaired, without jumps; RegionError if ambiguous."""
     _check_range(shape)
     parts = polygon_parts(shape)
-    if all(np.ptp(ring[:, 0]) <= 360 and not _jumps(ring).any() for part in parts for ring in _rings(part)):
+    if all(
+        np.ptp(ring[:, 0]) <= MAX_WIDTH and not _jumps(ring).any()
+        for part in parts
+        for ring in _rings(part)
+    ):
         return polygon_parts(check_valid(shape, repair=repair))
     unwrapped: list[shapely.Polygon] = []
     for part in parts:
@@ -48,13 +52,18 @@ def unwrap_polygons(shape: BaseGeometry, *, repair: bool) -> list[shapely.Polygo
 
 def _check_range(shape: BaseGeometry) -> None:
     west, south, east, north = shape.bounds
-    if max(-south, north) > 90:
-        hint = range_hint(max(-west, east), max(-south, north))
-        raise RegionError(
-            f"latitudes must be within -90 … 90; the geometry's are {south:g} … {north:g}{hint}"
-        )
-    if west < -180 or east > 360:
-        raise RegionError(f"longitudes must be within -180 … 360; the geometry's are {west:g} … {east:g}")
+    if max(-west, east) > MAX_LON or max(-south, north) > MAX_LAT:
+        given = f"a geometry of lon {west:.10g} … {east:.10g}, lat {south:.10g} … {north:.10g}"
+        raise range_error(west, south, east, north, given)
+
+
+def clip_at_poles(shape: BaseGeometry) -> BaseGeometry:
+    """A valid shape without what is beyond a pole."""
+    west, south, east, north = shape.bounds
+    if south >= -90 and north <= 90:
+        return shape
+    clipped = shapely.intersection(shape, shapely.box(west - 1, -90, east + 1, 90))
+    return shapely.MultiPolygon(polygon_parts(clipped))
 
 
 def _align_hole(hole: np.ndarray, shell: np.ndarray) -> np.ndarray:
@@ -83,7 +92,7 @@ def _unwrap_ring(ring: np.ndarray, *, counterclockwise: bool) -> np.ndarray:
       (outer rings counterclockwise); as drawn it has the other. If not, it is ambiguous.
     """
     west, east = ring[:, 0].min(), ring[:, 0].max()
-    if east - west > 360:
+    if east - west > MAX_WIDTH:
         raise RegionError(f"a ring must be at most 360° wide; got longitudes {west:g} … {east:g}")
     jumps = _jumps(ring)
     if not jumps.any():
@@ -92,7 +101,7 @@ def _unwrap_ring(ring: np.ndarray, *, counterclockwise: bool) -> np.ndarray:
     short = np.column_stack([densify.unwrapped(ring[:, 0]), ring[:, 1]])
     encloses_pole = densify.winding_number(short) != 0
     drawn_valid = shapely.Polygon(ring).is_valid
-    if drawn_valid and (steps == 360).all():
+    if drawn_valid and (steps >= 360 - ROUNDING_DEG).all():
         if encloses_pole and np.abs(ring[1:][jumps, 1]).max() < 90:
             raise _ambiguous(ring, "as drawn, or as no edge, so that the ring encloses a pole", POLE_ADVICE)
         return ring
@@ -133,9 +142,9 @@ def _ambiguous(ring: np.ndarray, readings: str, advice: str) -> RegionError:
 
 def combine_parts(parts: list[shapely.Polygon], *, overlaps: bool) -> BaseGeometry:
     """Combine parts into one geometry at most 360° wide, that begins after the widest gap between them."""
-    if len(parts) == 1 and -180 <= parts[0].bounds[0] <= 360:
-        return parts[0]
     spans = np.array([part.bounds for part in parts])[:, [0, 2]]
+    if len(parts) == 1 and not turn_offset(spans[0, 0]) and np.ptp(spans) <= 360 + ROUNDING_DEG:
+        return parts[0]
     start = _western_edge(spans)
     shifts = np.floor((spans[:, 0] - start) / 360 + 1e-12) * -360.0  # start may have a rounding error
     shifted = [
@@ -161,7 +170,7 @@ def _western_edge(spans: np.ndarray) -> float:
 
 def _wrap_into_frame(whole: BaseGeometry, start: float) -> BaseGeometry:
     """Shift what is more than 360° east of ``start`` to the west."""
-    frame = shapely.box(start, -90, start + 360, 90)
+    frame = shapely.box(start, -MAX_LAT, start + 360, MAX_LAT)
     beyond = shapely.difference(whole, frame)
     beyond = shapely.transform(beyond, partial(densify.shift_longitude, east_deg=-360.0))
     wrapped = shapely.union_all([shapely.intersection(whole, frame), beyond])

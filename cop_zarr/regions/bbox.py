@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import reprlib
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from cop_zarr.core.grid import Bounds, range_hint
+from cop_zarr.core.grid import Bounds
+from cop_zarr.core.positions import (
+    MAX_LAT,
+    MAX_LON,
+    MAX_WIDTH,
+    ROUNDING_DEG,
+    range_error,
+    turn_offset,
+)
+from cop_zarr.core.product import LATTICE_WEST
 from cop_zarr.errors import RegionError
 from cop_zarr.regions.footprints import Footprint, Origin, finite_number
 
@@ -27,18 +37,22 @@ ACCEPTED = (
 class BBox:
     """A box in EPSG:4326, edges in degrees.
 
-    Longitudes may be given from -180 to 180 or from 0 to 360. ``minlon > maxlon`` means that the box
-    crosses the antimeridian, as in GeoJSON (RFC 7946, section 5.2).
+    Longitude is cyclic: -170, 190 and 550 are one meridian. ``minlon > maxlon`` means that the box crosses
+    the antimeridian, as in GeoJSON (RFC 7946, section 5.2). What the extent of a raster on the product's
+    grid reaches past a pole, half a cell, is clipped.
 
     Parameters
     ----------
     minlon, minlat, maxlon, maxlat : float
-        West, south, east and north edge: longitudes -180 to 360, latitudes -90 to 90.
+        West, south, east and north edge: longitudes within three turns, -1080 to 1080; latitudes -90 to 90,
+        or up to 0.125° more. A box may be 360° wide; up to 0.25° more, as of a raster that repeats its
+        first column, is all longitudes as well.
 
     Attributes
     ----------
     bounds : Bounds
-        The box with ``west < east``: across the antimeridian, ``east`` is greater than 180.
+        The box with ``west < east``, ``west`` from -180 to 360, or -180.125 of the product's extent. Across
+        the antimeridian, ``east`` is greater than 180.
 
     Raises
     ------
@@ -51,6 +65,8 @@ class BBox:
     BBox(minlon=120.0, minlat=30.0, maxlon=122.0, maxlat=32.0)
     >>> BBox(170, -20, -170, -10).bounds  # Fiji
     Bounds(west=170.0, south=-20.0, east=190.0, north=-10.0)
+    >>> BBox(-180.125, -90.125, 179.875, 90.125).bounds  # the product's extent
+    Bounds(west=-180.125, south=-90.0, east=179.875, north=90.0)
     """
 
     minlon: float
@@ -63,14 +79,10 @@ class BBox:
     def __post_init__(self) -> None:
         west, south = finite_number(self.minlon, "minlon"), finite_number(self.minlat, "minlat")
         east, north = finite_number(self.maxlon, "maxlon"), finite_number(self.maxlat, "maxlat")
-        if not (-180 <= west <= 360 and -180 <= east <= 360):
-            raise _box_error(west, south, east, north)
-        unwrapped = east
-        while unwrapped < west:  # twice from 350 to -170
-            unwrapped += 360
-        if not (-90 <= south < north <= 90 and west < unwrapped <= west + 360):
-            raise _box_error(west, south, east, north)
-        bounds = Bounds(west, south, unwrapped, north)
+        if -180 <= west < east <= 180 and -90 <= south < north <= 90:
+            bounds = Bounds(west, south, east, north)
+        else:
+            bounds = _unwrap(west, south, east, north)
         # one update instead of five object.__setattr__: queries of many regions make millions of boxes
         self.__dict__.update(minlon=west, minlat=south, maxlon=east, maxlat=north, bounds=bounds)
 
@@ -124,13 +136,16 @@ class BBox:
             "maxlon": self.maxlon,
             "maxlat": self.maxlat,
         }
-        west, south, east, north = self.bounds
+        bounds = self.bounds
+        west, south, east, north = bounds
         centre = (west + east) / 2, (south + north) / 2
+        if self.maxlat > 90 or self.minlat < -90:  # the cells of the first and the last row are that high
+            bounds = Bounds(west, self.minlat, east, self.maxlat)
         if self._origin is None:
-            return Footprint(self.bounds, centre, roi)
+            return Footprint(bounds, centre, roi)
         coordinates, crs = self._origin
         roi["given"] = {"coordinates": list(coordinates), "crs": crs}
-        return Footprint(self.bounds, centre, roi, crs)
+        return Footprint(bounds, centre, roi, crs)
 
 
 def is_bbox_tuple(roi: object) -> bool:
@@ -158,20 +173,20 @@ def four_numbers(roi: object) -> list[Any]:
     return list(values)
 
 
-def _box_error(west: float, south: float, east: float, north: float) -> RegionError:
-    edges = (west, south, east, north)
-    largest_lat = max(abs(south), abs(north))
-    if largest_lat > 90:
-        hint = range_hint(max(abs(west), abs(east)), largest_lat)
-        return RegionError(
-            "latitudes must be within -90 … 90, in the order (minlon, minlat, maxlon, maxlat); "
-            f"got {edges}{hint}"
-        )
+def _unwrap(west: float, south: float, east: float, north: float) -> Bounds:
+    """The bounds of a box whose edges are any number of turns apart; RegionError if it is not a box."""
+    given = (west, south, east, north)
+    if max(abs(west), abs(east)) > MAX_LON or max(abs(south), abs(north)) > MAX_LAT:
+        raise range_error(*given, f"(minlon, minlat, maxlon, maxlat) = {given}")
+    south, north = max(south, -90.0), min(north, 90.0)
     if south >= north:
-        return RegionError(f"minlat must be less than maxlat; got {edges}")
-    if not (-180 <= west <= 360 and -180 <= east <= 360):
-        return RegionError(f"longitudes must be within -180 … 360; got {edges}")
-    return RegionError(
-        "a box must be wider than 0° and at most 360° wide (minlon > maxlon means across the "
-        f"antimeridian); got {edges}"
-    )
+        raise RegionError(f"minlat must be less than maxlat, and some of it within -90 … 90; got {given}")
+    if east < west:
+        east += 360 * math.ceil((west - east) / 360 - ROUNDING_DEG / 360)  # 360 by rounding is one turn
+    if not west < east <= west + MAX_WIDTH:
+        raise RegionError(
+            "a box must be wider than 0° and at most 360° wide (minlon > maxlon means across the "
+            f"antimeridian); got {given}"
+        )
+    offset = turn_offset(west, LATTICE_WEST if east - west >= 360 else -180.0)
+    return Bounds(west + offset, south, min(east, west + 360) + offset, north)

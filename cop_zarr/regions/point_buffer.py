@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from cop_zarr.core.grid import Bounds, range_hint
+from cop_zarr.core.grid import Bounds
+from cop_zarr.core.positions import MAX_LAT, MAX_LON, range_error, turn_offset
 from cop_zarr.core.product import CRS
 from cop_zarr.errors import RegionError
 from cop_zarr.regions.footprints import Footprint, Origin, finite_number
@@ -29,9 +30,9 @@ class PointBuffer:
     Parameters
     ----------
     lon : float
-        Longitude in degrees, -180 to 360.
+        Longitude in degrees: any within three turns, -1080 to 1080.
     lat : float
-        Latitude in degrees, -90 to 90.
+        Latitude in degrees, -90 to 90; up to 0.125° more, the edge of the grid, is the pole.
     buffer_m : float
         Radius in metres, a millimetre or more.
     shape : {"box", "circle"}
@@ -58,11 +59,9 @@ class PointBuffer:
     def __post_init__(self) -> None:
         for name in ("lon", "lat", "buffer_m"):
             object.__setattr__(self, name, finite_number(getattr(self, name), name))
-        if abs(self.lat) > 90:
-            hint = range_hint(self.lon, self.lat)
-            raise RegionError(f"lat must be within -90 … 90; got lon={self.lon}, lat={self.lat}{hint}")
-        if not -180 <= self.lon <= 360:
-            raise RegionError(f"lon must be within -180 … 360; got {self.lon}")
+        if abs(self.lon) > MAX_LON or abs(self.lat) > MAX_LAT:
+            given = f"lon={self.lon}, lat={self.lat}"
+            raise range_error(self.lon, self.lat, self.lon, self.lat, given)
         if self.shape not in get_args(Shape):
             raise RegionError(f"shape must be 'box' or 'circle'; got {self.shape!r}")
         largest = MAX_BUFFER_M if self.shape == "box" else MAX_DISC_M
@@ -103,7 +102,12 @@ class PointBuffer:
         """The box around the geodesic circle, with ``west < east``."""
         from cop_zarr.regions import geodesic
 
-        return geodesic.circle_bounds(self.lon, self.lat, self.buffer_m)
+        return geodesic.circle_bounds(*self._centre, self.buffer_m)
+
+    @property
+    def _centre(self) -> tuple[float, float]:
+        """The point, its longitude within -180 … 360 and its latitude within ±90."""
+        return self.lon + turn_offset(self.lon), min(max(self.lat, -90.0), 90.0)
 
     @property
     def footprint(self) -> Footprint:
@@ -119,10 +123,10 @@ class PointBuffer:
         if self._origin is not None:
             coordinates, input_crs = self._origin
             roi["given"] = {"coordinates": list(coordinates), "crs": input_crs}
-        centre = self.lon, self.lat
+        centre = self._centre
         if self.shape == "box":
             return Footprint(self.bounds, centre, roi, input_crs)
         from cop_zarr.regions import geodesic
 
-        disc = geodesic.disc(self.lon, self.lat, self.buffer_m)
+        disc = geodesic.disc(*centre, self.buffer_m)
         return Footprint(Bounds(*disc.bounds), centre, roi, input_crs, disc)

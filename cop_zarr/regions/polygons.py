@@ -11,7 +11,7 @@ from shapely.geometry.base import BaseGeometry
 from cop_zarr.core import product
 from cop_zarr.core.grid import Bounds
 from cop_zarr.errors import RegionError
-from cop_zarr.regions.antimeridian import combine_parts, unwrap_polygons
+from cop_zarr.regions.antimeridian import clip_at_poles, combine_parts, unwrap_polygons
 from cop_zarr.regions.footprints import Footprint
 from cop_zarr.regions.geojson import declared_crs, read_polygons
 from cop_zarr.regions.projections import Projection, check_same, projection
@@ -31,10 +31,13 @@ def polygon_footprint(given: object, crs: object | None = None, *, repair: bool 
         raise RegionError(
             "the geometry is empty after conversion to degrees: too small, or outside the map"
         )
-    geometry = combine_parts(parts, overlaps=len(found) > 1)
+    drawn = combine_parts(parts, overlaps=len(found) > 1)
+    geometry = clip_at_poles(drawn)
+    if geometry.is_empty:
+        raise RegionError("the geometry is beyond the pole; latitudes must be within -90 … 90")
     centroid = geometry.centroid
     return Footprint(
-        bounds=Bounds(*geometry.bounds),
+        bounds=Bounds(*drawn.bounds),
         centre=(centroid.x, centroid.y),
         roi=_roi_record(found),
         input_crs=source.name if source else product.CRS,
@@ -56,7 +59,7 @@ def _lonlat_parts(shape: BaseGeometry, source: Projection | None, repair: bool) 
     if source is None:
         return unwrap_polygons(shape, repair=repair)
     if source.in_degrees:
-        parts = unwrap_polygons(shape, repair=repair)
+        parts = polygon_parts(clip_at_poles(shapely.MultiPolygon(unwrap_polygons(shape, repair=repair))))
     else:
         parts = polygon_parts(check_valid(shape, repair=repair))
     return [piece for part in parts for piece in polygon_parts(source.polygon_to_lonlat(part))]

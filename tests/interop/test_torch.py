@@ -286,7 +286,7 @@ def test_bools_that_are_no_mask_are_refused(store_path):
 @pytest.mark.parametrize(
     ("points", "options", "error", "word"),
     [
-        (([0, 400], [0, 0]), {}, RegionError, "position 1"),
+        (([0, 1400], [0, 0]), {}, RegionError, "position 1"),
         ((0, 0), {}, InputError, "lon"),
         (([0, 0], [0, 0]), {"labels": [1]}, InputError, "labels"),
         (([0, 0], [0, 0]), {"labels": torch.tensor(5)}, InputError, "Tensor"),
@@ -318,7 +318,7 @@ def test_invalid_regions(store, rois, options, error, word):
 def test_invalid_items_are_nan(store, vectors):
     """A callback is called once, at creation."""
     calls = []
-    lon, lat, boxes = [LON[0], 400, np.nan], [LAT[0], 0, 0], [(0, 0, 0.1, 1), BOX]
+    lon, lat, boxes = [LON[0], 1400, np.nan], [LAT[0], 0, 0], [(0, 0, 0.1, 1), BOX]
     for on_error in ("nan", lambda *call: calls.append(call)):
         points = PointDataset(store, lon, lat, on_error=on_error)
         regions = RegionDataset(store, boxes, on_error=on_error)

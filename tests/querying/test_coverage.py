@@ -122,7 +122,18 @@ def test_grids_of_a_part_of_the_globe():
 
 
 @pytest.mark.parametrize("grid", [FROM_GREENWICH, Grid(0, 333, 721, 1440)])
-@pytest.mark.parametrize("globe", [(-180, -90, 180, 90), (0, -90, 360, 90)])
+@pytest.mark.parametrize(
+    "globe",
+    [
+        (-180, -90, 180, 90),
+        (0, -90, 360, 90),
+        (-180.125, -90.125, 179.875, 90.125),  # the product's own extent
+        (-0.125, -90.125, 359.875, 90.125),
+        (-180.125, -90.125, 180.125, 90.125),
+        (-180, -90, 180 + 3e-14, 90 + 1e-14),
+        (180 - 3e-14, -90, 540, 90),
+    ],
+)
 def test_coverage_by_the_globe_is_exactly_one(grid, globe):
     for roi in (BBox(*globe), shapely.box(*globe)):
         found = footprint(roi)
@@ -210,3 +221,34 @@ def test_bilinear_weights_at_the_edge_of_a_part():
     for lon, lat in [(-130 - 0.0625, 65 + 0.0625), (230 - 0.0625, 65 - STEP * 19 - 0.0625)]:
         with pytest.raises(RegionError, match="four"):
             bilinear(part, lon, lat)
+
+
+def beyond_the_poles(count, seed):
+    """Boxes that end past a pole by up to half a cell, at any turn."""
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        west, width, height = rng.uniform(-1080, 1070), rng.uniform(0.3, 5), rng.uniform(0.3, 3)
+        edge = 90 + rng.choice([1e-14, 0.1, 0.125, rng.uniform(0, 0.125)])
+        south, north = (90 - height, edge) if rng.random() < 0.5 else (-edge, height - 90)
+        yield float(west), float(south), float(west + width), float(north)
+
+
+def test_weights_past_a_pole_are_those_of_what_is_on_the_earth():
+    for box in beyond_the_poles(40, seed=12):
+        check(GLOBE, BBox(*box), tolerance=1e-11)
+        check(GLOBE, shapely.box(*box))
+        middle = (box[1] + box[3]) / 2
+        check(GLOBE, shapely.Polygon([(box[0], middle), (box[2], box[1]), (box[2], box[3])]))
+
+
+@pytest.mark.parametrize(
+    ("cell", "row"),
+    [((-180.125, 89.875, -179.875, 90.125), 0), ((539.875, -90.125, 540.125, -89.875), 720)],
+)
+def test_the_cells_of_the_poles_are_cells(cell, row):
+    """ERA5 cell boxes: half of each is on the Earth, and it is not less than a cell."""
+    for roi in (cell, shapely.box(*cell)):
+        found = plan(GLOBE, roi, CheckedOptions(weights="area"))
+        assert found.window == Window(row, row + 1, 0, 1)
+        assert found.weights.tolist() == [GLOBE.window_areas(found.window).tolist()]
+        assert np.abs(found.footprint.bounds.on_earth[1::2]).tolist() in ([89.875, 90], [90, 89.875])

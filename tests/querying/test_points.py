@@ -74,6 +74,17 @@ def test_many_points(store, globe, method, empty):
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-3)
 
 
+@pytest.mark.parametrize("method", ORACLES)
+def test_longitude_is_cyclic_and_the_grids_edge_is_the_pole(store, method):
+    rng = np.random.default_rng(9)
+    lon, lat = rng.integers(-180 * 64, 180 * 64, 500) / 64, rng.uniform(-90, 90, 500)
+    lat[:4] = 90, -90, 90, -90
+    expected = store.sample(lon, lat, method=method)
+    lat[:4] = np.nextafter(90, 91), np.nextafter(-90, -91), 90.125, -90.125
+    for turn in (-720, -360, 360, 720):
+        np.testing.assert_array_equal(store.sample(lon + turn, lat, method=method), expected)
+
+
 def test_a_centre_is_its_cell_bit_for_bit(store, globe):
     """No neighbour has a part in it, and so none is read."""
     rng = np.random.default_rng(1)
@@ -164,7 +175,7 @@ def test_each_chunk_under_the_points_is_read_once_and_no_other(watched, globe, m
 def test_points_that_are_skipped_or_refused_cost_no_chunk(watched, globe):
     store, read_keys = watched
     for method in ORACLES:
-        assert np.isnan(store.sample([NAN, 400, 0], [0, 0, INFINITE], method=method, on_error="nan")).all()
+        assert np.isnan(store.sample([NAN, 1081, 0], [0, 0, INFINITE], method=method, on_error="nan")).all()
     assert not read_keys
     row, col = np.argwhere(~globe.any(axis=0)).T[:, ::997]
     assert np.isnan(store.sample(col * STEP - 180, 90 - row * STEP, empty="skip")).all()
@@ -179,8 +190,8 @@ INFINITE, NAN = float("inf"), float("nan")
     [
         (NAN, 0, "position 0"), ([0, 1, NAN, NAN], 0, r"position 2\D.*\b2$"),
         (0, [0, INFINITE], "position 1"),
-        ([0, -180.01], 0, "position 1"), ([360.01, 0], 0, "position 0"),
-        ([[0, 0], [0, 0]], [[0, 0], [0, 90.01]], "position 1, 1"), (48.1, 111.5, "swapped"),
+        ([0, -1080.1], 0, "position 1"), ([1080.1, 0], 0, "position 0"),
+        ([[0, 0], [0, 0]], [[0, 0], [0, 90.126]], "position 1, 1"), (48.1, 111.5, "swapped"),
         ("10", 40, "lon"), ([10, "11"], 40, "lon"), (10, b"40", "lat"), ([10, None], 40, "lon"),
         (10, True, "lat"),
         (10 + 0j, 40, "lon"), (np.datetime64("2021-01-01"), 40, "lon"), ([[1, 2], [3]], 40, "lon"),
@@ -209,8 +220,8 @@ def test_invalid_points_are_refused_before_any_read(watched, lon, lat, message, 
 def points_without_answer():
     """Points of which some are no numbers, or lie beyond the globe, or beside the part."""
     lon, lat = (np.random.default_rng(20).uniform(*span, 400) for span in ((19, 27), (34.5, 40.5)))
-    invalid = [*itertools.product([NAN, INFINITE, -INFINITE, 361, -181], [38.0]),
-               *itertools.product([22.0], [NAN, INFINITE, -INFINITE, 90.01, -91])]  # fmt: skip
+    invalid = [*itertools.product([NAN, INFINITE, -INFINITE, 1081, -1081], [38.0]),
+               *itertools.product([22.0], [NAN, INFINITE, -INFINITE, 90.126, -91])]  # fmt: skip
     outermost = [*itertools.product((20, 25.75), (40, 35.25)), (22, 35.25)]
     return np.concatenate([np.array([*invalid, *outermost]).T, [lon, lat]], axis=1)
 

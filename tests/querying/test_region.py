@@ -433,3 +433,21 @@ def test_answers_are_the_caller_s_own(store):
     np.testing.assert_array_equal(again.valid, valid)
     np.testing.assert_array_equal(again.weights, weights)
     assert json.dumps(again.meta) == meta
+
+
+def test_a_box_shifted_by_turns_has_the_same_bits(store, globe):
+    """Edges of whole 1/64 degrees, so that the shift itself is exact."""
+    rng = np.random.default_rng(31)
+    for _ in range(20):
+        west, south = rng.integers(-180 * 64, 180 * 64) / 64, rng.uniform(-90.125, 80)
+        box = (west, south, west + rng.integers(20, 640) / 64, south + rng.uniform(0.3, 9))
+        for options in ({"weights": "area"}, {"output": "grid"}):
+            expected = store.query(box, **options)
+            for turn in (-720, -360, 360):
+                answer = store.query((box[0] + turn, box[1], box[2] + turn, box[3]), **options)
+                np.testing.assert_array_equal(answer.data, expected.data, strict=True)
+                assert answer.meta["cols"] == expected.meta["cols"]
+    whole = store.query((-180.125, -90.125, 179.875, 90.125), weights="area")
+    assert (whole.meta["rows"], whole.meta["cols"]) == ([0, 721], [0, 1440])
+    assert whole.meta["bbox_4326"] == [-180.125, -90, 179.875, 90]
+    np.testing.assert_array_equal(whole.data, store.query((-180, -90, 180, 90), weights="area").data)

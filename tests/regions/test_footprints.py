@@ -19,8 +19,12 @@ from cop_zarr.regions.point_buffer import MAX_BUFFER_M, MAX_DISC_M
         ((0, 0, math.inf, 1), "maxlon"),
         ((0, 1, 1, 0), "minlat"),
         ((0, 1, 1, 1), "minlat"),
-        ((-180.001, 0, 1, 1), "longitudes"),
+        ((-1080.001, 0, 1, 1), "longitudes"),
         ((5, 0, 5, 1), "wide"),
+        ((170, 0, -190, 1), "wide"),
+        ((180.1, 0, -179.9, 1), "wide"),
+        ((-180, 0, 180.26, 1), "wide"),
+        ((0, 90, 1, 90.125), "minlat"),
         ((-180, 0, 360, 1), "wide"),
         (("0", 0, 1, 1), "minlon"),
         ((0, 0, np.array([1.0]), 1), "maxlon"),
@@ -42,8 +46,8 @@ def test_box_errors(numbers, word):
         ((0, 0, 0.0009), "buffer_m"),
         ((0, 0, MAX_BUFFER_M + 1), "buffer_m"),
         ((0, 0, MAX_DISC_M + 1, "circle"), "buffer_m"),
-        ((0, 90.1, 5), "lat"),
-        ((-180.1, 0, 5), "lon"),
+        ((0, 90.126, 5), "lat"),
+        ((-1080.1, 0, 5), "lon"),
         ((0, 0, "5 km"), "buffer_m"),
         *(((0, 0, 1000, shape), "shape") for shape in ("square", None, 1, ["circle"])),
     ],
@@ -60,6 +64,8 @@ def test_point_errors(numbers, word):
         (lambda: BBox(120, 91, 122, 92), False),
         (lambda: PointBuffer(31.2, 121.5, 5000), True),
         (lambda: PointBuffer(121.5, 91, 5000), False),
+        (lambda: BBox(50, 100, 40, 110), False),  # would be from 50 down to 40
+        (lambda: BBox(-179, -90.2, 179, 90), False),
     ],
 )
 def test_hint_if_latitude_and_longitude_are_swapped(make, swapped):
@@ -79,6 +85,13 @@ def test_hint_if_latitude_and_longitude_are_swapped(make, swapped):
         ((350, 0, -170, 1), (350, 550)),  # edges of both conventions: 10° W eastward to 170° W
         ((360, 0, -180, 1), (360, 540)),
         ((10, 0, 9.5, 1), (10, 369.5)),
+        ((-186.5, 0, -170, 1), (173.5, 190)),
+        ((730, 0, 370.5, 1), (10, 10.5)),
+        ((350, 0, 370, 1), (350, 370)),
+        ((-180.125, 0, 179.875, 1), (-180.125, 179.875)),
+        ((-180, 0, math.nextafter(180, 999), 1), (-180, 180)),
+        ((-180.125, 0, 180.125, 1), (-180.125, 179.875)),
+        ((539.875, 0, 540.125, 1), (179.875, 180.125)),
     ],
 )
 def test_bounds_of_a_box(numbers, west_east):
@@ -91,16 +104,24 @@ def test_bounds_of_a_box(numbers, west_east):
 
 def test_bounds_of_any_box():
     rng, checked = np.random.default_rng(0), 0
-    for minlon, maxlon in rng.choice(np.arange(-180, 361, 20), (2000, 2)).tolist():
+    for minlon, maxlon in rng.choice(np.arange(-1080, 1081, 20), (3000, 2)).tolist():
         try:
             west, _, east, _ = BBox(minlon, 0, maxlon, 1).bounds
         except RegionError:
             assert (maxlon - minlon) % 360 == 0 or maxlon - minlon > 360
             continue
         checked += 1
-        assert -180 <= west < east <= west + 360
+        assert -180 <= west <= 360
+        assert west < east <= west + 360
         assert ((west - minlon) % 360, (east - maxlon) % 360) == (0, 0)
     assert checked > 1000
+
+
+@pytest.mark.parametrize("lat", [-90.125, math.nextafter(90, 91), 90.125])
+def test_latitudes_up_to_the_grids_edge_are_the_pole(lat):
+    south, north = min(lat, 80), max(lat, -80)
+    assert BBox(0, south, 1, north).bounds[1::2] == (max(south, -90), min(north, 90))
+    assert PointBuffer(5, lat, 5e4).bounds == PointBuffer(5, np.clip(lat, -90, 90), 5e4).bounds
 
 
 @pytest.mark.parametrize(

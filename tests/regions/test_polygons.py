@@ -484,7 +484,8 @@ def test_not_polygons(given, word):
         ((30, 120, 32, 122), "swapped"),
         ((3e5, 5e6, 4e5, 6e6), "crs="),
         ((0, 0, 1, 90.5), "latitudes"),
-        ((-190, 0, -170, 1), "longitudes"),
+        ((-1090, 0, -1070, 1), "longitudes"),
+        ((0, 90.01, 1, 90.1), "pole|empty"),
     ],
 )
 def test_out_of_range(bounds, word, crs):

@@ -35,8 +35,7 @@ class Extent(NamedTuple):
     @property
     def bounds(self) -> Bounds:
         """Outer edges of the cells, clipped at the poles."""
-        west, south, east, north = self.cell_bounds
-        return Bounds(west, max(south, -90.0), east, min(north, 90.0))
+        return self.cell_bounds.on_earth
 
     def reindex(self, window: Window, values: np.ndarray) -> np.ndarray:
         """Values of another window for the cells of this one: float64, NaN outside the other window."""

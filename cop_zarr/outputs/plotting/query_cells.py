@@ -91,7 +91,7 @@ def plot_query(
 def outline(footprint: Footprint) -> list[np.ndarray]:
     """The rings of a region's outline, each ``(n, 2)``: longitude and latitude, unwrapped."""
     if footprint.geometry is None:
-        west, south, east, north = footprint.bounds
+        west, south, east, north = footprint.bounds.on_earth
         return [np.array([(east, south), (east, north), (west, north), (west, south), (east, south)])]
     import shapely  # already loaded if there is a polygon
 

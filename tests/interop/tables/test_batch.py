@@ -196,7 +196,7 @@ def test_output_through_a_link(points, store_path, tmp_path):
 
 @pytest.mark.usefixtures("small_parts")
 def test_invalid_points(store_path, globe, tmp_path):
-    rows = [(1, 11.5, 48.1), (2, "", ""), (3, "west", 5), (4, 400, 5), (5, 121.5, 31.2), (6, 5, "")] * 40
+    rows = [(1, 11.5, 48.1), (2, "", ""), (3, "west", 5), (4, 1400, 5), (5, 121.5, 31.2), (6, 5, "")] * 40
     table = write_csv(tmp_path / "bad.csv", ["id", "lon", "lat"], rows)
     with pytest.raises(RegionError, match="row 1 "):
         cop_zarr.batch(table, tmp_path / "out.parquet", store_path)
