@@ -11,7 +11,16 @@ import click
 import cop_zarr
 from cop_zarr.cli import reports
 from cop_zarr.cli.main import main
-from cop_zarr.cli.options import JSON, POOLING_OPTIONS, REPAIR, STORE_OPTIONS, YEAR, choice, option_group
+from cop_zarr.cli.options import (
+    JSON,
+    PATH,
+    POOLING_OPTIONS,
+    REPAIR,
+    STORE_OPTIONS,
+    YEAR,
+    choice,
+    option_group,
+)
 from cop_zarr.cli.output import resumable, show
 
 
@@ -20,7 +29,7 @@ from cop_zarr.cli.output import resumable, show
 @click.option(
     "--to",
     "out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     metavar="OUT",
     help="A .parquet, .geoparquet, .zarr or .npy file.",

@@ -63,6 +63,28 @@ def option_group(name: str, *options: Option) -> Option:
     return decorate
 
 
+class PathToWrite(click.Path):
+    """A path, with the home folder in place of ``~``, which a shell leaves in ``--to=~/a.npy``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Expand the path, then check it as click does."""
+        from cop_zarr.storage import expanded
+
+        return super().convert(expanded(value), param, ctx)
+
+
+class FileToRead(click.File):
+    """A file of text, or - for stdin; ``~`` is expanded."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Expand the path, then open it as click does."""
+        from cop_zarr.storage import expanded
+
+        return super().convert(value if value == "-" else str(expanded(value)), param, ctx)
+
+
+PATH = PathToWrite(path_type=Path)
+TEXT_FILE = FileToRead(encoding="utf-8")
 STORE = click.argument("store", required=False)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 YEAR = click.option("--year", type=int, default=product.YEAR, show_default=True)
@@ -82,7 +104,7 @@ TIMEOUT = click.option(
 STORE_OPTIONS = (
     STORAGE_OPTIONS,
     TIMEOUT,
-    click.option("--cache-dir", type=click.Path(path_type=Path), help="Disk cache for a remote store."),
+    click.option("--cache-dir", type=PATH, help="Disk cache for a remote store."),
     click.option(
         "--cache-disk-bytes", type=size, default="4GiB", show_default=True, help="Size of the disk cache."
     ),

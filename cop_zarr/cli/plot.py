@@ -10,7 +10,14 @@ from click.core import ParameterSource
 
 import cop_zarr
 from cop_zarr.cli.main import main
-from cop_zarr.cli.options import POOLING_OPTIONS, REPAIR, STORE_OPTIONS, option_group
+from cop_zarr.cli.options import (
+    POOLING_OPTIONS,
+    REPAIR,
+    STORE_OPTIONS,
+    TEXT_FILE,
+    PathToWrite,
+    option_group,
+)
 from cop_zarr.cli.output import progress
 from cop_zarr.cli.regions import BUFFER, CRS, POINT, SHAPE, check_buffer, parse_region
 
@@ -20,7 +27,7 @@ def box_or_file(text: str) -> Any:
     try:
         box = tuple(map(float, text.replace(",", " ").split()))
     except ValueError:
-        return click.File(encoding="utf-8").convert(text, None, click.get_current_context())
+        return TEXT_FILE.convert(text, None, click.get_current_context())
     if len(box) != 4:
         raise click.BadParameter(f"a box has four numbers, 'W S E N'; got {text!r}")
     return box
@@ -28,7 +35,7 @@ def box_or_file(text: str) -> Any:
 
 @main.command()
 @click.argument("store")
-@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("out", type=PathToWrite(path_type=Path, dir_okay=False))
 @click.option(
     "--bbox",
     type=float,

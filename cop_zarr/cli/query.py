@@ -11,10 +11,12 @@ import cop_zarr
 from cop_zarr.cli import reports
 from cop_zarr.cli.main import main
 from cop_zarr.cli.options import (
+    PATH,
     POOLING_OPTIONS,
     REPAIR,
     STORE,
     STORE_OPTIONS,
+    TEXT_FILE,
     YEAR,
     choice,
     option_group,
@@ -31,9 +33,7 @@ from cop_zarr.cli.regions import BUFFER, CRS, POINT, SHAPE, parse_region
     POINT,
     BUFFER,
     SHAPE,
-    click.option(
-        "--geojson", type=click.File(encoding="utf-8"), metavar="FILE", help="Polygons; - is stdin."
-    ),
+    click.option("--geojson", type=TEXT_FILE, metavar="FILE", help="Polygons; - is stdin."),
     CRS,
 )
 @option_group(
@@ -44,7 +44,7 @@ from cop_zarr.cli.regions import BUFFER, CRS, POINT, SHAPE, parse_region
     *POOLING_OPTIONS,
     click.option("--max-bytes", type=size, default="1GiB", show_default=True, help="Largest grid."),
 )
-@click.option("--to", type=click.Path(path_type=Path), help="A .json, .npy, .npz or .csv file.")
+@click.option("--to", type=PATH, help="A .json, .npy, .npz or .csv file.")
 @click.option("--overwrite", is_flag=True, help="Replace the file that --to names.")
 @option_group("store_options", *STORE_OPTIONS)
 def query(

@@ -10,6 +10,7 @@ import click
 
 import cop_zarr
 from cop_zarr.cli.main import main
+from cop_zarr.cli.options import PathToWrite
 from cop_zarr.cli.output import progress
 from cop_zarr.core import settings
 from cop_zarr.errors import RegionError, StoreError
@@ -33,7 +34,7 @@ REGIONS = {
 @main.command()
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=PathToWrite(path_type=Path, file_okay=False),
     default=Path("data/quickstart"),
     show_default=True,
     help="Folder of a synthetic source and its store.",

@@ -9,11 +9,12 @@ import click
 import cop_zarr
 from cop_zarr.cli import reports
 from cop_zarr.cli.main import main
+from cop_zarr.cli.options import PathToWrite
 from cop_zarr.cli.output import progress
 
 
 @main.command()
-@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("out", type=PathToWrite(path_type=Path, dir_okay=False))
 @click.option("--bands", type=int, default=768, show_default=True)
 @click.option("--bbox", type=float, nargs=4, metavar="W S E N", help="A part of the globe only.")
 @click.option("--seed", type=int, default=0, show_default=True)

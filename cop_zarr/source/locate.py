@@ -16,6 +16,7 @@ from cop_zarr.storage import (
     PARTIAL_SUFFIX,
     TIMEOUT_SECONDS,
     StorageOptions,
+    expanded,
     fetch,
     local_file,
     local_path,
@@ -68,7 +69,7 @@ def default_source(
     found = find_default()
     if found is not None:
         return found
-    folder = Path(settings.source_folder())
+    folder = expanded(settings.source_folder())
     if not download:
         raise InputError(
             f"there is no {PATTERN} in {folder} ({settings.SOURCE_VARIABLE}); the published file would be "
@@ -79,7 +80,7 @@ def default_source(
 
 def find_default() -> Path | None:
     """The GeoTIFF that ``RS_EMBED_COP_DIR`` names or whose folder it names; None if it is not there."""
-    path = Path(settings.source_folder())
+    path = expanded(settings.source_folder())
     return path if not _is_folder(path) and path.exists() else _find(path)
 
 

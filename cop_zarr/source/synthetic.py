@@ -21,7 +21,7 @@ from cop_zarr.core.progress import Progress
 from cop_zarr.core.version import __version__
 from cop_zarr.errors import InputError
 from cop_zarr.source.tags import SYNTHETIC_MARK
-from cop_zarr.storage import check_absent, replacing
+from cop_zarr.storage import check_absent, expanded, replacing
 
 TILE = 256
 """Side of a tile: that of the published file."""
@@ -91,7 +91,7 @@ def synthesize(
         raise InputError(f"bands must be 1 to {MAX_BANDS:,}; got {bands}")
     if seed < 0:
         raise InputError(f"seed must be 0 or more; got {seed}")
-    final = Path(path).expanduser()
+    final = expanded(path)
     check_absent(final, overwrite=overwrite)
     with replacing(final) as partial:
         final.parent.mkdir(parents=True, exist_ok=True)

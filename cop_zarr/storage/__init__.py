@@ -14,4 +14,4 @@ from cop_zarr.storage.local import LocalFolder
 from cop_zarr.storage.names import JOB, LOCK, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, WORK
 from cop_zarr.storage.remote import RemoteFolder
 from cop_zarr.storage.retries import TIMEOUT_SECONDS
-from cop_zarr.storage.urls import local_path, redact
+from cop_zarr.storage.urls import expanded, local_path, redact

@@ -27,6 +27,7 @@ from pathlib import Path
 from cop_zarr.errors import InputError, StorageError
 from cop_zarr.storage.local import LocalFolder
 from cop_zarr.storage.names import PARTIAL_SUFFIX, SMALL_BYTES
+from cop_zarr.storage.urls import expanded
 
 CACHE_DISK_BYTES = 4 << 30
 """Default limit of a cache: four stores of the whole globe."""
@@ -59,7 +60,7 @@ class DiskCache:
     def __init__(self, folder: Path, limit: int, identity: str) -> None:
         if limit < 1:
             raise InputError(f"cache_disk_bytes must be at least 1; got {limit}")
-        self._folder, self._limit = folder.expanduser().absolute(), limit
+        self._folder, self._limit = expanded(folder).absolute(), limit
         self._own = self._folder / f"{identity}{SUFFIX}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,12 @@
-"""Tell paths from URLs, and cut secrets out of URLs."""
+"""Tell paths from URLs, expand ``~`` in paths, and cut secrets out of URLs."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
+
+from cop_zarr.errors import InputError
 
 
 def redact(url: str) -> str:
@@ -25,7 +28,23 @@ def redact(url: str) -> str:
 
 
 def local_path(url: str) -> Path | None:
-    """Return the path of a plain path (``~`` is the home folder) or a ``file://`` URL; None for others."""
+    """Return the path of a plain path, expanded, or of a ``file://`` URL; None for others."""
     if url.startswith(("file://", "local://")):
         return Path(url.partition("://")[2])
-    return None if "://" in url or "::" in url else Path(url).expanduser()
+    return None if "://" in url or "::" in url else expanded(url)
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path that a user has given, with the home folder in place of ``~`` or ``~user``.
+
+    Raises InputError if there is no such user.
+    """
+    given = os.fspath(path)
+    found = os.path.expanduser(given)  # noqa: PTH111  # Path("./~a") is Path("~a"), which it expands
+    if found.startswith("~"):
+        raise InputError(
+            f"{given!r} begins with the home folder of an unknown user; if it is the name of a "
+            f"file, give its whole path: {Path(given).absolute()}"
+        )
+    result = Path(found)
+    return result.absolute() if str(result).startswith("~") else result  # so that it may be expanded again

@@ -26,6 +26,7 @@ import numpy as np
 from cop_zarr.errors import CopZarrError, MissingDependencyError, StoreReplacedError
 from cop_zarr.interop.rs_embed.sidecar_store import open_or_create
 from cop_zarr.interop.rs_embed.sparse_raster import SparseRaster
+from cop_zarr.storage import expanded
 
 try:
     from rs_embed import reset_runtime
@@ -109,6 +110,10 @@ class StoreEmbedder(CopernicusEmbedder):
 
     def _get_dataset(self, *, data_dir: str, download: bool) -> StoreGeoTiff:
         """Open a folder's GeoTIFF once, also when several threads ask for it."""
+        try:
+            data_dir = str(expanded(data_dir))
+        except CopZarrError as error:
+            raise ModelError(str(error)) from error
         key = f"{data_dir}|download={int(download)}"
         with self._lock:
             if key not in self._ds_cache:

@@ -26,6 +26,7 @@ from cop_zarr.querying.options import QueryOptions
 from cop_zarr.querying.points import Method
 from cop_zarr.regions import check_same_crs
 from cop_zarr.regions.point_buffer import Shape
+from cop_zarr.storage import expanded
 from cop_zarr.store import Store
 from cop_zarr.store import open as open_store
 
@@ -133,7 +134,7 @@ def batch(
     >>> cop_zarr.batch("places.csv", "places.parquet", "copernicus.zarr", overwrite=True).rows
     2
     """
-    path, target = Path(rois).absolute(), Path(out).absolute()  # the working directory may change
+    path, target = expanded(rois).absolute(), expanded(out).absolute()  # the working directory may change
     checked = CheckedBatchOptions(**options)
     check_writable(target, overwrite=overwrite)
     reader = open_table(path, checked.layer, checked.text_options)
