@@ -135,9 +135,17 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 @contextlib.contextmanager
 def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
     """An ingest in a process of its own, which does not outlive the context."""
-    with subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # under nohup; a child would ignore it, too
+    if ignored:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        process = subprocess.Popen(
+            command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        if ignored:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with process:
         try:
             yield process
         finally:
