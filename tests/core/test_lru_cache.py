@@ -109,7 +109,7 @@ def puts_and_gets():
 
     def attempt():
         for _ in range(500):
-            cache.put(rng.randrange(30), 0, rng.randrange(20))
+            cache.put(rng.randrange(30), 0, rng.randrange(1, 20))
             cache.get(rng.randrange(30))
 
     def check():
