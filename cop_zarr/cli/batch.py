@@ -71,10 +71,10 @@ def batch(
 ) -> None:
     """Write a vector for each point or region of a file ROIS to OUT.
 
-    ROIS is GeoJSON, GeoPackage, FlatGeobuf, Shapefile, KML, File Geodatabase, GeoParquet, Parquet, CSV or
-    other text. Points get the vector of their cell, regions are pooled as by query. OUT has the columns and
-    the order of ROIS (.npy: the vectors alone), and appears when it is complete. An interrupted batch, even
-    one that was killed, is finished by the same command with --resume.
+    ROIS is GeoJSON, GeoPackage, FlatGeobuf, Shapefile, GeoParquet, Parquet, CSV or other text. Points get
+    the vector of their cell, regions are pooled as by query. OUT has the columns and the order of ROIS
+    (.npy: the vectors alone), and appears when it is complete. An interrupted batch, even one that was
+    killed, is finished by the same command with --resume.
     """
     if len(paths) > 2:
         raise click.UsageError(f"name a STORE and one table ROIS; got {len(paths)} names")

@@ -65,8 +65,8 @@ def batch(
     Parameters
     ----------
     rois : str or path
-        A table: ``.geojson``, ``.gpkg``, ``.fgb``, ``.shp``, ``.parquet``, ``.geoparquet``, ``.csv`` or
-        ``.tsv``.
+        A table: ``.geojson``, ``.gpkg``, ``.fgb``, ``.shp``, ``.parquet``, ``.geoparquet``, or text:
+        ``.csv``, ``.tsv``, ``.txt``, and each of these with ``.gz``.
     out : str or path
         The file to write, its rows in the table's order. ``.parquet``: the table with a column
         ``embedding``, a fixed-size list of float32; GeoParquet, if the table has geometries.
@@ -81,8 +81,8 @@ def batch(
     progress : callable, optional
         Called with the rows done and the rows in all.
     columns : sequence of str, optional
-        The columns that hold the coordinates, if their names are not recognised: one of WKT or WKB, two
-        (longitude, latitude), or four (west, south, east, north).
+        The columns that hold the coordinates, if their names are not recognised: one of WKT, WKB or
+        GeoJSON, two (longitude, latitude), or four (west, south, east, north).
     layer : str, optional
         Which layer of a file with several.
     separator, decimal, encoding : str, optional
