@@ -80,7 +80,8 @@ class FileToRead(click.File):
         """Expand the path, then open it as click does."""
         from cop_zarr.storage import expanded
 
-        return super().convert(value if value == "-" else str(expanded(value)), param, ctx)
+        is_home = value.startswith("~")  # a Path would make "./-", which is a file, "-"
+        return super().convert(str(expanded(value)) if is_home else value, param, ctx)
 
 
 PATH = PathToWrite(path_type=Path)

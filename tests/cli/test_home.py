@@ -97,6 +97,9 @@ def test_options_of_commands(home, run):
     assert run("synth", "~/s.tif", "--bands", 1, "--bbox", *BOX).exit_code == 0
     assert run("verify", "~/a.zarr", "--source=~/a.tif").exit_code == 0
     assert {"a.npy", "a.png", "b.npy", "kept", "s.tif"} <= {path.name for path in home.iterdir()}
+    (home / "work" / "-").symlink_to(home / "roi.json")
+    assert run("query", "~/a.zarr", "--geojson", "./-").exit_code == 0  # a file, not stdin
+    (home / "work" / "-").unlink()
     run.fails("query", "~/a.zarr", "--geojson", UNKNOWN, word="~nobody")
     run.fails("query", "~/a.zarr", "--bbox", *BOX, "--to", f"{UNKNOWN}.npy", word="~nobody")
     run.fails("plot", "~/a.zarr", f"{UNKNOWN}.png", word="~nobody")
