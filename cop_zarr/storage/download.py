@@ -118,5 +118,5 @@ def _unwrapped_errors() -> Iterator[None]:
     except FileNotFoundError as error:
         cause = error.__cause__
         if isinstance(cause, transport_errors()) and http_status(cause) != HTTPStatus.NOT_FOUND:
-            raise cause from None
+            raise cause from cause.__cause__  # which says more, such as that there is no such host
         raise

@@ -498,6 +498,12 @@ def test_a_copy_that_fails(web, tmp_path, name, fault, error):
     assert "secret" not in str(got.value)
 
 
+def test_a_copy_from_a_host_that_is_not_there(tmp_path):
+    """What led to fsspec's FileNotFoundError says why."""
+    with pytest.raises(StorageError, match="no host"):
+        fetch("http://nowhere.invalid/a", tmp_path / "copy", timeout=5)
+
+
 def test_a_full_disk_is_told_by_a_copy(copied):
     with pytest.raises(StorageError, match="space"):
         fetch(copied, Path("/dev/full"), timeout=5)
