@@ -161,17 +161,17 @@ class CsvReader:
         except SourceError:
             raise
         except (pa.ArrowInvalid, UnicodeError, OSError) as error:
-            reason = str(error)
-        else:
-            return
+            raise self._error(str(error), is_utf8=is_utf8) from error
+
+    def _error(self, reason: str, *, is_utf8: bool) -> SourceError:
         if "straddl" in reason:
-            raise RowTooLongError(
+            return RowTooLongError(
                 f'{self.path} has a row of over {self._block_bytes >> 20} MiB, or a quote (") that is not '
                 "closed; for long rows, use GeoParquet"
             )
         if is_utf8 and "utf" in reason.lower():
-            raise NotUtf8Error(f"cannot read {self.path}: {reason}; another --encoding (encoding=) may")
-        raise SourceError(f"cannot read {self.path}: {reason.strip()}")
+            return NotUtf8Error(f"cannot read {self.path}: {reason}; another --encoding (encoding=) may")
+        return SourceError(f"cannot read {self.path}: {reason.strip()}")
 
 
 def _fits(column: pa.Array, number_type: pa.DataType, decimal: str) -> bool:

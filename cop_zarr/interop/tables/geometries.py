@@ -19,14 +19,11 @@ REFUSED = {
     "curved": "has curves that GDAL cannot read, or in a GEOMETRYCOLLECTION; use a MULTISURFACE, or lines",
 }
 
-
 TEXT_FORMATS = "WKT, WKB in hexadecimal or GeoJSON"
 
 Parser = Callable[..., np.ndarray]
 
 PARSERS: tuple[Parser, ...] = (shapely.from_wkb, shapely.from_wkt, from_geojson)
-
-UNREADABLE = frozenset({"deep", "invalid"})
 
 
 def parse(values: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
