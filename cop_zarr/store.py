@@ -504,7 +504,8 @@ def open(
         Memory for decoded chunks and for the totals of whole chunks; the least recently used are dropped
         first. 0 keeps none.
     cache_dir : str or path, optional
-        A folder in which the objects that were read are kept; processes and stores may share it.
+        A folder in which the objects that were read are kept; processes and stores may share it. It must be
+        the user's own, and writeable by nobody else: who writes to a cache can forge answers.
     cache_disk_bytes : int
         Limit of that folder; the least recently used objects are deleted first. Each process that writes to
         it may exceed the limit by 5 % of it.

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -306,23 +305,137 @@ def test_a_small_cache_and_a_cache_of_a_local_store(remote, folder, stores, trut
     assert np.array_equal(answer(cop_zarr.open(stores[0], cache_dir=folder)), truth[0])
 
 
-def test_a_disk_that_fails_does_not_stop_queries(remote, folder, truth, monkeypatch, caplog):
-    write = Path.write_bytes
+@pytest.fixture
+def tmpfs(tmp_path):
+    """Mount a small disk."""
+    place = tmp_path / "disk"
+    place.mkdir()
 
-    def full(path, data):
-        write(path, data[:10])
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def mount(options):
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=False).returncode:
+            pytest.skip("needs the right to mount a file system")
+        return place
 
-    def read_only(*_, **__):
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+    yield mount
+    subprocess.run(["umount", place], check=False)
 
-    caplog.set_level(logging.WARNING, "cop_zarr")
-    for call, failing, number in (("write_bytes", full, errno.ENOSPC), ("mkdir", read_only, errno.EROFS)):
-        store = opened(remote[0], folder)
-        shutil.rmtree(folder)
-        folder.mkdir()
-        with monkeypatch.context() as patch:
-            patch.setattr(Path, call, failing)
+
+def warnings(caplog):
+    return [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("kind", ["full", "read-only"])
+def test_a_disk_that_fails_costs_one_warning(remote, tmpfs, truth, caplog, kind):
+    place = tmpfs("size=16k")
+    if kind == "read-only":
+        tmpfs("remount,ro")
+    for _ in range(2):
+        caplog.clear()
+        store = opened(remote[0], place / "cache", cache_bytes=0)
+        for _ in range(2):
             assert np.array_equal(answer(store), truth[0])
-        assert os.strerror(number) in caplog.text
-        assert objects(folder) == {}
+        assert len(warnings(caplog)) == 1
+    assert not list(place.rglob("*.partial"))
+
+
+# Whose it is
+
+
+OTHER = 54321
+"""A user that no machine has."""
+
+
+def owned(path, uid=OTHER, mode=0o700):
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(mode)
+    try:
+        os.chown(path, uid, -1)
+    except PermissionError:
+        pytest.skip("needs the right to give files away")
+
+
+@pytest.mark.parametrize("below", ["", f"store{module.SUFFIX}"])
+@pytest.mark.parametrize(("uid", "mode"), [(OTHER, 0o700), (OTHER, 0o777), (-1, 0o770), (-1, 0o707)])
+def test_a_folder_that_others_can_write_to_is_refused(folder, below, uid, mode):
+    """And is as it was before."""
+    DiskCache(folder, 1000, "store").put("a", b"1")
+    owned(folder / below, uid, mode)
+    with pytest.raises(InputError, match="cache_dir"):
+        DiskCache(folder, 1000, "store")
+    assert objects(folder) == {f"store{module.SUFFIX}/a": 1}
+
+
+def test_advice_for_a_folder_that_others_can_write_to(folder):
+    cache = DiskCache(folder, 1000, "store")
+    cache.put("a", b"1")
+    for path in (folder, *folder.glob("*"), *folder.glob("*/*")):
+        path.chmod(0o777)
+    with pytest.raises(InputError) as refusal:
+        DiskCache(folder, 1000, "store")
+    advice = re.search(r"chmod .*", str(refusal.value))[0]
+    subprocess.run(advice, shell=True, check=True)
+    assert DiskCache(folder, 1000, "store").get("a") == b"1"
+
+
+def test_a_folder_like_tmp_will_do(folder):
+    owned(folder, 0, 0o1777)
+    DiskCache(folder, 1000, "store").put("a", b"1")
+    assert DiskCache(folder, 1000, "store").get("a") == b"1"
+    assert (folder / f"store{module.SUFFIX}").stat().st_mode & 0o777 == 0o700
+    owned(folder / f"other{module.SUFFIX}")
+    with pytest.raises(InputError):
+        DiskCache(folder, 1000, "other")
+
+
+@pytest.mark.parametrize("change", ["folder exchanged", "folder opened", "file exchanged", "file opened"])
+def test_what_becomes_another_users_is_not_believed(folder, caplog, change):
+    """Also if that happens after the cache was opened."""
+    cache = DiskCache(folder, 1000, "store")
+    cache.put("a", b"1")
+    own = folder / f"store{module.SUFFIX}"
+    match change:
+        case "folder exchanged":
+            owned(own)
+        case "folder opened":
+            own.chmod(0o770)
+        case "file exchanged":
+            os.chown(own / "a", OTHER, -1)
+        case "file opened":
+            (own / "a").chmod(0o602)
+    assert cache.get("a") is None
+    cache.put("a", b"2")
+    assert cache.get("a") == (None if "folder" in change else b"2")
+    assert len(warnings(caplog)) == ("folder" in change)
+
+
+def test_no_link_is_followed(folder, tmp_path, caplog):
+    """Of a folder or an object, read, written, swept or removed; the cache folder itself may be one."""
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "a").write_bytes(b"mine")
+    os.utime(precious / "a", (0, 0))
+    (tmp_path / "link").symlink_to(folder)
+    folder.mkdir(0o700)
+    cache = DiskCache(tmp_path / "link", 1000, "store")
+    own = folder / f"store{module.SUFFIX}"
+    (own / "a").symlink_to(precious / "a")
+    (own / "b").symlink_to(own / "b")  # a loop
+    os.mkfifo(own / "c")
+    assert [cache.get(key) for key in "abc"] == [None] * 3
+    for key in "abc":
+        cache.put(key, key.encode())
+    assert [cache.get(key) for key in "abc"] == [b"a", b"b", b"c"]
+    (folder / f"linked{module.SUFFIX}").symlink_to(precious)
+    with pytest.raises(InputError):
+        DiskCache(folder, 1000, "linked")
+    for number in range(30):
+        cache.put(str(number), bytes(200))
+    shutil.rmtree(own)
+    own.symlink_to(precious)
+    cache.put("a", b"forged")
+    assert cache.get("a") is None
+    cache.drop("a")
+    assert (precious / "a").read_bytes() == b"mine"
+    assert (precious / "a").stat().st_mtime == 0
+    assert [path.name for path in precious.iterdir()] == ["a"]
+    assert len(warnings(caplog)) == 1
