@@ -133,7 +133,7 @@ def test_info(store, store_path, source, globe):
         "license": "CC-BY-4.0",
     }
     assert {key: info[key] for key in told} == told
-    assert info["source"]["sha256"] == cop_zarr.source.locate.sha256_of(source)
+    assert info["source"]["sha256"] == cop_zarr.storage.sha256_of(source)
     assert not info["source"]["published"]
 
 

@@ -22,7 +22,7 @@ from cop_zarr.core.grid import Window
 from cop_zarr.errors import MemoryLimitError, SourceError, SourceNotFoundError
 from cop_zarr.source.preflight import check_lzw
 from cop_zarr.source.tags import inspect
-from cop_zarr.storage import file_stamp
+from cop_zarr.storage import file_stamp, sha256_of
 from cop_zarr.storage.files import read_range
 
 LZW = 5
@@ -76,13 +76,18 @@ class GeoTiff:
         self._file.close()
         self._buffers.clear()
 
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file when it was opened."""
+        return self._stamp[0]
+
+    def sha256(self) -> str:
+        """SHA-256 (hex) of the open file, whatever its name leads to by now."""
+        return sha256_of(self._file.fileno())
+
     def check_unchanged(self) -> None:
         """Raise SourceError if the file has changed since it was opened: its digest would be wrong."""
-        try:
-            now = file_stamp(self.path)
-        except OSError:
-            now = None
-        if not self._stamp == now == file_stamp(self._file.fileno()):
+        if self._stamp != file_stamp(self._file.fileno()):
             self._fail("it was changed while it was read")
 
     def blocks(self, chunk_cells: int, memory: int, *, reserve: int = 0) -> list[Block]:

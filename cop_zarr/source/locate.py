@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from cop_zarr.storage import (
     local_file,
     local_path,
     redact,
+    sha256_of,
 )
 
 PATTERN = "embed_map_*.tif"
@@ -139,9 +139,3 @@ def download_published(folder: Path, progress: Progress | None, timeout: float) 
         )
     partial.replace(final)
     return final
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 (hex) of a file."""
-    with path.open("rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import uuid
@@ -12,6 +13,9 @@ from pathlib import Path
 
 from cop_zarr.errors import AccessError, CopZarrError, StorageError, StoreExistsError
 from cop_zarr.storage.names import PARTIAL_SUFFIX
+
+HASHED_BYTES = 1 << 20
+"""Bytes of a file hashed at a time."""
 
 
 def file_stamp(file: Path | int) -> tuple[int, ...]:
@@ -77,6 +81,18 @@ def read_range(descriptor: int, offset: int, count: int) -> bytes:
     while len(data) < count and (more := os.pread(descriptor, count - len(data), offset + len(data))):
         data += more
     return data
+
+
+def sha256_of(file: Path | int) -> str:
+    """SHA-256 (hex) of a file: a path, or an open descriptor, whatever its name leads to by now."""
+    if isinstance(file, Path):
+        with file.open("rb", buffering=0) as opened:
+            return sha256_of(opened.fileno())
+    digest, offset = hashlib.sha256(), 0
+    while data := read_range(file, offset, HASHED_BYTES):
+        digest.update(data)
+        offset += len(data)
+    return digest.hexdigest()
 
 
 def disk_error(what: str, error: OSError) -> StorageError:

@@ -20,9 +20,10 @@ class LocalFolder:
 
     remote = False
 
-    def __init__(self, path: Path) -> None:
-        self.url = str(path)
+    def __init__(self, path: Path, url: str | None = None) -> None:
+        self.url = str(path) if url is None else url
         self._root = path.absolute()  # the working directory may change
+        self._final = Path(os.path.realpath(self._root))  # what is locked and published
         self._prefix = f"{self._root}/"
         self._created: set[Path] = set()  # folders known to exist, so that each is created once
 
@@ -102,14 +103,14 @@ class LocalFolder:
         for path in (*paths, *{path.parent for path in paths}):
             sync(path)
 
+    def pinned(self) -> LocalFolder:
+        """Return this folder by the path that its links lead to now, whatever they lead to later."""
+        return LocalFolder(self._final, self.url)
+
     @property
     def staging(self) -> LocalFolder:
         """``NAME.partial`` beside this folder, renamed when it is complete."""
         return LocalFolder(self._partial)
-
-    @property
-    def _final(self) -> Path:
-        return self._root.resolve()
 
     @property
     def _partial(self) -> Path:

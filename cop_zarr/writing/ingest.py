@@ -19,7 +19,6 @@ from cop_zarr.errors import SourceError, StorageError, StoreError, StoreExistsEr
 from cop_zarr.format.layout import ROOT
 from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.source.geotiff import Block, GeoTiff
-from cop_zarr.source.locate import sha256_of
 from cop_zarr.storage import REQUESTS_AT_ONCE, Folder
 from cop_zarr.writing.blockwise import map_blocks
 from cop_zarr.writing.destination import check_destination, check_only_store_objects, holds_store
@@ -66,7 +65,7 @@ def plan_ingest(
     check_destination(target, overwrite=overwrite, resume=resume)
     with run.open_source(source) as tiff:
         if strict:
-            _check_published(tiff, sha256_of(tiff.path))
+            _check_published(tiff, tiff.sha256())
         return make_plan(tiff, target.url, run)[0]
 
 
@@ -144,7 +143,7 @@ def ingest(
     check_destination(target, overwrite=overwrite, resume=resume)
     with (
         run.open_source(source, download=True) as tiff,
-        closing(Background(lambda: sha256_of(tiff.path))) as sha256,
+        closing(Background(tiff.sha256)) as sha256,
     ):
         plan, blocks = make_plan(tiff, target.url, run)
         if strict:

@@ -12,7 +12,7 @@ from cop_zarr.core import settings
 from cop_zarr.core.progress import Progress
 from cop_zarr.source.geotiff import GeoTiff
 from cop_zarr.source.locate import locate
-from cop_zarr.storage import TIMEOUT_SECONDS, Folder, StorageOptions, folder
+from cop_zarr.storage import TIMEOUT_SECONDS, Folder, LocalFolder, StorageOptions, folder
 
 MEMORY_BYTES = 1 << 30
 """Default of ``memory``: 1 GiB."""
@@ -41,8 +41,9 @@ class Run:
     progress: Progress | None = None
 
     def folder(self, store: str | os.PathLike[str] | None) -> Folder:
-        """The folder of a store, by default the default store's."""
-        return folder(settings.store_url(store), self.storage_options, self.timeout)
+        """The folder of a store, by default the default store's; links are followed now, once."""
+        found = folder(settings.store_url(store), self.storage_options, self.timeout)
+        return found.pinned() if isinstance(found, LocalFolder) else found
 
     @contextmanager
     def open_source(

@@ -49,7 +49,7 @@ def make_plan(tiff: GeoTiff, store: str, run: Run) -> tuple[IngestPlan, list[Blo
         source=tiff.name,
         store=store,
         info=info,
-        source_bytes=tiff.path.stat().st_size,
+        source_bytes=tiff.size_bytes,
         layout=layout,
         blocks=len(found.blocks),
         workers=found.workers,

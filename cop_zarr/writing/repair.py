@@ -22,7 +22,6 @@ from cop_zarr.format.document import StoreDocument, parse
 from cop_zarr.format.layout import INTEGRITY_CHUNK, ROOT, ROOT_COPY, VALID_CHUNK, is_store_key
 from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.source.geotiff import Block, GeoTiff
-from cop_zarr.source.locate import sha256_of
 from cop_zarr.storage import Folder, read_if_there
 from cop_zarr.writing.blockwise import map_blocks, plan_blocks
 from cop_zarr.writing.checks import UNKNOWN_OBJECT, Problem, known_keys
@@ -111,6 +110,7 @@ def repair(
             progress=run.progress,
         ):
             work.rewritten.update(keys)
+        tiff.check_unchanged()  # before anything records what was made of it
         work.rewrite_small_objects()
         work.remove_unknown_objects()
     repaired = work.rewritten | work.removed
@@ -246,7 +246,7 @@ def _check_no_ingest(folder: Folder) -> None:
 def _check_source(tiff: GeoTiff, folder: Folder, document: StoreDocument) -> None:
     """Raise InputError if a source is not the one that the store was made from."""
     check_same_grid(tiff, folder, document)
-    recorded, found = document.record["source"]["sha256"], sha256_of(tiff.path)
+    recorded, found = document.record["source"]["sha256"], tiff.sha256()
     if recorded != found:
         raise InputError(
             f"{tiff.name} is not the file that {folder.url} was made from: its SHA-256 is {found}, "

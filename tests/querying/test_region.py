@@ -380,7 +380,7 @@ def test_metadata(store, store_path, source, globe, output):
         "product_resolution_deg": [0.25, 0.25],
         "transform": [0.25, 0, 119.875, 0, -0.25, 32.125],
         "source": str(source),
-        "source_sha256": cop_zarr.source.locate.sha256_of(source),
+        "source_sha256": cop_zarr.storage.sha256_of(source),
         "store": str(store_path),
         "cop_zarr_version": cop_zarr.__version__,
     }

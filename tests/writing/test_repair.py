@@ -35,8 +35,7 @@ from cop_zarr.errors import (
 from cop_zarr.format import metadata
 from cop_zarr.format.codec import crc32c
 from cop_zarr.format.document import digest
-from cop_zarr.source.locate import sha256_of
-from cop_zarr.storage import LocalFolder, folder
+from cop_zarr.storage import LocalFolder, folder, sha256_of
 from cop_zarr.writing import writer as writing
 from cop_zarr.writing.journal import IngestJob
 from tests.support import factory

@@ -26,8 +26,7 @@ from cop_zarr.errors import (
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.opening import open_reader, read_document
-from cop_zarr.source.locate import sha256_of
-from cop_zarr.storage import file_stamp, folder
+from cop_zarr.storage import file_stamp, folder, sha256_of
 
 
 def open_or_create(source: Path) -> ChunkReader:
@@ -58,9 +57,8 @@ def _create(source: Path, url: str) -> None:
     """Ingest a file, or wait a moment while another process does."""
     from cop_zarr.writing.ingest import ingest  # takes half a second to import
 
-    stamp = file_stamp(source)
     try:
-        report = ingest(source, url, resume=True)
+        ingest(source, url, resume=True)
     except StoreBusyError:
         time.sleep(0.5)
     except StoreExistsError:
@@ -70,8 +68,6 @@ def _create(source: Path, url: str) -> None:
             f"{error}. Set {settings.STORE_VARIABLE} to another place for the store of {source}, or to an "
             "existing store"
         ) from error
-    else:
-        _cache_digest(source, stamp, report.source["sha256"])
 
 
 def _check_source(document: StoreDocument, source: Path, url: str) -> None:
@@ -91,24 +87,21 @@ def cached_sha256(path: Path) -> str:
 
     It is cached beside the file, if that folder is writable. Any change of the file changes its stamp.
     """
-    stamp = file_stamp(path)
-    with suppress(OSError, UnicodeDecodeError):
-        sha256, *cached_stamp = _digest_path(path).read_text("ascii").split() or [""]
-        if cached_stamp == [str(each) for each in stamp]:
-            return sha256
-    sha256 = sha256_of(path)
-    _cache_digest(path, stamp, sha256)
-    return sha256
-
-
-def _cache_digest(path: Path, stamp: tuple[int, ...], sha256: str) -> None:
-    """Write the digest of a file unless the file has changed since it had this stamp."""
     cache = _digest_path(path)
+    with path.open("rb") as file:  # a name may be a link, and lead elsewhere a moment later
+        stamp = file_stamp(file.fileno())
+        with suppress(OSError, UnicodeDecodeError):
+            sha256, *cached_stamp = cache.read_text("ascii").split() or [""]
+            if cached_stamp == [str(each) for each in stamp]:
+                return sha256
+        sha256 = sha256_of(file.fileno())
+        unchanged = file_stamp(file.fileno()) == stamp
     partial = cache.with_name(f"{cache.name}.{os.getpid()}")
     with suppress(OSError):  # in a read-only folder it is computed each time
-        if file_stamp(path) == stamp:
+        if unchanged:
             partial.write_text(" ".join([sha256, *map(str, stamp)]) + "\n", "ascii")
             partial.replace(cache)
+    return sha256
 
 
 def _digest_path(path: Path) -> Path:
