@@ -185,16 +185,20 @@ class ChunkReader:
 
     def _chunk_error(self, key: str, damage: DamageError, extent: str = "") -> StoreError:
         url = self.folder.url
-        if self._is_replaced():
-            return StoreReplacedError(
-                f"{url} was replaced, or is being replaced, since it was opened; open it again"
-            )
+        if self.is_replaced():
+            return self.replaced_error()
         return ChunkError(
             f"{url}/{key}{extent} is damaged: {damage}. Repair it with: cop-zarr repair {shlex.quote(url)} "
             "--source TIF"
         )
 
-    def _is_replaced(self) -> bool:
+    def replaced_error(self) -> StoreReplacedError:
+        """The error to raise if :meth:`is_replaced`."""
+        return StoreReplacedError(
+            f"{self.folder.url} was replaced, or is being replaced, since it was opened; open it again"
+        )
+
+    def is_replaced(self) -> bool:
         """Whether another store has taken this one's place, or an ingest is writing one there."""
         try:
             return parse(self.folder.read(ROOT)).sha256 != self.sha256

@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from cop_zarr.storage import PARTIAL_SUFFIX, REPLACED, WORK
+from cop_zarr.storage import PARTIAL_SUFFIX, WORK
 
 FORMAT = "cop-zarr"
 FORMAT_VERSION = 1
@@ -79,8 +79,6 @@ def is_store_key(key: str) -> bool:
 
 def is_leftover_key(key: str) -> bool:
     """Whether a key is one that only an interrupted ingest or repair leaves behind."""
-    if key.startswith(REPLACED):
-        return is_store_key(key.removeprefix(REPLACED))
     partial = _PARTIAL.fullmatch(key)
     final = partial[1] if partial else key
     return bool(_JOURNAL.fullmatch(final) or (partial and KEYS.fullmatch(final)))

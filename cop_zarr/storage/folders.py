@@ -13,8 +13,9 @@ from cop_zarr.storage.urls import local_path, redact
 Folder = LocalFolder | RemoteFolder
 """A folder that holds objects under keys such as ``embedding/c/0/3/7``; both classes have the same methods.
 
-A store is written to ``staging`` while the folder is ``locked()``, then made visible by ``publish()``. All
-methods raise StorageError if the folder cannot be read or written, AccessError if that is not permitted.
+A store is written to ``staging``, and its journal to ``work``, while the folder is ``locked()``; then it is
+made visible by ``publish()``. All methods raise StorageError if the folder cannot be read or written,
+AccessError if that is not permitted.
 """
 
 

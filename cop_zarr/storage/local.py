@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
-import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from cop_zarr.errors import StorageError, StoreBusyError, StoreExistsError
+from cop_zarr.storage.exchange import exchange
 from cop_zarr.storage.files import disk_error, disk_errors, read_range, remove, replacing, sync
-from cop_zarr.storage.names import LOCK, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, WORK
+from cop_zarr.storage.names import LOCK, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, STAGED, WORK
+
+logger = logging.getLogger(__name__)
 
 
 class LocalFolder:
@@ -108,9 +111,14 @@ class LocalFolder:
         return LocalFolder(self._final, self.url)
 
     @property
-    def staging(self) -> LocalFolder:
-        """``NAME.partial`` beside this folder, renamed when it is complete."""
+    def work(self) -> LocalFolder:
+        """``NAME.partial`` beside this folder, with the journal of an ingest and :attr:`staging`."""
         return LocalFolder(self._partial)
+
+    @property
+    def staging(self) -> LocalFolder:
+        """Where a store is written until it is whole."""
+        return LocalFolder(self._partial / STAGED)
 
     @property
     def _partial(self) -> Path:
@@ -118,7 +126,7 @@ class LocalFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock :attr:`staging` with a file lock, which ends with the process."""
+        """Lock :attr:`work` with a file lock, which ends with the process."""
         self.check_writable()
         partial = self._partial
         lock = partial / LOCK
@@ -132,55 +140,79 @@ class LocalFolder:
                 raise StoreBusyError(
                     f"another ingest, repair or batch is writing to {partial}; wait for it to end"
                 )
-            self._undo_publishing()
+            self._end_renaming()
             try:
                 yield
             finally:
-                for path in (lock, self._final / LOCK):  # it was moved if this was published
-                    with contextlib.suppress(OSError):
-                        if _is_open_file(descriptor, path):
-                            path.unlink()
+                with contextlib.suppress(OSError):
+                    if _is_open_file(descriptor, lock):
+                        lock.unlink()
         finally:
             os.close(descriptor)
-            for path in (lock.parent, partial, self._final / WORK):
+            for path in (lock.parent, partial / STAGED, partial):
                 with contextlib.suppress(OSError):
                     path.rmdir()  # unless it holds something to resume
 
     def publish(self, *, replace: bool) -> None:
-        """Rename :attr:`staging` to this folder; a store that is there is moved into it meanwhile."""
-        final, partial = self._final, self._partial
-        aside = partial / REPLACED
-        with disk_errors(f"cannot move {partial} to {final}"):
-            for parent, _, _ in os.walk(partial):
+        """Give :attr:`staging` this folder's name; an old store that has it gets the name of staging."""
+        final, staged = self._final, self._partial / STAGED
+        with disk_errors(f"cannot move {staged} to {final}"):
+            for parent, _, _ in os.walk(staged):
                 sync(Path(parent))
-            if replace and final.exists():
-                shutil.rmtree(aside, ignore_errors=True)
-                final.rename(aside)
-            try:
-                partial.rename(final)  # succeeds over an empty folder only
-            except OSError as error:
-                if not replace and final.exists():
-                    raise StoreExistsError(f"{final} was created meanwhile: {error.strerror}") from error
-                if aside.exists():
-                    aside.rename(final)
-                raise
+            if final.is_symlink():
+                raise StoreExistsError(f"{final} has become a link meanwhile")
+            if not (replace and final.exists() and exchange(staged, final)):
+                self._rename(staged, final, replace=replace)
+            self._created.clear()  # in the old store
+            sync(self._partial)
             sync(final.parent)
 
-    def _undo_publishing(self) -> None:
-        """Restore the old store if a process was killed just after it had moved it."""
-        aside = self._partial / REPLACED
-        if not self._final.exists() and aside.exists():
-            with disk_errors(f"cannot move {aside} to {self._final}"):
-                aside.rename(self._final)
+    def _rename(self, staged: Path, final: Path, *, replace: bool) -> None:
+        """Publish in steps; if there is an old store, there is none for a moment."""
+        if replace and final.exists():
+            final.rename(self._partial / REPLACED)
+        try:
+            staged.rename(final)  # succeeds over an empty folder only
+        except OSError as error:
+            if not replace and final.exists():
+                raise StoreExistsError(f"{final} was created meanwhile: {error.strerror}") from error
+            raise
+        finally:
+            self._end_renaming()
 
-    def remove_work(self) -> None:
-        """Remove what an ingest needed for itself, and the store that was replaced."""
-        work = self._root / WORK
-        with disk_errors(f"cannot remove {work}"), contextlib.suppress(FileNotFoundError):
-            for path in work.iterdir():
-                remove(path)
-            with contextlib.suppress(OSError):  # network disks keep the lock file until it is closed
-                work.rmdir()
+    def _end_renaming(self) -> None:
+        """Move an old store that was renamed to where it belongs, after a kill or a failure, too."""
+        aside, final, staged = self._partial / REPLACED, self._final, self._partial / STAGED
+        place = next((path for path in (final, staged) if not path.exists()), None)
+        if place and aside.exists():
+            with disk_errors(f"cannot move {aside} to {place}"):
+                aside.rename(place)
+
+    def remove_work(self, is_ours: Callable[[str], bool]) -> None:
+        """Remove what an ingest needed for itself, and of the store that was replaced what ``is_ours``.
+
+        Whatever else is there, perhaps saved a moment before, is put into this folder under the same key.
+        """
+        self._remove_old(self.staging, is_ours)
+        work = self._partial / WORK
+        with disk_errors(f"cannot remove {work}"):
+            for path in sorted(work.iterdir()):  # the job after its blocks
+                if path != self._partial / LOCK:
+                    remove(path)
+
+    def _remove_old(self, old: LocalFolder, is_ours: Callable[[str], bool]) -> None:
+        old.remove(filter(is_ours, old.listing()))
+        for key in old.listing():
+            source, target = old._root / key, self._root / key
+            with disk_errors(f"cannot move {source} to {target}"):
+                if not os.path.lexists(target):
+                    self._create_folder(target.parent)
+                    source.rename(target)
+        for parent, _, _ in os.walk(old._root, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(parent).rmdir()  # unless something was saved there just now
+        if old._root.exists():
+            logger.warning("%s holds files that were in the store that was replaced", old._root)
 
     def check_writable(self) -> None:
         """Raise StorageError for a mount point, StoreExistsError if ``NAME.partial`` is not a folder."""
@@ -188,7 +220,7 @@ class LocalFolder:
         if final.is_mount():
             raise StorageError(f"{final} is a mount point and cannot be replaced: name a folder inside it")
         partial = self._partial  # which "/" has none of
-        for needed in (partial, partial / WORK.rstrip("/")):
+        for needed in (partial, *(partial / name for name in (WORK, STAGED, REPLACED))):
             if needed.is_symlink() or (needed.exists() and not needed.is_dir()):
                 raise StoreExistsError(f"{needed} is in the way: it is not a folder")
 

@@ -12,8 +12,11 @@ LOCK = f"{WORK}lock"
 JOB = f"{WORK}job.json"
 """The object that describes an unfinished ingest."""
 
-REPLACED = f"{WORK}replaced/"
-"""Where an old store on a disk is kept while the new one takes its place."""
+STAGED = "store"
+"""The folder in ``NAME.partial`` in which a store on a disk is written."""
+
+REPLACED = "replaced"
+"""The folder there for an old store, between two renames, where the system cannot exchange names."""
 
 SMALL_BYTES = 4 << 20
 """Most that is read of an object unless more is expected of it."""

@@ -130,6 +130,8 @@ class RemoteFolder:
         """The folder itself: object stores cannot rename a folder."""
         return self
 
+    work = staging
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold a lease of the folder."""
@@ -145,7 +147,7 @@ class RemoteFolder:
     def publish(self, *, replace: bool) -> None:
         """Do nothing: what is staged is in its final place."""
 
-    def remove_work(self) -> None:
+    def remove_work(self, is_ours: Callable[[str], bool]) -> None:  # noqa: ARG002  # a disk's folders do
         """Remove what an ingest needed for itself."""
         self.remove(key for key in self.listing() or () if key.startswith(WORK) and key != LOCK)
 

@@ -5,13 +5,14 @@ Only a cop-zarr store, or what an ingest left of one, is ever replaced.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, auto
 
 from cop_zarr.errors import StoreExistsError
 from cop_zarr.format.document import is_store
-from cop_zarr.format.layout import ROOT, ROOT_COPY, is_store_key
-from cop_zarr.storage import WORK, Folder, read_if_there
-from cop_zarr.writing.journal import IngestJob
+from cop_zarr.format.layout import ROOT, ROOT_COPY, is_leftover_key, is_store_key
+from cop_zarr.storage import REPLACED, STAGED, WORK, Folder, read_if_there
+from cop_zarr.writing.journal import IngestJob, Journal
 
 
 class State(Enum):
@@ -19,7 +20,7 @@ class State(Enum):
 
     EMPTY = auto()
     STORE = auto()
-    UNFINISHED = auto()  # an ingest that may be resumed
+    UNFINISHED = auto()  # an ingest that may be resumed, if only to remove what it needed
     UNFINISHED_BESIDE_STORE = auto()  # one that was not started to replace the store that is there
     STORE_AT_STAGING = auto()  # another store has the name that the store would have while it is written
     OTHER = auto()
@@ -27,11 +28,11 @@ class State(Enum):
 
 STORE_EXISTS = "{target} is a store already; replace it with --overwrite (overwrite=True)"
 UNFINISHED = (
-    "{staging} holds an unfinished ingest: resume it with --resume (resume=True), or start again with "
+    "{work} holds an unfinished ingest: resume it with --resume (resume=True), or start again with "
     "--overwrite (overwrite=True)"
 )
 STAGING_IS_STORE = (
-    "{staging} is a store itself, and the place where {target} would be written; name another place"
+    "{work} is a store itself, and the place where {target} would be written; name another place"
 )
 NOT_A_STORE = "{target} exists and is not a cop-zarr store; name another place for the store"
 
@@ -58,7 +59,7 @@ def check_destination(target: Folder, *, overwrite: bool, resume: bool) -> bool:
     target.check_writable()
     decision = DECISIONS[classify(target)][2 * overwrite + resume]
     if isinstance(decision, str):
-        raise StoreExistsError(decision.format(target=target.url, staging=target.staging.url))
+        raise StoreExistsError(decision.format(target=target.url, work=target.work.url))
     return decision
 
 
@@ -67,8 +68,8 @@ def classify(target: Folder) -> State:
 
     Raises StoreExistsError if there are objects that no store has.
     """
-    staging, job = target.staging, IngestJob.read(target.staging)
-    in_place = staging is target  # on an object store
+    work, job = target.work, IngestJob.read(target)
+    in_place = work is target  # on an object store
     names = target.names()
     has_store = bool(names) and holds_store(target)
     if _more_than_lock(names) and not has_store and not (in_place and job):
@@ -76,13 +77,13 @@ def classify(target: Folder) -> State:
     check_only_store_objects(target)
     if in_place:
         return State.UNFINISHED if job else State.STORE if has_store else State.EMPTY
-    names = staging.names()
-    if names and job is None and holds_store(staging):
+    names = work.names()
+    if holds_store(work):
         return State.STORE_AT_STAGING
-    check_only_store_objects(staging)
+    check_only_store_objects(work, _is_work_key)
     if job is None and not _more_than_lock(names):
         return State.STORE if has_store else State.EMPTY
-    replaces = job is not None and job.overwrite
+    replaces = job is not None and (job.overwrite or Journal(target, job).is_published())
     return State.UNFINISHED_BESIDE_STORE if has_store and not replaces else State.UNFINISHED
 
 
@@ -92,14 +93,20 @@ def holds_store(folder: Folder) -> bool:
     return any(data is not None and is_store(data) for data in found)
 
 
-def check_only_store_objects(folder: Folder) -> None:
+def check_only_store_objects(folder: Folder, is_ours: Callable[[str], bool] = is_store_key) -> None:
     """Raise StoreExistsError if a folder holds anything that is no part of a store: it would be lost."""
-    foreign = sorted(key for key in folder.listing() or () if not is_store_key(key))
+    foreign = sorted(key for key in folder.listing() or () if not is_ours(key))
     if foreign:
         raise StoreExistsError(
             f"{folder.url} holds {', '.join(foreign[:3])}, which no store has, and which would be lost; "
             "move it elsewhere, or name another place for the store"
         )
+
+
+def _is_work_key(key: str) -> bool:
+    """Whether a key is one that an ingest may have in ``NAME.partial``."""
+    top, _, rest = key.partition("/")
+    return is_store_key(rest) if top in {STAGED, REPLACED} else is_leftover_key(key)
 
 
 def _more_than_lock(names: list[str]) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, Unpack
 from cop_zarr.core import product, settings
 from cop_zarr.core.threads import Background
 from cop_zarr.errors import SourceError, StorageError, StoreError, StoreExistsError, StoreNotFoundError
-from cop_zarr.format.layout import ROOT
+from cop_zarr.format.layout import ROOT, is_store_key
 from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.storage import REQUESTS_AT_ONCE, Folder
@@ -135,7 +135,7 @@ def ingest(
     If this raises, nothing that opens as a store is left behind. If the source is at fault, nothing at all
     is left; after other failures, and if it is killed, what was finished stays for ``resume``. On a disk,
     a store that is to be replaced stays until the new one is whole; an object store cannot rename, and the
-    old one is removed first.
+    ``zarr.json`` of the old one is removed first.
     """
     run = Run(**options)
     job = IngestJob(settings.timestamp(), overwrite)
@@ -155,10 +155,8 @@ def ingest(
             try:
                 if journal is not None:
                     _write(tiff, target.staging, journal, plan=plan, blocks=blocks, sha256=sha256, run=run)
-                    if journal.job.overwrite:
-                        check_only_store_objects(target)  # what was put there meanwhile must not be lost
-                    target.publish(replace=journal.job.overwrite)
-                target.remove_work()
+                    _publish(target, journal)
+                target.remove_work(is_store_key)
             except SourceError:
                 if journal is not None:
                     journal.discard()
@@ -176,12 +174,16 @@ def _start_or_resume(
     """The journal of a new or a resumed job; None if the store is complete already."""
     left = None
     if resume:
-        left = IngestJob.read(target.staging)
-        if left is not None and Journal(target.staging, left).is_finished():
-            if left.source_sha256 == sha256.result():
-                target.publish(replace=job.overwrite or left.overwrite)
+        left = IngestJob.read(target)
+        if left is not None:
+            left = replace(left, overwrite=job.overwrite or left.overwrite)
+            journal = Journal(target, left)
+            finished, published = journal.is_finished(), journal.is_published()
+            if (finished or published) and left.source_sha256 == sha256.result():
+                if finished:
+                    _publish(target, journal)
                 return None
-            if target.staging is target:
+            if published:
                 left = None  # a whole store, of another source; only its journal was left over
         if left is None and _is_complete(target, sha256.result(), overwrite=job.overwrite):
             return None
@@ -189,16 +191,22 @@ def _start_or_resume(
         same_source = left.source_sha256 in {None, sha256.result()}
         if not same_source and not job.overwrite:
             raise StoreExistsError(
-                f"{target.staging.url} holds an unfinished ingest of another source (SHA-256 "
+                f"{target.work.url} holds an unfinished ingest of another source (SHA-256 "
                 f"{left.source_sha256}); resume that one, or start again with --overwrite (overwrite=True)"
             )
-        overwrite = job.overwrite or left.overwrite
         if same_source and left.made_by == VERSIONS:
-            return Journal(target.staging, replace(left, overwrite=overwrite))
-        job = replace(job, overwrite=overwrite)
-    journal = Journal(target.staging, job)
+            return Journal(target, left)
+        job = replace(job, overwrite=left.overwrite)
+    journal = Journal(target, job)
     journal.start()
     return journal
+
+
+def _publish(target: Folder, journal: Journal) -> None:
+    """Have a finished store appear, unless something was put into the old one meanwhile."""
+    if journal.job.overwrite:
+        check_only_store_objects(target)
+    journal.publish()
 
 
 def _is_complete(target: Folder, sha256: str, *, overwrite: bool) -> bool:

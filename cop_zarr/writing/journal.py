@@ -1,6 +1,6 @@
 """Record which blocks an ingest has finished, so that another run can resume it.
 
-In the folder that an ingest writes to, until the store is published::
+On an object store in the folder of the store, on a disk in ``NAME.partial``, until the store is published::
 
     ingest/lock             who is writing
     ingest/job.json         the job: its source, when it was started, with which versions
@@ -8,13 +8,15 @@ In the folder that an ingest writes to, until the store is published::
                             the integrity table
 
 A record is written when its chunks have reached the disk. A run that resumes trusts a record only if every
-chunk that it lists is there with the recorded length, and removes what no record lists.
+chunk that it lists is there with the recorded length. What else was there when a run began is overwritten,
+or removed when the new ``zarr.json`` has been written.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -25,8 +27,10 @@ from cop_zarr.core.grid import Window
 from cop_zarr.core.version import __version__
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.codec import crc32c
-from cop_zarr.format.layout import FORMAT_VERSION, ROOT, is_store_key
+from cop_zarr.format.layout import FORMAT_VERSION, ROOT, ROOT_COPY, is_store_key
+from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.storage import JOB, WORK, Folder, read_if_there
+from cop_zarr.writing.checks import known_keys
 from cop_zarr.writing.writer import BlockRecord
 
 BLOCKS = f"{WORK}blocks/"
@@ -46,26 +50,29 @@ class IngestJob:
     made_by: str = VERSIONS
 
     @classmethod
-    def read(cls, staging: Folder) -> IngestJob | None:
-        """The job that last wrote to a folder; None if there is none, or it cannot be parsed."""
+    def read(cls, target: Folder) -> IngestJob | None:
+        """The job that last wrote a store; None if there is none, or it cannot be parsed."""
         try:
-            return cls(**json.loads(staging.read(JOB)))
+            return cls(**json.loads(target.work.read(JOB)))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 
 
 class Journal:
-    """The records of one ingest in the folder that it writes to. To be used by one thread."""
+    """The records of one ingest of a store. To be used by one thread."""
 
-    def __init__(self, staging: Folder, job: IngestJob) -> None:
+    def __init__(self, target: Folder, job: IngestJob) -> None:
         self.job = job
-        self._staging = staging
+        self._target, self._staging, self._work = target, target.staging, target.work
         self._waiting: list[BlockRecord] = []
+        self._found: set[str] | None = None  # objects that were there when this run began
 
     def start(self) -> None:
-        """Write the job, then remove everything else, ``zarr.json`` first."""
+        """Write the job. An old store in its place cannot be opened any more."""
+        sizes, records = self._list()
+        self._work.remove(records)  # before the job changes: they are another's
         self._write_job()
-        self._clear(set(self._staging.listing() or ()))
+        self._remove_root(sizes)
 
     def set_source(self, source_sha256: str) -> None:
         """Name the source; from now on blocks are recorded, and those that waited for it."""
@@ -91,37 +98,58 @@ class Journal:
 
     def discard(self) -> None:
         """Remove all that was written, and the job last."""
-        keys = set(self._staging.listing() or ())
-        self._clear({key for key in keys if is_store_key(key)})
-        self._staging.remove(key for key in keys if key == JOB)
+        sizes, records = self._list()
+        self._remove_root(sizes)
+        self._staging.remove(key for key in sizes if is_store_key(key) and not key.startswith(WORK))
+        self._work.remove([*records, JOB])
 
     def is_finished(self) -> bool:
         """Whether the job's own ``zarr.json`` has been written."""
-        root = read_if_there(self._staging, ROOT)
+        return self._is_own(self._staging)
+
+    def is_published(self) -> bool:
+        """Whether it is in the store's own place."""
+        return self._is_own(self._target)
+
+    def _is_own(self, folder: Folder) -> bool:
+        root = read_if_there(folder, ROOT)
         return root is not None and crc32c(root) == self.job.root_crc32c
 
     def resume(self, layout: Layout) -> list[BlockRecord]:
-        """The recorded blocks whose chunks are all there; everything else is removed."""
-        sizes = self._staging.listing() or {}
-        blocks, keep = [], set()
-        for key in sorted(sizes):
-            block = self._read_block(key, layout) if key.startswith(BLOCKS) else None
-            if block is None:
-                continue
-            lengths = block.lengths(layout)
-            if all(sizes.get(chunk) == length for chunk, length in lengths.items()):
-                blocks.append(block)
-                keep |= {key, *lengths}
-        self._clear(set(sizes) - keep)
-        return blocks
+        """The recorded blocks whose chunks are all there; the records of others are removed."""
+        sizes, records = self._list()
+        self._remove_root(sizes)
+        blocks = {key: self._read_block(key, layout) for key in records}
+        whole = {
+            key: block
+            for key, block in blocks.items()
+            if block is not None
+            and all(sizes.get(chunk) == length for chunk, length in block.lengths(layout).items())
+        }
+        self._work.remove(blocks.keys() - whole.keys())
+        return list(whole.values())
 
-    def _clear(self, keys: set[str]) -> None:
-        """Remove objects, ``zarr.json`` first: a store that is being replaced must not open any more."""
-        self._staging.remove({ROOT} & keys)
-        self._staging.remove(key for key in keys if key.startswith(BLOCKS) or not key.startswith(WORK))
+    def publish(self) -> None:
+        """Remove what the finished store does not have, and have it appear in its own place."""
+        found = set(self._list()[0]) if self._found is None else self._found
+        document = read_document(self._staging)
+        strays = found - known_keys(document, open_reader(self._staging, document, workers=1).lengths)
+        self._staging.remove(key for key in strays if is_store_key(key) and not key.startswith(WORK))
+        self._target.publish(replace=self.job.overwrite)
+
+    def _list(self) -> tuple[dict[str, int], list[str]]:
+        """Sizes of the objects that are there, and the keys of the records."""
+        sizes = self._staging.listing() or {}
+        self._found = set(sizes)
+        there = sizes if self._work is self._staging else self._work.listing() or {}
+        return sizes, sorted(key for key in there if key.startswith(BLOCKS))
+
+    def _remove_root(self, keys: Iterable[str]) -> None:
+        """Have nothing open as a store, or be repaired as one, that is about to be overwritten."""
+        self._staging.remove({ROOT, ROOT_COPY}.intersection(keys))
 
     def _write_job(self) -> None:
-        self._staging.replace(JOB, json.dumps(asdict(self.job)).encode())
+        self._work.replace(JOB, json.dumps(asdict(self.job)).encode())
 
     def _write_block(self, block: BlockRecord) -> None:
         window = block.window
@@ -131,12 +159,12 @@ class Journal:
             "integrity": _base64(block.integrity),
         }
         document = {"record": record, "crc32c": crc32c(json.dumps(record).encode())}
-        self._staging.replace(f"{BLOCKS}{window.row}-{window.col}.json", json.dumps(document).encode())
+        self._work.replace(f"{BLOCKS}{window.row}-{window.col}.json", json.dumps(document).encode())
 
     def _read_block(self, key: str, layout: Layout) -> BlockRecord | None:
         """A recorded block; None if the record is damaged, or is of another layout."""
         try:
-            document = json.loads(self._staging.read(key))
+            document = json.loads(self._work.read(key))
             record = document["record"]
             if crc32c(json.dumps(record).encode()) != document["crc32c"]:
                 return None

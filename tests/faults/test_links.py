@@ -12,26 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
 
 import cop_zarr
 from cop_zarr.errors import InputError
-from tests.support import factory
 from tests.writing.small import flip
-
-SIZE = {"rows": (300, 324), "cols": (596, 628), "bands": 2, "blockxsize": 16, "blockysize": 16}
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two sources with the same grid and other values."""
-    place = tmp_path_factory.mktemp("sources")
-    paths = [factory.write_geotiff(place / "0.tif", **SIZE), place / "1.tif"]
-    with rasterio.open(paths[0]) as first:
-        profile, values = first.profile, first.read()
-    with rasterio.open(paths[1], "w", **profile) as second:
-        second.write(-values)
-    return paths
 
 
 @contextlib.contextmanager
@@ -67,10 +51,10 @@ def values(store: Path) -> np.ndarray:
 
 
 def test_the_digest_is_that_of_the_file_that_was_read(
-    sources: list[Path], tmp_path: Path, trials: int
+    pair: list[Path], tmp_path: Path, trials: int
 ) -> None:
-    by_digest = {digest(path): path for path in sources}
-    with flapping(tmp_path / "link.tif", sources):
+    by_digest = {digest(path): path for path in pair}
+    with flapping(tmp_path / "link.tif", pair):
         for number in range(max(10, trials)):
             report = cop_zarr.ingest(tmp_path / "link.tif", tmp_path / f"{number}.zarr")
     seen = set()
@@ -83,11 +67,11 @@ def test_the_digest_is_that_of_the_file_that_was_read(
     assert report.source["sha256"] in seen
 
 
-def test_a_repair_takes_nothing_from_another_file(sources: list[Path], tmp_path: Path, trials: int) -> None:
+def test_a_repair_takes_nothing_from_another_file(pair: list[Path], tmp_path: Path, trials: int) -> None:
     store = tmp_path / "a.zarr"
-    cop_zarr.ingest(sources[0], store)
+    cop_zarr.ingest(pair[0], store)
     right, refused = values(store), 0
-    with flapping(tmp_path / "link.tif", sources):
+    with flapping(tmp_path / "link.tif", pair):
         for number in range(max(10, trials)):
             chunks = sorted(store.glob("embedding/c/0/*/*"))
             flip(chunks[number % len(chunks)])
@@ -98,16 +82,16 @@ def test_a_repair_takes_nothing_from_another_file(sources: list[Path], tmp_path:
                     refused += 1
                 else:
                     break
-            assert cop_zarr.verify(store, sources[0]).ok
+            assert cop_zarr.verify(store, pair[0]).ok
     assert refused
     assert np.array_equal(values(store), right)
 
 
 @pytest.mark.parametrize("moment", [1, -1])
-def test_another_store_is_never_replaced(sources: list[Path], tmp_path: Path, moment: int) -> None:
+def test_another_store_is_never_replaced(pair: list[Path], tmp_path: Path, moment: int) -> None:
     """A link that names the store to be replaced later leads to a good one, at the first or last block."""
     (tmp_path / "a").mkdir()
-    cop_zarr.ingest(sources[0], tmp_path / "a" / "old.zarr")
+    cop_zarr.ingest(pair[0], tmp_path / "a" / "old.zarr")
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     good = tmp_path / "b" / "old.zarr"
     before = {path: path.read_bytes() for path in good.rglob("*") if path.is_file()}
@@ -122,9 +106,9 @@ def test_another_store_is_never_replaced(sources: list[Path], tmp_path: Path, mo
         if blocks == moment or (moment < 0 and done == total):
             spare.replace(link)
 
-    cop_zarr.ingest(sources[1], link, overwrite=True, progress=point_elsewhere, workers=1)
+    cop_zarr.ingest(pair[1], link, overwrite=True, progress=point_elsewhere, workers=1)
     assert not spare.is_symlink()
     assert {path: path.read_bytes() for path in good.rglob("*") if path.is_file()} == before
-    assert cop_zarr.verify(tmp_path / "a" / "old.zarr", sources[1]).ok
+    assert cop_zarr.verify(tmp_path / "a" / "old.zarr", pair[1]).ok
     assert sorted(path.name for place in "ab" for path in (tmp_path / place).iterdir()) == ["old.zarr"] * 2
     assert link.is_symlink()

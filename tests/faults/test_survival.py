@@ -32,6 +32,8 @@ from cop_zarr.errors import (
     StoreNotFoundError,
 )
 from cop_zarr.source.geotiff import Block, GeoTiff
+from cop_zarr.storage import local
+from cop_zarr.storage.exchange import exchange
 from tests.support import factory
 from tests.support.proxy import TRANSIENT, AfterWrite, Proxy, fault_proxy, seeded
 from tests.support.servers import S3
@@ -112,8 +114,14 @@ def beside(out: Path) -> list[str]:
     return sorted(path.name for path in out.parent.iterdir())
 
 
-def staging(out: Path) -> Path:
+def work(out: Path) -> Path:
+    """Where its journal is."""
     return out.with_name(f"{out.name}.partial")
+
+
+def staging(out: Path) -> Path:
+    """Where it is written."""
+    return work(out) / "store"
 
 
 def opens(place: Path | str, **options: Any) -> bool:
@@ -162,28 +170,26 @@ def until(what: Callable[[], object], seconds: float = 30) -> None:
 # Killed on a disk
 
 
-def phase(out: Path) -> str:
+def phase(out: Path, whole: Tree) -> str:
     """How far an ingest has come, by what it left."""
-    partial = staging(out)
-    if (partial / "ingest" / "replaced").exists() or (out / "ingest").exists():
+    if (work(out) / "replaced").exists() or (work(out).exists() and tree(out) == whole):
         return "publishing"
-    if (partial / "embedding" / "zarr.json").exists():
+    if (staging(out) / "embedding" / "zarr.json").exists():
         return "metadata"
-    return "blocks" if (partial / "ingest" / "blocks").exists() else "begun or done"
+    return "blocks" if (work(out) / "ingest" / "blocks").exists() else "begun or done"
 
 
 def check_stopped(out: Path, whole: Tree, before: Tree) -> None:
     """Nothing is taken for a store but the old one and the new one, each of them whole."""
     found = tree(out)
     if opens(out):
-        assert without_work(found) in (whole, before)
+        assert found in (whole, before)
     else:
-        # the old store is away between two renames only, and then the new one is whole
-        partial = staging(out)
+        # where names cannot be exchanged there is none between two renames; then the new one is whole
         assert found == {}
-        assert not before or (opens(partial) and (partial / "ingest" / "replaced" / "zarr.json").exists())
-    if opens(staging(out)):
-        assert without_work(tree(staging(out))) == whole
+        assert not before or (opens(staging(out)) and (work(out) / "replaced" / "zarr.json").exists())
+    if opens(staging(out)) and found != whole:  # then it is the old one
+        assert tree(staging(out)) == whole
 
 
 def without_work(found: Tree) -> Tree:
@@ -228,7 +234,10 @@ FORKER = """
             fsync(descriptor)
         os.fsync = watched_fsync
         sys.addaudithook(hook)
-        cop_zarr.ingest(source, out, **dict.fromkeys(flags.split(","), True) if flags else {})
+        flags = set(flags.split(",")) - {""}
+        if "renames" in flags:
+            cop_zarr.storage.local.exchange = lambda *_: False
+        cop_zarr.ingest(source, out, **dict.fromkeys(flags - {"renames"}, True))
         return count
     for line in sys.stdin:
         source, out, flags, kill_at, since = line.rstrip("\\n").split("\\t")
@@ -282,13 +291,24 @@ def forker() -> Iterator[Forker]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("replaces", [False, True], ids=["new", "over an old store"])
+@pytest.mark.parametrize(
+    "flags",
+    [[], ["overwrite"], ["overwrite", "renames"]],
+    ids=["new", "over an old store", "over one where names cannot be exchanged"],
+)
 def test_killed_at_any_operation(
-    tiny: Path, tiny_whole: Tree, old: Path, tmp_path: Path, *, forker: Forker, trials: int, replaces: bool
+    tiny: Path,
+    tiny_whole: Tree,
+    old: Path,
+    tmp_path: Path,
+    *,
+    forker: Forker,
+    trials: int,
+    flags: list[str],
 ) -> None:
     out = tmp_path / "stores" / "out.zarr"
     out.parent.mkdir()
-    flags = ["overwrite"] if replaces else []
+    replaces = bool(flags)
     begin_with(old if replaces else None, out)
     total = forker.ingest(tiny, out, *flags)
     assert total is not None
@@ -313,7 +333,7 @@ def test_killed_at_any_operation(
         if forker.ingest(tiny, out, *flags, kill_at=moment, since=since) is not None:
             assert since is None  # threads do not always need the same number of operations
             continue
-        phases[phase(out)] += 1
+        phases[phase(out, tiny_whole)] += 1
         check_stopped(out, tiny_whole, before)
         again = random.Random(moment).randrange(total)  # and killed again, if it takes so long
         forker.ingest(tiny, out, *flags, "resume", kill_at=again)
@@ -333,7 +353,7 @@ def test_a_resumed_run_does_only_what_is_left(
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     stop_after(part, out, 6, workers=workers)
-    records = [json.loads(path.read_bytes()) for path in (staging(out) / "ingest" / "blocks").iterdir()]
+    records = [json.loads(path.read_bytes()) for path in (work(out) / "ingest" / "blocks").iterdir()]
     windows = {tuple(record["record"]["window"]) for record in records}
     finished = {
         f"embedding/c/0/{row}/{col}"
@@ -404,12 +424,12 @@ def left(part: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a killed ingest leaves, in its NAME.partial."""
     out = tmp_path_factory.mktemp("left") / "out.zarr"
     with started(part, out, "--workers", 1) as process:
-        until(lambda: len(list(staging(out).glob("ingest/blocks/*-*.json"))) >= 6)
+        until(lambda: len(list(work(out).glob("ingest/blocks/*-*.json"))) >= 6)
         process.kill()
         process.wait()
     assert not out.exists()
     assert staging(out).exists()
-    return staging(out)
+    return work(out)
 
 
 def recorded_chunk(partial: Path) -> Path:
@@ -419,7 +439,7 @@ def recorded_chunk(partial: Path) -> Path:
         found = [
             place
             for number in range(col // 8, stop // 8)
-            if (place := partial / f"embedding/c/0/{row // 8}/{number}").exists()
+            if (place := partial / f"store/embedding/c/0/{row // 8}/{number}").exists()
         ]
         if found:
             return found[-1]
@@ -438,8 +458,9 @@ def change(which: Callable[[Path], Path], how: Callable[[bytes], bytes], partial
 def strew(*keys: str) -> Callable[[Path], None]:
     def strewn(partial: Path) -> None:
         for key in keys:
-            (partial / key).parent.mkdir(parents=True, exist_ok=True)
-            (partial / key).write_bytes(b"what power loss has left of it")
+            path = partial / key if key.startswith("ingest/") else partial / "store" / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"what power loss has left of it")
 
     return strewn
 
@@ -463,8 +484,8 @@ DAMAGES = {
 def test_what_was_not_on_the_disk_is_done_again(
     part: Path, whole: Tree, left: Path, out: Path, damage: Callable[[Path], None]
 ) -> None:
-    shutil.copytree(left, staging(out))
-    damage(staging(out))
+    shutil.copytree(left, work(out))
+    damage(work(out))
     assert not opens(out)
     assert not opens(staging(out))
     cop_zarr.ingest(part, out, resume=True)
@@ -499,6 +520,13 @@ class Disk:
             mkdir(path, *rest)
             self.events.append(("make", os.fspath(path), ""))
 
+        def watched_exchange(one: Any, other: Any) -> bool:
+            done = exchange(one, other)
+            if done:
+                self.events += [("move", os.fspath(one), os.fspath(other)), ("move", "", os.fspath(one))]
+            return done
+
+        monkeypatch.setattr(local, "exchange", watched_exchange)
         monkeypatch.setattr(os, "fsync", watched_fsync)
         monkeypatch.setattr(os, "rename", partial(moving, rename))
         monkeypatch.setattr(os, "replace", partial(moving, replace))
@@ -563,8 +591,7 @@ def test_everything_is_on_the_disk_before_it_is_called_done(
     assert not files & disk.unsafe(root)
     published = disk.moves(str(out))[-1]
     assert published > root
-    # the name of what was moved aside, or of the lock, is of no use after a power loss
-    assert {path for path in disk.unsafe(published) if path.startswith(base)} <= {f"{base}/ingest"}
+    assert not {path for path in disk.unsafe(published) if path.startswith(base)}
     assert ("sync", str(out.parent), "") in disk.events[published:]
     assert all(kind != "write" for kind, *_ in disk.events[published:])
 
@@ -634,7 +661,7 @@ def test_a_full_disk(part: Path, whole: Tree, volume: Callable[[int], Path], roo
         assert not opens(staging(out))
         assert not out.exists()
     volume(64 << 20)
-    before = {path: identity(path) for path in staging(out).glob("ingest/blocks/*-*.json")}
+    before = {path: identity(path) for path in work(out).glob("ingest/blocks/*-*.json")}
     cop_zarr.ingest(part, out, resume=True)
     assert (len(before) > 0) == (room > 0.02 or room < 0)
     check_whole(out, whole)
@@ -654,7 +681,7 @@ def test_a_full_disk(part: Path, whole: Tree, volume: Callable[[int], Path], roo
 def test_asked_to_stop(part: Path, whole: Tree, old: Path, out: Path, *, number: int, status: int) -> None:
     before, flags = begin_with(old, out)
     with started(part, out, *flags) as process:
-        until(lambda: any(staging(out).glob("ingest/blocks/*-*.json")))
+        until(lambda: any(work(out).glob("ingest/blocks/*-*.json")))
         process.send_signal(number)
         said, complaint = process.communicate(timeout=30)
     assert process.returncode == status
@@ -663,7 +690,7 @@ def test_asked_to_stop(part: Path, whole: Tree, old: Path, out: Path, *, number:
     assert "Traceback" not in complaint
     assert tree(out) == before
     assert not opens(staging(out))
-    assert not (staging(out) / "ingest" / "lock").exists()
+    assert not (work(out) / "ingest" / "lock").exists()
     finished = {path.name: identity(path) for path in staging(out).glob("embedding/c/0/*/*")}
     assert finished
     again = run(part, out, "--resume")  # it remembers that it may overwrite

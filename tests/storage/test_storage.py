@@ -6,6 +6,7 @@ import fcntl
 import importlib
 import os
 import pickle
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -187,7 +188,7 @@ def publish(place, objects):
         for key, data in objects.items():
             place.staging.write(key, data)
         place.publish(replace=True)
-    place.remove_work()
+        place.remove_work(lambda key: key != "mine")
 
 
 @pytest.mark.parametrize("old", [{}, {"zarr.json": b"old", "both": b"old", "old/1": b"old"}])
@@ -244,11 +245,10 @@ def test_a_place_is_claimed_once_and_an_exception_gives_it_back(place, error):
 
 
 def test_the_claim_of_who_comes_next_is_left_alone(disk):
-    """A published claim's lock has moved along; the lock that lies there now is another's."""
+    """Somebody has removed the first one's lock by hand; the lock that lies there now is another's."""
     with contextlib.ExitStack() as first:
         first.enter_context(disk.locked())
-        disk.staging.write("zarr.json", b"1")
-        disk.publish(replace=True)
+        shutil.rmtree(disk.work._root)
         with disk.locked():
             first.close()
             with pytest.raises(StoreBusyError):
@@ -258,13 +258,61 @@ def test_the_claim_of_who_comes_next_is_left_alone(disk):
 # Publishing on a disk
 
 
-def test_old_store_comes_back_if_the_new_cannot_take_its_place(disk, monkeypatch):
+@pytest.fixture(params=[True, False], ids=["exchange", "two renames"])
+def exchanges(request, monkeypatch):
+    """Whether the system can exchange two names."""
+    if not request.param:
+        monkeypatch.setattr(local_module, "exchange", lambda *_: False)
+    return request.param
+
+
+@pytest.mark.usefixtures("exchanges")
+def test_what_is_not_the_old_store_s_is_kept(disk):
+    disk.write("zarr.json", b"old")
+    disk.write("embedding/c/0/0/0", b"old")
+    with disk.locked():
+        disk.staging.write("zarr.json", b"new")
+        disk.write("mine", b"mine")
+        disk.write("notes/mine", b"mine")
+        (disk._root / "link").symlink_to("nowhere")
+        disk.publish(replace=True)
+        assert disk.listing() == {"zarr.json": 3}
+        disk.staging.write("late/mine", b"late")  # by a program whose working folder it was
+        disk.remove_work(lambda key: "mine" not in key and key != "link")
+    assert disk.read("zarr.json") == b"new"
+    assert disk.read("mine") == disk.read("notes/mine") == b"mine"
+    assert disk.read("late/mine") == b"late"
+    assert (disk._root / "link").is_symlink()
+    assert inside(disk._root.parent) == [
+        "a.zarr",
+        *sorted(
+            f"a.zarr/{name}"
+            for name in ("late", "late/mine", "link", "mine", "notes", "notes/mine", "zarr.json")
+        ),
+    ]
+
+
+def test_what_is_saved_twice_is_kept_twice(disk, caplog):
+    disk.write("zarr.json", b"old")
+    with disk.locked():
+        disk.staging.write("zarr.json", b"new")
+        disk.write("mine", b"1")
+        disk.publish(replace=True)
+        disk.write("mine", b"2")
+        disk.remove_work(lambda key: key != "mine")
+    assert (disk.read("mine"), disk.staging.read("mine")) == (b"2", b"1")
+    assert disk.staging.url in caplog.text
+
+
+def test_old_store_comes_back_if_the_new_cannot_take_its_place(disk, monkeypatch, exchanges):
     rename = Path.rename
 
     def failing(path, target):
-        return fail(errno.ENOSPC) if path.name == "a.zarr.partial" else rename(path, target)
+        return fail(errno.ENOSPC) if path.name == "store" else rename(path, target)
 
     monkeypatch.setattr(Path, "rename", failing)
+    if exchanges:
+        monkeypatch.setattr(local_module, "exchange", failing)
     disk.write("zarr.json", b"old")
     with pytest.raises(StorageError):
         publish(disk, {"zarr.json": b"new"})
@@ -272,14 +320,32 @@ def test_old_store_comes_back_if_the_new_cannot_take_its_place(disk, monkeypatch
     assert disk.staging.listing() == {"zarr.json": 3}
 
 
-def test_a_store_that_is_there_is_not_brought_back_over(disk):
-    """What an earlier kill has left aside is old when a store lies in its place."""
-    disk.write("zarr.json", b"new")
-    disk.staging.write(f"{local_module.REPLACED}/zarr.json", b"older")
+@pytest.mark.parametrize("moment", [0, 1, 2])
+def test_a_kill_between_renames_loses_no_store(disk, monkeypatch, moment):
+    """After the first, the old one comes back; after the others, the new one stays."""
+    monkeypatch.setattr(local_module, "exchange", lambda *_: False)
+    rename, renames = Path.rename, iter(range(9))
+    monkeypatch.setattr(
+        Path, "rename", lambda path, to: fail(errno.EIO) if next(renames) >= moment else rename(path, to)
+    )
+    disk.write("zarr.json", b"old")
+    disk.staging.write("zarr.json", b"new")
+    with pytest.raises(StorageError):
+        disk.publish(replace=True)
+    monkeypatch.undo()
     with disk.locked():
-        assert disk.read("zarr.json") == b"new"
-    publish(disk, {"zarr.json": b"newer"})
-    assert disk.listing() == {"zarr.json": 5}
+        new, old = (disk, disk.staging) if moment == 2 else (disk.staging, disk)
+        assert (new.read("zarr.json"), old.read("zarr.json")) == (b"new", b"old")
+    assert set(disk.work.listing()) == {"store/zarr.json"}
+
+
+def test_a_store_that_became_a_link_is_not_replaced(disk, tmp_path):
+    disk.staging.write("zarr.json", b"new")
+    (tmp_path / "elsewhere").mkdir()
+    disk._root.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreExistsError):
+        disk.publish(replace=True)
+    assert inside(tmp_path / "elsewhere") == []
 
 
 def test_staging_through_a_link_replaces_what_it_leads_to(tmp_path):

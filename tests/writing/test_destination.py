@@ -91,8 +91,8 @@ def interrupt(source: Path, url: str, **flags: bool) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         cop_zarr.ingest(source, url, workers=1, progress=stop, **flags)
-    staging = folder(url).staging
-    Journal(staging, IngestJob.read(staging)).set_source(hashlib.sha256(source.read_bytes()).hexdigest())
+    place = folder(url)
+    Journal(place, IngestJob.read(place)).set_source(hashlib.sha256(source.read_bytes()).hexdigest())
 
 
 # What may be there
@@ -152,8 +152,8 @@ def unfinished_beside_a_store_that_came_later(sources: dict[str, Path], url: str
 @state(State.UNFINISHED, "-+++")
 def unfinished_by_other_versions(sources: dict[str, Path], url: str) -> None:
     interrupt(sources["this"], url)
-    staging = folder(url).staging
-    Journal(staging, replace(IngestJob.read(staging), made_by="cop-zarr 0.0.1"))._write_job()
+    place = folder(url)
+    Journal(place, replace(IngestJob.read(place), made_by="cop-zarr 0.0.1"))._write_job()
 
 
 @state(State.EMPTY, "++++")
@@ -162,12 +162,12 @@ def only_a_lock(sources: dict[str, Path], url: str) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
     mark = {"token": "a", "host": socket.gethostname(), "pid": process.pid, "beat": 0}
-    folder(url).staging.write("ingest/lock", json.dumps(mark).encode())
+    folder(url).work.write("ingest/lock", json.dumps(mark).encode())
 
 
 @state(State.UNFINISHED, "-+++")
 def only_a_job(sources: dict[str, Path], url: str) -> None:
-    Journal(folder(url).staging, IngestJob("2023-11-14T22:13:20+00:00", overwrite=False)).start()
+    Journal(folder(url), IngestJob("2023-11-14T22:13:20+00:00", overwrite=False)).start()
 
 
 @state(State.STORE, "--++")
@@ -207,6 +207,7 @@ FOREIGN = [
     ("whole", "ingest/blocks/thesis.txt"),
     ("whole", "thesis.pdf.0123abcd.partial"),
     ("unfinished", "STAGING/embedding/notes.txt"),
+    ("unfinished", "STAGING/store/notes.txt"),
 ]
 """States, and objects in them that no store has."""
 
@@ -239,7 +240,7 @@ def test_what_no_store_has_is_never_touched(
     sources: dict[str, Path], url: str, name: str, key: str
 ) -> None:
     STATES[name][0](sources, url)
-    place = folder(url).staging if "STAGING" in key else folder(url)
+    place = folder(url).work if "STAGING" in key else folder(url)
     place.write(key.removeprefix("STAGING/"), b"{}")
     before = around(url)
     for overwrite, resume in FLAGS:

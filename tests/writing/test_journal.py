@@ -73,7 +73,7 @@ def cells(window: Window) -> np.ndarray:
 
 def write(place: Folder, windows: list[Window]) -> list[BlockRecord]:
     """Start an ingest, and finish these windows."""
-    journal, writer = Journal(place, JOB), StoreWriter(LAYOUT, place)
+    journal, writer = Journal(place, JOB), StoreWriter(LAYOUT, place.staging)
     journal.start()
     journal.set_source(SHA256)
     blocks = [writer.write(window, cells(window)) for window in windows]
@@ -98,12 +98,22 @@ def same(one: list[BlockRecord], other: list[BlockRecord]) -> bool:
     )
 
 
+def at(place: Folder, key: str) -> Folder:
+    """Where an object is while a store is written."""
+    return place.work if key.startswith("ingest/") else place.staging
+
+
+def put(place: Folder, key: str, data: bytes) -> None:
+    at(place, key).write(key, data)
+
+
 def keys(place: Folder) -> set[str]:
-    return set(place.listing() or ())
+    records = {key for key in place.work.listing() or () if key.startswith("ingest/")}
+    return set(place.staging.listing() or ()) | records
 
 
 def change(place: Folder, key: str, how: Callable[[bytes], bytes]) -> None:
-    place.write(key, how(place.read(key)))
+    put(place, key, how(at(place, key).read(key)))
 
 
 # Jobs
@@ -120,7 +130,7 @@ def change(place: Folder, key: str, how: Callable[[bytes], bytes]) -> None:
 def test_a_job_is_read_as_it_was_written(place: Folder, job: IngestJob) -> None:
     Journal(place, job).start()
     assert IngestJob.read(place) == job
-    assert json.loads(place.read("ingest/job.json")) == asdict(job)
+    assert json.loads(place.work.read("ingest/job.json")) == asdict(job)
     for part in (__version__, f"format {FORMAT_VERSION}", blosc.VERSION_STRING):
         assert part in JOB.made_by
 
@@ -130,39 +140,61 @@ def test_a_job_is_read_as_it_was_written(place: Folder, job: IngestJob) -> None:
 )
 def test_what_is_no_job(place: Folder, data: bytes) -> None:
     assert IngestJob.read(place) is None
-    place.write("ingest/job.json", data)
+    put(place, "ingest/job.json", data)
     assert IngestJob.read(place) is None
 
 
 # The order of things
 
 
-def test_a_start_marks_the_folder_and_removes_the_root_first(place: Folder, events: list[str]) -> None:
+def test_a_start_takes_nothing_of_an_earlier_job_for_its_own(place: Folder, events: list[str]) -> None:
+    """Its records go before the job changes; then nothing opens as a store, and its chunks stay."""
     write(place, WINDOWS)
+    chunks = {key for key in keys(place) if key.startswith("embedding/")}
     for key in ("zarr.json", "integrity/root.json", "valid/c/0/0"):
-        place.write(key, b"old")
+        put(place, key, b"old")
     events.clear()
     Journal(place, replace(JOB, overwrite=True)).start()
-    assert events[:2] == ["+ingest/job.json", "-zarr.json"]
-    assert keys(place) == {"ingest/job.json"}
+    assert [event[:14] for event in events[:4]] == ["-ingest/blocks"] * 4
+    assert events[4:] == ["+ingest/job.json", "-integrity/root.json", "-zarr.json"]
+    assert keys(place) == {"ingest/job.json", "valid/c/0/0", *chunks}
     assert IngestJob.read(place).overwrite
 
 
 def test_resuming_removes_the_root_first(place: Folder, events: list[str]) -> None:
     """It is that of an old store if an ingest over it was killed at once."""
     write(place, WINDOWS[:1])
-    place.write("zarr.json", b"old")
-    place.write("embedding/c/0/2/2", b"old")
+    put(place, "zarr.json", b"old")
+    put(place, "embedding/c/0/2/2", b"old")
     events.clear()
     resumed(place)
-    assert events == ["-zarr.json", "-embedding/c/0/2/2", "-zarr.json"]
+    assert events == ["-zarr.json"]
+
+
+def test_publishing_removes_what_the_new_store_does_not_have(place: Folder) -> None:
+    """And on an object store nothing that came since the run began, perhaps from another one."""
+    for key in ("embedding/c/0/2/2", "embedding/c/0/9/9", "latitude/c/0", "notes.txt"):
+        put(place, key, b"old")
+    with place.locked():
+        journal, writer = Journal(place, JOB), StoreWriter(LAYOUT, place.staging)
+        journal.start()
+        journal.set_source(SHA256)
+        writer.write(LAYOUT.grid.whole, cells(LAYOUT.grid.whole))
+        put(place, "embedding/c/0/8/8", b"another's")
+        objects = writer.documents({**factory.PROVENANCE, "sha256": SHA256}, JOB.created)
+        journal.finish(objects["zarr.json"])
+        writer.finish(objects)
+        journal.publish()
+        place.remove_work(lambda _: True)
+    chunks = {LAYOUT.chunk_key(row, col) for row, col in np.argwhere(writer.integrity[0]).tolist()}
+    assert set(place.listing() or ()) == {*objects, *chunks, "notes.txt", "embedding/c/0/8/8"}
 
 
 def test_discarding_removes_all_that_is_ours_and_the_job_last(place: Folder, events: list[str]) -> None:
     """If that is interrupted, the folder is still known as an ingest's."""
     write(place, WINDOWS)
     for key in ("valid/c/0/0", "zarr.json", "notes.txt", "embedding/notes.txt"):
-        place.write(key, b"?")
+        put(place, key, b"?")
     Journal(place, IngestJob.read(place)).discard()
     assert events[-1] == "-ingest/job.json"
     assert keys(place) == {"notes.txt", "embedding/notes.txt"}
@@ -170,7 +202,7 @@ def test_discarding_removes_all_that_is_ours_and_the_job_last(place: Folder, eve
 
 def test_the_source_is_named_before_the_first_record(place: Folder, events: list[str]) -> None:
     """Each is replaced, which has it on the disk when it gets its name."""
-    journal, writer = Journal(place, JOB), StoreWriter(LAYOUT, place)
+    journal, writer = Journal(place, JOB), StoreWriter(LAYOUT, place.staging)
     journal.start()
     blocks = [writer.write(window, cells(window)) for window in WINDOWS[:3]]
     journal.record(blocks[0])
@@ -188,25 +220,24 @@ def test_the_source_is_named_before_the_first_record(place: Folder, events: list
 
 def test_the_lock_is_left(place: Folder) -> None:
     with place.locked():
-        staging = place.staging
-        Journal(staging, JOB).start()
-        assert Journal(staging, JOB).resume(LAYOUT) == []
-        assert keys(staging) == {"ingest/job.json", "ingest/lock"}
-        Journal(staging, JOB).discard()
-        assert keys(staging) == {"ingest/lock"}
+        Journal(place, JOB).start()
+        assert Journal(place, JOB).resume(LAYOUT) == []
+        assert keys(place) == {"ingest/job.json", "ingest/lock"}
+        Journal(place, JOB).discard()
+        assert keys(place) == {"ingest/lock"}
 
 
 def test_it_is_finished_when_its_root_is_there(place: Folder) -> None:
     journal = Journal(place, JOB)
     journal.start()
-    place.write("zarr.json", b"another")
+    put(place, "zarr.json", b"another")
     assert not journal.is_finished()
     journal.finish(b"the root")
     assert IngestJob.read(place).root_crc32c == crc32c(b"the root")
     for root, finished in ((b"another", False), (b"the root", True)):
-        place.write("zarr.json", root)
+        put(place, "zarr.json", root)
         assert Journal(place, IngestJob.read(place)).is_finished() is finished
-    place.remove(["zarr.json"])
+    place.staging.remove(["zarr.json"])
     assert not Journal(place, IngestJob.read(place)).is_finished()
 
 
@@ -258,7 +289,7 @@ def claiming(**record: Any) -> Callable[[bytes], bytes]:
 )
 def test_a_damaged_record_is_ignored_and_removed(place: Folder, how: Callable[[bytes], bytes]) -> None:
     blocks = write(place, WINDOWS)
-    kept = keys(place) - {"ingest/blocks/0-0.json", *blocks[0].lengths(LAYOUT)}
+    kept = keys(place) - {"ingest/blocks/0-0.json"}
     change(place, "ingest/blocks/0-0.json", how)
     assert same(resumed(place), blocks[1:])
     assert keys(place) == kept
@@ -271,9 +302,9 @@ def test_a_block_without_all_its_chunks_is_not_trusted(
     blocks = write(place, WINDOWS)
     chunks = sorted(blocks[1].lengths(LAYOUT))
     if how is None:
-        place.remove([chunks[1]])
+        place.staging.remove([chunks[1]])
     else:
         change(place, chunks[1], how)
-    kept = keys(place) - {"ingest/blocks/0-16.json", *chunks}
+    kept = keys(place) - {"ingest/blocks/0-16.json"}
     assert same(resumed(place), [blocks[0], *blocks[2:]])
     assert keys(place) == kept

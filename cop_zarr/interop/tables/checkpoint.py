@@ -17,7 +17,7 @@ from cop_zarr.storage.files import disk_errors, remove, sync
 
 SETTINGS_NAME = "job.json"
 
-OWN_NAMES = re.compile(r"job\.json|\d{6}\.arrow|result.*|replaced|ingest|.*\.[0-9a-f]{8}\.partial")
+OWN_NAMES = re.compile(r"job\.json|\d{6}\.arrow|result.*|replaced|store|ingest|.*\.[0-9a-f]{8}\.partial")
 """Names in a checkpoint folder; a folder with any other is left alone."""
 
 
