@@ -12,12 +12,13 @@ events and futures of the standard library will not do: a KeyboardInterrupt that
 from __future__ import annotations
 
 import os
+import time
 from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from queue import Empty, SimpleQueue
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -27,6 +28,13 @@ MAX_THREADS = 256
 
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 5e-5, 0.01
 """How often a call that ends early looks whether its threads have finished, at first and later."""
+
+CANCEL_POLL_SECONDS = 0.1
+"""How often what waits for long, such as a request, looks whether its call has ended early."""
+
+
+class Cancelled(BaseException):
+    """Raised in a thread whose call has ended early, by an interrupt or a failure elsewhere."""
 
 
 class _Pool:
@@ -42,15 +50,14 @@ class _Pool:
         self.wanted = 0
 
     def reserve(self, count: int) -> None:
-        """Have ``count`` more threads. An interrupt may leave the counts off by a few: harmless."""
+        """Have ``count`` more threads. Interrupts may leave more threads than are needed, never fewer."""
         self.wanted += count
         while self.started < min(self.wanted, MAX_THREADS):
-            self.started += 1
             try:
                 start_new_thread(_serve, (self.tasks,))
             except RuntimeError:  # too many threads, or the interpreter is ending: the caller works alone
-                self.started -= 1
                 return
+            self.started += 1
 
     def release(self, count: int) -> None:
         """Leave the threads to other calls."""
@@ -73,6 +80,8 @@ class _Call(Generic[T, R]):
 
     def __init__(self, fn: Callable[[T], R], helpers: int) -> None:
         self.fn = fn
+        self.outer = _current.get()
+        self.closed = False
         self.context = copy_context()
         self.todo: deque[tuple[int, T]] = deque()
         self.ready: SimpleQueue[tuple[int, R | None, BaseException | None]] = SimpleQueue()
@@ -100,15 +109,20 @@ class _Call(Generic[T, R]):
         while (entry := self.take()) is not None:
             number, item = entry
             try:
-                self.ready.put((number, self.fn(item), None))
+                self.ready.put((number, self.do(item), None))
             except BaseException as error:  # noqa: BLE001  # raised again in the caller's thread
-                self.todo.clear()
                 self.ready.put((number, None, error))
+                self.closed = True
+
+    def do(self, item: T) -> R:
+        """Do an item, in a context of its own that knows this call."""
+        _current.set(self)
+        return self.fn(item)
 
     def take(self) -> tuple[int, T] | None:
-        """Claim the next item; None if there is none."""
+        """Claim the next item; None if there is none, or the call has ended."""
         try:
-            return self.todo.popleft()
+            return None if self.closed else self.todo.popleft()
         except IndexError:
             return None
 
@@ -116,14 +130,18 @@ class _Call(Generic[T, R]):
         """A result that is ready; or else do an item in this thread; or else wait."""
         if self.ready.empty() and (entry := self.take()) is not None:
             number, item = entry
-            return number, self.fn(item)
+            try:
+                return number, self.context.copy().run(self.do, item)
+            except Cancelled:
+                check_cancelled()  # otherwise another thread has failed, and its error is in the queue
         number, result, error = self.ready.get()
         if error is not None:
             raise error
         return number, result  # type: ignore[return-value]  # R may itself be optional
 
     def close(self) -> None:
-        """Leave undone what has not begun, and wait for what has."""
+        """Leave undone what has not begun, and wait for what has, cancelled where it can be."""
+        self.closed = True
         self.todo.clear()
         pause = MIN_POLL_SECONDS
         while len(self.idle) < self.helpers:
@@ -131,6 +149,28 @@ class _Call(Generic[T, R]):
                 self.ready.get(timeout=pause)
             except Empty:
                 pause = min(2 * pause, MAX_POLL_SECONDS)
+
+
+_current: ContextVar[_Call[Any, Any] | None] = ContextVar("cop_zarr_call", default=None)
+"""The call that a thread of the pool works for."""
+
+
+def check_cancelled() -> None:
+    """Raise Cancelled if the call that this thread works for, or one around it, has ended early."""
+    call = _current.get()
+    while call is not None:
+        if call.closed:
+            raise Cancelled
+        call = call.outer
+
+
+def sleep(seconds: float) -> None:
+    """Sleep, or raise Cancelled."""
+    end = time.monotonic() + seconds
+    check_cancelled()
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, CANCEL_POLL_SECONDS))
+        check_cancelled()
 
 
 def ordered_map(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import shlex
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Self, TypeVar
@@ -16,7 +15,7 @@ from typing import Self, TypeVar
 import numpy as np
 
 from cop_zarr.core.lru_cache import ENTRY_BYTES, LRUCache
-from cop_zarr.core.threads import ordered_map
+from cop_zarr.core.threads import ordered_map, sleep
 from cop_zarr.errors import ChunkError, DamageError, StorageError, StoreError, StoreReplacedError
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.codec import MAX_OVERHEAD, crc32c, decode
@@ -168,7 +167,7 @@ class ChunkReader:
             for pause in SHORT_PAUSES if self.folder.remote else ():
                 if len(data) >= record.length:
                     break
-                time.sleep(pause)
+                sleep(pause)
                 data = self.folder.read(key, record.length + 1)
         except FileNotFoundError:
             raise DamageError("it is absent") from None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cop_zarr.core.threads import ordered_map
 from cop_zarr.errors import InputError, StorageError
+from cop_zarr.storage.async_calls import run_async
 from cop_zarr.storage.filesystems import (
     READ_ONLY,
     REQUESTS_AT_ONCE,
@@ -31,6 +32,9 @@ T = TypeVar("T")
 
 LISTING_PATIENCE = 1.5
 """A listing is many requests: one try may take half of the timeout."""
+
+ENDING_SECONDS = 0.5
+"""Time for a request that gives back a lock after an interrupt."""
 
 
 class RemoteFolder:
@@ -137,12 +141,17 @@ class RemoteFolder:
         """Hold a lease of the folder."""
         self.check_writable()
         self._lease = lease = Lease(self, LOCK)
+        timeout = self._timeout
         try:
             yield
+        except (KeyboardInterrupt, SystemExit):
+            self._timeout = min(timeout, ENDING_SECONDS)
+            raise
         finally:
             self._lease = None
             with contextlib.suppress(StorageError):  # a lease that cannot be removed becomes stale
                 lease.release()
+            self._timeout = timeout
 
     def publish(self, *, replace: bool) -> None:
         """Do nothing: what is staged is in its final place."""
@@ -225,9 +234,9 @@ def _call(fs: AbstractFileSystem, method: str, seconds: float, *args: Any, **opt
 
 
 def _run(fs: AbstractFileSystem, coroutine: Any, seconds: float, *args: Any, **options: Any) -> Any:
-    from fsspec.asyn import sync
+    import asyncio
 
-    return sync(fs.loop, coroutine, *args, timeout=seconds, **options)
+    return run_async(fs.loop, lambda: asyncio.wait_for(coroutine(*args, **options), seconds))
 
 
 async def _read_body(fs: Any, url: str, limit: int) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from numbers import Real
 from typing import TypeVar
 
+from cop_zarr.core.threads import sleep
 from cop_zarr.errors import InputError, StorageError
 from cop_zarr.storage.transport_errors import (
     error_name,
@@ -54,7 +55,7 @@ def with_retries(request: Callable[[float], T], what: str, timeout: float) -> T:
                 note = f", {tries} times within {timeout:g} s (--timeout, timeout=)" if tries > 1 else ""
                 raise to_storage_error(what, error, note) from None
             logger.info("%s: %s; trying again in %.1f s", what, error_name(error), wait)
-        time.sleep(wait)
+        sleep(wait)
 
 
 def pauses() -> Iterator[float]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import cop_zarr
-from cop_zarr.core.threads import Background, ordered_map
+from cop_zarr.core.threads import Background, ordered_map, sleep
 from tests.support.interrupts import interrupted
 
 WAIT_SECONDS = 30
@@ -105,6 +105,27 @@ def test_a_call_that_is_left_early_ends_its_work():
     there = len(begun)
     time.sleep(0.02)
     assert len(begun) == there <= 11
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_waits_is_cancelled_when_the_call_ends_early(nested):
+    """A failure ends the waiting of the other threads, of calls within the call, too."""
+    begun = threading.Semaphore(0)
+
+    def work(number):
+        if number:
+            begun.release()
+            waits = ordered_map(sleep, [WAIT_SECONDS] * 2, workers=2) if nested else [sleep(WAIT_SECONDS)]
+            return list(waits)
+        for _ in range(2):
+            begun.acquire()
+        raise LookupError
+
+    began = time.monotonic()
+    with pytest.raises(LookupError):
+        list(ordered_map(work, [1, 2, 0], workers=4))
+    assert time.monotonic() - began < WAIT_SECONDS / 10
+    sleep(0)  # outside of any call nothing is cancelled
 
 
 def test_the_callers_context_is_kept():

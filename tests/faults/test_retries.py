@@ -264,6 +264,7 @@ class Clock:
 def test_all_tries_and_pauses_stay_within_the_timeout(monkeypatch, lasts):
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module, "sleep", clock.sleep)
     given = []
 
     def request(seconds):

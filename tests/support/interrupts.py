@@ -41,8 +41,9 @@ def interrupted(prepare: Callable[..., object], seconds: float, *arguments: obje
     while child.poll() is None:
         child.send_signal(signal.SIGINT)
         time.sleep(random.uniform(0.0002, 0.003))
-    _, errors = child.communicate()
+    raised, errors = child.communicate()
     assert child.returncode == 0, errors
+    print(f"{prepare.__name__}: {raised.strip()} interrupts")  # noqa: T201
 
 
 class _Interrupts:
@@ -86,6 +87,7 @@ def main(module: str, function: str, seconds: str, *arguments: str) -> None:
         signal.SIGINT, signal.SIG_IGN
     )  # which, unlike a handler, holds until the process has ended
     check()
+    sys.stdout.write(f"{interrupts.raised}\n")
 
 
 if __name__ == "__main__":
