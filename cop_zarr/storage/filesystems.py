@@ -8,12 +8,11 @@ import weakref
 from collections.abc import Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from cop_zarr.errors import InputError, MissingDependencyError
 from cop_zarr.storage.retries import MIN_TRIES, TIMEOUT_SECONDS
-from cop_zarr.storage.transport_errors import to_storage_error, transport_errors
-from cop_zarr.storage.urls import redact
+from cop_zarr.storage.transport_errors import error_name, to_storage_error, transport_errors
+from cop_zarr.storage.urls import check_address, links, redact, without_colons
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -50,14 +49,15 @@ def open_filesystem(
 
     protocol = protocol_of(url)
     options = dict(storage_options or {})
+    check_address(url)
+    address = without_colons(url)
     try:
         _add_defaults(options, protocol, timeout / MIN_TRIES)
-        for link in url.split("::")[1:]:  # where an archive is stored
+        for link in links(url)[1:]:  # where an archive is stored
             options[protocol_of(link)] = dict(options.get(protocol_of(link), {}))
             _add_defaults(options[protocol_of(link)], protocol_of(link), timeout / MIN_TRIES)
-        urlsplit(url.rpartition("::")[2])  # raises for an invalid address, such as https://[x
         # an instance of our own: fsspec's shared ones belong to whoever else asks for them
-        fs, path = url_to_fs(url, skip_instance_cache=True, **options)
+        fs, path = url_to_fs(address, skip_instance_cache=True, **options)
     except ImportError as error:
         extra = EXTRAS.get(protocol)
         advice = f'pip install "cop-zarr[{extra}]"' if extra else str(error)
@@ -65,7 +65,9 @@ def open_filesystem(
             f"{protocol}:// URLs need a package that is not installed: {advice}"
         ) from error
     except ValueError as error:
-        raise InputError(f"cannot open {redact(url)}: {error}") from None
+        # a client's own text may hold secrets, fsspec's of an unknown protocol does not
+        reason = str(error) if str(error).startswith("Protocol not known") else f"({error_name(error)})"
+        raise InputError(f"cannot open {redact(url)}: {reason}") from None
     except (TypeError, LookupError, AttributeError) as error:
         raise InputError(f"cannot open {redact(url)} with these options{unknown_option(error)}") from None
     except transport_errors() as error:  # an archive is read to open it
@@ -99,7 +101,7 @@ def unknown_option(error: BaseException) -> str:
 
 def protocol_of(url: str) -> str:
     """Return the protocol of a URL: ``zip`` of ``zip://a::s3://b/c.zip``."""
-    return url.partition("::")[0].partition("://")[0]
+    return links(url)[0].partition("://")[0]
 
 
 def _add_defaults(options: dict[str, Any], protocol: str, silence: float) -> None:

@@ -3,43 +3,114 @@
 from __future__ import annotations
 
 import os
+import re
+from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from cop_zarr.errors import InputError
 
+WRAPPERS = frozenset(
+    "zip tar libarchive blockcache cached filecache simplecache dir reference".split()  # noqa: SIM905
+)
+"""Protocols that read what another URL, after ``::``, names; elsewhere ``::`` is part of an address."""
+
+_MISWRITTEN = re.compile(
+    r"\s*(?:[a-z]+::)*(?:[a-z][a-z0-9+.-]+:[/\\]|https?:|//[^/]*:[^/]*@)", re.IGNORECASE
+)
+"""What begins as a URL does, or as one that has lost a slash."""
+
+_SCHEME = re.compile(r"\s*[a-z][a-z0-9+.-]*", re.IGNORECASE)
+
+
+def links(url: str) -> list[str]:
+    """Split a chained URL: ``zip://a::s3://b/c.zip`` is a path in an archive, and where the archive is."""
+    first, separator, rest = url.partition("::")
+    return [first, *links(rest)] if separator and first.partition("://")[0] in WRAPPERS else [url]
+
 
 def redact(url: str) -> str:
     """Cut user name, password and query string out of a URL; a plain path is returned unchanged."""
-    if "://" not in url:
-        return url
-    hidden = f"{url.partition('://')[0]}://…"
-    *chain, last = url.split("::")
+    return "::".join(map(_redact_link, links(url)))
+
+
+def _redact_link(link: str) -> str:
+    scheme, separator, rest = link.partition("://")
+    if not separator:
+        return f"{link.partition(':')[0]}:…" if _MISWRITTEN.match(link) else link
+    if not _SCHEME.fullmatch(scheme):
+        return "…"
+    hidden = f"{scheme}://…"
     try:
-        parts = urlsplit(last)
+        parts = urlsplit(link)
     except ValueError:  # not a valid address, such as https://[x
         return hidden
-    port = parts.netloc.rpartition(":")[2]
-    if "@" in last and "@" not in parts.netloc and ":" in parts.netloc and not port.isdigit():
-        return hidden  # a / in the password ends the host there
-    fragment = parts.fragment if parts.scheme not in {"http", "https"} and not parts.query else ""
+    is_web = parts.scheme in {"http", "https"}
+    after_host = rest[len(parts.netloc) :]
+    if "@" in after_host and (":" in parts.netloc or (is_web and "." not in parts.netloc)):
+        return hidden  # a /, ? or # in a user name or password ends the host there
+    fragment = "" if is_web or parts.query else parts.fragment
     host = parts.netloc.rpartition("@")[2]
-    return "::".join([*chain, urlunsplit((parts.scheme, host, parts.path, "", fragment))])
+    return urlunsplit((parts.scheme, host, parts.path, "", fragment))
+
+
+def check_address(url: str) -> None:
+    """Raise InputError if a URL's host or port can be read in two ways, or not at all."""
+    for link in links(url):
+        try:
+            parts = urlsplit(link)
+            is_valid = parts.scheme not in {"http", "https"} or (parts.hostname and parts.port != 0)
+        except ValueError:
+            is_valid = False
+        if not is_valid or re.search(r"[\\\s]", link.partition("://")[2].partition("/")[0]):
+            raise InputError(
+                f"{redact(url)} is not a valid URL: its host or its port cannot be read; write the "
+                "characters / ? # @ : in a user name or password as %2F %3F %23 %40 %3A"
+            )
+
+
+def without_colons(url: str) -> str:
+    """Write a URL so that ``::`` separates its links only, because fsspec splits it there.
+
+    Raises InputError if it cannot be written so.
+    """
+    *chain, last = links(url)
+    if "::" in last:
+        last = re.sub(r"(?<=[/@])\[([^]/]*)\]", _exploded, last, count=1)
+        if last.startswith(("http://", "https://")):
+            last = last.replace("::", "%3A%3A")
+    if "::" in last:
+        raise InputError(f"{redact(url)} contains ::, which fsspec takes for the end of a name; rename it")
+    return "::".join([*chain, last])
+
+
+def _exploded(host: re.Match[str]) -> str:
+    """Write an IPv6 literal in full; its zone, as in ``[fe80::1%25eth0]``, stays."""
+    address, percent, zone = host[1].partition("%")
+    try:
+        return f"[{IPv6Address(address).exploded}{percent}{zone}]"
+    except AddressValueError:
+        return host[0]
 
 
 def local_path(url: str) -> Path | None:
     """Return the path of a plain path, expanded, or of a ``file://`` URL; None for others."""
     if url.startswith(("file://", "local://")):
         return Path(url.partition("://")[2])
-    return None if "://" in url or "::" in url else expanded(url)
+    return None if "://" in url or len(links(url)) > 1 else expanded(url)
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
     """Return a path that a user has given, with the home folder in place of ``~`` or ``~user``.
 
-    Raises InputError if there is no such user.
+    Raises InputError if there is no such user, or if it is a URL.
     """
     given = os.fspath(path)
+    if _MISWRITTEN.match(given) and not os.path.lexists(given):
+        raise InputError(
+            f"{redact(given)} is a URL where the path of a file is needed, or a URL without its two "
+            "slashes (as pathlib.Path makes it: give URLs as text)"
+        )
     found = os.path.expanduser(given)  # noqa: PTH111  # Path("./~a") is Path("~a"), which it expands
     if found.startswith("~"):
         raise InputError(
