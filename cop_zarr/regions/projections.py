@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import reprlib
+from collections.abc import Sequence
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
@@ -40,7 +41,7 @@ def projection(crs: object) -> Projection:
         return _cached_projection(CRS.from_user_input(crs))
     except RegionError:
         raise
-    except (ProjError, TypeError, ValueError) as error:
+    except (ProjError, TypeError, ValueError, RecursionError) as error:
         raise RegionError(
             f"crs={reprlib.repr(crs)} is not a known CRS of the Earth; use an authority code such as "
             f"'EPSG:3857', WKT or a PROJ string ({str(error)[:300]})"
@@ -160,7 +161,7 @@ class Projection:
         for _, x, y in self._poles:  # insert a vertex where an edge crosses a pole
             polygon = shapely.snap(polygon, shapely.Point(x, y), 1e-6)
         shell, *holes = [self._ring_interior(ring) for ring in (polygon.exterior, *polygon.interiors)]
-        return _subtract_holes(shell, holes)
+        return subtract_holes(shell, holes)
 
     def _ring_interior(self, ring: shapely.LinearRing) -> BaseGeometry:
         """The interior of a ring in unwrapped degrees."""
@@ -188,7 +189,7 @@ class Projection:
 _cached_projection = lru_cache(maxsize=64)(Projection)
 
 
-def _subtract_holes(shell: BaseGeometry, holes: list[BaseGeometry]) -> BaseGeometry:
+def subtract_holes(shell: BaseGeometry, holes: Sequence[BaseGeometry]) -> BaseGeometry:
     """Subtract holes, which may be a multiple of 360° away from the shell."""
     west, _, east, _ = shell.bounds
     shifted = [

@@ -10,6 +10,7 @@ from typing import Literal
 import pyarrow as pa
 
 from cop_zarr.errors import InputError
+from cop_zarr.interop.tables.declared import Edges
 
 Kind = Literal["geometry", "point", "box"]
 
@@ -53,17 +54,16 @@ class CoordinateColumns:
     names: tuple[str, ...]
     decimal: str = "."
     """The decimal mark of numbers that are text."""
+    edges: Edges = "planar"
 
 
 def find_coordinates(
-    columns: Sequence[str], geometry_column: str | None, requested: Sequence[str] | None
+    columns: Sequence[str], geometries: Sequence[str], requested: Sequence[str] | None
 ) -> CoordinateColumns:
-    """Find the coordinate columns: those requested, else the file's geometry column, else known names."""
+    """Find the coordinate columns: those requested, else the file's geometries, else known names."""
     if requested is not None:
         return _requested(columns, tuple(requested))
-    if geometry_column is not None:
-        return CoordinateColumns("geometry", (geometry_column,))
-    found = known_columns(columns)
+    found = [CoordinateColumns("geometry", (name,)) for name in geometries] or known_columns(columns)
     if not found:
         raise InputError(
             f"no coordinate columns found among {', '.join(columns) or 'none'}; name them with "

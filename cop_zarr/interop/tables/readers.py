@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from cop_zarr.errors import InputError, SourceError, SourceNotFoundError
 from cop_zarr.interop.tables.csv import CsvReader
+from cop_zarr.interop.tables.declared import Declared
 from cop_zarr.interop.tables.dialect import TextOptions
 from cop_zarr.interop.tables.parquet import ParquetReader
 from cop_zarr.interop.tables.vector import VectorReader
@@ -29,9 +30,12 @@ class TableReader(Protocol):
     schema: pa.Schema
     rows: int
     geometry_column: str | None
-    """The column of WKB that the file declares as its geometry."""
-    geometry_crs: object | None
-    """The CRS that the file declares for it."""
+    """The column that the file declares as its geometry."""
+
+    @property
+    def geometries(self) -> dict[str, Declared]:
+        """Every column of WKB or WKT that the file declares as geometries."""
+
     decimal: str
     """The decimal mark of numbers that are text."""
     dialect: str | None

@@ -12,9 +12,11 @@ import shapely
 
 from cop_zarr.errors import InputError, RegionError
 from cop_zarr.interop.tables.columns import CoordinateColumns, is_binary, is_text
+from cop_zarr.interop.tables.declared import Edges
 from cop_zarr.interop.tables.geometries import TEXT_FORMATS, parse
 from cop_zarr.interop.tables.geometry_text import check_srids
 from cop_zarr.regions import PointBuffer
+from cop_zarr.regions.geodesic_edges import SPHERE, with_plane_edges
 from cop_zarr.regions.point_buffer import Shape
 from cop_zarr.regions.projections import Projection, projection
 
@@ -75,6 +77,9 @@ def locate(
         return found
     if buffer is not None:
         raise InputError("--buffer (buffer_m=) applies to points, and the table has regions; omit it")
+    if columns.edges != "planar":
+        rows, regions = _in_plane(rows, regions, source, columns.edges, errors)
+        return replace(found, region_rows=rows, regions=regions)
     region_crs = None if source.is_product_crs else source.crs
     return replace(found, region_rows=rows, regions=regions, crs=region_crs)
 
@@ -125,6 +130,23 @@ def _locate_points(
         except RegionError as error:
             errors.setdefault(row, error)
     return Locations(rows[:0], lons[:0], lats[:0], np.array(region_rows, "i8"), regions, None)
+
+
+def _in_plane(
+    rows: np.ndarray, regions: list[Any], source: Projection, edges: Edges, errors: RowErrors
+) -> tuple[np.ndarray, list[Any]]:
+    """Convert regions whose edges are great circles or geodesics to polygons in degrees."""
+    if not source.crs.is_geographic:
+        raise InputError(f"the table declares {edges} edges, and the CRS {source.name} is not of the globe")
+    geod = (edges != "spherical" and source.crs.get_geod()) or SPHERE
+    kept, converted = [], []
+    for row, region in zip(rows.tolist(), regions, strict=True):
+        try:
+            converted.append(with_plane_edges(region, source, geod))
+            kept.append(row)
+        except RegionError as error:
+            errors.setdefault(row, error)
+    return np.array(kept, "i8"), converted
 
 
 def _finite_numbers(part: pa.Table, columns: CoordinateColumns, errors: RowErrors) -> np.ndarray:

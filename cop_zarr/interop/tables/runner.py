@@ -218,7 +218,7 @@ class Batch:
             coordinates=self._coordinates,
             crs=self._options.crs,
             geometry_column=self._reader.geometry_column,
-            geometry_crs=self._reader.geometry_crs,
+            geometries=self._reader.geometries,
         )
 
     def _parts(self) -> Iterator[pa.Table]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
@@ -13,6 +15,7 @@ import pyarrow as pa
 import pyogrio
 
 from cop_zarr.errors import InputError, SourceError
+from cop_zarr.interop.tables.declared import Declared
 
 READ_ROWS = 16_384
 
@@ -21,6 +24,9 @@ GDAL_NAME, USUAL_NAME = "wkb_geometry", "geometry"
 
 ARC_STEP_DEG = 0.5
 """Largest angle of an arc that a chord replaces: the area of a circle is 13 millionths too small."""
+
+JSON_TOKENS = re.compile(rb'"crs"\s*:|"(?:[^"\\]|\\.)*+"|[\[\]{}]')
+"""A key ``crs``, other strings, and brackets."""
 
 READ_ERRORS = (pa.ArrowInvalid, OSError, RuntimeError)
 """pyogrio's errors are RuntimeErrors."""
@@ -43,9 +49,10 @@ class VectorReader:
         except READ_ERRORS as error:
             raise SourceError(f"cannot read features from {path}: {error}") from error
         self.rows: int = info["features"]
-        self.geometry_crs: object | None = meta["crs"]
         name = _usual_name(meta["geometry_name"] or GDAL_NAME)
         self.geometry_column: str | None = name if name in self.schema.names else None
+        is_default = str(info.get("driver")).startswith("GeoJSON") and not _names_crs(path)
+        self.geometries = {name: Declared(meta["crs"], is_default)} if self.geometry_column else {}
 
     def read(self, first: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows from ``first`` on."""
@@ -72,6 +79,20 @@ class VectorReader:
         if requested is not None and requested not in names:
             raise InputError(f"{self.path} has no layer {requested!r}; it has {', '.join(names)}")
         return requested or names[0]
+
+
+def _names_crs(path: Path) -> bool:
+    """Whether a GeoJSON file has a ``crs`` member; GDAL says EPSG:4326 of one that has none."""
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        if content.find(b'"crs"') < 0:
+            return False
+        depth = 0
+        for found in JSON_TOKENS.finditer(content):
+            token = found[0]
+            if depth == 1 and token[-1:] == b":":
+                return True
+            depth += (token in b"[{") - (token in b"]}")
+    return False
 
 
 def _plain_schema(schema: pa.Schema) -> pa.Schema:
