@@ -117,12 +117,16 @@ class BBox:
         names = ("minx", "miny", "maxx", "maxy")
         minx, miny, maxx, maxy = map(finite_number, four_numbers(bounds), names)
         given = (minx, miny, maxx, maxy)
-        if not source.is_product_crs and not (minx < maxx and miny < maxy):
-            hint = "; across the antimeridian, use x > 180" if source.in_degrees else ""
+        if source.is_product_crs:
+            box = cls(*given)
+        elif source.in_degrees:
+            box = cls(*source.bounds_to_lonlat(cls(*given).bounds))
+        elif minx < maxx and miny < maxy:
+            box = cls(*source.bounds_to_lonlat(given))
+        else:
             raise RegionError(
-                f"minx must be less than maxx and miny less than maxy; got {given} in {source.name}{hint}"
+                f"minx must be less than maxx and miny less than maxy; got {given} in {source.name}"
             )
-        box = cls(*(given if source.is_product_crs else source.bounds_to_lonlat(given)))
         object.__setattr__(box, "_origin", (given, source.name))
         return box
 

@@ -20,6 +20,7 @@ from pyproj.exceptions import ProjError
 from shapely.geometry.base import BaseGeometry
 
 from cop_zarr.core import product
+from cop_zarr.core.positions import MAX_LAT
 from cop_zarr.errors import RegionError
 from cop_zarr.regions import densify
 from cop_zarr.regions.validity import make_valid
@@ -72,11 +73,13 @@ class Projection:
         )
         self._is_geographic = crs.is_geographic
         self._unit = crs.axis_info[0].unit_conversion_factor  # in metres, or in radians
+        self._degree = math.radians(1) / self._unit  # of a geographic CRS
         self._metre = 1 / self._unit if crs.is_projected and self._unit > 0.1 else 0.0  # no rotated pole
         self._transformer = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
 
     def to_lonlat(self, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Convert to longitudes, -180 … 180, and latitudes; RegionError for a point outside the map."""
+        ys = self._within_poles(ys)
         largest = max(1.0, float(np.abs(xs).max()), float(np.abs(ys).max()))
         lons, lats, on_map = self._round_trip(xs, ys, max(self._metre, ROUND_TRIP_TOLERANCE * largest))
         if not on_map.all():
@@ -86,11 +89,19 @@ class Projection:
 
     def to_lonlat_or_nan(self, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Convert to longitudes and latitudes, NaN for a point outside the map."""
+        ys = self._within_poles(ys)
         with np.errstate(invalid="ignore"):
             largest = np.maximum(1.0, np.maximum(np.abs(xs), np.abs(ys)))
             tolerance = np.maximum(self._metre, ROUND_TRIP_TOLERANCE * largest)
         lons, lats, on_map = self._round_trip(xs, ys, tolerance)
         return np.where(on_map, lons, np.nan), np.where(on_map, lats, np.nan)
+
+    def _within_poles(self, ys: np.ndarray) -> np.ndarray:
+        """The same latitudes, those past a pole by less than the grid is as that pole."""
+        if not self._is_geographic:
+            return ys
+        past = (np.abs(ys) > 90 * self._degree) & (np.abs(ys) <= MAX_LAT * self._degree)
+        return np.where(past, np.copysign(90 * self._degree, ys), ys)
 
     def outside_error(self, x: float, y: float) -> RegionError:
         """The error for a point outside the map."""
@@ -107,8 +118,8 @@ class Projection:
             if self._circumference:
                 gap_x %= self._circumference
                 gap_x = np.minimum(gap_x, self._circumference - gap_x)
-        if self._is_geographic:  # the longitude of a pole is arbitrary
-            gap_x[np.abs(lats) > 90 - densify.POLE_TOLERANCE_DEG] = 0
+            if self._is_geographic:  # at a pole, which is 100 m from that of another datum, it is arbitrary
+                gap_x = gap_x * np.cos(ys * self._unit)
         return lons, lats, (gap_x <= tolerance) & (gap_y <= tolerance)
 
     def from_lonlat(self, lons: Any, lats: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -96,6 +96,38 @@ def test_a_row_without_geometry(store, frame):
     assert "embedding" in empty.columns
 
 
+def test_points(store):
+    """As Store.sample takes them; a MultiPoint of one is a point, and a row without one has no vector."""
+    lons, lats = [3.0, 10.5, 120.25], [45.0, -10.0, 31.3]
+    frame = geopandas.GeoDataFrame(
+        {"n": [1, 2, 3]}, geometry=geopandas.points_from_xy(lons, lats), crs=4326, index=[7, 3, 5]
+    )
+    expected = store.sample(lons, lats)
+    for crs in ("EPSG:4326", "EPSG:3857", "EPSG:4807"):
+        there = frame.to_crs(crs)
+        found = store.sample(there)
+        assert_geodataframe_equal(found.drop(columns="embedding"), there)
+        np.testing.assert_array_equal(np.stack(found.embedding), expected)
+        np.testing.assert_array_equal(store.sample(there.geometry, crs=crs), expected)
+        np.testing.assert_array_equal(store.sample(there.geometry.values), expected)
+        with pytest.raises(RegionError, match="EPSG:32632"):
+            store.sample(there, crs="EPSG:32632")
+    bare = there.set_crs(None, allow_override=True)
+    np.testing.assert_array_equal(np.stack(store.sample(bare, crs="EPSG:4807").embedding), expected)
+    frame.loc[3, "geometry"], frame.loc[5, "geometry"] = None, shapely.MultiPoint([(120.25, 31.3)])
+    with pytest.raises(RegionError, match="position 1"):
+        store.sample(frame)
+    found = store.sample(frame.geometry, on_error="nan")
+    np.testing.assert_array_equal(found[[0, 2]], expected[[0, 2]])
+    assert np.isnan(found[1]).all()
+    out = np.zeros((3, store.bands), "f4")
+    assert store.sample(frame, out=out, on_error="nan") is out
+    frame.loc[3, "geometry"] = SHAPES[0]
+    for given in (frame, bare, frame.n, [1, 2], 5, shapely.Point(1, 2), frame.drop(columns="geometry")):
+        with pytest.raises(InputError):
+            store.sample(given)
+
+
 def test_geopandas_is_not_imported(store_path):
     code = (
         f"import cop_zarr, sys; cop_zarr.open({str(store_path)!r}).query_many([(10, 40, 12, 42)]); "
