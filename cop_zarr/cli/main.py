@@ -10,11 +10,14 @@ from typing import Any
 import click
 
 import cop_zarr
+from cop_zarr.cli.numbers import Command
 from cop_zarr.errors import CopZarrError, InputError
 
 
 class Commands(click.Group):
     """A group whose commands turn cop-zarr's errors into messages and exit statuses."""
+
+    command_class = Command
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; SIGTERM and SIGHUP let it clean up, as Ctrl-C does."""
