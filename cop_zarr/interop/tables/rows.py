@@ -9,19 +9,23 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from cop_zarr.errors import InputError, RegionError
 from cop_zarr.interop.tables.columns import CoordinateColumns, is_binary, is_text
 from cop_zarr.interop.tables.declared import Edges
 from cop_zarr.interop.tables.geometries import TEXT_FORMATS, parse
 from cop_zarr.interop.tables.geometry_text import check_srids
-from cop_zarr.regions import PointBuffer
+from cop_zarr.regions import BBox, PointBuffer
 from cop_zarr.regions.geodesic_edges import SPHERE, with_plane_edges
 from cop_zarr.regions.point_buffer import Shape
 from cop_zarr.regions.projections import Projection, projection
 
 NO_GEOMETRY = RegionError("it has no geometry; remove it from the table, or skip it with --on-error nan")
 
+
+MAX_STEP_DEG = 120.0
+"""Longest edge of a box that is written: one of over 180° may be read as the shorter way around."""
 
 DECIMALS = {".": "points", ",": "commas"}
 
@@ -100,11 +104,27 @@ def geometries(part: pa.Table, columns: CoordinateColumns, crs: object) -> np.nd
         return found
     found[rows] = shapely.box(*numbers[:, rows])
     if projection(crs).in_degrees:
-        for row in rows[numbers[0, rows] > numbers[2, rows]].tolist():
-            west, south, east, north = numbers[:, row]
-            halves = [shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)]
-            found[row] = shapely.MultiPolygon(halves)
+        drawn = (numbers[0] >= -180) & (numbers[0] < numbers[2]) & (numbers[2] <= 180)
+        for row in rows[~drawn[rows]].tolist():
+            found[row] = _cut_box(*numbers[:, row].tolist()) or found[row]
+        found[rows] = shapely.segmentize(found[rows], MAX_STEP_DEG)
     return found
+
+
+def _cut_box(west: float, south: float, east: float, north: float) -> BaseGeometry | None:
+    """A box with longitudes from -180 to 180, in two parts over the antimeridian; None if it is refused."""
+    try:
+        west, south, east, north = BBox(west, south, east, north).bounds
+    except RegionError:
+        return None
+    if east - west == 360:
+        return shapely.box(-180, south, 180, north)
+    halves = [
+        shapely.box(max(west + turn, -180), south, min(east + turn, 180), north)
+        for turn in (0, -360)
+        if west + turn < 180 and east + turn > -180
+    ]
+    return halves[0] if len(halves) == 1 else shapely.MultiPolygon(halves)
 
 
 def _locate_points(

@@ -13,6 +13,7 @@ import shapely
 
 import cop_zarr
 from cop_zarr.errors import RegionError
+from cop_zarr.interop.tables import nesting
 from cop_zarr.interop.tables.geometries import parse
 from tests.support.tables import POLYGONS, read_vectors
 
@@ -83,8 +84,31 @@ def test_curves():
         assert shape.geom_type == "Polygon"
         assert shape.area == pytest.approx(math.pi, rel=2e-5)
     assert one(b"\1\x0a\0\0\x20" + struct.pack("<I", 3857) + CIRCLE[5:])[0].area > 3
-    assert "COLLECTION" in one(collections(1, inside=CIRCLE))[1]
+    assert "curves" in one("CURVEPOLYGON (CIRCULARSTRING (10 45, 11 46))")[1]
     assert pyogrio.get_gdal_config_option("OGR_ARC_STEPSIZE") is None
+
+
+def test_curves_in_collections():
+    line, surface = shapely.LineString([(0, 0), (1, 1)]).wkb, struct.pack("<BII", 1, 12, 1) + CIRCLE
+    mixed = struct.pack("<BII", 1, 7, 4) + CIRCLE + line + collections(20, inside=CIRCLE) + surface
+    text = "CURVEPOLYGON (CIRCULARSTRING (10 45, 11 46, 12 45, 11 44, 10 45))"
+    for value, circles in (
+        (mixed, 3),
+        (b"\1\7\0\0\x20" + struct.pack("<I", 3857) + mixed[5:], 3),
+        (collections(1, inside=CIRCLE), 1),
+        (f"GEOMETRYCOLLECTION ({text}, POINT (1 2), GEOMETRYCOLLECTION ({text}))", 2),
+    ):
+        assert one(value)[0].area == pytest.approx(circles * math.pi, rel=2e-5)
+    assert one(mixed)[0].geoms[1].wkb == line
+
+
+def test_a_geometry_that_is_too_large(monkeypatch):
+    assert one(POLYGONS[0].wkb)[0].equals(POLYGONS[0])
+    monkeypatch.setattr(nesting, "MAX_BYTES", 30)
+    for value in (POLYGONS[0].wkb, POLYGONS[0].wkt, POLYGONS[0].wkb.hex()):
+        shape, wrong = one(value)
+        assert shape is None
+        assert "MiB" in wrong
 
 
 def test_curves_in_a_geopackage(store, store_path, tmp_path):
