@@ -56,6 +56,7 @@ def points_and_crs(x: Any, y: Any, crs: object | None) -> tuple[Any, Any, object
             f"the geometry at position {others[0]} is a {found[others[0]].geom_type}, and no point: use "
             "query_many for regions"
         )
+    found[shapely.is_empty(found)] = None  # GEOS knows no x of an empty point
     return shapely.get_x(found), shapely.get_y(found), crs
 
 

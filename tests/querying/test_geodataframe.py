@@ -120,6 +120,8 @@ def test_points(store):
     found = store.sample(frame.geometry, on_error="nan")
     np.testing.assert_array_equal(found[[0, 2]], expected[[0, 2]])
     assert np.isnan(found[1]).all()
+    empty = geopandas.GeoSeries([shapely.Point(), None, shapely.Point(10.5, -10, 300)], crs=4326)
+    assert np.isnan(store.sample(empty, on_error="nan")).all(axis=1).tolist() == [True, True, False]
     out = np.zeros((3, store.bands), "f4")
     assert store.sample(frame, out=out, on_error="nan") is out
     frame.loc[3, "geometry"] = SHAPES[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,12 @@ def declared_geometries(path: Path, file: pq.ParquetFile) -> tuple[str | None, d
     primary, columns = _of_geoparquet(path, file.schema_arrow)
     for name, declared in columns.items():
         found[name] = _merged(path, name, declared, found.get(name))
+    unknown = [name for name, kind in _logical_types(file) if kind["Type"] == "Undefined"]
+    if unknown and primary is None:
+        raise SourceError(
+            f"{path} holds {unknown[0]!r} in a type that pyarrow {pa.__version__} does not know, "
+            "such as GEOMETRY before 21; pip install --upgrade pyarrow"
+        )
     return primary, found
 
 
@@ -86,27 +93,26 @@ def _of_geoparquet(path: Path, schema: pa.Schema) -> tuple[str | None, dict[str,
     return primary, found
 
 
+def _logical_types(file: pq.ParquetFile) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The columns of bytes, and the type that each has beyond that."""
+    for column in map(file.schema.column, range(len(file.schema))):
+        if column.physical_type == "BYTE_ARRAY" and column.path in file.schema_arrow.names:
+            yield column.path, json.loads(column.logical_type.to_json(), strict=False)
+
+
 def _of_types(path: Path, file: pq.ParquetFile) -> dict[str, Declared]:
     """The columns of the types GEOMETRY and GEOGRAPHY (parquet-format 2.11)."""
-    found = {}
-    schema, metadata = file.schema_arrow, file.schema_arrow.metadata or {}
-    for column in map(file.schema.column, range(len(file.schema))):
-        if column.physical_type != "BYTE_ARRAY" or column.path not in schema.names:
+    found, metadata = {}, file.schema_arrow.metadata or {}
+    for name, described in _logical_types(file):
+        kind, text = described["Type"], described.get("crs")
+        if kind not in {"Geometry", "Geography"}:
             continue
         try:
-            described = json.loads(column.logical_type.to_json())
-            kind, text = described["Type"], described.get("crs")
             crs = DEFAULT_CRS if text is None else _crs(text, metadata)
             edges = edges_of(described.get("algorithm", "spherical") if kind == "Geography" else None)
         except INVALID as error:
-            raise SourceError(f"{path} declares its {column.path!r} wrongly: {error!r}") from error
-        if kind in {"Geometry", "Geography"}:
-            found[column.path] = Declared(crs, text is None, edges)
-        elif kind == "Undefined":
-            raise SourceError(
-                f"{path} holds {column.path!r} in a type that pyarrow {pa.__version__} does not know, as "
-                "GEOMETRY is for old ones; pip install --upgrade pyarrow"
-            )
+            raise SourceError(f"{path} declares its {name!r} wrongly: {error!r}") from error
+        found[name] = Declared(crs, text is None, edges)
     return found
 
 

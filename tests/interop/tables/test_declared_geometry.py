@@ -13,6 +13,7 @@ from pyproj import CRS, Geod, Transformer
 
 import cop_zarr
 from cop_zarr.errors import InputError, RegionError, SourceError
+from cop_zarr.interop.tables import parquet_geometry
 from cop_zarr.interop.tables.readers import open_table
 from tests.support.tables import POLYGONS, read_vectors, vectors_at
 
@@ -240,6 +241,17 @@ def test_contradictions_and_unknown_crs(store_path, tmp_path):
         wkb = pa.array(shapely.to_wkb(points(GRADS)))
         with pytest.raises(RegionError, match="CRS"):
             run(write_extension(table, wkb, "wkb", crs=crs), store_path)
+
+
+def test_a_pyarrow_that_does_not_know_the_type(monkeypatch, tmp_path):
+    """As pyarrow 20 says of GEOMETRY: refused, unless GeoParquet's metadata say the same."""
+    table = write_typed(tmp_path / "t.parquet", points(GRADS), crs=GRADS)
+    monkeypatch.setattr(parquet_geometry, "_logical_types", lambda _: [("geom", {"Type": "Undefined"})])
+    with pytest.raises(SourceError, match="pip"):
+        open_table(table)
+    frame = geopandas.GeoDataFrame({"geom": points(GRADS)}, geometry="geom", crs=GRADS)
+    frame.to_parquet(table)
+    assert open_table(table).geometry_column == "geom"
 
 
 @pytest.mark.parametrize("suffix", [".geojson", ".geojsonl"])
