@@ -66,8 +66,9 @@ def batch(
     Parameters
     ----------
     rois : str or path
-        A table: ``.geojson``, ``.gpkg``, ``.fgb``, ``.shp``, ``.parquet``, ``.geoparquet``, or text:
-        ``.csv``, ``.tsv``, ``.txt``, and each of these with ``.gz``.
+        A table: ``.geojson``, GeoJSON lines (``.geojsonl``, ``.geojsons``, ``.ndjson``), ``.gpkg``,
+        ``.fgb``, ``.shp``, ``.gdb``, ``.kml``, ``.kmz``, or one of these in a ``.zip``; ``.parquet``,
+        ``.geoparquet``; or text: ``.csv``, ``.tsv``, ``.txt``, and each of these with ``.gz``.
     out : str or path
         The file to write, its rows in the table's order. ``.parquet``: the table with a column
         ``embedding``, a fixed-size list of float32; GeoParquet, if the table has geometries.
@@ -85,7 +86,7 @@ def batch(
         The columns that hold the coordinates, if their names are not recognised: one of WKT, WKB or
         GeoJSON, two (longitude, latitude), or four (west, south, east, north).
     layer : str, optional
-        Which layer of a file with several.
+        Which layer of a file with several, or which file in a ZIP file with several.
     separator, decimal, encoding : str, optional
         How a file of text is written, if it is not recognised: the character between values, or ``"tab"``;
         ``"."`` or ``","``; the name of an encoding, such as ``"cp1252"``.

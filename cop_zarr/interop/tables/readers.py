@@ -16,6 +16,7 @@ from cop_zarr.interop.tables.csv import CsvReader
 from cop_zarr.interop.tables.declared import Declared
 from cop_zarr.interop.tables.dialect import TextOptions
 from cop_zarr.interop.tables.parquet import ParquetReader
+from cop_zarr.interop.tables.vector import ENDINGS as VECTOR_ENDINGS
 from cop_zarr.interop.tables.vector import VectorReader
 
 
@@ -26,7 +27,7 @@ class TableReader(Protocol):
     """Whether a file of this format may hold several tables."""
     path: Path
     layer: str | None
-    """The layer that is read."""
+    """The layer that is read, and where."""
     schema: pa.Schema
     rows: int
     geometry_column: str | None
@@ -57,13 +58,10 @@ READERS: dict[str, type[TableReader]] = {
     ".parquet": ParquetReader,
     ".geoparquet": ParquetReader,
     ".pq": ParquetReader,
-    ".geojson": VectorReader,
-    ".json": VectorReader,
-    ".geojsonl": VectorReader,
-    ".gpkg": VectorReader,
-    ".fgb": VectorReader,
-    ".shp": VectorReader,
+    **dict.fromkeys(VECTOR_ENDINGS, VectorReader),
 }
+
+WORKBOOKS = frozenset({".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"})
 
 
 def open_table(path: Path, layer: str | None = None, text: TextOptions | None = None) -> TableReader:
@@ -71,9 +69,11 @@ def open_table(path: Path, layer: str | None = None, text: TextOptions | None = 
     if not path.exists():
         raise SourceNotFoundError(f"there is no file {path}")
     ending = max((each for each in READERS if path.name.lower().endswith(each)), key=len, default=None)
+    if path.suffix.lower() in WORKBOOKS:
+        raise InputError(f"{path} is a workbook, which cannot be read; save its sheet as CSV UTF-8")
     if ending is None:
         raise InputError(f"{path} must end in one of {', '.join(READERS)}")
-    if not path.is_file():  # a pipe can be read only once
+    if not (path.is_file() or (path.is_dir() and ending == ".gdb")):  # a pipe can be read only once
         raise SourceError(f"{path} is not a file")
     reader = READERS[ending]
     if layer is not None and not reader.has_layers:

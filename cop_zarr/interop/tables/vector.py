@@ -1,11 +1,9 @@
-"""Read layers of features (GeoJSON, GeoPackage and others that GDAL reads) through pyogrio."""
+"""Read layers of features (GeoJSON, GeoPackage and others that GDAL reads, also zipped) through pyogrio."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
@@ -15,18 +13,29 @@ import pyarrow as pa
 import pyogrio
 
 from cop_zarr.errors import InputError, SourceError
+from cop_zarr.interop.tables.archive import FeatureFile, decompressed_bytes, find_member
 from cop_zarr.interop.tables.declared import Declared
+from cop_zarr.interop.tables.geojson_files import check_single, count_features, is_lines, names_crs
+
+JSON_ENDINGS = frozenset({".geojson", ".json"})
+
+LINE_ENDINGS = frozenset({".geojsonl", ".geojsons", ".ndjson"})
+
+MEMBER_ENDINGS = (".geojson", *sorted(LINE_ENDINGS), ".gpkg", ".fgb", ".shp", ".gdb", ".kml")
+"""Of files that may be in a ZIP file; a ``.json`` there is often something else."""
+
+ENDINGS = (*MEMBER_ENDINGS, ".json", ".kmz", ".zip")
 
 READ_ROWS = 16_384
+
+MAX_KML_BYTES = 128 << 20
+"""Reading takes eight times the size in memory."""
 
 GDAL_NAME, USUAL_NAME = "wkb_geometry", "geometry"
 """The name of an unnamed geometry column, in GDAL and elsewhere."""
 
 ARC_STEP_DEG = 0.5
 """Largest angle of an arc that a chord replaces: the area of a circle is 13 millionths too small."""
-
-JSON_TOKENS = re.compile(rb'"crs"\s*:|"(?:[^"\\]|\\.)*+"|[\[\]{}]')
-"""A key ``crs``, other strings, and brackets."""
 
 READ_ERRORS = (pa.ArrowInvalid, OSError, RuntimeError)
 """pyogrio's errors are RuntimeErrors."""
@@ -42,16 +51,27 @@ class VectorReader:
     def __init__(self, path: Path, layer: str | None = None) -> None:
         self.path = path
         try:
-            self.layer: str | None = self._find_layer(layer)
-            info = pyogrio.read_info(path, layer=self.layer, force_feature_count=True)
+            file, layer = self._find_file(layer)
+            features = self._count_lines(file)
+            self._gdal_name = file.gdal_name if features is None else f"GeoJSONSeq:{file.gdal_name}"
+            self._layer = self._find_layer(layer)
+            self.rows: int = self._count(self._layer)
             with self._open(0) as (meta, reader):
                 self.schema = _plain_schema(reader.schema)
         except READ_ERRORS as error:
-            raise SourceError(f"cannot read features from {path}: {error}") from error
-        self.rows: int = info["features"]
+            raise self._error(error) from error
+        if features not in {None, self.rows}:
+            raise SourceError(
+                f"{path} has {features:,} features, and GDAL reads {self.rows:,}; write it again, in UTF-8 "
+                "without a byte order mark, one feature a line"
+            )
+        if self.rows == 1 and file.ending in JSON_ENDINGS:
+            with file.open() as content:
+                check_single(path, content)
+        self.layer: str | None = f"{self._gdal_name}: {self._layer}"
         name = _usual_name(meta["geometry_name"] or GDAL_NAME)
         self.geometry_column: str | None = name if name in self.schema.names else None
-        is_default = str(info.get("driver")).startswith("GeoJSON") and not _names_crs(path)
+        is_default = file.ending in JSON_ENDINGS | LINE_ENDINGS and not names_crs(file)
         self.geometries = {name: Declared(meta["crs"], is_default)} if self.geometry_column else {}
 
     def read(self, first: int) -> Iterator[pa.RecordBatch]:
@@ -61,38 +81,62 @@ class VectorReader:
                 for batch in reader:
                     yield pa.RecordBatch.from_arrays(batch.columns, schema=_plain_schema(batch.schema))
         except READ_ERRORS as error:
-            raise SourceError(f"cannot read {self.path}: {error}") from error
+            raise self._error(error) from error
+
+    def _error(self, error: Exception) -> SourceError:
+        reason, _, _ = str(error).partition("; It might help")  # it would not: the ending tells the driver
+        return SourceError(f"cannot read features from {self.path}: {reason}")
 
     def _open(self, first: int):  # type: ignore[no-untyped-def]  # noqa: ANN202  # pyogrio names no type
         return pyogrio.raw.open_arrow(
-            self.path, layer=self.layer, skip_features=first, batch_size=READ_ROWS, use_pyarrow=True
+            self._gdal_name, layer=self._layer, skip_features=first, batch_size=READ_ROWS, use_pyarrow=True
         )
 
-    def _find_layer(self, requested: str | None) -> str:
-        names = [str(name) for name, _ in pyogrio.list_layers(self.path)]
-        if not names:
-            raise InputError(f"{self.path} has no layers")
-        if requested is None and len(names) > 1:
-            raise InputError(
-                f"{self.path} has several layers, {', '.join(names)}; choose with --layer (layer=)"
+    def _find_file(self, layer: str | None) -> tuple[FeatureFile, str | None]:
+        """The file, perhaps in a ZIP file, and the layer that is requested."""
+        ending = self.path.suffix.lower()
+        if ending == ".zip":
+            file, layer = find_member(self.path, MEMBER_ENDINGS, layer)
+        else:
+            size_bytes = decompressed_bytes(self.path) if ending == ".kmz" else self.path.stat().st_size
+            file = FeatureFile(str(self.path), size_bytes, lambda: self.path.open("rb"))
+        if file.ending in {".kml", ".kmz"} and file.size_bytes > MAX_KML_BYTES:
+            raise SourceError(
+                f"{self.path} has {file.size_bytes >> 20:,} MiB of KML, which GDAL reads into memory as a "
+                f"whole; the limit is {MAX_KML_BYTES >> 20} MiB: convert it to GeoPackage, or split it"
             )
-        if requested is not None and requested not in names:
-            raise InputError(f"{self.path} has no layer {requested!r}; it has {', '.join(names)}")
-        return requested or names[0]
+        return file, layer
 
+    def _count_lines(self, file: FeatureFile) -> int | None:
+        """The number of features in GeoJSON lines, of which GDAL may read fewer; None for other files."""
+        if file.ending not in LINE_ENDINGS | JSON_ENDINGS:
+            return None
+        with file.open() as content:
+            if not is_lines(content, named_so=file.ending in LINE_ENDINGS):
+                return None
+        with file.open() as content:
+            return count_features(self.path, content)
 
-def _names_crs(path: Path) -> bool:
-    """Whether a GeoJSON file has a ``crs`` member; GDAL says EPSG:4326 of one that has none."""
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-        if content.find(b'"crs"') < 0:
-            return False
-        depth = 0
-        for found in JSON_TOKENS.finditer(content):
-            token = found[0]
-            if depth == 1 and token[-1:] == b":":
-                return True
-            depth += (token in b"[{") - (token in b"]}")
-    return False
+    def _find_layer(self, requested: str | None) -> str:
+        """The layer requested, or the only one with geometries, or of those the only one with rows."""
+        kinds = {str(name): kind for name, kind in pyogrio.list_layers(self._gdal_name)}
+        if not kinds:
+            raise InputError(f"{self.path} has no layers")
+        if requested is not None:
+            if requested not in kinds:
+                raise InputError(f"{self.path} has no layer {requested!r}; it has {', '.join(kinds)}")
+            return requested
+        found = [name for name, kind in kinds.items() if kind is not None] or list(kinds)
+        if len(found) > 1:
+            found = [name for name in found if self._count(name)] or found
+        if len(found) > 1:
+            raise InputError(
+                f"{self.path} has several layers, {', '.join(found)}; choose with --layer (layer=)"
+            )
+        return found[0]
+
+    def _count(self, layer: str) -> int:
+        return int(pyogrio.read_info(self._gdal_name, layer=layer, force_feature_count=True)["features"])
 
 
 def _plain_schema(schema: pa.Schema) -> pa.Schema:
