@@ -36,6 +36,9 @@ _SOURCE_TYPES = {
 }
 """Types of what readers use of the ``cop_zarr`` attribute and of its ``source``."""
 
+_COUNTS = ("nan_cells", "non_finite_cells")
+"""Members of ``source`` that the first stores lack: they hold NaN as the source does."""
+
 
 class ObjectRecord(NamedTuple):
     """Length in bytes and CRC-32C that an object of the store must have."""
@@ -61,6 +64,11 @@ class StoreDocument:
 
     sha256: str
     """Digest of the document without this digest: the identity of the store."""
+
+    @property
+    def clears_missing(self) -> bool:
+        """Whether cells without a value in any band of the source are 0 in the store."""
+        return "nan_cells" in self.record["source"]
 
 
 def digest(document: dict[str, Any]) -> str:
@@ -107,6 +115,7 @@ def parse(data: bytes) -> StoreDocument:
         objects = {key: _object_record(key, entry) for key, entry in record[OBJECT_ATTRIBUTE].items()}
         _check_types(record, _RECORD_TYPES)
         _check_types(record["source"], _SOURCE_TYPES)
+        _integers([record["source"].get(name, 0) for name in _COUNTS])
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, CopZarrError) as error:
         raise StoreError(f"its zarr.json is not valid: {error!r}") from error
     consolidated = document["consolidated_metadata"]["metadata"]

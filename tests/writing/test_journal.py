@@ -94,6 +94,7 @@ def same(one: list[BlockRecord], other: list[BlockRecord]) -> bool:
         first.window == second.window
         and np.array_equal(first.valid, second.valid)
         and np.array_equal(first.integrity, second.integrity)
+        and np.array_equal(first.missing, second.missing)
         for first, second in zip(sorted(one, key=key), sorted(other, key=key), strict=True)
     )
 
@@ -253,6 +254,7 @@ def claiming(**record: Any) -> Callable[[bytes], bytes]:
         claiming(window=[0, 16, 0]),
         claiming(window=[0, 16, 0, 24]),
         claiming(integrity="AAAA"),
+        claiming(missing="AAAA"),
         claiming(valid="é"),
     ],
 )
