@@ -13,7 +13,7 @@ import shapely
 
 from cop_zarr.core import product
 from cop_zarr.core.progress import Progress
-from cop_zarr.errors import InputError
+from cop_zarr.errors import InputError, RegionError
 from cop_zarr.interop.tables.answered import ERROR_COLUMN
 from cop_zarr.interop.tables.columns import CoordinateColumns, find_coordinates
 from cop_zarr.interop.tables.declared import Declared
@@ -25,7 +25,7 @@ from cop_zarr.interop.tables.writers import check_writable
 from cop_zarr.querying.geodataframe import COLUMN
 from cop_zarr.querying.options import QueryOptions
 from cop_zarr.querying.points import Method
-from cop_zarr.regions import check_same_crs
+from cop_zarr.regions import check_crs, check_same_crs
 from cop_zarr.regions.point_buffer import Shape
 from cop_zarr.storage import expanded
 from cop_zarr.store import Store
@@ -173,6 +173,13 @@ def _coordinate_crs(
             f"{reader.path} declares no CRS for its geometries; name it with --crs (crs=), such as "
             "EPSG:4326 for degrees of longitude and latitude"
         )
+    try:
+        check_crs(declared.crs)
+    except RegionError as error:
+        raise InputError(
+            f"{reader.path} declares a CRS that cannot be used: {error}; if its coordinates are in "
+            "another, name that with --crs (crs=)"
+        ) from error
     return declared.crs
 
 

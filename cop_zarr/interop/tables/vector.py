@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,6 +34,9 @@ MAX_KML_BYTES = 128 << 20
 
 GDAL_NAME, USUAL_NAME = "wkb_geometry", "geometry"
 """The name of an unnamed geometry column, in GDAL and elsewhere."""
+
+UNDEFINED_CRS = re.compile(r'\w+\["Undefined ')
+"""How GDAL describes that a GeoPackage names none."""
 
 ARC_STEP_DEG = 0.5
 """Largest angle of an arc that a chord replaces: the area of a circle is 13 millionths too small."""
@@ -72,7 +76,8 @@ class VectorReader:
         name = _usual_name(meta["geometry_name"] or GDAL_NAME)
         self.geometry_column: str | None = name if name in self.schema.names else None
         is_default = file.ending in JSON_ENDINGS | LINE_ENDINGS and not names_crs(file)
-        self.geometries = {name: Declared(meta["crs"], is_default)} if self.geometry_column else {}
+        crs = None if UNDEFINED_CRS.match(meta["crs"] or "") else meta["crs"]
+        self.geometries = {name: Declared(crs, is_default)} if self.geometry_column else {}
 
     def read(self, first: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows from ``first`` on."""

@@ -1,6 +1,8 @@
 """What Parquet and GeoJSON files declare about their geometries: the CRS, the encoding, the edges."""
 
 import json
+import sqlite3
+from contextlib import closing
 from itertools import pairwise
 
 import geopandas
@@ -228,7 +230,7 @@ def test_metadata_that_cannot_be_read(geo, tmp_path):
         open_table(tmp_path / "t.parquet")
 
 
-def test_contradictions_and_unknown_crs(store_path, tmp_path):
+def test_contradictions_and_unknown_crs(store, store_path, tmp_path):
     table = write_typed(tmp_path / "t.parquet", points(GRADS), crs=GRADS)
     column = {"encoding": "WKB", "crs": CRS(3857).to_json_dict()}
     geo = {"primary_column": "geom", "columns": {"geom": column}}
@@ -239,8 +241,11 @@ def test_contradictions_and_unknown_crs(store_path, tmp_path):
     deep = json.loads("[" * 900 + "]" * 900)
     for crs in ("EPSG:1", "somewhere", {"type": "GeographicCRS"}, {"a": deep}):
         wkb = pa.array(shapely.to_wkb(points(GRADS)))
-        with pytest.raises(RegionError, match="CRS"):
+        with pytest.raises(InputError, match="--crs"):
             run(write_extension(table, wkb, "wkb", crs=crs), store_path)
+        np.testing.assert_array_equal(
+            run(table, store_path, crs=GRADS), store.sample(LONS, LATS), strict=True
+        )
 
 
 def test_a_pyarrow_that_does_not_know_the_type(monkeypatch, tmp_path):
@@ -252,6 +257,24 @@ def test_a_pyarrow_that_does_not_know_the_type(monkeypatch, tmp_path):
     frame = geopandas.GeoDataFrame({"geom": points(GRADS)}, geometry="geom", crs=GRADS)
     frame.to_parquet(table)
     assert open_table(table).geometry_column == "geom"
+
+
+@pytest.mark.parametrize("undefined", [-1, 0])
+def test_a_geopackage_of_undefined_crs(undefined, store, store_path, tmp_path):
+    """As ArcGIS and others write it; and a Shapefile on a local grid."""
+    frame = geopandas.GeoDataFrame(geometry=points("EPSG:32632"), crs=32632)
+    frame.to_file(tmp_path / "t.gpkg")
+    with closing(sqlite3.connect(tmp_path / "t.gpkg")) as database:
+        for table in ("gpkg_contents", "gpkg_geometry_columns"):
+            database.execute(f"UPDATE {table} SET srs_id = {undefined}")
+        database.commit()
+    frame.to_file(tmp_path / "t.shp")
+    (tmp_path / "t.prj").write_text('LOCAL_CS["A grid",UNIT["metre",1]]')
+    for name in ("t.gpkg", "t.shp"):
+        with pytest.raises(InputError, match="--crs"):
+            run(tmp_path / name, store_path)
+        found = run(tmp_path / name, store_path, crs="EPSG:32632")
+        np.testing.assert_array_equal(found, store.sample(LONS, LATS))
 
 
 @pytest.mark.parametrize("suffix", [".geojson", ".geojsonl"])
