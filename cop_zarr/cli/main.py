@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 import cop_zarr
+from cop_zarr import system
 from cop_zarr.cli.numbers import Command
 from cop_zarr.errors import CopZarrError, InputError
 
@@ -23,7 +24,7 @@ class Commands(click.Group):
         """Run a command; SIGTERM and SIGHUP let it clean up, as Ctrl-C does."""
         previous = {
             number: signal.signal(number, lambda number, _: sys.exit(128 + number))
-            for number in (signal.SIGTERM, signal.SIGHUP)
+            for number in system.STOP_SIGNALS
             if signal.getsignal(number) is not signal.SIG_IGN  # as nohup sets it
         }
         try:

@@ -11,13 +11,14 @@ events and futures of the standard library will not do: a KeyboardInterrupt that
 
 from __future__ import annotations
 
-import os
 from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
+
+from cop_zarr import system
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -64,8 +65,7 @@ def _serve(tasks: SimpleQueue[Callable[[], None]]) -> None:
 
 _pool = _Pool()
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.clear)
+system.at_fork(after_in_child=_pool.clear)
 
 
 class _Call(Generic[T, R]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import weakref
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from cop_zarr import system
 from cop_zarr.errors import InputError, MissingDependencyError
 from cop_zarr.storage.retries import MIN_TRIES, TIMEOUT_SECONDS
 from cop_zarr.storage.transport_errors import to_storage_error, transport_errors
@@ -88,7 +88,7 @@ def _keep_inherited() -> None:
     _opened.clear()
 
 
-os.register_at_fork(after_in_child=_keep_inherited)
+system.at_fork(after_in_child=_keep_inherited)
 
 
 def unknown_option(error: BaseException) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cop_zarr.errors import StorageError, StoreBusyError, StoreExistsError
-from cop_zarr.storage.files import disk_error, disk_errors, read_range, remove, replacing, sync
-from cop_zarr.storage.names import LOCK, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, WORK
+from cop_zarr import system
+from cop_zarr.errors import StorageError, StoreExistsError
+from cop_zarr.storage.files import disk_error, disk_errors, read_start, remove, replacing, sync
+from cop_zarr.storage.locks import file_lock
+from cop_zarr.storage.names import LOCK_SUFFIX, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, WORK
 
 
 class LocalFolder:
@@ -31,12 +32,12 @@ class LocalFolder:
         # Strings and descriptors, because a Path and a file object take a third of the time of a read.
         path = self._prefix + key
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(path, system.READ_FLAGS)
             try:
                 found = os.fstat(descriptor)
                 if not stat.S_ISREG(found.st_mode):  # a folder, or a pipe, which would block
                     raise FileNotFoundError(path)
-                return read_range(descriptor, 0, min(found.st_size, limit))
+                return read_start(descriptor, min(found.st_size, limit))
             finally:
                 os.close(descriptor)
         except (FileNotFoundError, NotADirectoryError):
@@ -120,30 +121,21 @@ class LocalFolder:
         """Lock :attr:`staging` with a file lock, which ends with the process."""
         self.check_writable()
         partial = self._partial
-        lock = partial / LOCK
-        with disk_errors(f"cannot create {partial}"):
+        # beside the folder, which can be moved on every system while the lock is held
+        lock = partial.with_name(partial.name + LOCK_SUFFIX)
+        with disk_errors(f"cannot create {lock.parent}"):
             lock.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-        try:
-            with disk_errors(f"cannot lock {lock}"):
-                locked = _try_lock(descriptor, lock)
-            if not locked:
-                raise StoreBusyError(
-                    f"another ingest, repair or batch is writing to {partial}; wait for it to end"
-                )
+        busy = f"another ingest, repair or batch is writing to {partial}; wait for it to end"
+        with file_lock(lock, busy):
             self._undo_publishing()
             try:
+                with disk_errors(f"cannot create {partial}"):
+                    partial.mkdir(exist_ok=True)
                 yield
             finally:
-                for path in (lock, self._final / LOCK):  # it was moved if this was published
+                for path in (partial / WORK, partial, self._final / WORK):
                     with contextlib.suppress(OSError):
-                        if _is_open_file(descriptor, path):
-                            path.unlink()
-        finally:
-            os.close(descriptor)
-            for path in (lock.parent, partial, self._final / WORK):
-                with contextlib.suppress(OSError):
-                    path.rmdir()  # unless it holds something to resume
+                        path.rmdir()  # unless it holds something to resume
 
     def publish(self, *, replace: bool) -> None:
         """Rename :attr:`staging` to this folder; a store that is there is moved into it meanwhile."""
@@ -154,9 +146,12 @@ class LocalFolder:
                 sync(Path(parent))
             if replace and final.exists():
                 shutil.rmtree(aside, ignore_errors=True)
+                aside.parent.mkdir(exist_ok=True)
                 final.rename(aside)
+            with contextlib.suppress(OSError):
+                final.rmdir()  # if it is an empty folder
             try:
-                partial.rename(final)  # succeeds over an empty folder only
+                partial.rename(final)
             except OSError as error:
                 if not replace and final.exists():
                     raise StoreExistsError(f"{final} was created meanwhile: {error.strerror}") from error
@@ -178,13 +173,12 @@ class LocalFolder:
         with disk_errors(f"cannot remove {work}"), contextlib.suppress(FileNotFoundError):
             for path in work.iterdir():
                 remove(path)
-            with contextlib.suppress(OSError):  # network disks keep the lock file until it is closed
-                work.rmdir()
+            work.rmdir()
 
     def check_writable(self) -> None:
         """Raise StorageError for a mount point, StoreExistsError if ``NAME.partial`` is not a folder."""
         final = self._final
-        if final.is_mount():
+        if os.path.ismount(final):  # Path.is_mount does not work on Windows before Python 3.12
             raise StorageError(f"{final} is a mount point and cannot be replaced: name a folder inside it")
         partial = self._partial  # which "/" has none of
         for needed in (partial, partial / WORK.rstrip("/")):
@@ -199,16 +193,3 @@ class LocalFolder:
         if not parent.resolve().is_relative_to(self._final):
             raise StorageError(f"{parent} leads out of {self._root}")
         self._created.add(parent)
-
-
-def _try_lock(descriptor: int, path: Path) -> bool:
-    """Lock an open file; return False if another process holds it, or has just removed it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return _is_open_file(descriptor, path)
-    except (BlockingIOError, FileNotFoundError):
-        return False
-
-
-def _is_open_file(descriptor: int, path: Path) -> bool:
-    return os.path.samestat(path.stat(), os.fstat(descriptor))

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from cop_zarr import system
 from cop_zarr.errors import InputError
 
 
@@ -30,7 +31,7 @@ def redact(url: str) -> str:
 def local_path(url: str) -> Path | None:
     """Return the path of a plain path, expanded, or of a ``file://`` URL; None for others."""
     if url.startswith(("file://", "local://")):
-        return Path(url.partition("://")[2])
+        return system.path_in_url(url.partition("://")[2])
     return None if "://" in url or "::" in url else expanded(url)
 
 
