@@ -14,7 +14,7 @@ from pyproj import CRS
 
 from cop_zarr.errors import SourceError
 from cop_zarr.interop.tables.answered import AnsweredTable
-from cop_zarr.interop.tables.columns import is_binary
+from cop_zarr.interop.tables.columns import is_binary, plain_type
 from cop_zarr.interop.tables.declared import Declared
 from cop_zarr.interop.tables.parquet_geometry import (
     DEFAULT_CRS,
@@ -53,7 +53,7 @@ class ParquetReader:
             self.rows = file.metadata.num_rows
             self.geometry_column, self.geometries = declared_geometries(path, file)
             self.schema = plain_batch(_no_rows(file.schema_arrow), self.geometries).schema
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             raise SourceError(f"{path} is not a readable Parquet file: {error}") from error
 
     def read(self, first: int) -> Iterator[pa.RecordBatch]:
@@ -67,7 +67,12 @@ class ParquetReader:
                     rest = batch.slice(min(len(batch), max(0, first - start)))
                     yield plain_batch(rest, self.geometries)
                     start += len(batch)
-        except (pa.ArrowInvalid, OSError) as error:
+        except pa.ArrowNotImplementedError as error:
+            raise SourceError(
+                f"{self.path} has columns that pyarrow cannot read, such as lists of dictionaries; leave "
+                f"them out: {error}"
+            ) from error
+        except (pa.ArrowException, OSError) as error:
             raise SourceError(f"cannot read {self.path}: {error}") from error
 
 
@@ -86,6 +91,8 @@ def write_parquet(path: Path, table: AnsweredTable) -> None:
         schema = schema.append(pa.field(column, pa.binary()))
     metadata = {}
     if column is not None:
+        index = schema.get_field_index(column)
+        schema = schema.set(index, pa.field(column, plain_type(schema.field(index).type)))
         metadata[GEO_KEY] = json.dumps(_geo_metadata(column, table))
     schema = schema.with_metadata(metadata)
     others = [name for name in schema.names if name != COLUMN]
@@ -128,5 +135,5 @@ def _with_geometries(part: pa.Table, column: str, table: AnsweredTable) -> pa.Ta
         return part.append_column(column, pa.array(shapely.to_wkb(shapes), pa.binary()))
     index = part.schema.get_field_index(column)
     shapes = parse_geometries(part, column, RowErrors())
-    wkb = pa.array(shapely.to_wkb(shapes, flavor="iso"), part.schema.field(index).type)
-    return part.set_column(index, part.schema.field(index), wkb)
+    kind = plain_type(part.schema.field(index).type)
+    return part.set_column(index, column, pa.array(shapely.to_wkb(shapes, flavor="iso"), kind))

@@ -61,7 +61,12 @@ READERS: dict[str, type[TableReader]] = {
     **dict.fromkeys(VECTOR_ENDINGS, VectorReader),
 }
 
-WORKBOOKS = frozenset({".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"})
+ADVICE = {
+    **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), "; save the sheet as CSV UTF-8"),
+    **dict.fromkeys((".feather", ".arrow"), "; write the table as Parquet"),
+    **dict.fromkeys((".dbf", ".shx", ".prj", ".cpg"), "; of a Shapefile, name the .shp"),
+}
+"""What to do with other files."""
 
 
 def open_table(path: Path, layer: str | None = None, text: TextOptions | None = None) -> TableReader:
@@ -69,10 +74,9 @@ def open_table(path: Path, layer: str | None = None, text: TextOptions | None = 
     if not path.exists():
         raise SourceNotFoundError(f"there is no file {path}")
     ending = max((each for each in READERS if path.name.lower().endswith(each)), key=len, default=None)
-    if path.suffix.lower() in WORKBOOKS:
-        raise InputError(f"{path} is a workbook, which cannot be read; save its sheet as CSV UTF-8")
     if ending is None:
-        raise InputError(f"{path} must end in one of {', '.join(READERS)}")
+        advice = ADVICE.get(path.suffix.lower(), "")
+        raise InputError(f"{path} must end in one of {', '.join(READERS)}{advice}")
     if not (path.is_file() or (path.is_dir() and ending == ".gdb")):  # a pipe can be read only once
         raise SourceError(f"{path} is not a file")
     reader = READERS[ending]

@@ -12,7 +12,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from cop_zarr.errors import InputError, RegionError
-from cop_zarr.interop.tables.columns import CoordinateColumns, is_binary, is_text
+from cop_zarr.interop.tables.columns import CoordinateColumns, is_binary, is_text, plain_type
 from cop_zarr.interop.tables.declared import Edges
 from cop_zarr.interop.tables.geometries import TEXT_FORMATS, parse
 from cop_zarr.interop.tables.geometry_text import check_srids
@@ -182,8 +182,9 @@ def _finite_numbers(part: pa.Table, columns: CoordinateColumns, errors: RowError
 def _parse_numbers(part: pa.Table, name: str, decimal: str, errors: RowErrors) -> np.ndarray:
     """A column as float64; NaN for null and for text that is not a number."""
     column = part.column(name)
-    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        numbers: np.ndarray = column.cast(pa.float64()).to_numpy()
+    kind = plain_type(column.type)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        numbers: np.ndarray = column.cast(kind).cast(pa.float64()).to_numpy()
         return numbers
     if not is_text(column.type):
         raise InputError(f"the column {name!r} must hold numbers; it holds {column.type}")

@@ -210,7 +210,10 @@ def test_long_lines_of_geojson(tmp_path, monkeypatch):
         open_table(path)
 
 
-def test_workbooks(tmp_path):
-    (tmp_path / "t.xlsx").write_bytes(b"PK")
-    with pytest.raises(InputError, match="CSV"):
-        open_table(tmp_path / "t.xlsx")
+@pytest.mark.parametrize(
+    ("name", "word"), [("t.xlsx", "CSV"), ("t.feather", "Parquet"), ("t.dbf", "the .shp")]
+)
+def test_what_to_do_with_other_files(name, word, tmp_path):
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(InputError, match=word):
+        open_table(tmp_path / name)
