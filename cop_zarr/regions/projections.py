@@ -160,10 +160,22 @@ class Projection:
     def bounds_to_lonlat(self, bounds: Edges) -> Edges:
         """West, south, east, north of a box, -180 … 180; west > east across the antimeridian."""
         west, south, east, north = self.polygon_to_lonlat(shapely.box(*bounds)).bounds
+        if self._is_geographic:
+            west, _, east, _ = self.polygon_to_lonlat(shapely.box(*self._beside_poles(bounds))).bounds
         if east - west > 360 - densify.TOLERANCE_DEG:
             return -180.0, south, 180.0, north
         west, east = (180 - (180 - edge) % 360 for edge in (west, east))
         return (-180.0 if west == 180 else west), south, east, north
+
+    def _beside_poles(self, bounds: Edges) -> Edges:
+        """A box of the same longitudes, which end a degree from a pole: the two datums' are 100 m apart."""
+        west, south, east, north = bounds
+        polar, thin = 89 * self._degree, 1e-3 * self._degree
+        if north > polar:
+            north = max(polar, south + thin)
+        if south < -polar:
+            south = min(-polar, north - thin)
+        return west, south, east, north
 
     def polygon_to_lonlat(self, polygon: shapely.Polygon) -> BaseGeometry:
         """Convert a valid polygon; edges, straight on the map, are densified."""

@@ -277,6 +277,16 @@ def test_degrees_of_another_crs_are_cyclic_too(box):
         assert (grads.south, grads.north) == pytest.approx((expected.south, expected.north), abs=0.01)
 
 
+@pytest.mark.parametrize("crs", ["EPSG:4258", "EPSG:4230", "EPSG:4267", "EPSG:4807"])
+@pytest.mark.parametrize("box", [(0, 80, 30, 90), (0, 89.5, 30, 90), (-60, -90, -50, 10), (0, -90, 30, 90)])
+def test_a_box_up_to_the_pole_of_another_datum(crs, box):
+    """Its longitudes are those of its edges beside the pole: the two poles are up to 200 m apart."""
+    unit, meridian = (0.9, 2.33723) if crs == "EPSG:4807" else (1, 0)
+    west, south, east, north = BBox.from_crs([edge / unit for edge in box], crs=crs).bounds
+    assert (west - meridian, east - meridian) == pytest.approx((box[0], box[2]), abs=0.3)
+    assert (south, north) == pytest.approx((box[1], box[3]), abs=0.005)
+
+
 def test_degrees_of_another_crs_have_the_same_limits():
     for box in ((0, 0, 400, 1), (0, 0, 1, 90.2), (0, 10, 1, 10), (0, 0, 2000, 1)):
         for crs in ("EPSG:4326", "EPSG:4258"):
