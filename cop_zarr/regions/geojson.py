@@ -100,12 +100,15 @@ def _parse_polygon(rings: Any) -> shapely.Polygon:
 
 def _parse_ring(ring: object) -> np.ndarray:
     """Convert a ring to float64, ``(n, 2)``, without heights."""
-    positions = np.ma.filled(ring, np.nan) if np.ma.isMA(ring) else np.asarray(ring)
+    masked = np.ma.isMA(ring) or (
+        isinstance(ring, list | tuple) and np.ma.MaskedArray in set(map(type, ring))
+    )
+    positions = np.ma.array(ring) if masked else np.asarray(ring)
     if positions.dtype.kind not in "fiu":
         raise TypeError(f"got {positions.dtype} values")
     if positions.ndim != 2 or positions.shape[1] < 2:
         raise TypeError(f"got a ring of shape {positions.shape} instead of (positions, 2)")
-    positions = positions[:, :2].astype("f8", copy=False)
+    positions = np.ma.filled(positions[:, :2].astype("f8", copy=False), np.nan)
     _check_finite(positions)  # before shapely, which warns
     return positions
 
