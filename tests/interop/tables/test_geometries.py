@@ -1,5 +1,6 @@
 """Geometries as bytes and text: curves, open rings, and what would end the process."""
 
+import json
 import math
 import struct
 
@@ -76,6 +77,29 @@ def test_unclosed_rings():
     bowtie = shapely.Polygon([(10, 40), (12, 42), (12, 42), (12, 40), (10, 42)])
     assert one(bowtie.wkb)[0].wkb == bowtie.wkb
     assert one(OPEN_RING[:-8])[0] is None
+
+
+def test_open_rings_over_the_antimeridian(store, store_path, tmp_path):
+    """Not closed, or a digit off, with a jump: the same region in every format."""
+    ring = [(178.6, -18.3), (-178.4, -18.1), (-178.2, -16.4), (178.5, -16.2)]
+    documents = [
+        {"type": "Polygon", "coordinates": [list(map(list, [*ring, *end]))]}
+        for end in ([], [ring[0]], [(math.nextafter(178.6, 0), -18.3)])
+    ]
+    header = struct.pack("<BIII", 1, 3, 1, 4) + np.array(ring, "<f8").tobytes()
+    wkt = "POLYGON ((" + ", ".join(f"{lon} {lat}" for lon, lat in ring) + "))"
+    pq.write_table(pa.table({"wkb": [header]}), tmp_path / "b.parquet")
+    pq.write_table(
+        pa.table({"wkt": [header.hex(), wkt, *map(json.dumps, documents)]}), tmp_path / "t.parquet"
+    )
+    expected = store.query(shapely.Polygon([(lon % 360, lat) for lon, lat in ring]))
+    found = store.query_many(documents)
+    for name in ("b", "t"):
+        cop_zarr.batch(tmp_path / f"{name}.parquet", tmp_path / f"{name}.npy", store_path)
+        found = np.vstack([found, np.load(tmp_path / f"{name}.npy")])
+    assert len(found) == 9
+    np.testing.assert_allclose(found, np.tile(expected.data, (9, 1)), rtol=1e-5)
+    np.testing.assert_array_equal(store.query(documents[0]).data, found[0])
 
 
 def test_curves():
