@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,23 @@ MEMBER_ENDINGS = (".geojson", *sorted(LINE_ENDINGS), ".gpkg", ".fgb", ".shp", ".
 """Of files that may be in a ZIP file; a ``.json`` there is often something else."""
 
 ENDINGS = (*MEMBER_ENDINGS, ".json", ".kmz", ".zip")
+
+DRIVERS = frozenset(
+    {
+        *(
+            "GeoJSON",
+            "GeoJSONSeq",
+            "TopoJSON",
+            "ESRIJSON",
+            "JSONFG",
+            "GPKG",
+            "FlatGeobuf",
+            "ESRI Shapefile",
+        ),
+        *("OpenFileGDB", "KML", "LIBKML"),
+    }
+)
+"""Of GDAL, which looks at the content: a virtual dataset could name any other file or URL."""
 
 READ_ROWS = 16_384
 
@@ -59,7 +76,9 @@ class VectorReader:
             features = self._count_lines(file)
             self._gdal_name = file.gdal_name if features is None else f"GeoJSONSeq:{file.gdal_name}"
             self._layer = self._find_layer(layer)
-            self.rows: int = self._count(self._layer)
+            info = self._info(self._layer)
+            self.rows: int = info["features"]
+            self._encoding = None if info["encoding"] in {None, "UTF-8"} else info["encoding"]
             with self._open(0) as (meta, reader):
                 self.schema = _plain_schema(reader.schema)
         except READ_ERRORS as error:
@@ -84,17 +103,27 @@ class VectorReader:
         try:
             with self._open(first) as (_, reader):
                 for batch in reader:
+                    batch.validate(full=True)  # text that isn't UTF-8
                     yield pa.RecordBatch.from_arrays(batch.columns, schema=_plain_schema(batch.schema))
         except READ_ERRORS as error:
             raise self._error(error) from error
 
     def _error(self, error: Exception) -> SourceError:
         reason, _, _ = str(error).partition("; It might help")  # it would not: the ending tells the driver
+        if "UTF8" in reason:
+            reason = (
+                "its text is not UTF-8; of a Shapefile, name its encoding in a .cpg file, such as CP1252"
+            )
         return SourceError(f"cannot read features from {self.path}: {reason}")
 
     def _open(self, first: int):  # type: ignore[no-untyped-def]  # noqa: ANN202  # pyogrio names no type
         return pyogrio.raw.open_arrow(
-            self._gdal_name, layer=self._layer, skip_features=first, batch_size=READ_ROWS, use_pyarrow=True
+            self._gdal_name,
+            layer=self._layer,
+            encoding=self._encoding,
+            skip_features=first,
+            batch_size=READ_ROWS,
+            use_pyarrow=True,
         )
 
     def _find_file(self, layer: str | None) -> tuple[FeatureFile, str | None]:
@@ -133,15 +162,20 @@ class VectorReader:
             return requested
         found = [name for name, kind in kinds.items() if kind is not None] or list(kinds)
         if len(found) > 1:
-            found = [name for name in found if self._count(name)] or found
+            found = [name for name in found if self._info(name)["features"]] or found
         if len(found) > 1:
             raise InputError(
                 f"{self.path} has several layers, {', '.join(found)}; choose with --layer (layer=)"
             )
         return found[0]
 
-    def _count(self, layer: str) -> int:
-        return int(pyogrio.read_info(self._gdal_name, layer=layer, force_feature_count=True)["features"])
+    def _info(self, layer: str) -> dict[str, Any]:
+        info: dict[str, Any] = pyogrio.read_info(self._gdal_name, layer=layer, force_feature_count=True)
+        if info["driver"] not in DRIVERS:
+            raise SourceError(
+                f"{self.path} is not what its ending says, but {info['driver']}; convert it to GeoPackage"
+            )
+        return info
 
 
 def _plain_schema(schema: pa.Schema) -> pa.Schema:

@@ -200,6 +200,32 @@ def test_crs_of_a_zipped_geojson(store_path, tmp_path):
         cop_zarr.batch(zip_up(path, tmp_path / "t.geojson"), tmp_path / "o.npy", store_path, crs=3035)
 
 
+@pytest.mark.parametrize(("cpg", "encoding"), [(None, "ISO-8859-1"), ("CP1250", "cp1250"), ("UTF-8", None)])
+def test_encodings_of_a_shapefile(cpg, encoding, store_path, tmp_path):
+    frame = geopandas.GeoDataFrame({"name": ["Zürich"]}, geometry=POLYGONS[:1], crs=4326)
+    frame.to_file(tmp_path / "t.shp", encoding=encoding or "ISO-8859-1")
+    (tmp_path / "t.cpg").unlink()
+    if cpg:
+        (tmp_path / "t.cpg").write_text(cpg)
+    if encoding is None:
+        with pytest.raises(SourceError, match="UTF-8"):
+            cop_zarr.batch(tmp_path / "t.shp", tmp_path / "out.parquet", store_path)
+        return
+    cop_zarr.batch(tmp_path / "t.shp", tmp_path / "out.parquet", store_path)
+    assert read_vectors(tmp_path / "out.parquet")[1]["name"].to_pylist() == ["Zürich"]
+
+
+def test_a_virtual_dataset_is_not_followed(tmp_path):
+    write(tmp_path / "secret.gpkg", POLYGONS)
+    source = f"<SrcDataSource>{tmp_path / 'secret.gpkg'}</SrcDataSource>"
+    (tmp_path / "t.shp").write_text(
+        f'<OGRVRTDataSource><OGRVRTLayer name="secret">{source}</OGRVRTLayer></OGRVRTDataSource>'
+    )
+    for path in (tmp_path / "t.shp", zip_up(tmp_path / "t.zip", tmp_path / "t.shp")):
+        with pytest.raises(SourceError, match="VRT"):
+            open_table(path)
+
+
 def test_long_lines_of_geojson(tmp_path, monkeypatch):
     """GDAL takes the first line for all if it is longer than what it looks at."""
     path = write(tmp_path / "t.geojsonl", [shapely.Point(5, 5).buffer(3, 2000)] * 3)
