@@ -157,7 +157,8 @@ class Store:
         ----------
         roi : BBox, PointBuffer, sequence of float, GeoJSON mapping or object with ``__geo_interface__``
             The region; four numbers are (minlon, minlat, maxlon, maxlat) in degrees. Polygons may have
-            holes and several parts; a collection is one region.
+            holes and several parts; a collection is one region. Also rows of tables and edges by name:
+            ``docs/regions.md`` has a table of the forms.
         crs : str, int or pyproj.CRS, optional
             The CRS of four numbers or of a polygon; by default what a polygon says itself, or EPSG:4326.
         repair : bool
@@ -328,7 +329,7 @@ class Store:
         ----------
         rois : iterable
             Regions, each as :meth:`query` takes it; an array of ``(n, 4)`` is that many boxes; a geopandas
-            GeoSeries or GeoDataFrame, with its CRS.
+            GeoSeries or GeoDataFrame, with its CRS; a DataFrame of edges (minx, miny, maxx, maxy).
         out : array_like, optional
             Where to write the vectors: ``(n, bands)``, a NumPy array, a memory map, a Zarr array. One
             not in memory is written in blocks of whole chunks, of 256 MiB at most. If an error is raised,

@@ -11,6 +11,7 @@ import numpy as np
 
 from cop_zarr.errors import InputError
 from cop_zarr.regions import check_same_crs
+from cop_zarr.regions.forms import box_names
 
 COLUMN = "embedding"
 """Name of the column of vectors, in tables and in files."""
@@ -73,6 +74,8 @@ def _geometry(table: Any) -> Any:
     try:
         return table.geometry
     except AttributeError:
+        if edges := box_names(table.columns):  # as of GeoDataFrame.bounds
+            return table[list(edges)].to_numpy()
         raise InputError(
             f"the table has no column of geometries; its columns are {', '.join(map(str, table.columns))}. "
             "Make a GeoDataFrame of it with geometries (set_geometry), or give a list of regions"

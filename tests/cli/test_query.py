@@ -122,6 +122,17 @@ def test_several_features_are_noted_and_the_command_for_each_works(run):
     np.testing.assert_array_equal(np.array(found, "f4"), store.query_many(shapes))
 
 
+def test_lines_beside_polygons_are_said_on_stderr(run):
+    line = {"type": "LineString", "coordinates": [[20, 38], [21, 39]]}
+    document = {"type": "GeometryCollection", "geometries": [POLYGON, line]}
+    result = run("query", "a.zarr", "--geojson", "-", stdin=json.dumps(document))
+    answer = json.loads(result.stdout)
+    assert answer["data"] == cop_zarr.open("a.zarr").query(POLYGON).data.astype(float).tolist()
+    assert answer["meta"]["roi"]["dropped"] == {"LineString": 1}
+    assert result.stderr.startswith("Warning: ")
+    assert "1 LineString" in result.stderr
+
+
 @pytest.mark.parametrize("kind", ["json", "npy", "npz", "csv"])
 def test_files(run, box, kind):
     """The same as Embedding.save writes."""

@@ -50,6 +50,19 @@ def test_the_frames_own_crs_is_used(store, frame):
     np.testing.assert_array_equal(store.query_many(bare, crs="EPSG:3857"), expected)
 
 
+def test_rows_and_bounds_of_a_frame(store, frame):
+    """A row has lost the CRS, and so have the bounds."""
+    expected = store.query_many(frame.geometry)
+    for rows in (frame.itertuples(), [row for _, row in frame.iterrows()], frame.iterfeatures()):
+        np.testing.assert_array_equal(store.query_many(rows), expected)
+    found = store.query_many(frame.bounds)
+    assert list(found.columns) == ["minx", "miny", "maxx", "maxy", "embedding"]
+    np.testing.assert_array_equal(np.stack(found.embedding), store.query_many(frame.bounds.to_numpy()))
+    assert np.isfinite(np.stack(found.embedding)).all()
+    with pytest.raises(InputError, match="sample"):
+        store.query_many(frame.set_geometry(frame.representative_point()), on_error="nan")
+
+
 def test_vectors_go_to_out_and_to_parquet(store, frame, tmp_path):
     out = np.zeros((3, store.bands), "f4")
     assert store.query_many(frame, out=out) is out

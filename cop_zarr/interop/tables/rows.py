@@ -60,6 +60,9 @@ def locate(
         for row, error in check_srids(shapes, crs).items():
             errors.setdefault(row, error)
             shapes[row] = None
+        single = shapely.get_type_id(shapes) == shapely.GeometryType.MULTIPOINT
+        single &= shapely.get_num_geometries(shapes) == 1
+        shapes[single] = shapely.get_geometry(shapes[single], 0)
         is_point = shapely.get_type_id(shapes) == shapely.GeometryType.POINT
         is_empty = shapely.is_empty(shapes)
         for row in np.flatnonzero(is_point & is_empty).tolist():

@@ -10,6 +10,7 @@ import numpy as np
 from cop_zarr.core.grouping import group_by
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.regions import BBox, PointBuffer
+from cop_zarr.regions.forms import reduce_form
 
 GROUPS_PER_THREAD = 4
 """Groups made for each thread of the workers, so that all end at about the same time."""
@@ -85,6 +86,8 @@ def _centre_or_unknown(roi: Any) -> tuple[float, float]:
 
 def _centre(roi: Any) -> tuple[float, float]:
     """About where a region is, in its own CRS."""
+    if not isinstance(roi, BBox | PointBuffer):
+        roi, _ = reduce_form(roi, None)
     if isinstance(roi, BBox | PointBuffer):
         return roi.footprint.centre
     if hasattr(type(roi), "geom_type"):  # a shapely geometry knows its bounds

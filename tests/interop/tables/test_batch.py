@@ -80,6 +80,14 @@ def test_boxes_are_written_as_they_are_queried(store, store_path, tmp_path):
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
+def test_a_multipoint_of_one_point_is_a_point(store, store_path, tmp_path):
+    table = tmp_path / "a.csv"
+    table.write_text('wkt\n"MULTIPOINT ((11.5 48.1))"\n"MULTIPOINT ((11.5 48.1), (12 48))"\n')
+    report = cop_zarr.batch(table, tmp_path / "out.npy", store_path, on_error="nan")
+    assert (report.rows, report.refused) == (2, 1)
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy")[0], store.sample(11.5, 48.1))
+
+
 def test_points_and_polygons_as_wkt(store, store_path, globe, tmp_path):
     rows = [(i, f'"{shape.wkt}"') for i, shape in enumerate([*POLYGONS, shapely.Point(11.5, 48.1)])]
     table = write_csv(tmp_path / "mixed.csv", ["id", "wkt"], rows)
