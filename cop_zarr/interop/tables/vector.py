@@ -109,7 +109,7 @@ class VectorReader:
             raise self._error(error) from error
 
     def _error(self, error: Exception) -> SourceError:
-        reason, _, _ = str(error).partition("; It might help")  # it would not: the ending tells the driver
+        reason = str(error).partition("It might help")[0].rstrip("; ")  # it would not: the ending decides
         if "UTF8" in reason:
             reason = (
                 "its text is not UTF-8; of a Shapefile, name its encoding in a .cpg file, such as CP1252"
