@@ -22,6 +22,10 @@ class SubcellError(RegionError):
     """A region is narrower or lower than one cell."""
 
 
+class RegionWarning(UserWarning):
+    """A part of what was given is no region, and is left out: lines and points beside polygons."""
+
+
 class YearError(InputError):
     """A year that the product does not have."""
 

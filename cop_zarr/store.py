@@ -25,7 +25,7 @@ from cop_zarr.outputs.embedding import Embedding
 from cop_zarr.outputs.info import store_info
 from cop_zarr.querying import points, region
 from cop_zarr.querying.batch import answer_batch
-from cop_zarr.querying.geodataframe import regions_and_crs, with_vectors
+from cop_zarr.querying.geodataframe import points_and_crs, regions_and_crs, with_vectors
 from cop_zarr.querying.many_regions import RegionBatch, as_region_list
 from cop_zarr.querying.options import (
     MAX_BYTES,
@@ -157,7 +157,8 @@ class Store:
         ----------
         roi : BBox, PointBuffer, sequence of float, GeoJSON mapping or object with ``__geo_interface__``
             The region; four numbers are (minlon, minlat, maxlon, maxlat) in degrees. Polygons may have
-            holes and several parts; a collection is one region.
+            holes and several parts; a collection is one region. Also rows of tables and edges by name:
+            ``docs/regions.md`` has a table of the forms.
         crs : str, int or pyproj.CRS, optional
             The CRS of four numbers or of a polygon; by default what a polygon says itself, or EPSG:4326.
         repair : bool
@@ -226,9 +227,10 @@ class Store:
 
     def sample(
         self,
-        lon: ArrayLike,
-        lat: ArrayLike,
+        lon: Any,
+        lat: ArrayLike | None = None,
         *,
+        crs: object | None = None,
         method: points.Method = "nearest",
         empty: Empty = "include",
         out: ArrayLike2D | None = None,
@@ -244,7 +246,11 @@ class Store:
         ----------
         lon, lat : array_like
             Degrees, -180 to 180 or any within three turns (-1080 to 1080), and -90 to 90 (or up to 0.125°
-            more), of any one shape, or shapes that broadcast to one.
+            more), of any one shape, or shapes that broadcast to one. Instead of both, a geopandas
+            GeoSeries or GeoDataFrame of points, with its CRS.
+        crs : str, int or pyproj.CRS, optional
+            The CRS of the points, if they are not in degrees: ``lon`` is x (easting, longitude) and ``lat``
+            y, whatever axis order it declares.
         method : {"nearest", "bilinear"}
             The cell that a point is in (on an edge: the one south or east of it), or the mean of the four
             cells whose centres are around it, weighted by nearness.
@@ -266,14 +272,17 @@ class Store:
         Returns
         -------
         ndarray
-            float32, the points' shape and ``(bands,)``: ``(n, bands)`` for ``n`` points; or ``out``.
+            float32, the points' shape and ``(bands,)``: ``(n, bands)`` for ``n`` points; or ``out``. Of a
+            GeoDataFrame: a copy with a column ``embedding``, as :meth:`query_many` adds it.
 
         Raises
         ------
         RegionError
-            If a point is not finite, out of range or outside the store: its position is named.
+            If a point is not finite, out of range or outside the store: its position is named; or if the
+            CRS is unknown, or not the one that a table declares.
         InputError
-            If an option does not accept its value, or ``out`` has another shape.
+            If an option does not accept its value, ``out`` has another shape, or a table has no CRS, or
+            other geometries than points.
         ResultTooLargeError
             If memory has no room for the vectors, and there is no ``out``.
         ChunkError, StoreReplacedError, StorageError
@@ -287,14 +296,19 @@ class Store:
         >>> store = cop_zarr.open("copernicus.zarr")
         >>> store.sample([11.5, 121.5], [48.1, 31.2]).shape
         (2, 16)
+        >>> store.sample(1_280_174, 6_124_696, crs="EPSG:3857").shape
+        (16,)
         """
         points.check_options(method, empty, on_error)
-        given = points.check_points(self.grid, lon, lat, method, on_error)
+        x, y, crs = points_and_crs(lon, lat, crs)
+        given = points.check_points(self.grid, x, y, method, on_error, crs=crs)
         if out is not None and len(given.shape) != 1:
             raise InputError(f"out needs points of one dimension; got points of the shape {given.shape}")
         batch = points.PointBatch(self._reader, given, empty, self._mask)
         rows = answer_batch(batch, out, progress=progress, client=client)
-        return rows if len(given.shape) == 1 else rows.reshape(*given.shape, self.bands)
+        if len(given.shape) != 1:
+            return rows.reshape(*given.shape, self.bands)
+        return rows if out is not None else with_vectors(lon, rows)
 
     def query_many(
         self,
@@ -315,7 +329,7 @@ class Store:
         ----------
         rois : iterable
             Regions, each as :meth:`query` takes it; an array of ``(n, 4)`` is that many boxes; a geopandas
-            GeoSeries or GeoDataFrame, with its CRS.
+            GeoSeries or GeoDataFrame, with its CRS; a DataFrame of edges (minx, miny, maxx, maxy).
         out : array_like, optional
             Where to write the vectors: ``(n, bands)``, a NumPy array, a memory map, a Zarr array. One
             not in memory is written in blocks of whole chunks, of 256 MiB at most. If an error is raised,

@@ -25,7 +25,7 @@ from cop_zarr.errors import (
     StoreNotFoundError,
     StoreReplacedError,
 )
-from cop_zarr.format.document import digest
+from cop_zarr.format.document import decode_root, digest
 from cop_zarr.storage import LocalFolder
 from tests.support import factory
 from tests.support.folders import WatchedFolder, open_in
@@ -231,7 +231,7 @@ def test_zarr_of_another_writer(small, tmp_path, version):
 
 def test_newer_format(copied):
     root = copied / "zarr.json"
-    document = json.loads(root.read_bytes())
+    document = decode_root(root.read_bytes())
     document["attributes"]["cop_zarr"]["version"] = 2
     document["attributes"]["cop_zarr"]["sha256"] = digest(document)
     root.write_text(json.dumps(document))

@@ -41,7 +41,7 @@ from cop_zarr.cli.output import resumable, show
 )
 @option_group(
     "options",
-    click.option("--layer", help="The layer, of a file with several."),
+    click.option("--layer", help="The layer, of a file with several; or the file in a ZIP file."),
     click.option("--separator", metavar="CHAR", help="Between values of a text file.  [default: found]"),
     click.option("--decimal", metavar="CHAR", help="Decimal mark of a text file.  [default: found]"),
     click.option("--encoding", metavar="NAME", help="Encoding of a text file.  [default: found]"),
@@ -71,10 +71,11 @@ def batch(
 ) -> None:
     """Write a vector for each point or region of a file ROIS to OUT.
 
-    ROIS is GeoJSON, GeoPackage, FlatGeobuf, Shapefile, GeoParquet, Parquet, CSV or other text. Points get
-    the vector of their cell, regions are pooled as by query. OUT has the columns and the order of ROIS
-    (.npy: the vectors alone), and appears when it is complete. An interrupted batch, even one that was
-    killed, is finished by the same command with --resume.
+    ROIS is GeoJSON (also a feature a line), GeoPackage, FlatGeobuf, Shapefile, File Geodatabase, KML, or a
+    ZIP file of one; GeoParquet, Parquet, CSV or other text. Points get the vector of their cell, regions
+    are pooled as by query. OUT has the columns and the order of ROIS (.npy: the vectors alone), and appears
+    when it is complete. An interrupted batch, even one that was killed, is finished by the same command
+    with --resume.
     """
     if len(paths) > 2:
         raise click.UsageError(f"name a STORE and one table ROIS; got {len(paths)} names")

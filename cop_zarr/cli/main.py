@@ -5,26 +5,34 @@ from __future__ import annotations
 import errno
 import signal
 import sys
+import warnings
 from typing import Any
 
 import click
 
 import cop_zarr
-from cop_zarr.errors import CopZarrError, InputError
+from cop_zarr import system
+from cop_zarr.cli.numbers import Command
+from cop_zarr.errors import CopZarrError, InputError, RegionWarning
 
 
 class Commands(click.Group):
     """A group whose commands turn cop-zarr's errors into messages and exit statuses."""
 
+    command_class = Command
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; SIGTERM and SIGHUP let it clean up, as Ctrl-C does."""
         previous = {
             number: signal.signal(number, lambda number, _: sys.exit(128 + number))
-            for number in (signal.SIGTERM, signal.SIGHUP)
+            for number in system.STOP_SIGNALS
             if signal.getsignal(number) is not signal.SIG_IGN  # as nohup sets it
         }
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.simplefilter("default", RegionWarning)
+                warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes any arguments
+                return super().invoke(ctx)
         except InputError as error:
             raise click.UsageError(str(error)) from error
         except CopZarrError as error:
@@ -36,6 +44,11 @@ class Commands(click.Group):
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    """Print a warning without the place in the code that it comes from."""
+    click.echo(f"Warning: {message}", err=True)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 import cop_zarr
 from cop_zarr.cli.main import main
+from cop_zarr.cli.numbers import split_numbers
 from cop_zarr.cli.options import (
     POOLING_OPTIONS,
     REPAIR,
@@ -25,7 +26,7 @@ from cop_zarr.cli.regions import BUFFER, CRS, POINT, SHAPE, check_buffer, parse_
 def box_or_file(text: str) -> Any:
     """Parse four numbers, or open a file."""
     try:
-        box = tuple(map(float, text.replace(",", " ").split()))
+        box = tuple(map(float, split_numbers(text)))
     except ValueError:
         return TEXT_FILE.convert(text, None, click.get_current_context())
     if len(box) != 4:

@@ -22,14 +22,14 @@ from cop_zarr.cli.options import (
     option_group,
     size,
 )
-from cop_zarr.cli.regions import BUFFER, CRS, POINT, SHAPE, parse_region
+from cop_zarr.cli.regions import BUFFER, CRS, POINT, SHAPE, note_features, parse_region
 
 
 @main.command()
 @STORE
 @option_group(
     "region",
-    click.option("--bbox", type=float, nargs=4, metavar="W S E N", help="A box; W > E crosses 180°."),
+    click.option("--bbox", type=float, nargs=4, metavar="W S E N", help="Or W,S,E,N; W > E crosses 180°."),
     POINT,
     BUFFER,
     SHAPE,
@@ -65,6 +65,8 @@ def query(
         raise click.UsageError("--overwrite needs --to FILE")
     if to is not None:
         files.check_target(to, overwrite)
+    if region["geojson"] is not None:
+        note_features(roi, region["geojson"].name, store)
     embedding = cop_zarr.open(store, **store_options).query(roi, crs=crs, **options)
     if to is None:
         click.echo(files.to_json(embedding))

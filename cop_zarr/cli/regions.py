@@ -56,11 +56,25 @@ def check_buffer(point: object, buffer: object, shape: object) -> None:
         raise click.UsageError("--buffer M and --shape need --point LON LAT")
 
 
+def note_features(document: object, name: str, store: str | None) -> None:
+    """Say on stderr that several features are one region, and which command has one vector for each."""
+    features = document.get("features") if isinstance(document, dict) else None
+    if isinstance(features, list) and len(features) > 1:
+        names = [*([store] if store else []), "FILE" if name == "<stdin>" else name]
+        click.echo(
+            f"{name} has {len(features):,} features, and this is one answer for all of them. For a vector "
+            f"each: cop-zarr batch {' '.join(names)} --to OUT.parquet",
+            err=True,
+        )
+
+
 def _read_geojson(file: IO[str]) -> dict[str, object]:
     try:
         document = json.loads(file.read().removeprefix("\ufeff"))  # the BOM of files from Windows
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{file.name} is not JSON: {error}") from error
+        raise InputError(
+            f"{file.name} is not JSON: {error}; for tables and other files, use cop-zarr batch"
+        ) from error
     if not isinstance(document, dict):
         raise InputError(f"{file.name} must hold a GeoJSON object; got a {type(document).__name__}")
     return document

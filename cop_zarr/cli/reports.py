@@ -142,7 +142,21 @@ def _source(source: dict[str, Any]) -> dict[str, str]:
     origin = "the published file" if source["published"] else "NOT the published file, by its SHA-256"
     if source["synthetic"]:
         origin = "SYNTHETIC, its values are made up"
-    return {"source": f"{source['url']}: {origin}", "sha256": source["sha256"]}
+    return {
+        "source": f"{source['url']}: {origin}",
+        "sha256": source["sha256"],
+        **({"no value": _no_value(source["nan_cells"])} if source.get("nan_cells") else {}),
+        **({"not finite": non_finite_text(source)} if source.get("non_finite_cells") else {}),
+    }
+
+
+def _no_value(cells: int) -> str:
+    return f"{_count(cells, 'cell')}, NaN or nodata in every band of the source; here without data"
+
+
+def non_finite_text(source: dict[str, Any]) -> str:
+    """How many cells hold NaN or an infinity."""
+    return f"{_count(source['non_finite_cells'], 'cell')} with data, NaN or infinite in some band"
 
 
 def _count(number: int, noun: str) -> str:

@@ -6,12 +6,12 @@ that no child starts with a lock that a thread of its parent holds.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
 
+from cop_zarr import system
 from cop_zarr.errors import InputError
 
 CACHE_BYTES = 256 << 20
@@ -22,8 +22,7 @@ ENTRY_BYTES = 512
 
 _LOCK = threading.RLock()  # reentrant: a signal handler may interrupt its holder and use a cache, too
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
+system.at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
 
 
 class LRUCache:

@@ -11,7 +11,6 @@ events and futures of the standard library will not do: a KeyboardInterrupt that
 
 from __future__ import annotations
 
-import os
 import time
 from _thread import start_new_thread
 from collections import deque
@@ -19,6 +18,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar, copy_context
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
+
+from cop_zarr import system
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -71,8 +72,7 @@ def _serve(tasks: SimpleQueue[Callable[[], None]]) -> None:
 
 _pool = _Pool()
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.clear)
+system.at_fork(after_in_child=_pool.clear)
 
 
 class _Call(Generic[T, R]):

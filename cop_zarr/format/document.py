@@ -36,6 +36,9 @@ _SOURCE_TYPES = {
 }
 """Types of what readers use of the ``cop_zarr`` attribute and of its ``source``."""
 
+_COUNTS = ("nan_cells", "non_finite_cells")
+"""Members of ``source`` that the first stores lack: they hold NaN as the source does."""
+
 
 class ObjectRecord(NamedTuple):
     """Length in bytes and CRC-32C that an object of the store must have."""
@@ -62,9 +65,14 @@ class StoreDocument:
     sha256: str
     """Digest of the document without this digest: the identity of the store."""
 
+    @property
+    def clears_missing(self) -> bool:
+        """Whether cells without a value in any band of the source are 0 in the store."""
+        return "nan_cells" in self.record["source"]
+
 
 def digest(document: dict[str, Any]) -> str:
-    """SHA-256 (hex) of a root document's canonical JSON, without the attribute that holds it."""
+    """SHA-256 (hex) of a decoded root document's canonical JSON, without the member that holds it."""
     attributes = dict(document["attributes"])
     attributes[ATTRIBUTE] = {
         key: value for key, value in attributes[ATTRIBUTE].items() if key != DIGEST_ATTRIBUTE
@@ -73,10 +81,27 @@ def digest(document: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def encode_root(document: dict[str, Any]) -> bytes:
+    """Encode a root document, with the ``cop_zarr`` attribute as JSON text: netCDF can hold no object."""
+    attributes = document["attributes"]
+    text = json.dumps(attributes[ATTRIBUTE], allow_nan=False)
+    encoded = {**document, "attributes": {**attributes, ATTRIBUTE: text}}
+    return json.dumps(encoded, indent=2, allow_nan=False).encode()
+
+
+def decode_root(data: bytes) -> dict[str, Any]:
+    """Decode a root document, whose ``cop_zarr`` attribute is an object, not text, in the first stores."""
+    document: dict[str, Any] = json.loads(data)
+    record = document["attributes"][ATTRIBUTE]
+    if isinstance(record, str):
+        document["attributes"][ATTRIBUTE] = json.loads(record)
+    return document
+
+
 def is_store(data: bytes) -> bool:
     """Whether bytes are the ``zarr.json`` of a cop-zarr store, of any version, damaged or not."""
     try:
-        return bool(json.loads(data)["attributes"][ATTRIBUTE]["format"] == FORMAT)
+        return bool(decode_root(data)["attributes"][ATTRIBUTE]["format"] == FORMAT)
     except (ValueError, KeyError, TypeError, RecursionError):
         return False
 
@@ -89,7 +114,7 @@ def parse(data: bytes) -> StoreDocument:
     """
     if not is_store(data):
         raise StoreError("its zarr.json is not that of a cop-zarr store")
-    document = json.loads(data)
+    document = decode_root(data)
     record = document["attributes"][ATTRIBUTE]
     version = record.get("version")
     if not isinstance(version, int) or version < 1:
@@ -107,6 +132,7 @@ def parse(data: bytes) -> StoreDocument:
         objects = {key: _object_record(key, entry) for key, entry in record[OBJECT_ATTRIBUTE].items()}
         _check_types(record, _RECORD_TYPES)
         _check_types(record["source"], _SOURCE_TYPES)
+        _integers([record["source"].get(name, 0) for name in _COUNTS])
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, CopZarrError) as error:
         raise StoreError(f"its zarr.json is not valid: {error!r}") from error
     consolidated = document["consolidated_metadata"]["metadata"]

@@ -2,7 +2,7 @@
 
 zarr-python makes the documents and the small arrays, in memory; this module adds the object table and the
 digest of the root document. Attributes follow CF 1.11 and the GeoZarr conventions ``proj:``, ``spatial:``
-and ``geoemb:``.
+and ``geoemb:``, but for ``zarr_conventions`` being JSON text.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from cop_zarr.format.cf import (
 )
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.codec import crc32c
-from cop_zarr.format.document import digest
+from cop_zarr.format.document import digest, encode_root
 from cop_zarr.format.layout import (
     ATTRIBUTE,
     BLOSC,
@@ -49,34 +49,27 @@ from cop_zarr.format.layout import (
     VALID,
 )
 
-_CRS = {
-    "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
-    "description": "Coordinate reference system information for geospatial data",
-}
-_SPATIAL = {
-    "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
-    "description": "Spatial coordinate information",
-}
 
-
-def _convention(convention: dict[str, str], name: str, repository: str, tag: str) -> dict[str, str]:
+def _convention(name: str, uuid: str, description: str) -> dict[str, str]:
     """An entry of ``zarr_conventions``."""
-    raw, hub = "https://raw.githubusercontent.com/zarr-conventions", "https://github.com/zarr-conventions"
     return {
-        "schema_url": f"{raw}/{repository}/refs/tags/{tag}/schema.json",
-        "spec_url": f"{hub}/{repository}/blob/{tag}/README.md",
+        "schema_url": f"https://raw.githubusercontent.com/zarr-conventions/{name}/refs/tags/v0.1/schema.json",
+        "spec_url": f"https://github.com/zarr-conventions/{name}/blob/v0.1/README.md",
         "name": name,
-        **convention,
+        "uuid": uuid,
+        "description": description,
     }
 
 
-GEO_CONVENTIONS: list[dict[str, str]] = [
-    _convention(_CRS, "proj", "proj", "v0.1"),
-    _convention(_SPATIAL, "spatial", "spatial", "v0.1"),
-    _convention(_CRS, "proj:", "geo-proj", "v1"),
-    _convention(_SPATIAL, "spatial:", "spatial", "v1"),
+GEO_CONVENTIONS = [
+    _convention(
+        "proj",
+        "f17cb550-5864-4468-aeb7-f3180cfb622f",
+        "Coordinate reference system information for geospatial data",
+    ),
+    _convention("spatial", "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4", "Spatial coordinate information"),
 ]
-"""The conventions as released, and under the names of their drafts, which rioxarray 0.23 looks for."""
+"""The conventions, as released."""
 
 EMBEDDING_CONVENTION = {
     "schema_url": "https://raw.githubusercontent.com/geo-embeddings/embeddings-zarr-convention/"
@@ -118,7 +111,7 @@ def documents(
     record = document["attributes"][ATTRIBUTE]
     record[OBJECT_ATTRIBUTE] = {key: [len(data), crc32c(data)] for key, data in objects.items()}
     record[DIGEST_ATTRIBUTE] = digest(document)
-    root_json = json.dumps(document, indent=2, allow_nan=False).encode()
+    root_json = encode_root(document)
     return {**objects, ROOT_COPY: root_json, ROOT: root_json}
 
 
@@ -190,7 +183,7 @@ def _group_attributes(layout: Layout, source: dict[str, Any], created: str) -> d
     return {
         **group_attributes(record),
         **geo,
-        "zarr_conventions": [*geo["zarr_conventions"], EMBEDDING_CONVENTION],
+        "zarr_conventions": json.dumps([*GEO_CONVENTIONS, EMBEDDING_CONVENTION]),
         "geoemb:type": "pixel",
         "geoemb:dimensions": layout.bands,
         "geoemb:model": product.MODEL_URL,
@@ -205,7 +198,7 @@ def _group_attributes(layout: Layout, source: dict[str, Any], created: str) -> d
 def _geo_attributes(layout: Layout) -> dict[str, Any]:
     bounds = layout.grid.bounds
     return {
-        "zarr_conventions": GEO_CONVENTIONS,
+        "zarr_conventions": json.dumps(GEO_CONVENTIONS),  # netCDF can hold no list of objects
         "proj:code": product.CRS,
         "spatial:dimensions": [LATITUDE, LONGITUDE],
         "spatial:transform": list(layout.grid.transform()),

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 
 from cop_zarr.core.settings import WORKERS_VARIABLE
 from cop_zarr.errors import InputError, MissingDependencyError
-from cop_zarr.querying.geodataframe import regions_and_crs
+from cop_zarr.querying.geodataframe import points_and_crs, regions_and_crs
 from cop_zarr.querying.many_regions import as_region_list, plan_or_report
 from cop_zarr.querying.options import CheckedOptions, Empty, OnError, QueryOptions, check_on_error
 from cop_zarr.querying.points import Method, check_options, check_points
@@ -136,7 +136,10 @@ class PointDataset(_VectorDataset):
         given by its path is read with fewer threads in each of a DataLoader's workers, so that together
         they have as many as there are processors, unless ``COP_ZARR_WORKERS`` is set.
     lon, lat : array_like
-        Degrees, as :meth:`cop_zarr.Store.sample` takes them: ``(n,)``, or one number for all.
+        Degrees, as :meth:`cop_zarr.Store.sample` takes them: ``(n,)``, or one number for all; or a
+        geopandas GeoSeries or GeoDataFrame of points instead of both.
+    crs : str, int or pyproj.CRS, optional
+        The CRS of the points, as for :meth:`cop_zarr.Store.sample`.
     labels : sequence, optional
         A label for each point, in the same order: a tensor, an array, a column of a table, a list.
     method : {"nearest", "bilinear"}
@@ -153,7 +156,7 @@ class PointDataset(_VectorDataset):
     store : Store
         The open store.
     lon, lat : ndarray
-        float64, ``(n,)``; NaN for points that are invalid.
+        Degrees, float64, ``(n,)``; NaN for points that are invalid.
     labels : sequence or None
         The labels.
 
@@ -187,17 +190,19 @@ class PointDataset(_VectorDataset):
     def __init__(
         self,
         store: Store | str | os.PathLike[str],
-        lon: ArrayLike,
-        lat: ArrayLike,
+        lon: Any,
+        lat: ArrayLike | None = None,
         *,
+        crs: object | None = None,
         labels: Any | None = None,
         method: Method = "nearest",
         empty: Empty = "include",
         on_error: OnError = "raise",
     ) -> None:
         check_options(method, empty, on_error)
+        x, y, crs = points_and_crs(lon, lat, crs)
         super().__init__(store, on_error)
-        points = check_points(self.store.grid, lon, lat, method, on_error)
+        points = check_points(self.store.grid, x, y, method, on_error, crs=crs)
         if len(points.shape) != 1:
             raise InputError(f"lon and lat must be one-dimensional; got the shape {points.shape}")
         self._set_items(points.lons.size, labels)

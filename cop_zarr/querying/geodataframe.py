@@ -11,6 +11,7 @@ import numpy as np
 
 from cop_zarr.errors import InputError
 from cop_zarr.regions import check_same_crs
+from cop_zarr.regions.forms import box_names
 
 COLUMN = "embedding"
 """Name of the column of vectors, in tables and in files."""
@@ -33,6 +34,33 @@ def regions_and_crs(rois: Any, crs: object | None) -> tuple[Any, object | None]:
     return list(rois), rois.crs if crs is None else crs
 
 
+def points_and_crs(x: Any, y: Any, crs: object | None) -> tuple[Any, Any, object | None]:
+    """The x, y and CRS of points, which a table of points has; NaN for a row without a point."""
+    if y is not None:
+        return x, y, crs
+    shapes, crs = regions_and_crs(x, crs)
+    if shapes is x:
+        raise InputError(
+            f"points are lon and lat, or a GeoSeries or GeoDataFrame of points; got one {type(x).__name__}"
+        )
+    import shapely
+
+    found = np.full(len(shapes), None, object)
+    found[:] = shapes
+    single = (shapely.get_type_id(found) == shapely.GeometryType.MULTIPOINT) & (
+        shapely.get_num_geometries(found) == 1
+    )
+    found[single] = shapely.get_geometry(found[single], 0)
+    others = np.flatnonzero(~np.isin(shapely.get_type_id(found), [-1, shapely.GeometryType.POINT]))
+    if len(others):
+        raise InputError(
+            f"the geometry at position {others[0]} is a {found[others[0]].geom_type}, and no point: use "
+            "query_many for regions"
+        )
+    found[shapely.is_empty(found)] = None  # GEOS knows no x of an empty point
+    return shapely.get_x(found), shapely.get_y(found), crs
+
+
 def with_vectors(rois: Any, rows: np.ndarray) -> Any:
     """A copy of the table with a column of vectors; of anything else, the vectors."""
     return rois.assign(**{COLUMN: list(rows)}) if hasattr(rois, "columns") else rows
@@ -46,6 +74,8 @@ def _geometry(table: Any) -> Any:
     try:
         return table.geometry
     except AttributeError:
+        if edges := box_names(table.columns):  # as of GeoDataFrame.bounds
+            return table[list(edges)].to_numpy()
         raise InputError(
             f"the table has no column of geometries; its columns are {', '.join(map(str, table.columns))}. "
             "Make a GeoDataFrame of it with geometries (set_geometry), or give a list of regions"

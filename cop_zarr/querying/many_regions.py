@@ -7,8 +7,10 @@ order in which a query merges them, so its vector has the same bits, whatever th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from numbers import Number
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -24,8 +26,7 @@ from cop_zarr.querying.passes import passes, touching_pairs
 from cop_zarr.querying.plan import Plan, plan
 from cop_zarr.querying.pool_parts import effective_weights, empty_weight, pool_part, with_weight
 from cop_zarr.querying.valid_mask import ValidMask
-from cop_zarr.regions import BBox, PointBuffer
-from cop_zarr.regions.bbox import is_bbox_tuple
+from cop_zarr.regions.forms import is_one_region, is_point
 
 PLAN_BYTES = 512 << 20
 """Memory for the plans of regions that are answered together: those of a million small boxes."""
@@ -35,18 +36,23 @@ WINDOW_BYTES, PAIR_BYTES = 200, 64
 
 
 def as_region_list(rois: Iterable[Any]) -> Sequence[Any]:
-    """Regions as a list or tuple; one mapping, box or geometry is refused."""
+    """Regions as a list or tuple; one mapping, row, box or geometry is refused, and so are points."""
+    if isinstance(rois, str | bytes | PathLike):
+        raise InputError(f"rois must be regions; got {rois!r}: read the file first, or use batch() for one")
     rois = rois.tolist() if isinstance(rois, np.ndarray) else rois
-    if not isinstance(rois, Iterable) or isinstance(rois, str | bytes | Mapping | BBox | PointBuffer):
+    several = isinstance(rois, Iterable) and not is_one_region(rois)
+    regions = [] if not several else rois if isinstance(rois, list | tuple) else list(rois)
+    if not several or (regions and isinstance(regions[0], Number)):
         raise InputError(
-            f"rois must be several regions; got one {type(rois).__name__}: use query() for one, and give "
-            "the features of a feature collection"
+            f"rois must be several regions; got one {type(rois).__name__}: give a list of one, or use "
+            "query(); of a feature collection, give the features"
         )
-    if isinstance(rois, list | tuple) and is_bbox_tuple(rois):
+    if all(roi is None or is_point(roi) for roi in regions) and any(map(is_point, regions)):
         raise InputError(
-            f"rois must be several regions; got the four numbers of one: give [{rois!r}], or use query()"
+            f"rois must be regions, and these are {len(regions):,} points: use sample() for the cell of "
+            "each, or give a PointBuffer around each"
         )
-    return rois if isinstance(rois, list | tuple) else list(rois)
+    return regions
 
 
 def plan_or_report(

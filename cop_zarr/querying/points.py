@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +17,9 @@ from cop_zarr.errors import RegionError
 from cop_zarr.format.chunk_reader import ChunkIndex, ChunkReader
 from cop_zarr.querying.options import EMPTIES, Empty, OnError, check_on_error, check_word
 from cop_zarr.querying.valid_mask import ValidMask
+
+if TYPE_CHECKING:
+    from cop_zarr.regions.projections import Projection
 
 Method = Literal["nearest", "bilinear"]
 
@@ -58,8 +61,16 @@ def check_options(method: object, empty: object, on_error: object) -> None:
     check_on_error(on_error)
 
 
-def check_points(grid: Grid, lon: ArrayLike, lat: ArrayLike, method: Method, on_error: OnError) -> Points:
-    """Check points before anything is read.
+def check_points(
+    grid: Grid,
+    lon: ArrayLike,
+    lat: ArrayLike,
+    method: Method,
+    on_error: OnError,
+    *,
+    crs: object | None = None,
+) -> Points:
+    """Check points before anything is read, and convert them to degrees.
 
     Refused are points that are not finite, out of range, or need a cell outside the grid.
     """
@@ -68,11 +79,13 @@ def check_points(grid: Grid, lon: ArrayLike, lat: ArrayLike, method: Method, on_
         lons, lats = np.broadcast_arrays(lons, lats)
     except ValueError:
         raise RegionError(f"lon and lat must have one shape; got {lons.shape} and {lats.shape}") from None
-    shape, given_lons, given_lats = lons.shape, lons.ravel(), lats.ravel()
+    shape, xs, ys = lons.shape, lons.ravel(), lats.ravel()
+    source = _other_projection(crs)
+    given_lons, given_lats = source.to_lonlat_or_nan(xs, ys) if source else (xs, ys)
 
     def out_of_range(number: int) -> str:
-        lon, lat = given_lons[number], given_lats[number]
-        return str(range_error(lon, lat, lon, lat, f"lon={lon}, lat={lat}"))
+        x, y = xs[number], ys[number]
+        return str(source.outside_error(x, y) if source else range_error(x, y, x, y, f"lon={x}, lat={y}"))
 
     def outside(number: int) -> str:
         missing = (
@@ -93,6 +106,16 @@ def check_points(grid: Grid, lon: ArrayLike, lat: ArrayLike, method: Method, on_
             _report(on_error, shape, beyond, outside)
         refused |= beyond
     return Points(shape, lons, lats, method, refused if refused.any() else None)
+
+
+def _other_projection(crs: object | None) -> Projection | None:
+    """The CRS to convert from; None if coordinates are in the product's CRS."""
+    if crs is None:
+        return None
+    from cop_zarr.regions.projections import projection  # imports pyproj, which takes 0.1 s
+
+    found = projection(crs)
+    return None if found.is_product_crs else found
 
 
 def _outside(grid: Grid, lons: np.ndarray, lats: np.ndarray, method: Method) -> np.ndarray:

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from cop_zarr.errors import RegionError
-from cop_zarr.regions.bbox import BBox, four_numbers, has_geo_interface, is_bbox_tuple
+from cop_zarr.regions.bbox import BBox
 from cop_zarr.regions.footprints import Footprint
+from cop_zarr.regions.forms import four_numbers, has_geo_interface, is_bbox_tuple, reduce_form
 from cop_zarr.regions.point_buffer import PointBuffer
 
 __all__ = [
@@ -34,7 +35,7 @@ class GeoInterface(Protocol):
 
 
 Roi = BBox | PointBuffer | Sequence[float] | Mapping[str, Any] | GeoInterface
-"""A region of a query; a sequence is (minlon, minlat, maxlon, maxlat), a mapping is GeoJSON."""
+"""A region of a query; ``docs/regions.md`` has a table of the forms, which also names rows and objects."""
 
 
 def footprint(roi: Roi, crs: object | None = None, *, repair: bool = False) -> Footprint:
@@ -43,10 +44,12 @@ def footprint(roi: Roi, crs: object | None = None, *, repair: bool = False) -> F
     ``crs`` is that of four numbers or of a polygon, if it is not EPSG:4326. ``repair`` repairs an invalid
     polygon instead of raising.
     """
-    if roi is None:  # a row of a table without a geometry
-        raise RegionError("the region is None; remove the row from the table, or use on_error='nan'")
     if crs is None and is_bbox_tuple(roi):
         return BBox(*roi).footprint  # type: ignore[misc]  # four numbers
+    if not isinstance(roi, BBox | PointBuffer):
+        roi, crs = reduce_form(roi, crs)
+    if roi is None:  # a row of a table without a geometry
+        raise RegionError("the region is None; remove the row from the table, or use on_error='nan'")
     if isinstance(roi, BBox | PointBuffer):
         if crs is not None:
             kind = type(roi).__name__
@@ -70,7 +73,15 @@ def check_crs(crs: object | None) -> None:
 
 
 def check_same_crs(crs: object, declared: object) -> None:
-    """Raise RegionError if a CRS that the caller gave is not the one that a table of regions declares."""
+    """Raise RegionError if a CRS that the caller gave is not the one that a table of regions declares.
+
+    A declared one that is not of the Earth, such as a local grid, contradicts none.
+    """
     from cop_zarr.regions.projections import check_same, projection
 
-    check_same(projection(crs), projection(declared), "table")
+    given = projection(crs)
+    try:
+        own = projection(declared)
+    except RegionError:
+        return
+    check_same(given, own, "table")

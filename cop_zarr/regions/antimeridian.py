@@ -16,14 +16,24 @@ from shapely.geometry.base import BaseGeometry
 from cop_zarr.core.positions import MAX_LAT, MAX_LON, MAX_WIDTH, ROUNDING_DEG, range_error, turn_offset
 from cop_zarr.errors import RegionError
 from cop_zarr.regions import densify
-from cop_zarr.regions.validity import check_valid, polygon_parts
+from cop_zarr.regions.polar import (
+    LONG_EDGE_ADVICE,
+    MAX_POLAR_STEP,
+    ambiguous,
+    check_long_edges,
+    check_no_pole_vertex,
+    check_not_broken,
+    check_pole_vertices,
+    edges_along_pole,
+)
+from cop_zarr.regions.validity import is_simple, polygon_parts, repaired, signed_area, usable
 
-UNAMBIGUOUS_JUMP_DEG = 270.0
-"""From this length on, an edge of a ring around a pole means the shorter way, which is at most a third."""
+MIN_AREA_SHARE = 1e-6
+"""A ring without its edges from -180 to 180 has no area if it has less than this of the ring as drawn."""
 
 ANTIMERIDIAN_ADVICE = (
-    "For the first, continue past 180 (190 instead of -170) or cut the polygon at 180; for the second, add "
-    "a vertex to the edge, so that no step exceeds 180°; or give a box as four numbers"
+    "continue past 180 (190 instead of -170) or cut the polygon at 180; for the second, add a vertex to "
+    "the edge, so that no step exceeds 180°; or give a box as four numbers"
 )
 POLE_ADVICE = (
     "For the first, add vertices to the edge; for the second, draw edges along that pole "
@@ -34,20 +44,26 @@ POLE_ADVICE = (
 def unwrap_polygons(shape: BaseGeometry, *, repair: bool) -> list[shapely.Polygon]:
     """The polygons of a shape in degrees, valid or repaired, without jumps; RegionError if ambiguous."""
     _check_range(shape)
-    parts = polygon_parts(shape)
-    if all(
-        np.ptp(ring[:, 0]) <= MAX_WIDTH and not _jumps(ring).any()
-        for part in parts
-        for ring in _rings(part)
-    ):
-        return polygon_parts(check_valid(shape, repair=repair))
-    unwrapped: list[shapely.Polygon] = []
-    for part in parts:
-        shell, *holes = [
-            _unwrap_ring(ring, counterclockwise=not number) for number, ring in enumerate(_rings(part))
-        ]
-        unwrapped.append(shapely.Polygon(shell, [_align_hole(hole, shell) for hole in holes]))
-    return polygon_parts(check_valid(shapely.MultiPolygon(unwrapped), repair=repair))
+    drawn = parts = polygon_parts(shape)
+    rings = [_rings(part) for part in parts]
+    if not all(_is_plain(ring) for part in rings for ring in part):
+        parts = [_unwrap_part(*part) for part in rings]
+        shape = shapely.MultiPolygon(parts)
+    check_pole_vertices(shape)
+    sound = usable(shape)
+    if sound is None:
+        for before, after in zip(drawn, parts, strict=True):
+            check_not_broken(before, after)
+        sound = repaired(shape, allowed=repair)
+    return polygon_parts(sound)
+
+
+def _unwrap_part(shell: np.ndarray, *holes: np.ndarray) -> shapely.Polygon:
+    shell = _unwrap_ring(shell, counterclockwise=True)
+    unwrapped = [_unwrap_ring(hole, counterclockwise=False) for hole in holes]
+    for ring in (shell, *unwrapped):
+        check_long_edges(ring)
+    return shapely.Polygon(shell, [_align_hole(hole, shell) for hole in unwrapped])
 
 
 def _check_range(shape: BaseGeometry) -> None:
@@ -76,20 +92,25 @@ def _rings(polygon: shapely.Polygon) -> list[np.ndarray]:
     return [shapely.get_coordinates(ring) for ring in (polygon.exterior, *polygon.interiors)]
 
 
+def _is_plain(ring: np.ndarray) -> bool:
+    """Whether a ring can be read in one way only, wherever it is."""
+    lons = ring[:, 0]
+    return bool(np.abs(np.diff(lons)).max() <= MAX_POLAR_STEP and np.ptp(lons) <= MAX_WIDTH)
+
+
 def _jumps(ring: np.ndarray) -> np.ndarray:
-    return np.abs(np.diff(ring[:, 0])) > 180
+    return np.abs(np.diff(ring[:, 0])) > 180 + ROUNDING_DEG
 
 
 def _unwrap_ring(ring: np.ndarray, *, counterclockwise: bool) -> np.ndarray:
     """Choose between a ring as drawn and the ring whose edges all go the shorter way around.
 
-    Edges that span the whole globe (-180 to 180, as along a pole) are kept if the ring as drawn is valid.
-    Otherwise, if only one reading is valid, it is that one. If both are:
+    The shorter ways are meant, valid or not: a defect does not make a ring span the globe. Exceptions:
 
-    - The shorter ways go around the globe: the ring encloses the nearer pole. It is ambiguous if an edge is
-      only a little shorter one way than the other (180° to 270° as drawn).
-    - They do not: the ring crosses the antimeridian if it then has the direction that RFC 7946 requires
-      (outer rings counterclockwise); as drawn it has the other. If not, it is ambiguous.
+    - All jumps span the whole globe (-180 to 180), and without them the ring has no area; or one spans more
+      (the extent of a raster): it is as drawn.
+    - The shorter ways run against the direction that RFC 7946 requires (outer rings counterclockwise), and
+      the ring as drawn is simple: ambiguous.
     """
     west, east = ring[:, 0].min(), ring[:, 0].max()
     if east - west > MAX_WIDTH:
@@ -97,28 +118,51 @@ def _unwrap_ring(ring: np.ndarray, *, counterclockwise: bool) -> np.ndarray:
     jumps = _jumps(ring)
     if not jumps.any():
         return ring
+    short = _shorter_way(ring)
+    if densify.winding_number(short):
+        return _around_pole(ring, short)
+    area = signed_area(short)
     steps = np.abs(np.diff(ring[:, 0]))[jumps]
-    short = np.column_stack([densify.unwrapped(ring[:, 0]), ring[:, 1]])
-    encloses_pole = densify.winding_number(short) != 0
-    drawn_valid = shapely.Polygon(ring).is_valid
-    if drawn_valid and (steps >= 360 - ROUNDING_DEG).all():
-        if encloses_pole and np.abs(ring[1:][jumps, 1]).max() < 90:
-            raise _ambiguous(ring, "as drawn, or as no edge, so that the ring encloses a pole", POLE_ADVICE)
+    no_area = abs(area) < MIN_AREA_SHARE * abs(signed_area(ring))
+    if steps.min() >= 360 - ROUNDING_DEG and (no_area or steps.max() > 360 + ROUNDING_DEG):
         return ring
-    if encloses_pole:
-        short = _close_over_nearer_pole(short)
-    if not drawn_valid:
-        return short
-    if not shapely.Polygon(short).is_valid:
-        return ring
-    if encloses_pole and steps.min() < UNAMBIGUOUS_JUMP_DEG:
-        raise _ambiguous(
-            ring, "as drawn, or the shorter way, so that the ring encloses a pole", POLE_ADVICE
-        )
-    if not encloses_pole and shapely.is_ccw(shapely.LinearRing(short)) != counterclockwise:
+    if (area > 0) != counterclockwise and is_simple(ring):
         readings = "across the antimeridian, or the longer way around the globe"
-        raise _ambiguous(ring, readings, ANTIMERIDIAN_ADVICE)
+        way = "outer rings run counterclockwise" if counterclockwise else "holes run clockwise"
+        advice = f"For the first, reverse the ring ({way}), {ANTIMERIDIAN_ADVICE}"
+        raise ambiguous(ring, jumps, readings, advice)
     return short
+
+
+def _shorter_way(ring: np.ndarray) -> np.ndarray:
+    """The ring with every edge the shorter way around, and its west edge from -180 to 180."""
+    turns = np.concatenate([[0], np.cumsum(np.round(np.diff(ring[:, 0]) / 360))])
+    west = (ring[:, 0] - 360 * turns).min()
+    turns += np.floor((west + 180) / 360)
+    return np.column_stack([ring[:, 0] - 360 * turns, ring[:, 1]])  # one subtraction: rounded once
+
+
+def _around_pole(ring: np.ndarray, short: np.ndarray) -> np.ndarray:
+    """Close a ring that goes around the globe: by its edge along a pole, or along the pole nearer to it.
+
+    It is ambiguous if its jumps span the whole globe, and if an edge that is not along a pole spans more
+    than a quarter turn.
+    """
+    steps = np.abs(np.diff(ring[:, 0]))
+    jumps, along_pole = _jumps(ring), edges_along_pole(ring)
+    if (steps[jumps] >= 360 - ROUNDING_DEG).all() and not along_pole[jumps].any() and is_simple(ring):
+        readings = "as drawn, or as no edge, so that the ring encloses a pole"
+        raise ambiguous(ring, jumps, readings, POLE_ADVICE)
+    if along_pole.any():
+        opened = np.roll(ring[:-1], -1 - int(np.argmax(along_pole)), axis=0)
+        path = np.column_stack([densify.unwrapped(opened[:, 0]), opened[:, 1]])
+        return np.vstack([path, path[:1]])
+    check_no_pole_vertex(ring)
+    far = np.abs(np.diff(short[:, 0])) > MAX_POLAR_STEP
+    if far.any():
+        readings = "along a parallel around the pole, or past it on the other side"
+        raise ambiguous(ring, far, readings, LONG_EDGE_ADVICE)
+    return _close_over_nearer_pole(short)
 
 
 def _close_over_nearer_pole(ring: np.ndarray) -> np.ndarray:
@@ -130,14 +174,6 @@ def _close_over_nearer_pole(ring: np.ndarray) -> np.ndarray:
             "be inside; draw edges along the pole that is (…, [180, -90], [-180, -90], …)"
         )
     return densify.close_over_pole(ring, 90.0 if north > 0 else -90.0)
-
-
-def _ambiguous(ring: np.ndarray, readings: str, advice: str) -> RegionError:
-    first = int(np.argmax(_jumps(ring)))
-    start, end = ring[first : first + 2, 0]
-    return RegionError(
-        f"the edge from longitude {start:g} to {end:g} can be read in two ways: {readings}. {advice}"
-    )
 
 
 def combine_parts(parts: list[shapely.Polygon], *, overlaps: bool) -> BaseGeometry:

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
-import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from inspect import getattr_static
 from typing import Any
-
-import numpy as np
 
 from cop_zarr.core.grid import Bounds
 from cop_zarr.core.positions import (
@@ -24,13 +19,7 @@ from cop_zarr.core.positions import (
 from cop_zarr.core.product import LATTICE_WEST
 from cop_zarr.errors import RegionError
 from cop_zarr.regions.footprints import Footprint, Origin, finite_number
-
-NUMBER_TYPES = frozenset({int, float})
-
-ACCEPTED = (
-    "a region is a BBox, a PointBuffer, four numbers (minlon, minlat, maxlon, maxlat), a GeoJSON mapping, "
-    "or an object with __geo_interface__"
-)
+from cop_zarr.regions.forms import four_numbers
 
 
 @dataclass(frozen=True)
@@ -117,12 +106,16 @@ class BBox:
         names = ("minx", "miny", "maxx", "maxy")
         minx, miny, maxx, maxy = map(finite_number, four_numbers(bounds), names)
         given = (minx, miny, maxx, maxy)
-        if not source.is_product_crs and not (minx < maxx and miny < maxy):
-            hint = "; across the antimeridian, use x > 180" if source.in_degrees else ""
+        if source.is_product_crs:
+            box = cls(*given)
+        elif source.in_degrees:
+            box = cls(*source.bounds_to_lonlat(cls(*given).bounds))
+        elif minx < maxx and miny < maxy:
+            box = cls(*source.bounds_to_lonlat(given))
+        else:
             raise RegionError(
-                f"minx must be less than maxx and miny less than maxy; got {given} in {source.name}{hint}"
+                f"minx must be less than maxx and miny less than maxy; got {given} in {source.name}"
             )
-        box = cls(*(given if source.is_product_crs else source.bounds_to_lonlat(given)))
         object.__setattr__(box, "_origin", (given, source.name))
         return box
 
@@ -146,31 +139,6 @@ class BBox:
         coordinates, crs = self._origin
         roi["given"] = {"coordinates": list(coordinates), "crs": crs}
         return Footprint(bounds, centre, roi, crs)
-
-
-def is_bbox_tuple(roi: object) -> bool:
-    """Whether it is a tuple or list of four plain numbers."""
-    if type(roi) is not tuple and type(roi) is not list:
-        return False
-    return len(roi) == 4 and NUMBER_TYPES.issuperset(map(type, roi))
-
-
-def has_geo_interface(roi: object) -> bool:
-    """Whether it is a mapping or has ``__geo_interface__``, which is not computed."""
-    return isinstance(roi, Mapping) or getattr_static(roi, "__geo_interface__", None) is not None
-
-
-def four_numbers(roi: object) -> list[Any]:
-    """The four values of a sequence; RegionError for anything else."""
-    values = roi.tolist() if isinstance(roi, np.ndarray) else roi
-    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
-        hint = "; read the file first" if isinstance(values, str | os.PathLike) else ""
-        raise RegionError(f"{ACCEPTED}; got {type(roi).__name__}: {reprlib.repr(roi)}{hint}")
-    if any(has_geo_interface(value) or isinstance(value, BBox | list | tuple) for value in values):
-        raise RegionError(f"{ACCEPTED}; got {len(values)} regions: query one at a time, or use query_many")
-    if len(values) != 4:
-        raise RegionError(f"{ACCEPTED}; got {len(values)} values: {reprlib.repr(roi)}")
-    return list(values)
 
 
 def _unwrap(west: float, south: float, east: float, north: float) -> Bounds:

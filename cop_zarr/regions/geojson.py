@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,11 +11,15 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from cop_zarr.errors import RegionError
+from cop_zarr.errors import RegionError, RegionWarning
+from cop_zarr.regions.forms import POINT_TYPES
 
 ACCEPTED = (
     "a region is a Polygon, a MultiPolygon, or a Feature, FeatureCollection or GeometryCollection of them"
 )
+
+NO_AREA = POINT_TYPES | {"LineString", "MultiLineString"}
+"""GeoJSON types that are left out of a region."""
 
 
 def declared_crs(given: object) -> object | None:
@@ -29,17 +35,26 @@ def declared_crs(given: object) -> object | None:
     return name
 
 
-def read_polygons(given: object) -> list[BaseGeometry]:
-    """The Polygons and MultiPolygons of a region, none empty; RegionError for other geometries, or none."""
-    found = list(_iter_polygons(given))
-    if not found:
+def read_polygons(given: object) -> tuple[list[BaseGeometry], dict[str, int]]:
+    """The Polygons and MultiPolygons of a region, none empty, and how many of each other type are left out.
+
+    A RegionWarning says what is left out; RegionError if nothing else is there.
+    """
+    others = Counter[str]()
+    found = list(_iter_polygons(given, others))
+    names = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
+    if not found and not others:
         raise RegionError(f"the geometry is empty; {ACCEPTED}")
-    return found
+    if not found:
+        raise RegionError(f"{ACCEPTED}; got {names}{_advice(others)}")
+    if others:
+        warnings.warn(f"a region is its polygons; left out: {names}", RegionWarning, stacklevel=2)
+    return found, dict(others)
 
 
-def _iter_polygons(given: object) -> Iterator[BaseGeometry]:
+def _iter_polygons(given: object, others: Counter[str]) -> Iterator[BaseGeometry]:
     if isinstance(given, BaseGeometry):
-        for shape in _polygon_members(given):
+        for shape in _polygon_members(given, others):
             _check_finite(shapely.get_coordinates(shape))
             yield shape
         return
@@ -48,10 +63,10 @@ def _iter_polygons(given: object) -> Iterator[BaseGeometry]:
         raise RegionError(f"{ACCEPTED}; got {type(given).__name__}")
     if document is not given and document.get("crs") is not None and declared_crs(given) is None:
         raise RegionError("the object's __geo_interface__ has a crs member; pass that mapping instead")
-    yield from _from_geojson(document)
+    yield from _from_geojson(document, others)
 
 
-def _from_geojson(document: Mapping[str, Any]) -> Iterator[BaseGeometry]:
+def _from_geojson(document: Mapping[str, Any], others: Counter[str]) -> Iterator[BaseGeometry]:
     features = document.get("features") if document.get("type") == "FeatureCollection" else [document]
     for feature in _check_list(features, "features"):
         if not isinstance(feature, Mapping):
@@ -61,12 +76,23 @@ def _from_geojson(document: Mapping[str, Any]) -> Iterator[BaseGeometry]:
             continue  # a feature without a geometry (RFC 7946, section 3.2)
         if not isinstance(geometry, Mapping):
             raise RegionError(f"a feature's geometry must be a mapping; got {type(geometry).__name__}")
-        nested = geometry.get("type") == "GeometryCollection"
-        for member in _check_list(geometry.get("geometries"), "geometries") if nested else [geometry]:
+        for member in _leaves(geometry):
             for inner in (feature, geometry, member):
                 if inner is not document and isinstance(inner, Mapping) and inner.get("crs") is not None:
                     raise RegionError("a crs member must be at the top level of the GeoJSON")
-            yield from _polygon_members(_parse_geometry(member))
+            if isinstance(member, Mapping) and member.get("type") in NO_AREA:
+                others[member["type"]] += 1
+            else:
+                yield from _polygon_members(_parse_geometry(member), others)
+
+
+def _leaves(geometry: object) -> Iterator[object]:
+    """The geometries of a GeometryCollection and of those in it; or the geometry itself."""
+    if not isinstance(geometry, Mapping) or geometry.get("type") != "GeometryCollection":
+        yield geometry
+        return
+    for member in _check_list(geometry.get("geometries"), "geometries"):
+        yield from _leaves(member)
 
 
 def _check_list(members: object, what: str) -> list[Any]:
@@ -79,7 +105,7 @@ def _parse_geometry(geometry: object) -> BaseGeometry:
     """Convert a GeoJSON geometry. Rings become arrays: three times as fast as position by position."""
     kind = geometry.get("type") if isinstance(geometry, Mapping) else None
     if not isinstance(geometry, Mapping) or kind not in ("Polygon", "MultiPolygon"):
-        raise RegionError(f"{ACCEPTED}; got a GeoJSON type {kind!r}{_point_hint(kind)}")
+        raise RegionError(f"{ACCEPTED}; got a GeoJSON type {kind!r}")
     coordinates: Any = geometry.get("coordinates", [])
     try:
         if kind == "Polygon":
@@ -100,29 +126,42 @@ def _parse_polygon(rings: Any) -> shapely.Polygon:
 
 def _parse_ring(ring: object) -> np.ndarray:
     """Convert a ring to float64, ``(n, 2)``, without heights."""
-    positions = np.ma.filled(ring, np.nan) if np.ma.isMA(ring) else np.asarray(ring)
+    masked = np.ma.isMA(ring) or (
+        isinstance(ring, list | tuple) and np.ma.MaskedArray in set(map(type, ring))
+    )
+    positions = np.ma.array(ring) if masked else np.asarray(ring)
     if positions.dtype.kind not in "fiu":
         raise TypeError(f"got {positions.dtype} values")
     if positions.ndim != 2 or positions.shape[1] < 2:
         raise TypeError(f"got a ring of shape {positions.shape} instead of (positions, 2)")
-    positions = positions[:, :2].astype("f8", copy=False)
+    positions = np.ma.filled(positions[:, :2].astype("f8", copy=False), np.nan)
     _check_finite(positions)  # before shapely, which warns
     return positions
 
 
-def _polygon_members(shape: BaseGeometry) -> Iterator[BaseGeometry]:
-    """The polygons of a shape that are not empty."""
+def _polygon_members(shape: BaseGeometry, others: Counter[str]) -> Iterator[BaseGeometry]:
+    """The polygons of a shape that are not empty; other members are counted."""
     if isinstance(shape, shapely.GeometryCollection):
         for member in shape.geoms:
-            yield from _polygon_members(member)
-    elif not isinstance(shape, shapely.Polygon | shapely.MultiPolygon):
-        raise RegionError(f"{ACCEPTED}; got a {shape.geom_type}{_point_hint(shape.geom_type)}")
-    elif not shape.is_empty:
+            yield from _polygon_members(member, others)
+    elif shape.is_empty:
+        return
+    elif isinstance(shape, shapely.Polygon | shapely.MultiPolygon):
         yield shape
+    else:
+        others[shape.geom_type] += 1
 
 
-def _point_hint(kind: object) -> str:
-    return "; for points, use Store.sample or PointBuffer" if kind in ("Point", "MultiPoint") else ""
+def _advice(others: Counter[str]) -> str:
+    """What to do with geometries that have no area."""
+    if POINT_TYPES.issuperset(others):
+        return "; for points, use Store.sample or PointBuffer"
+    if set(others) == {"LinearRing"}:
+        return "; make it a polygon: shapely.Polygon(ring)"
+    return (
+        "; a line has no area: buffer it in metres, with geopandas: lines = GeoSeries([line], crs=4326); "
+        "lines.to_crs(lines.estimate_utm_crs()).buffer(500)"
+    )
 
 
 def _check_finite(coordinates: np.ndarray) -> None:

@@ -25,7 +25,7 @@ def polygon_footprint(given: object, crs: object | None = None, *, repair: bool 
     GeoJSON), or else EPSG:4326.
     """
     source = _source_crs(given, crs)
-    found = read_polygons(given)
+    found, left_out = read_polygons(given)
     parts = [part for shape in shapely.force_2d(found) for part in _lonlat_parts(shape, source, repair)]
     if not parts:
         raise RegionError(
@@ -39,7 +39,7 @@ def polygon_footprint(given: object, crs: object | None = None, *, repair: bool 
     return Footprint(
         bounds=Bounds(*drawn.bounds),
         centre=(centroid.x, centroid.y),
-        roi=_roi_record(found),
+        roi=_roi_record(found) | ({"dropped": left_out} if left_out else {}),
         input_crs=source.name if source else product.CRS,
         geometry=geometry,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import reprlib
+from collections.abc import Sequence
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from pyproj.exceptions import ProjError
 from shapely.geometry.base import BaseGeometry
 
 from cop_zarr.core import product
+from cop_zarr.core.positions import MAX_LAT
 from cop_zarr.errors import RegionError
 from cop_zarr.regions import densify
 from cop_zarr.regions.validity import make_valid
@@ -40,7 +42,7 @@ def projection(crs: object) -> Projection:
         return _cached_projection(CRS.from_user_input(crs))
     except RegionError:
         raise
-    except (ProjError, TypeError, ValueError) as error:
+    except (ProjError, TypeError, ValueError, RecursionError) as error:
         raise RegionError(
             f"crs={reprlib.repr(crs)} is not a known CRS of the Earth; use an authority code such as "
             f"'EPSG:3857', WKT or a PROJ string ({str(error)[:300]})"
@@ -71,11 +73,13 @@ class Projection:
         )
         self._is_geographic = crs.is_geographic
         self._unit = crs.axis_info[0].unit_conversion_factor  # in metres, or in radians
+        self._degree = math.radians(1) / self._unit  # of a geographic CRS
         self._metre = 1 / self._unit if crs.is_projected and self._unit > 0.1 else 0.0  # no rotated pole
         self._transformer = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
 
     def to_lonlat(self, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Convert to longitudes, -180 … 180, and latitudes; RegionError for a point outside the map."""
+        ys = self._within_poles(ys)
         largest = max(1.0, float(np.abs(xs).max()), float(np.abs(ys).max()))
         lons, lats, on_map = self._round_trip(xs, ys, max(self._metre, ROUND_TRIP_TOLERANCE * largest))
         if not on_map.all():
@@ -85,11 +89,19 @@ class Projection:
 
     def to_lonlat_or_nan(self, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Convert to longitudes and latitudes, NaN for a point outside the map."""
+        ys = self._within_poles(ys)
         with np.errstate(invalid="ignore"):
             largest = np.maximum(1.0, np.maximum(np.abs(xs), np.abs(ys)))
             tolerance = np.maximum(self._metre, ROUND_TRIP_TOLERANCE * largest)
         lons, lats, on_map = self._round_trip(xs, ys, tolerance)
         return np.where(on_map, lons, np.nan), np.where(on_map, lats, np.nan)
+
+    def _within_poles(self, ys: np.ndarray) -> np.ndarray:
+        """The same latitudes, those past a pole by less than the grid is as that pole."""
+        if not self._is_geographic:
+            return ys
+        past = (np.abs(ys) > 90 * self._degree) & (np.abs(ys) <= MAX_LAT * self._degree)
+        return np.where(past, np.copysign(90 * self._degree, ys), ys)
 
     def outside_error(self, x: float, y: float) -> RegionError:
         """The error for a point outside the map."""
@@ -106,8 +118,8 @@ class Projection:
             if self._circumference:
                 gap_x %= self._circumference
                 gap_x = np.minimum(gap_x, self._circumference - gap_x)
-        if self._is_geographic:  # the longitude of a pole is arbitrary
-            gap_x[np.abs(lats) > 90 - densify.POLE_TOLERANCE_DEG] = 0
+            if self._is_geographic:  # at a pole, which is 100 m from that of another datum, it is arbitrary
+                gap_x = gap_x * np.cos(ys * self._unit)
         return lons, lats, (gap_x <= tolerance) & (gap_y <= tolerance)
 
     def from_lonlat(self, lons: Any, lats: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -148,10 +160,22 @@ class Projection:
     def bounds_to_lonlat(self, bounds: Edges) -> Edges:
         """West, south, east, north of a box, -180 … 180; west > east across the antimeridian."""
         west, south, east, north = self.polygon_to_lonlat(shapely.box(*bounds)).bounds
+        if self._is_geographic:
+            west, _, east, _ = self.polygon_to_lonlat(shapely.box(*self._beside_poles(bounds))).bounds
         if east - west > 360 - densify.TOLERANCE_DEG:
             return -180.0, south, 180.0, north
         west, east = (180 - (180 - edge) % 360 for edge in (west, east))
         return (-180.0 if west == 180 else west), south, east, north
+
+    def _beside_poles(self, bounds: Edges) -> Edges:
+        """A box of the same longitudes, which end a degree from a pole: the two datums' are 100 m apart."""
+        west, south, east, north = bounds
+        polar, thin = 89 * self._degree, 1e-3 * self._degree
+        if north > polar:
+            north = max(polar, south + thin)
+        if south < -polar:
+            south = min(-polar, north - thin)
+        return west, south, east, north
 
     def polygon_to_lonlat(self, polygon: shapely.Polygon) -> BaseGeometry:
         """Convert a valid polygon; edges, straight on the map, are densified."""
@@ -160,7 +184,7 @@ class Projection:
         for _, x, y in self._poles:  # insert a vertex where an edge crosses a pole
             polygon = shapely.snap(polygon, shapely.Point(x, y), 1e-6)
         shell, *holes = [self._ring_interior(ring) for ring in (polygon.exterior, *polygon.interiors)]
-        return _subtract_holes(shell, holes)
+        return subtract_holes(shell, holes)
 
     def _ring_interior(self, ring: shapely.LinearRing) -> BaseGeometry:
         """The interior of a ring in unwrapped degrees."""
@@ -188,7 +212,7 @@ class Projection:
 _cached_projection = lru_cache(maxsize=64)(Projection)
 
 
-def _subtract_holes(shell: BaseGeometry, holes: list[BaseGeometry]) -> BaseGeometry:
+def subtract_holes(shell: BaseGeometry, holes: Sequence[BaseGeometry]) -> BaseGeometry:
     """Subtract holes, which may be a multiple of 360° away from the shell."""
     west, _, east, _ = shell.bounds
     shifted = [

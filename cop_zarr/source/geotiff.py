@@ -150,6 +150,8 @@ class GeoTiff:
         by_band = self._page.planarconfig == 2
         shape = (self.info.bands, height, width) if by_band else (height, width, self.info.bands)
         out = np.zeros(shape, "f4")
+        if self.info.fills_nodata:
+            out.fill(np.nan)
         cells = np.moveaxis(out, 0, -1) if by_band else out
         for index in block.segments:
             data, row, col, band = self._segment(index, buffer)

@@ -62,6 +62,21 @@ class GeoTiffInfo:
     predictor: str
     synthetic: bool
     """Whether the file says that its values are made up."""
+    nodata: str | None = None
+    """The GDAL_NODATA tag."""
+
+    @property
+    def fills_nodata(self) -> bool:
+        """Whether cells of a segment that the file leaves out have no value, as GDAL reads them."""
+        return bool(_number(self.nodata))
+
+    @property
+    def missing(self) -> float:
+        """The number that stands for no value in a band, besides NaN; NaN if there is no other."""
+        number = _number(self.nodata) or math.nan
+        with np.errstate(over="ignore"):
+            stored = float(np.float32(number))
+        return stored if stored and math.isinf(stored) == math.isinf(number) else math.nan
 
     @property
     def container(self) -> str:
@@ -107,6 +122,7 @@ def _info(page: Any) -> GeoTiffInfo:
         compression=COMPRESSIONS[page.compression],
         predictor=PREDICTORS[page.predictor],
         synthetic=f'name="{SYNTHETIC_MARK}"' in metadata,
+        nodata=page.tags.valueof("GDAL_NODATA"),
     )
 
 
@@ -122,10 +138,10 @@ def _check_image(page: Any) -> None:
     if page.predictor not in PREDICTORS:
         _fail(f"its predictor {page.predictor!r} is not one of 1, 2, 3")
     nodata = page.tags.valueof("GDAL_NODATA")
-    if nodata is not None and _number(nodata) != 0:
+    if nodata is not None and _number(nodata) is None:
         _fail(
-            f"its nodata value is {nodata}; cells without data must be 0 in every band, as in the "
-            "published file, so that no reader takes a nodata value for an embedding"
+            f"its nodata value is {nodata!r}; a number is expected; set it with rasterio: "
+            "rasterio.open(path, 'r+').nodata = float('nan')"
         )
 
 
@@ -187,8 +203,8 @@ def _fail(why: str, cause: BaseException | None = None) -> NoReturn:
     raise SourceError(why) from cause
 
 
-def _number(text: object) -> float:
+def _number(text: object) -> float | None:
     try:
-        return float(text)  # type: ignore[arg-type]  # a tag's value; NaN if it is not a number
+        return float(text)  # type: ignore[arg-type]  # a tag's value
     except (TypeError, ValueError):
-        return math.nan
+        return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import tempfile
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -14,6 +13,7 @@ from cop_zarr.core.progress import Progress
 from cop_zarr.errors import SourceNotFoundError, StorageError
 from cop_zarr.storage.files import disk_errors
 from cop_zarr.storage.filesystems import StorageOptions, open_filesystem
+from cop_zarr.storage.locks import try_lock
 from cop_zarr.storage.retries import TIMEOUT_SECONDS, with_retries
 from cop_zarr.storage.transport_errors import TruncatedError, http_status, is_transient, transport_errors
 from cop_zarr.storage.urls import local_path, redact
@@ -41,10 +41,8 @@ def fetch(
     try:
         size = with_retries(lambda _: _size(fs, remote), what, timeout)
         with disk_errors(what), path.open("ab") as target:
-            try:
-                fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StorageError(f"{what}: another process is copying into it; wait for that") from None
+            if not try_lock(target.fileno()):
+                raise StorageError(f"{what}: another process is copying into it; wait for that")
             while not with_retries(lambda _: _copy(fs, remote, target, size, progress), what, timeout):
                 pass  # something has arrived: pauses and timeout begin anew
     except FileNotFoundError:

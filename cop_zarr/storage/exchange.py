@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cop_zarr import system
+
 SWAP = 2
 """``RENAME_EXCHANGE`` of Linux, ``RENAME_SWAP`` of macOS."""
 
@@ -41,5 +43,5 @@ def exchange(one: Path, other: Path) -> bool:
 @cache
 def _system_call() -> Any:
     """``renameat2`` or ``renamex_np`` of the C library; None without."""
-    name = {"linux": "renameat2", "darwin": "renamex_np"}.get(sys.platform)
+    name = None if system.WINDOWS else {"linux": "renameat2", "darwin": "renamex_np"}.get(sys.platform)
     return getattr(ctypes.CDLL(None, use_errno=True), name, None) if name else None

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from cop_zarr import system
 from cop_zarr.errors import AccessError, CopZarrError, StorageError, StoreExistsError
 from cop_zarr.storage.names import PARTIAL_SUFFIX
 
@@ -65,20 +66,25 @@ def remove(path: Path) -> None:
 def sync(path: Path) -> None:
     """Have a file's bytes, or a folder's names, reach the disk; only now a full disk may report it."""
     with disk_errors(f"cannot write {path}"):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            os.fsync(descriptor)
+            system.sync(path)
         except OSError as error:
             if not (path.is_dir() and error.errno in {errno.EINVAL, errno.ENOTSUP}):
                 raise  # some network disks cannot sync folders, and need not
-        finally:
-            os.close(descriptor)
+
+
+def read_start(descriptor: int, count: int) -> bytes:
+    """Read the first bytes of a file just opened; one call reads 2 GiB at most, and may read less."""
+    data = os.read(descriptor, count)
+    while len(data) < count and (more := os.read(descriptor, count - len(data))):
+        data += more
+    return data
 
 
 def read_range(descriptor: int, offset: int, count: int) -> bytes:
-    """Read a range of a file, or up to its end; one system call reads 2 GiB at most, and may read less."""
-    data = os.pread(descriptor, count, offset)
-    while len(data) < count and (more := os.pread(descriptor, count - len(data), offset + len(data))):
+    """Read a range of a file that several threads read, or up to its end."""
+    data = system.read_at(descriptor, count, offset)
+    while len(data) < count and (more := system.read_at(descriptor, count - len(data), offset + len(data))):
         data += more
     return data
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import weakref
 from collections.abc import Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from cop_zarr import system
 from cop_zarr.errors import InputError, MissingDependencyError
 from cop_zarr.storage.retries import MIN_TRIES, TIMEOUT_SECONDS
 from cop_zarr.storage.transport_errors import error_name, to_storage_error, transport_errors
@@ -90,7 +90,7 @@ def _keep_inherited() -> None:
     _opened.clear()
 
 
-os.register_at_fork(after_in_child=_keep_inherited)
+system.at_fork(after_in_child=_keep_inherited)
 
 
 def unknown_option(error: BaseException) -> str:

@@ -16,6 +16,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cop_zarr import system
 from cop_zarr.errors import StorageError, StoreBusyError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Lease:
         self._folder, self._key = folder, key
         self._token = uuid.uuid4().hex
         self._lost = False
-        self._last_seen = _clock()
+        self._last_seen = system.clock()
         self._released = threading.Event()
         _held_tokens.add(self._token)
         try:
@@ -55,7 +56,7 @@ class Lease:
 
     def check(self) -> None:
         """Raise StorageError if another process has taken the lease over."""
-        if not self._lost and _clock() - self._last_seen > STALE_BEATS / 2 * BEAT_SECONDS:
+        if not self._lost and system.clock() - self._last_seen > STALE_BEATS / 2 * BEAT_SECONDS:
             self._update()  # this process may have been suspended
         if self._lost:
             raise StorageError(
@@ -113,7 +114,7 @@ class Lease:
         """Find out whether the lease is still held."""
         owner = self._read()
         self._lost = owner is None or owner.get("token") != self._token
-        self._last_seen = _clock()
+        self._last_seen = system.clock()
 
     def _read(self) -> dict[str, Any] | None:
         try:
@@ -144,19 +145,10 @@ def _machine() -> str:
         return f"{socket.gethostname()}:{uuid.getnode()}"
 
 
-def _clock() -> float:
-    """Seconds, counted while the machine is suspended, too, where the system can tell."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
 def _may_be_alive(owner: dict[str, Any]) -> bool:
     """Whether an owner may be alive; certain on this machine only."""
     if owner.get("machine") != _machine() or not isinstance(owner.get("pid"), int):
         return True
     if owner["pid"] == os.getpid():
         return owner.get("token") in _held_tokens
-    try:
-        os.kill(owner["pid"], 0)
-    except OSError as error:  # any other says that it may not be signalled
-        return not isinstance(error, ProcessLookupError)
-    return True
+    return system.may_be_alive(owner["pid"])

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from cop_zarr.errors import StorageError, StoreBusyError, StoreExistsError
+from cop_zarr import system
+from cop_zarr.errors import StorageError, StoreExistsError
 from cop_zarr.storage.exchange import exchange
-from cop_zarr.storage.files import disk_error, disk_errors, read_range, remove, replacing, sync
-from cop_zarr.storage.names import LOCK, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, STAGED, WORK
+from cop_zarr.storage.files import disk_error, disk_errors, read_start, remove, replacing, sync
+from cop_zarr.storage.locks import file_lock
+from cop_zarr.storage.names import LOCK_SUFFIX, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, STAGED, WORK
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +36,12 @@ class LocalFolder:
         # Strings and descriptors, because a Path and a file object take a third of the time of a read.
         path = self._prefix + key
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(path, system.READ_FLAGS)
             try:
                 found = os.fstat(descriptor)
                 if not stat.S_ISREG(found.st_mode):  # a folder, or a pipe, which would block
                     raise FileNotFoundError(path)
-                return read_range(descriptor, 0, min(found.st_size, limit))
+                return read_start(descriptor, min(found.st_size, limit))
             finally:
                 os.close(descriptor)
         except (FileNotFoundError, NotADirectoryError):
@@ -129,29 +130,21 @@ class LocalFolder:
         """Lock :attr:`work` with a file lock, which ends with the process."""
         self.check_writable()
         partial = self._partial
-        lock = partial / LOCK
-        with disk_errors(f"cannot create {partial}"):
+        # beside the folder, which can be moved on every system while the lock is held
+        lock = partial.with_name(partial.name + LOCK_SUFFIX)
+        with disk_errors(f"cannot create {lock.parent}"):
             lock.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-        try:
-            with disk_errors(f"cannot lock {lock}"):
-                locked = _try_lock(descriptor, lock)
-            if not locked:
-                raise StoreBusyError(
-                    f"another ingest, repair or batch is writing to {partial}; wait for it to end"
-                )
+        busy = f"another ingest, repair or batch is writing to {partial}; wait for it to end"
+        with file_lock(lock, busy):
             self._end_renaming()
             try:
+                with disk_errors(f"cannot create {partial}"):
+                    partial.mkdir(exist_ok=True)
                 yield
             finally:
-                with contextlib.suppress(OSError):
-                    if _is_open_file(descriptor, lock):
-                        lock.unlink()
-        finally:
-            os.close(descriptor)
-            for path in (lock.parent, partial / STAGED, partial):
-                with contextlib.suppress(OSError):
-                    path.rmdir()  # unless it holds something to resume
+                for path in (partial / WORK, partial / STAGED, partial):
+                    with contextlib.suppress(OSError):
+                        path.rmdir()  # unless it holds something to resume
 
     def publish(self, *, replace: bool) -> None:
         """Give :attr:`staging` this folder's name; an old store that has it gets the name of staging."""
@@ -171,8 +164,10 @@ class LocalFolder:
         """Publish in steps; if there is an old store, there is none for a moment."""
         if replace and final.exists():
             final.rename(self._partial / REPLACED)
+        with contextlib.suppress(OSError):
+            final.rmdir()  # if it is an empty folder
         try:
-            staged.rename(final)  # succeeds over an empty folder only
+            staged.rename(final)
         except OSError as error:
             if not replace and final.exists():
                 raise StoreExistsError(f"{final} was created meanwhile: {error.strerror}") from error
@@ -195,10 +190,9 @@ class LocalFolder:
         """
         self._remove_old(self.staging, is_ours)
         work = self._partial / WORK
-        with disk_errors(f"cannot remove {work}"):
+        with disk_errors(f"cannot remove {work}"), contextlib.suppress(FileNotFoundError):
             for path in sorted(work.iterdir()):  # the job after its blocks
-                if path != self._partial / LOCK:
-                    remove(path)
+                remove(path)
 
     def _remove_old(self, old: LocalFolder, is_ours: Callable[[str], bool]) -> None:
         old.remove(filter(is_ours, old.listing()))
@@ -217,7 +211,7 @@ class LocalFolder:
     def check_writable(self) -> None:
         """Raise StorageError for a mount point, StoreExistsError if ``NAME.partial`` is not a folder."""
         final = self._final
-        if final.is_mount():
+        if os.path.ismount(final):  # Path.is_mount does not work on Windows before Python 3.12
             raise StorageError(f"{final} is a mount point and cannot be replaced: name a folder inside it")
         partial = self._partial  # which "/" has none of
         for needed in (partial, *(partial / name for name in (WORK, STAGED, REPLACED))):
@@ -232,16 +226,3 @@ class LocalFolder:
         if not parent.resolve().is_relative_to(self._final):
             raise StorageError(f"{parent} leads out of {self._root}")
         self._created.add(parent)
-
-
-def _try_lock(descriptor: int, path: Path) -> bool:
-    """Lock an open file; return False if another process holds it, or has just removed it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return _is_open_file(descriptor, path)
-    except (BlockingIOError, FileNotFoundError):
-        return False
-
-
-def _is_open_file(descriptor: int, path: Path) -> bool:
-    return os.path.samestat(path.stat(), os.fstat(descriptor))

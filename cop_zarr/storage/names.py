@@ -7,7 +7,10 @@ WORK = "ingest/"
 """Prefix of the keys that an unfinished ingest needs for itself."""
 
 LOCK = f"{WORK}lock"
-"""The object that marks a folder as being written to."""
+"""The object that marks a folder as being written to, on an object store."""
+
+LOCK_SUFFIX = ".lock"
+"""Ending of the file beside ``NAME.partial`` that marks it as being written to, on a disk."""
 
 JOB = f"{WORK}job.json"
 """The object that describes an unfinished ingest."""

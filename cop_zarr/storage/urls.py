@@ -8,6 +8,7 @@ from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from cop_zarr import system
 from cop_zarr.errors import InputError
 
 WRAPPERS = frozenset(
@@ -59,10 +60,11 @@ def check_address(url: str) -> None:
     for link in links(url):
         try:
             parts = urlsplit(link)
-            is_valid = parts.scheme not in {"http", "https"} or (parts.hostname and parts.port != 0)
+            is_web = parts.scheme in {"http", "https"}
+            is_valid = not is_web or (parts.hostname and parts.port != 0)
         except ValueError:
-            is_valid = False
-        if not is_valid or re.search(r"[\\\s]", link.partition("://")[2].partition("/")[0]):
+            is_web, is_valid = True, False
+        if not is_valid or (is_web and re.search(r"[\\\s]", link.partition("://")[2].partition("/")[0])):
             raise InputError(
                 f"{redact(url)} is not a valid URL: its host or its port cannot be read; write the "
                 "characters / ? # @ : in a user name or password as %2F %3F %23 %40 %3A"
@@ -96,7 +98,7 @@ def _exploded(host: re.Match[str]) -> str:
 def local_path(url: str) -> Path | None:
     """Return the path of a plain path, expanded, or of a ``file://`` URL; None for others."""
     if url.startswith(("file://", "local://")):
-        return Path(url.partition("://")[2])
+        return system.path_in_url(url.partition("://")[2])
     return None if "://" in url or len(links(url)) > 1 else expanded(url)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from cop_zarr.format.codec import decode
 from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.layout import BAND, LATITUDE, LONGITUDE, ROOT, ROOT_COPY, VALID_CHUNK, is_leftover_key
 from cop_zarr.storage import LOCK, read_if_there
+from cop_zarr.writing.missing import clear_missing
 
 
 @dataclass(frozen=True)
@@ -111,16 +113,21 @@ class StoreChecks:
             yield Window(row, min(row + size, rows), 0, cols)
 
     def chunks(
-        self, window: Window, expected: np.ndarray | None, requests: int
+        self, window: Window, source: np.ndarray | None, requests: int, nodata: float = math.nan
     ) -> tuple[list[Problem], int]:
         """Check the chunks of a window whose edges are chunk edges, ``requests`` of them at once.
 
-        Returns problems, and how many values were compared with ``expected``: the window's cells in the
-        source, float32, ``(rows, cols, bands)``.
+        Returns problems, and how many values were compared with ``source``: the window's cells in the
+        source, float32, ``(rows, cols, bands)``, whose ``nodata`` is that of :func:`clear_missing`.
         """
 
         def check(part: ChunkPart) -> tuple[list[Problem], int]:
-            return self._chunk(part, None if expected is None else expected[part.target])
+            if source is None:
+                return self._chunk(part, None)
+            expected = source[part.target].copy()
+            if self._document.clears_missing:
+                clear_missing(expected, nodata)
+            return self._chunk(part, expected)
 
         results = list(ordered_map(check, self._layout.parts(window), workers=requests))
         return [problem for problems, _ in results for problem in problems], sum(n for _, n in results)

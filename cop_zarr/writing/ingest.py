@@ -13,6 +13,8 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
+import numpy as np
+
 from cop_zarr.core import product, settings
 from cop_zarr.core.threads import Background
 from cop_zarr.errors import SourceError, StorageError, StoreError, StoreExistsError, StoreNotFoundError
@@ -34,7 +36,12 @@ class IngestReport:
 
     store: str
     source: dict[str, Any]
-    """Provenance as recorded in the store, with url, bytes, sha256, published, synthetic, container."""
+    """Provenance as recorded in the store, with url, bytes, sha256, published, synthetic, container.
+
+    And two counts: ``nan_cells``, without a value in any band (NaN, or what the nodata tag says), stored
+    as cells without data; and ``non_finite_cells``, with data, and NaN or an infinity in some band, as the
+    answers that they are part of can have.
+    """
     valid_cells: int
     """Cells with data."""
     total_cells: int
@@ -236,7 +243,7 @@ def _write(
 ) -> None:
     """Write what is missing of a store, ``zarr.json`` last."""
     requests = max(1, REQUESTS_AT_ONCE // plan.workers) if staging.remote else 1
-    writer = StoreWriter(plan.layout, staging, requests)
+    writer = StoreWriter(plan.layout, staging, requests, plan.info.missing)
     for record in journal.resume(plan.layout):
         writer.restore(record)
 
@@ -253,7 +260,8 @@ def _write(
             journal.record(written)
     journal.set_source(sha256.result())
     tiff.check_unchanged()
-    objects = writer.documents(_provenance(plan, sha256.result()), journal.job.created)
+    provenance = _provenance(plan, sha256.result(), writer.missing)
+    objects = writer.documents(provenance, journal.job.created)
     journal.finish(objects[ROOT])
     writer.finish(objects)
 
@@ -282,7 +290,8 @@ def _check_published(tiff: GeoTiff, sha256: str) -> None:
         )
 
 
-def _provenance(plan: IngestPlan, sha256: str) -> dict[str, Any]:
+def _provenance(plan: IngestPlan, sha256: str, missing: np.ndarray) -> dict[str, Any]:
+    cleared, not_finite = missing.sum(axis=(1, 2)).tolist()
     return {
         "url": plan.source,
         "bytes": plan.source_bytes,
@@ -290,4 +299,6 @@ def _provenance(plan: IngestPlan, sha256: str) -> dict[str, Any]:
         "published": sha256 == product.SHA256,
         "synthetic": plan.info.synthetic,
         "container": plan.info.container,
+        "nan_cells": cleared,
+        "non_finite_cells": not_finite,
     }

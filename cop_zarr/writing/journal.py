@@ -4,8 +4,8 @@ On an object store in the folder of the store, on a disk in ``NAME.partial``, un
 
     ingest/lock             who is writing
     ingest/job.json         the job: its source, when it was started, with which versions
-    ingest/blocks/R-C.json  the block whose first cell is (R, C) is finished: its part of ``valid`` and of
-                            the integrity table
+    ingest/blocks/R-C.json  the block whose first cell is (R, C) is finished: its part of ``valid``, of the
+                            integrity table, and of the counts of cells that are not numbers
 
 A record is written when its chunks have reached the disk. A run that resumes trusts a record only if every
 chunk that it lists is there with the recorded length. What else was there when a run began is overwritten,
@@ -157,6 +157,7 @@ class Journal:
             "window": [window.row, window.row_stop, window.col, window.col_stop],
             "valid": _base64(np.packbits(block.valid)),
             "integrity": _base64(block.integrity),
+            "missing": _base64(block.missing),
         }
         document = {"record": record, "crc32c": crc32c(json.dumps(record).encode())}
         self._work.replace(f"{BLOCKS}{window.row}-{window.col}.json", json.dumps(document).encode())
@@ -172,9 +173,12 @@ class Journal:
             rows, cols = layout.chunk_range(window)
             bits = np.frombuffer(base64.b64decode(record["valid"]), "u1")
             valid = np.unpackbits(bits, count=window.cells).astype(bool).reshape(window.shape)
-            integrity = np.frombuffer(base64.b64decode(record["integrity"]), "<u4")
             shape = (2, rows.stop - rows.start, cols.stop - cols.start)
-            return BlockRecord(window, valid, integrity.reshape(shape))
+            integrity, missing = (
+                np.frombuffer(base64.b64decode(record[name]), "<u4").reshape(shape)
+                for name in ("integrity", "missing")
+            )
+            return BlockRecord(window, valid, integrity, missing)
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return None
 

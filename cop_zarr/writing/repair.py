@@ -99,7 +99,7 @@ def repair(
         if root_damaged:
             _write_checked(folder, ROOT, folder.read(ROOT_COPY))
         found = verify_folder(folder, document, run)
-        work = _Repair(folder, document, found)
+        work = _Repair(folder, document, found, tiff.info.missing)
         plan = plan_blocks(tiff, document.layout, run)
         blocks = [block for block in plan.blocks if work.needs(block)]
         for keys in map_blocks(
@@ -129,10 +129,13 @@ def repair(
 class _Repair:
     """The steps of one repair, and what they have rewritten and removed."""
 
-    def __init__(self, folder: Folder, document: StoreDocument, found: VerificationReport) -> None:
+    def __init__(
+        self, folder: Folder, document: StoreDocument, found: VerificationReport, nodata: float
+    ) -> None:
         self._folder, self._document = folder, document
         self._damaged = {problem.key for problem in found.problems}
-        self._writer = StoreWriter(document.layout, folder)
+        missing = nodata if document.clears_missing else None
+        self._writer = StoreWriter(document.layout, folder, nodata=missing)
         self._reader: ChunkReader | None = None
         self.rewritten: set[str] = set()
         self.removed: set[str] = set()

@@ -116,7 +116,7 @@ def verify_folder(
         if not isinstance(window, Block) or tiff is None:
             return checks.chunks(window, None, requests)
         with tiff.buffer() as buffer:
-            return checks.chunks(window, tiff.read(window, buffer), requests)
+            return checks.chunks(window, tiff.read(window, buffer), requests, tiff.info.missing)
 
     windows: list[Window] = [*(plan.blocks if plan else checks.chunk_rows())]
     for found, values in map_blocks(

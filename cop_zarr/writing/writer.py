@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from cop_zarr.format.codec import crc32c, encode
 from cop_zarr.format.layout import ROOT
 from cop_zarr.format.metadata import documents
 from cop_zarr.storage import Folder
+from cop_zarr.writing.missing import clear_missing
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class BlockRecord:
     """bool, ``(rows, cols)``: cells with data."""
     integrity: np.ndarray
     """uint32, ``(2, chunk rows, chunk cols)``: length and CRC-32C of each chunk, 0 for one without data."""
+    missing: np.ndarray
+    """uint32, ``(2, chunk rows, chunk cols)``: the counts of :func:`clear_missing` in each chunk."""
 
     def lengths(self, layout: Layout) -> dict[str, int]:
         """Keys and lengths of the chunk objects."""
@@ -40,16 +44,21 @@ class BlockRecord:
 class StoreWriter:
     """Encodes and writes chunks, ``requests`` of a window at once, and records their checksums.
 
-    Threads may write windows that share no chunk at the same time. ``valid`` and ``integrity`` are those of
-    :class:`BlockRecord`, of the whole grid; 0 where nothing has been written.
+    Threads may write windows that share no chunk at the same time. ``valid``, ``integrity`` and ``missing``
+    are those of :class:`BlockRecord`, of the whole grid; 0 where nothing has been written. ``nodata`` is
+    that of :func:`clear_missing`; None stores every cell as it is.
     """
 
-    def __init__(self, layout: Layout, target: Folder, requests: int = 1) -> None:
+    def __init__(
+        self, layout: Layout, target: Folder, requests: int = 1, nodata: float | None = math.nan
+    ) -> None:
         self._layout = layout
         self._target = target
         self._requests = requests
+        self._nodata = nodata
         self.valid = np.zeros(layout.grid.shape, bool)
         self.integrity = np.zeros((2, *layout.chunk_grid), "<u4")
+        self.missing = np.zeros((2, *layout.chunk_grid), "<u4")
         self._restored = np.zeros(layout.chunk_grid, bool)  # chunks that an earlier run wrote
 
     def write(self, window: Window, cells: np.ndarray) -> BlockRecord:
@@ -65,7 +74,8 @@ class StoreWriter:
         for _ in ordered_map(lambda chunk: self._target.write(*chunk), chunks, workers=self._requests):
             pass
         chunk_range = self._layout.chunk_range(window)
-        record = BlockRecord(window, self.valid[window.slices], self.integrity[:, *chunk_range])
+        integrity, missing = self.integrity[:, *chunk_range], self.missing[:, *chunk_range]
+        record = BlockRecord(window, self.valid[window.slices], integrity, missing)
         self._target.flush(record.lengths(self._layout))
         return record
 
@@ -74,14 +84,15 @@ class StoreWriter:
         # A chunk is stored if any bit of it is set: a lone -0.0 is no data, but must come back as it was.
         stored = np.any(cells.view("u4"), axis=2)
         for part in self._layout.parts(window):
-            if stored[part.target].any():
-                yield part, self._encode_chunk(part, cells[part.target])
+            if stored[part.target].any() and (data := self._encode_chunk(part, cells[part.target])):
+                yield part, data
 
     def restore(self, block: BlockRecord) -> None:
         """Take over what was recorded of chunks that an earlier run wrote."""
         chunk_range = self._layout.chunk_range(block.window)
         self.valid[block.window.slices] = block.valid
         self.integrity[:, *chunk_range] = block.integrity
+        self.missing[:, *chunk_range] = block.missing
         self._restored[chunk_range] = True
 
     def is_restored(self, window: Window) -> bool:
@@ -100,11 +111,16 @@ class StoreWriter:
         self._target.flush(small)
         self._target.replace(ROOT, objects[ROOT])
 
-    def _encode_chunk(self, part: ChunkPart, cells: np.ndarray) -> bytes:
-        """Encode one chunk, padded with zeros at the grid's edge, and record it."""
+    def _encode_chunk(self, part: ChunkPart, cells: np.ndarray) -> bytes | None:
+        """Encode one chunk, padded with zeros at the grid's edge, and record it; None if it is empty."""
         chunk = np.zeros(self._layout.stored_shape, "<f4")
         rows, cols = part.inside
         chunk[cols, rows] = cells.transpose(1, 0, 2)
+        if self._nodata is not None:
+            counts = clear_missing(chunk, self._nodata)
+            self.missing[:, part.row, part.col] = counts
+            if counts[0] and not chunk.view("u4").any():
+                return None
         data = encode(chunk)
         window = self._layout.chunk_window(part.row, part.col)
         # "!= 0" and not any() alone, which warns of a signalling NaN

@@ -49,7 +49,7 @@ def run(small, tmp_path, monkeypatch):
         (),
         ("--bbox", 11, 48, 13, 51, "--weights", "auto"),
         ("--region", "a.geojson", "--weights", "none", "--empty", "skip"),
-        ("--region", "11 48 13 51"),
+        ("--region", "11,48,13,51"),
         ("--region", "1224514 6106854 1447153 6621293", "--crs", "EPSG:3857"),
         ("--point", 12, 50, "--buffer", 60_000, "--shape", "circle", "--bbox", 10, 48, 15, 52),
         ("--point", 12, 50, "--buffer", 10, "--subpixel", "bilinear"),

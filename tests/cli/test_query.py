@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 
 import cop_zarr
 from cop_zarr.outputs.files import save
@@ -74,6 +75,64 @@ def test_negative_numbers_are_not_options(run, store_path):
     assert meta["cols"] == [1436, 1445]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--bbox", "-61,-4,-59.5,-2"),
+        ("--bbox=-61,-4,-59.5,-2",),
+        ("--bbox", " -61, -4,  -59.5 -2 "),
+        ("--bbox", "[-61, -4, -59.5, -2]"),
+        ("--bbox", "-61,", "-4,", "-59.5,", "-2"),
+    ],
+)
+def test_numbers_may_be_joined(run, store_path, words):
+    expected = run("query", store_path, "--bbox", -61, -4, -59.5, -2).stdout
+    assert run("query", store_path, *words).stdout == expected
+    assert run("query", *words, "--", store_path).stdout == expected
+    near = ("--buffer", 30_000)
+    assert run("query", store_path, "--point", "-60,-3", *near).stdout == (
+        run("query", store_path, "--point", -60, -3, *near).stdout
+    )
+
+
+@pytest.mark.parametrize("command", [("synth", "out.tif", "--bands", 1), ("plot", "a.zarr", "out.png")])
+def test_a_box_may_be_joined_in_every_command(run, command):
+    if command[0] == "plot":
+        pytest.importorskip("matplotlib")
+    assert run(*command, "--bbox", "20,38,22,40").exit_code == 0
+    [made] = Path().glob("out.*")
+    joined = made.read_bytes()
+    assert run(*command, "--bbox", 20, 38, 22, 40, "--overwrite").exit_code == 0
+    assert made.read_bytes() == joined
+
+
+def test_several_features_are_noted_and_the_command_for_each_works(run):
+    shapes = [shapely.box(20, 38, 21, 39), shapely.box(21, 39, 22, 40)]
+    geometries = [shape.__geo_interface__ for shape in shapes]
+    features = [{"type": "Feature", "properties": {}, "geometry": geometry} for geometry in geometries]
+    Path("two.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    store = cop_zarr.open("a.zarr")
+    result = run("query", "a.zarr", "--geojson", "two.geojson")
+    assert json.loads(result.stdout)["data"] == store.query(shapely.union_all(shapes)).data.tolist()
+    command = result.stderr.rpartition("cop-zarr ")[2].split()
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pytest.importorskip("pyogrio")
+    assert run(*command).exit_code == 0
+    found = parquet.read_table("OUT.parquet").column("embedding").to_pylist()
+    np.testing.assert_array_equal(np.array(found, "f4"), store.query_many(shapes))
+
+
+def test_lines_beside_polygons_are_said_on_stderr(run):
+    line = {"type": "LineString", "coordinates": [[20, 38], [21, 39]]}
+    document = {"type": "GeometryCollection", "geometries": [POLYGON, line]}
+    result = run("query", "a.zarr", "--geojson", "-", stdin=json.dumps(document))
+    answer = json.loads(result.stdout)
+    assert answer["data"] == cop_zarr.open("a.zarr").query(POLYGON).data.astype(float).tolist()
+    assert answer["meta"]["roi"]["dropped"] == {"LineString": 1}
+    assert result.stderr.startswith("Warning: ")
+    assert "1 LineString" in result.stderr
+
+
 @pytest.mark.parametrize("kind", ["json", "npy", "npz", "csv"])
 def test_files(run, box, kind):
     """The same as Embedding.save writes."""
@@ -113,6 +172,7 @@ def test_geojson_that_is_no_region(run, text, word):
     [
         ((), "--bbox W S E N"),
         (("--bbox", 1, 2, 3), "4 arguments"),
+        (("--bbox", "1,2,3,4,5"), "4 numbers"),
         (("--bbox", "a", 2, 3, 4), "'a'"),
         (("--bbox", 20, 38, 20.1, 40), "'touch'"),
         (("--bbox", 100, 38, 102, 40), "outside"),

@@ -12,6 +12,7 @@ import cop_zarr
 from cop_zarr.cli.quickstart import REGIONS
 from cop_zarr.core.grid import Grid, Window
 from cop_zarr.source.synthetic import LATTICE
+from tests.support import factory
 
 
 def names():
@@ -36,6 +37,22 @@ def test_ingest(run, data):
     report = json.loads(run("ingest", "a.tif", "new.zarr", "--overwrite", "--json").stdout)
     assert (report["store"], report["total_cells"]) == ("new.zarr", 20 * 24)
     assert report["source"]["sha256"] == sha256(Path("a.tif").read_bytes()).hexdigest()
+
+
+def test_cells_that_are_not_numbers_are_reported(run, data):
+    values = data.copy()
+    values[:, :4] = np.nan
+    values[1, 6, 3] = np.inf
+    factory.write_geotiff(Path("nan.tif"), values)
+    result = run("ingest", "nan.tif", "new.zarr")
+    assert result.exit_code == 0
+    assert "36 cells" in result.stdout
+    assert "1 cell " in result.stdout
+    assert "1 cell " in result.stderr
+    assert "36 cells" in run("info", "new.zarr").stdout
+    source = json.loads(run("info", "new.zarr", "--json").stdout)["source"]
+    assert (source["nan_cells"], source["non_finite_cells"]) == (36, 1)
+    assert run("verify", "new.zarr", "--source", "nan.tif").exit_code == 0
 
 
 def test_dry_run_writes_nothing(run):

@@ -350,7 +350,7 @@ def test_a_change_of_the_root_that_json_does_not_see(disk: Disk, good: Objects, 
 @pytest.mark.parametrize("digit", [b"0", b"3", b"q", b"\xb1"])
 def test_a_flipped_bit_in_the_format_version(disk: Disk, good: Objects, source: Path, digit: bytes) -> None:
     """Which may look like a format of the future."""
-    before = b'"format": "cop-zarr",\n      "version": 1'
+    before = rb"\"format\": \"cop-zarr\", \"version\": 1"
     assert good[ROOT].count(before) == 1
     disk.change({ROOT: good[ROOT].replace(before, before[:-1] + digit)})
     for ask in (cop_zarr.open, cop_zarr.verify):

@@ -20,6 +20,7 @@ import pytest
 
 import cop_zarr
 from cop_zarr.errors import SourceError
+from cop_zarr.format.document import decode_root
 from tests.support import factory, fuzz
 from tests.support.fuzz import bounded, outcome, read_tiff, seal
 
@@ -237,7 +238,7 @@ def place(made: dict[str, bytes], tmp_path: Path) -> Path:
 
 @pytest.fixture
 def document(made: dict[str, bytes]) -> dict:
-    return json.loads(made["zarr.json"])
+    return decode_root(made["zarr.json"])
 
 
 def refuse_store(place: Path, *, verify: bool = True) -> None:

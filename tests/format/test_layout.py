@@ -11,7 +11,7 @@ import cop_zarr
 from cop_zarr.core.grid import Grid, Window
 from cop_zarr.errors import StoreError
 from cop_zarr.format.chunk_grid import Layout
-from cop_zarr.format.document import digest, is_store, parse
+from cop_zarr.format.document import decode_root, digest, is_store, parse
 from cop_zarr.format.layout import ATTRIBUTE, CHUNK_CELLS, INTEGRITY_CHUNK, VALID_CHUNK
 from tests.support import factory
 
@@ -155,7 +155,7 @@ def test_other_documents_are_no_store(data):
 )
 def test_other_arrays_are_refused(root, edit):
     """As of a store that somebody rechunked and whose attributes they copied."""
-    document = json.loads(root)
+    document = decode_root(root)
     edit(document["consolidated_metadata"]["metadata"]["embedding"])
     with pytest.raises(StoreError, match="valid"):
         parse(resealed(document))

@@ -117,6 +117,17 @@ def check_epochs(store, vectors, method) -> None:
     np.testing.assert_array_equal(store.sample(LON, LAT), vectors)  # the parent's still works
 
 
+def test_points_in_another_crs(store_path, vectors):
+    geopandas = pytest.importorskip("geopandas")
+    series = geopandas.GeoSeries.from_xy(LON, LAT, crs=4326).to_crs(3857)
+    for points in (
+        PointDataset(store_path, series),
+        PointDataset(store_path, series.x, series.y, crs="EPSG:3857"),
+    ):
+        np.testing.assert_allclose(points.lon, LON, rtol=1e-9)
+        np.testing.assert_array_equal(points[list(range(COUNT))], vectors)
+
+
 @pytest.mark.parametrize("method", [None, "fork", "forkserver"])
 def test_points(part, vectors, method):
     check_epochs(cop_zarr.open(part[1]), vectors, method)

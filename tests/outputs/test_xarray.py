@@ -215,6 +215,26 @@ def test_attributes_of_an_answer_are_its_metadata(store):
         assert (json.loads(value) if is_json else value) == expected, name
 
 
+@pytest.mark.parametrize("decode_coords", [True, "all"])
+@pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])
+def test_what_xarray_opens_by_itself_becomes_netcdf(store_path, tmp_path, engine, decode_coords):
+    pytest.importorskip({"netcdf4": "netCDF4"}.get(engine, engine))
+    window = {"latitude": slice(160, 180), "longitude": slice(720, 740)}
+    with xr.open_zarr(store_path, decode_coords=decode_coords) as dataset:
+        part = dataset.isel(window)
+        for name, given in (("all", part), ("one", part.embedding)):
+            given.to_netcdf(tmp_path / f"{name}.nc", engine=engine)
+            with xr.open_dataset(tmp_path / f"{name}.nc", engine=engine, decode_coords="all") as back:
+                np.testing.assert_array_equal(back.embedding, part.embedding)
+                np.testing.assert_array_equal(back.latitude, part.latitude)
+                assert back.embedding.attrs["proj:code"] == "EPSG:4326"
+                assert back.embedding.attrs["spatial:transform"].tolist()[:3] == [0.25, 0, -180.125]
+                assert json.loads(back.embedding.attrs["zarr_conventions"])[0]["name"] == "proj"
+        with xr.open_dataset(tmp_path / "all.nc", engine=engine) as back:
+            assert json.loads(back.attrs["cop_zarr"])["format"] == "cop-zarr"
+            np.testing.assert_array_equal(back.valid, part.valid)
+
+
 @pytest.mark.parametrize("kind", ["pooled", "grid", "part of a store"])
 def test_netcdf_and_back(store, dataset, tmp_path, kind):
     if kind == "part of a store":

@@ -50,6 +50,19 @@ def test_the_frames_own_crs_is_used(store, frame):
     np.testing.assert_array_equal(store.query_many(bare, crs="EPSG:3857"), expected)
 
 
+def test_rows_and_bounds_of_a_frame(store, frame):
+    """A row has lost the CRS, and so have the bounds."""
+    expected = store.query_many(frame.geometry)
+    for rows in (frame.itertuples(), [row for _, row in frame.iterrows()], frame.iterfeatures()):
+        np.testing.assert_array_equal(store.query_many(rows), expected)
+    found = store.query_many(frame.bounds)
+    assert list(found.columns) == ["minx", "miny", "maxx", "maxy", "embedding"]
+    np.testing.assert_array_equal(np.stack(found.embedding), store.query_many(frame.bounds.to_numpy()))
+    assert np.isfinite(np.stack(found.embedding)).all()
+    with pytest.raises(InputError, match="sample"):
+        store.query_many(frame.set_geometry(frame.representative_point()), on_error="nan")
+
+
 def test_vectors_go_to_out_and_to_parquet(store, frame, tmp_path):
     out = np.zeros((3, store.bands), "f4")
     assert store.query_many(frame, out=out) is out
@@ -94,6 +107,40 @@ def test_a_row_without_geometry(store, frame):
     empty = store.query_many(frame.iloc[:0])
     assert len(empty) == 0
     assert "embedding" in empty.columns
+
+
+def test_points(store):
+    """As Store.sample takes them; a MultiPoint of one is a point, and a row without one has no vector."""
+    lons, lats = [3.0, 10.5, 120.25], [45.0, -10.0, 31.3]
+    frame = geopandas.GeoDataFrame(
+        {"n": [1, 2, 3]}, geometry=geopandas.points_from_xy(lons, lats), crs=4326, index=[7, 3, 5]
+    )
+    expected = store.sample(lons, lats)
+    for crs in ("EPSG:4326", "EPSG:3857", "EPSG:4807"):
+        there = frame.to_crs(crs)
+        found = store.sample(there)
+        assert_geodataframe_equal(found.drop(columns="embedding"), there)
+        np.testing.assert_array_equal(np.stack(found.embedding), expected)
+        np.testing.assert_array_equal(store.sample(there.geometry, crs=crs), expected)
+        np.testing.assert_array_equal(store.sample(there.geometry.values), expected)
+        with pytest.raises(RegionError, match="EPSG:32632"):
+            store.sample(there, crs="EPSG:32632")
+    bare = there.set_crs(None, allow_override=True)
+    np.testing.assert_array_equal(np.stack(store.sample(bare, crs="EPSG:4807").embedding), expected)
+    frame.loc[3, "geometry"], frame.loc[5, "geometry"] = None, shapely.MultiPoint([(120.25, 31.3)])
+    with pytest.raises(RegionError, match="position 1"):
+        store.sample(frame)
+    found = store.sample(frame.geometry, on_error="nan")
+    np.testing.assert_array_equal(found[[0, 2]], expected[[0, 2]])
+    assert np.isnan(found[1]).all()
+    empty = geopandas.GeoSeries([shapely.Point(), None, shapely.Point(10.5, -10, 300)], crs=4326)
+    assert np.isnan(store.sample(empty, on_error="nan")).all(axis=1).tolist() == [True, True, False]
+    out = np.zeros((3, store.bands), "f4")
+    assert store.sample(frame, out=out, on_error="nan") is out
+    frame.loc[3, "geometry"] = SHAPES[0]
+    for given in (frame, bare, frame.n, [1, 2], 5, shapely.Point(1, 2), frame.drop(columns="geometry")):
+        with pytest.raises(InputError):
+            store.sample(given)
 
 
 def test_geopandas_is_not_imported(store_path):

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import shapely
+from pyproj import CRS, Transformer
 
 import cop_zarr
 from cop_zarr import PointBuffer
@@ -123,7 +124,7 @@ def part(tmp_path_factory):
     """A store of 20 x 24 cells whose cell (3, 3) holds NaN and (5, 5) infinities; and its values."""
     place = tmp_path_factory.mktemp("part")
     values = factory.truth(ROWS, COLS, 4)
-    values[:, 3, 3] = np.nan
+    values[1:, 3, 3] = np.nan
     values[:2, 5, 5] = np.inf, -np.inf
     cop_zarr.ingest(factory.write_geotiff(place / "a.tif", values, rows=ROWS, cols=COLS), place / "a.zarr")
     globe = np.zeros((4, factory.ROWS, factory.COLS), "f4")
@@ -133,9 +134,9 @@ def part(tmp_path_factory):
 
 def test_nan_and_infinity_are_values_and_reach_no_farther_than_their_weight(part):
     store, globe = part
-    assert np.isnan(store.sample(20.75, 39.25)).all()
-    assert np.isnan(store.sample(20.8, 39.3, method="bilinear")).all()
-    assert np.isnan(store.sample(20.8, 39.3, method="bilinear", empty="skip")).all()
+    for options in ({}, {"method": "bilinear"}, {"method": "bilinear", "empty": "skip"}):
+        place = (20.8, 39.3) if options else (20.75, 39.25)
+        assert np.isnan(store.sample(*place, **options)).tolist() == [False, True, True, True]
     for lon, lat in ((21, 39.25), (20.75, 39), (20.5, 39.2)):
         expected = nearest(globe, np.array([lon]), np.array([lat]))[0]
         found = store.sample(lon, lat, method="bilinear")
@@ -212,6 +213,36 @@ def test_invalid_points_are_refused_before_any_read(watched, lon, lat, message, 
         with pytest.raises(RegionError):
             store.sample(lon, lat, on_error="nan", **options)
     assert not read_keys
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3857", "EPSG:4807", "EPSG:32632", "EPSG:4326"])
+def test_points_in_another_crs(store, crs):
+    lon, lat = np.random.default_rng(5).uniform([[6], [-60]], [[12], [60]], (2, 60))
+    x, y = Transformer.from_crs("OGC:CRS84", crs, always_xy=True).transform(lon, lat)
+    expected = store.sample(lon, lat)
+    for given in (crs, CRS(crs)):
+        np.testing.assert_array_equal(store.sample(x, y, crs=given), expected)
+    shaped = store.sample(x.reshape(5, 12), y.reshape(5, 12), crs=crs, method="bilinear")
+    np.testing.assert_allclose(shaped.reshape(60, -1), store.sample(lon, lat, method="bilinear"), rtol=1e-4)
+    y[3] = 1e12
+    with pytest.raises(RegionError, match="position 3"):
+        store.sample(x, y, crs=crs)
+    found = store.sample(x, y, crs=crs, on_error="nan")
+    assert np.flatnonzero(np.isnan(found).any(axis=1)).tolist() == [3]
+    with pytest.raises(RegionError, match="CRS"):
+        store.sample(0, 0, crs="EPSG:1")
+
+
+def test_the_grids_edge_is_the_pole_in_every_crs_of_the_globe(store):
+    north, south = store.sample([0, 0], [90, -90], method="bilinear")
+    for crs, pole in (("EPSG:4258", 90), ("EPSG:4807", 100)):
+        for past in (0, 1e-10, 0.1):
+            lats = np.array([1, -1]) * (pole + past)
+            found = store.sample([0, 0], lats, crs=crs, method="bilinear")
+            if crs == "EPSG:4258":  # the pole of the other datum is 170 m away
+                np.testing.assert_array_equal(found, [north, south])
+        with pytest.raises(RegionError, match=crs):
+            store.sample(0, pole + 0.2, crs=crs)
 
 
 # Points without an answer, and more points than are sorted at once

@@ -455,7 +455,6 @@ MASKED = np.ma.masked_equal(np.array(SQUARE, "f8"), 1)
 MALFORMED = {
     "type is a list": ({"type": ["Polygon"]}, "type"),
     "Point": (POINT, r"Store\.sample"),
-    "collection with a Point": (collection(polygon(SQUARE), POINT), "Point"),
     "no coordinates": ({"type": "Polygon"}, "empty"),
     "one level too many": ({"type": "Polygon", "coordinates": [[SQUARE]]}, "positions"),
     "masked position": ({"type": "Polygon", "coordinates": [MASKED]}, "finite"),
@@ -463,10 +462,6 @@ MALFORMED = {
     "NaN": (polygon([[0, 0], [1, np.nan], [1, 1], [0, 0]]), "vertex 1 .*finite"),
     "feature is null": ({"type": "FeatureCollection", "features": [None]}, "feature"),
     "shapely's empty": (shapely.Polygon(), "empty"),
-    "shapely's collection with a line": (
-        shapely.GeometryCollection([UNIT, shapely.LineString([(0, 0), (1, 1)])]),
-        "LineString",
-    ),
     "geo interface is null": (geo_interface(None), "SimpleNamespace"),
 }  # fmt: skip
 

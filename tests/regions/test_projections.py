@@ -253,6 +253,47 @@ def test_degrees_of_the_product_are_not_converted():
     assert PointBuffer.from_crs(350, 10, 5, crs=4326) == PointBuffer(350, 10, 5)
 
 
+@pytest.mark.parametrize(
+    "box",
+    [
+        (170, -20, -170, -10),
+        (350, 50, 10, 52),
+        (-180.125, -90.125, 179.875, 90.125),
+        (-180.00000000000003, 80, 180.00000000000003, 90.00000000000001),
+        (5, -90.0000000001, 6, 10),
+    ],
+)
+def test_degrees_of_another_crs_are_cyclic_too(box):
+    """ETRS89 differs from WGS84 by nothing here, and so do grads but for the unit and the meridian."""
+    expected = BBox(*box).bounds
+    for crs in ("EPSG:4258", "EPSG:4269"):
+        west, south, east, north = BBox.from_crs(box, crs=crs).bounds
+        assert (south, north) == pytest.approx((expected.south, expected.north), abs=1e-5)
+        assert east - west == pytest.approx(expected.east - expected.west, abs=2e-5)
+        if east - west < 359:
+            assert (west - expected.west + 180) % 360 - 180 == pytest.approx(0, abs=1e-5)
+    if box[0] < box[2]:
+        grads = BBox.from_crs(np.array(box) / 0.9, crs="EPSG:4807").bounds
+        assert (grads.south, grads.north) == pytest.approx((expected.south, expected.north), abs=0.01)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4258", "EPSG:4230", "EPSG:4267", "EPSG:4807"])
+@pytest.mark.parametrize("box", [(0, 80, 30, 90), (0, 89.5, 30, 90), (-60, -90, -50, 10), (0, -90, 30, 90)])
+def test_a_box_up_to_the_pole_of_another_datum(crs, box):
+    """Its longitudes are those of its edges beside the pole: the two poles are up to 200 m apart."""
+    unit, meridian = (0.9, 2.33723) if crs == "EPSG:4807" else (1, 0)
+    west, south, east, north = BBox.from_crs([edge / unit for edge in box], crs=crs).bounds
+    assert (west - meridian, east - meridian) == pytest.approx((box[0], box[2]), abs=0.3)
+    assert (south, north) == pytest.approx((box[1], box[3]), abs=0.005)
+
+
+def test_degrees_of_another_crs_have_the_same_limits():
+    for box in ((0, 0, 400, 1), (0, 0, 1, 90.2), (0, 10, 1, 10), (0, 0, 2000, 1)):
+        for crs in ("EPSG:4326", "EPSG:4258"):
+            with pytest.raises(RegionError):
+                BBox.from_crs(box, crs=crs)
+
+
 def test_record_of_the_given_coordinates():
     box = (1.5e6, 5e6, 1.6e6, 5.1e6)
     for found in (footprint(box, crs=2193), BBox.from_crs(box, crs=2193).footprint):

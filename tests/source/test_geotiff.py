@@ -287,7 +287,6 @@ def test_control_points_are_no_grid(tmp_path: Path) -> None:
     [
         *(({"dtype": dtype}, "floating point") for dtype in ("uint8", "int16", "uint32", "complex64")),
         *(({"compress": compress}, "compression") for compress in ("lzma", "packbits", "lerc")),
-        *(({"nodata": nodata}, f"nodata value is {nodata}") for nodata in (-9999, 1, float("nan"))),
     ],
 )
 def test_other_contents_are_refused(tmp_path: Path, profile: dict, word: str) -> None:
@@ -300,6 +299,47 @@ def test_other_contents_are_refused(tmp_path: Path, profile: dict, word: str) ->
 def test_a_nodata_value_of_zero_is_what_the_product_means(tmp_path: Path) -> None:
     path = factory.write_geotiff(tmp_path / "a.tif", rows=ROWS, cols=COLS, bands=1, nodata=0)
     assert same_bits(read(path)[1], factory.truth(ROWS, COLS, 1))
+
+
+@pytest.mark.parametrize(
+    ("nodata", "dtype", "expected"),
+    [
+        ("0", "f4", np.nan),
+        ("nan", "f4", np.nan),
+        ("-9999", "f4", -9999),
+        ("-inf", "f4", -np.inf),
+        ("-3.4028234663852886e+38", "f4", np.finfo("f4").min),
+        ("-3.40282346638529e+38", "f4", np.finfo("f4").min),  # 15 digits, which are beyond float32
+        ("-1.7976931348623157e+308", "f8", np.nan),  # no float32 value is it, so no cell can be it
+        ("1e-300", "f8", np.nan),
+    ],
+)
+def test_the_nodata_tag_is_read(tmp_path: Path, nodata: str, dtype: str, expected: float) -> None:
+    tag = (42113, "s", 0, nodata, True)
+    path = write_tags(tmp_path / "a.tif", np.ones((*SHAPE, 1), dtype), [SCALE, TIE, KEYS, tag])
+    np.testing.assert_equal(read(path)[0].missing, float(expected))
+
+
+def test_a_nodata_tag_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    path = factory.write_geotiff(tmp_path / "a.tif", rows=ROWS, cols=COLS, bands=1, nodata=-77777)
+    path.write_bytes(path.read_bytes().replace(b"-77777\0", b"absent\0"))
+    with pytest.raises(SourceError, match="absent"):
+        GeoTiff(path)
+    with rasterio.open(path, "r+") as tiff:
+        tiff.nodata = np.nan
+    assert same_bits(read(path)[1], factory.truth(ROWS, COLS, 1))
+
+
+def test_a_segment_that_is_left_out_has_no_value_where_a_nodata_tag_says_so(tmp_path: Path) -> None:
+    for nodata in (None, np.nan):
+        path = tmp_path / f"{nodata}.tif"
+        values = np.zeros((2, 32, 32), "f4") if nodata is None else np.full((2, 32, 32), nodata, "f4")
+        values[0, :16, :16] = 1
+        profile = {"interleave": "band", "blockxsize": 16, "blockysize": 16, "SPARSE_OK": "TRUE"}
+        factory.write_geotiff(path, values, nodata=nodata, **profile)
+        with rasterio.open(path) as tiff:
+            assert np.array_equal(tiff.read(), values, equal_nan=True)
+        assert np.array_equal(read(path)[1], values, equal_nan=True)
 
 
 @pytest.mark.parametrize("second", ["image", "mask"])

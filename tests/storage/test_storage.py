@@ -6,7 +6,7 @@ import fcntl
 import importlib
 import os
 import pickle
-import shutil
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -262,15 +262,49 @@ def test_a_place_is_claimed_once_and_an_exception_gives_it_back(place, error):
         pass
 
 
+def test_a_place_is_claimed_until_who_published_there_has_tidied_up(disk):
+    with disk.locked():
+        disk.staging.write("zarr.json", b"1")
+        disk.publish(replace=True)
+        with pytest.raises(StoreBusyError):
+            disk.locked().__enter__()
+    assert inside(disk._root.parent) == ["a.zarr", "a.zarr/zarr.json"]
+
+
 def test_the_claim_of_who_comes_next_is_left_alone(disk):
-    """Somebody has removed the first one's lock by hand; the lock that lies there now is another's."""
+    """Someone has removed the lock; the lock that lies there now is another's."""
     with contextlib.ExitStack() as first:
         first.enter_context(disk.locked())
-        shutil.rmtree(disk.work._root)
+        (disk._root.parent / "a.zarr.partial.lock").unlink()
         with disk.locked():
             first.close()
             with pytest.raises(StoreBusyError):
                 disk.locked().__enter__()
+
+
+def test_a_killed_process_gives_its_claim_back(disk):
+    hold = (
+        "import sys, time; from pathlib import Path; from cop_zarr.storage import LocalFolder\n"
+        "with LocalFolder(Path(sys.argv[1])).locked():\n    print(flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", hold, str(disk._root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        with pytest.raises(StoreBusyError):
+            disk.locked().__enter__()
+        holder.kill()
+        holder.wait()
+        with disk.locked():
+            pass
+    assert inside(disk._root.parent) == []
+
+
+def test_a_lock_is_not_put_where_a_link_leads(disk, tmp_path):
+    (tmp_path / "mine").write_bytes(b"mine")
+    (tmp_path / "a.zarr.partial.lock").symlink_to("mine")
+    with pytest.raises(StorageError):
+        disk.locked().__enter__()
+    assert inside(tmp_path) == ["a.zarr.partial.lock", "mine"]
 
 
 # Publishing on a disk

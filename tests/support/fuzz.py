@@ -39,7 +39,7 @@ from numcodecs import blosc
 
 import cop_zarr
 from cop_zarr.format import layout
-from cop_zarr.format.document import digest
+from cop_zarr.format.document import decode_root, digest
 from cop_zarr.source.geotiff import GeoTiff
 from tests.support import factory
 
@@ -325,7 +325,7 @@ class StoreTarget:
         cop_zarr.ingest(source, self._path)
         files = [path for path in self._path.rglob("*") if path.is_file()]
         self._objects = {path.relative_to(self._path).as_posix(): path.read_bytes() for path in files}
-        self._document = json.loads(self._objects[layout.ROOT])
+        self._document = decode_root(self._objects[layout.ROOT])
         self._chunks = [key for key in self._objects if key.startswith("embedding/c")]
         self._read = [layout.ROOT, layout.VALID_CHUNK, layout.INTEGRITY_CHUNK, *self._chunks]
         self._truth = ask(self._path)

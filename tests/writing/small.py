@@ -47,11 +47,16 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
-def write_store(path: Path, wrong: Iterable[tuple[int, int]] = (), sha256: str = "0") -> Path:
-    """Write a store whose checksums are right, and whose mask is wrong in some cells."""
+def write_store(
+    path: Path,
+    wrong: Iterable[tuple[int, int]] = (),
+    sha256: str = "0",
+    values: np.ndarray | None = None,
+) -> Path:
+    """Write a store as the first version did, with right checksums, and a mask wrong in some cells."""
     layout = Layout(Grid(300, 580, *SHAPE), BANDS)
-    writer = StoreWriter(layout, folder(str(path)))
-    writer.write(layout.grid.whole, np.moveaxis(truth(), 0, -1).copy())
+    writer = StoreWriter(layout, folder(str(path)), nodata=None)
+    writer.write(layout.grid.whole, np.moveaxis(truth() if values is None else values, 0, -1).copy())
     for cell in wrong:
         writer.valid[cell] ^= True
     provenance = {**factory.PROVENANCE, "sha256": sha256}

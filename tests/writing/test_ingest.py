@@ -182,6 +182,8 @@ def test_the_report_counts_what_is_there(small_source: Path, out: Path) -> None:
         "published": False,
         "synthetic": False,
         "container": "float32, tiled, pixel-interleaved, compression deflate, predictor none",
+        "nan_cells": 0,
+        "non_finite_cells": 0,
     }
     assert cop_zarr.open(out).source == report.source
     json.dumps(report.source)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import weakref
 
 import numpy as np
 
+from cop_zarr import system
 from cop_zarr.core.grid import Window
 from cop_zarr.format.chunk_reader import ChunkIndex, ChunkReader
 from cop_zarr.storage.files import disk_errors
@@ -64,5 +64,5 @@ class SparseRaster:
             offset = 4 * bands * ((window.row + row) * cols + window.col)
             with disk_errors(WRITE_FAILED):
                 while data:
-                    written = os.pwrite(self._file.fileno(), data, offset)
+                    written = system.write_at(self._file.fileno(), data, offset)
                     data, offset = data[written:], offset + written

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from cop_zarr.interop.tables.columns import CoordinateColumns
+from cop_zarr.interop.tables.declared import Declared
 from cop_zarr.querying.geodataframe import COLUMN
 
 ERROR_COLUMN = "error"
@@ -28,17 +29,19 @@ class AnsweredTable:
     """The CRS of the coordinates."""
     geometry_column: str | None
     """The column that the file declares as its geometry, whether it was used or not."""
-    geometry_crs: object | None
+    geometries: dict[str, Declared]
+    """All columns that it declares as geometries."""
 
     @property
     def bands(self) -> int:
         """Length of a vector."""
         return int(self.schema.field(COLUMN).type.list_size)
 
-    def crs_of(self, column: str) -> object | None:
-        """The CRS of a column of geometries; None if it is unknown."""
-        unused = column == self.geometry_column and self.coordinates.names != (column,)
-        return self.geometry_crs if unused else self.crs
+    def declared(self, column: str) -> Declared:
+        """What the output declares of a column of geometries."""
+        if column in self.geometries and self.coordinates.names != (column,):
+            return self.geometries[column]
+        return Declared(self.crs, edges=self.coordinates.edges)
 
 
 def iter_vectors(part: pa.Table) -> Iterator[np.ndarray]:

@@ -13,9 +13,10 @@ import shapely
 
 from cop_zarr.core import product
 from cop_zarr.core.progress import Progress
-from cop_zarr.errors import InputError
+from cop_zarr.errors import InputError, RegionError
 from cop_zarr.interop.tables.answered import ERROR_COLUMN
 from cop_zarr.interop.tables.columns import CoordinateColumns, find_coordinates
+from cop_zarr.interop.tables.declared import Declared
 from cop_zarr.interop.tables.geometry_text import UNKNOWN_SRID, srid_crs
 from cop_zarr.interop.tables.readers import TableReader, open_table
 from cop_zarr.interop.tables.rows import RowErrors, parse_geometries
@@ -24,7 +25,7 @@ from cop_zarr.interop.tables.writers import check_writable
 from cop_zarr.querying.geodataframe import COLUMN
 from cop_zarr.querying.options import QueryOptions
 from cop_zarr.querying.points import Method
-from cop_zarr.regions import check_same_crs
+from cop_zarr.regions import check_crs, check_same_crs
 from cop_zarr.regions.point_buffer import Shape
 from cop_zarr.storage import expanded
 from cop_zarr.store import Store
@@ -65,8 +66,9 @@ def batch(
     Parameters
     ----------
     rois : str or path
-        A table: ``.geojson``, ``.gpkg``, ``.fgb``, ``.shp``, ``.parquet``, ``.geoparquet``, or text:
-        ``.csv``, ``.tsv``, ``.txt``, and each of these with ``.gz``.
+        A table: ``.geojson``, GeoJSON lines (``.geojsonl``, ``.geojsons``, ``.ndjson``), ``.gpkg``,
+        ``.fgb``, ``.shp``, ``.gdb``, ``.kml``, ``.kmz``, or one of these in a ``.zip``; ``.parquet``,
+        ``.geoparquet``; or text: ``.csv``, ``.tsv``, ``.txt``, and each of these with ``.gz``.
     out : str or path
         The file to write, its rows in the table's order. ``.parquet``: the table with a column
         ``embedding``, a fixed-size list of float32; GeoParquet, if the table has geometries.
@@ -84,13 +86,13 @@ def batch(
         The columns that hold the coordinates, if their names are not recognised: one of WKT, WKB or
         GeoJSON, two (longitude, latitude), or four (west, south, east, north).
     layer : str, optional
-        Which layer of a file with several.
+        Which layer of a file with several, or which file in a ZIP file with several.
     separator, decimal, encoding : str, optional
         How a file of text is written, if it is not recognised: the character between values, or ``"tab"``;
         ``"."`` or ``","``; the name of an encoding, such as ``"cp1252"``.
     crs : str, int or pyproj.CRS, optional
-        The CRS of the coordinates; by default the one the file declares, and degrees for text and plain
-        Parquet.
+        The CRS of the coordinates; by default the one the file declares, and degrees for text, GeoJSON
+        and Parquet without one.
     buffer_m : float, optional
         Radius around points, in metres on the ground.
     shape : {"box", "circle"}
@@ -141,34 +143,44 @@ def batch(
     if target.exists() and target.samefile(path):
         raise InputError(f"{target} is the table itself, and would be replaced; name another output")
     _check_columns(reader.schema, target)
-    coordinates = find_coordinates(reader.schema.names, reader.geometry_column, checked.columns)
-    coordinates = replace(coordinates, decimal=reader.decimal)
-    crs = _coordinate_crs(reader, coordinates, checked.crs)
+    primary = [reader.geometry_column] if reader.geometry_column else list(reader.geometries)
+    coordinates = find_coordinates(reader.schema.names, primary, checked.columns)
+    declared = reader.geometries.get(coordinates.names[0]) if coordinates.kind == "geometry" else None
+    edges = declared.edges if declared else "planar"
+    coordinates = replace(coordinates, decimal=reader.decimal, edges=edges)
+    crs = _coordinate_crs(reader, coordinates, declared, checked.crs)
     opened = store if isinstance(store, Store) else open_store(store)
     for_rows = replace(checked, crs=crs, columns=None, layer=None, client=None)
     job = Batch(reader, target, opened, coordinates, for_rows)
     return job.run(overwrite=overwrite, resume=resume, client=checked.client, progress=progress)
 
 
-def _coordinate_crs(reader: TableReader, coordinates: CoordinateColumns, given: object | None) -> object:
+def _coordinate_crs(
+    reader: TableReader, coordinates: CoordinateColumns, declared: Declared | None, given: object | None
+) -> object:
     """The CRS of a table's coordinates: the one given, the one declared for its geometries, or degrees."""
-    from_file = coordinates.names == (reader.geometry_column,)  # other columns have no declared CRS
-    declared = reader.geometry_crs if from_file else None
-    if given is not None and declared is not None:
-        check_same_crs(given, declared)
+    if declared is None:
+        stated = None
+        if given is None and coordinates.kind == "geometry":
+            stated = _first_crs(reader, *coordinates.names)
+        return product.CRS if given is None and stated is None else given or stated
     if given is not None:
+        if declared.crs is not None and not declared.is_default:
+            check_same_crs(given, declared.crs)
         return given
-    if declared is not None:
-        return declared
-    stated = None if from_file or coordinates.kind != "geometry" else _first_crs(reader, *coordinates.names)
-    if stated is not None:
-        return stated
-    if from_file:
+    if declared.crs is None:
         raise InputError(
             f"{reader.path} declares no CRS for its geometries; name it with --crs (crs=), such as "
             "EPSG:4326 for degrees of longitude and latitude"
         )
-    return product.CRS
+    try:
+        check_crs(declared.crs)
+    except RegionError as error:
+        raise InputError(
+            f"{reader.path} declares a CRS that cannot be used: {error}; if its coordinates are in "
+            "another, name that with --crs (crs=)"
+        ) from error
+    return declared.crs
 
 
 def _first_crs(reader: TableReader, column: str) -> str | None:

@@ -20,6 +20,9 @@ SETTINGS_NAME = "job.json"
 OWN_NAMES = re.compile(r"job\.json|\d{6}\.arrow|result.*|replaced|store|ingest|.*\.[0-9a-f]{8}\.partial")
 """Names in a checkpoint folder; a folder with any other is left alone."""
 
+WRITE_OPTIONS = pa.ipc.IpcWriteOptions(unify_dictionaries=True)
+"""A file has one dictionary for a column; each row group of Parquet has its own."""
+
 
 class Checkpoint:
     """The finished parts of a batch: ``OUT.partial/000000.arrow`` and so on.
@@ -76,7 +79,7 @@ class Checkpoint:
             storage_errors(path),
             replacing(path) as partial,
             pa.OSFile(str(partial), "wb") as file,
-            pa.ipc.new_file(file, part.schema) as writer,
+            pa.ipc.new_file(file, part.schema, options=WRITE_OPTIONS) as writer,
         ):
             writer.write_table(part)
 

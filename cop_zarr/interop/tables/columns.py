@@ -10,6 +10,7 @@ from typing import Literal
 import pyarrow as pa
 
 from cop_zarr.errors import InputError
+from cop_zarr.interop.tables.declared import Edges
 
 Kind = Literal["geometry", "point", "box"]
 
@@ -53,17 +54,16 @@ class CoordinateColumns:
     names: tuple[str, ...]
     decimal: str = "."
     """The decimal mark of numbers that are text."""
+    edges: Edges = "planar"
 
 
 def find_coordinates(
-    columns: Sequence[str], geometry_column: str | None, requested: Sequence[str] | None
+    columns: Sequence[str], geometries: Sequence[str], requested: Sequence[str] | None
 ) -> CoordinateColumns:
-    """Find the coordinate columns: those requested, else the file's geometry column, else known names."""
+    """Find the coordinate columns: those requested, else the file's geometries, else known names."""
     if requested is not None:
         return _requested(columns, tuple(requested))
-    if geometry_column is not None:
-        return CoordinateColumns("geometry", (geometry_column,))
-    found = known_columns(columns)
+    found = [CoordinateColumns("geometry", (name,)) for name in geometries] or known_columns(columns)
     if not found:
         raise InputError(
             f"no coordinate columns found among {', '.join(columns) or 'none'}; name them with "
@@ -107,11 +107,28 @@ def _requested(columns: Sequence[str], names: tuple[str, ...]) -> CoordinateColu
     return CoordinateColumns(KIND_BY_COUNT[len(names)], names)
 
 
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type of a column's values, however they are laid out; of decimals, float64."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return plain_type(kind.storage_type)
+    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        return plain_type(kind.value_type)
+    if pa.types.is_decimal(kind):
+        return pa.float64()
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_binary_view(kind) or pa.types.is_fixed_size_binary(kind):
+        return pa.binary()
+    return kind
+
+
 def is_binary(kind: pa.DataType) -> bool:
     """Whether a column holds bytes, such as WKB."""
+    kind = plain_type(kind)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def is_text(kind: pa.DataType) -> bool:
     """Whether a column holds text, such as WKT."""
+    kind = plain_type(kind)
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

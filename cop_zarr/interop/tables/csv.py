@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from cop_zarr.errors import SourceError
+from cop_zarr.interop.tables.declared import Declared
 from cop_zarr.interop.tables.dialect import TextOptions, find_dialect, find_western, is_utf8, open_text
 
 BLOCK_BYTES, MAX_BLOCK_BYTES = 4 << 20, 1 << 30
@@ -42,7 +43,7 @@ class CsvReader:
 
     has_layers: ClassVar[bool] = False
     geometry_column: str | None = None
-    geometry_crs: object | None = None
+    geometries: ClassVar[dict[str, Declared]] = {}
 
     def __init__(self, path: Path, layer: str | None = None, options: TextOptions | None = None) -> None:
         self.layer = layer

@@ -120,6 +120,7 @@ def find_dialect(path: Path, options: TextOptions, encoding: str | None) -> Dial
         raise SourceError(f"{path} has no header line")
     separator = separator or _find_separator(path, sample)
     header, *values = sample[separator]
+    _check_first_line(path, header, sample)
     if len(header) > 1 and all(map(is_number, header)):
         raise SourceError(
             f"{path} has no header: its first line is {separator.join(header)[:80]!r}; add a line of names "
@@ -185,6 +186,18 @@ def _rows(text: str, separator: str, *, is_whole: bool) -> list[list[str]]:
     except csv.Error:  # a field is longer than Python's limit
         return rows[:-1] or rows
     return rows if is_whole else rows[:-1] or rows
+
+
+def _check_first_line(path: Path, header: list[str], sample: dict[str, list[list[str]]]) -> None:
+    """Check that no title or comment is before the header: a later row with names of coordinates."""
+    if known_columns(header):
+        return
+    for row in (row for rows in sample.values() for row in rows[1:10]):
+        names = [name for columns in known_columns(row) if len(columns.names) > 1 for name in columns.names]
+        if names and min(map(len, names)) > 1:  # x and y may be values
+            raise SourceError(
+                f"{path} has its header, {', '.join(row)[:80]!r}, below {header[0]!r}; remove what is above"
+            )
 
 
 def _fits(header: list[str], values: list[list[str]]) -> bool:

@@ -11,12 +11,13 @@ import numpy as np
 import shapely
 
 from cop_zarr.interop.tables.geometry_text import decode, from_geojson, is_geojson
-from cop_zarr.interop.tables.nesting import EWKB_SRID, MAX_NESTING, inspect
+from cop_zarr.interop.tables.nesting import EWKB_SRID, MAX_BYTES, MAX_NESTING, inspect, members_of
 from cop_zarr.interop.tables.vector import linearize
 
 REFUSED = {
     "deep": f"nests collections more than {MAX_NESTING} deep; write its polygons as a MultiPolygon",
-    "curved": "has curves that GDAL cannot read, or in a GEOMETRYCOLLECTION; use a MULTISURFACE, or lines",
+    "large": f"takes more than {MAX_BYTES >> 20} MiB; simplify it, or cut it into several rows",
+    "curved": "has curves that GDAL cannot read; draw them as lines",
 }
 
 TEXT_FORMATS = "WKT, WKB in hexadecimal or GeoJSON"
@@ -38,9 +39,9 @@ def parse(values: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         plain[row], srids[row] = decode(values[row])
     findings = {row: inspect(plain[row]) for row in present}
     curved = [row for row in present if findings[row] == "curved"]
-    for row, wkb in zip(curved, linearize(plain[curved]), strict=True):
+    for row, wkb in zip(curved, _without_curves(plain[curved]), strict=True):
         srids[row] = srids[row] or _srid(plain[row])
-        plain[row] = wkb if wkb is not None and inspect(wkb) == "plain" else None
+        plain[row] = wkb
     shapes = np.full(len(values), None, object)
     parsable = [row for row in present if findings[row] in {"plain", "curved"} and plain[row] is not None]
     parsers = np.array([_parser(plain[row]) for row in parsable], object)
@@ -61,6 +62,23 @@ def _parser(value: bytes | str) -> Parser:
     if isinstance(value, bytes):
         return shapely.from_wkb
     return from_geojson if is_geojson(value) else shapely.from_wkt
+
+
+def _without_curves(values: np.ndarray) -> np.ndarray:
+    """WKB whose arcs are chords, of WKB and WKT; None where GDAL cannot read it."""
+    found = linearize(values)
+    for row, wkb in enumerate(found):
+        if (
+            wkb is not None and inspect(wkb) == "curved"
+        ):  # a collection: GDAL leaves its members as they are
+            members = np.array([None, *members_of(wkb)], object)[1:]
+            curved = [number for number, member in enumerate(members) if inspect(member) == "curved"]
+            members[curved] = _without_curves(members[curved])
+            whole = not any(member is None for member in members)
+            found[row] = wkb[:9] + b"".join(members) if whole else None
+        elif wkb is not None and inspect(wkb) != "plain":
+            found[row] = None
+    return found
 
 
 def _srid(value: bytes | str) -> int:

@@ -53,7 +53,7 @@ def from_geojson(texts: np.ndarray, on_invalid: str) -> np.ndarray:
 
 def _closed(text: str) -> BaseGeometry | None:
     try:
-        polygons = read_polygons(json.loads(text))
+        polygons, _ = read_polygons(json.loads(text))
     except (ValueError, RecursionError):  # RegionError is a ValueError
         return None
     return polygons[0] if len(polygons) == 1 else shapely.GeometryCollection(polygons)

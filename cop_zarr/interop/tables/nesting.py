@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -30,32 +31,46 @@ PLAIN_HEADERS = frozenset(struct.pack("<BI", 1, kind) for kind in (1, 2, 3))
 
 EWKB_Z, EWKB_M, EWKB_SRID = 0x8000_0000, 0x4000_0000, 0x2000_0000
 
-Finding = Literal["plain", "curved", "deep", "invalid"]
+MAX_BYTES = 200 << 20
+"""Of one geometry: 13 million vertices in WKB. Parsing takes several times as much memory."""
+
+Finding = Literal["plain", "curved", "deep", "large", "invalid"]
 
 
 def inspect(value: bytes | str) -> Finding:
     """Whether a geometry may be parsed, has curves (which shapely refuses), or may not be parsed at all."""
+    if len(value) > MAX_BYTES:
+        return "large"
     if isinstance(value, bytes):
         try:
-            return "plain" if value[:5] in PLAIN_HEADERS else _inspect_wkb(value)
-        except (struct.error, IndexError):  # it ends before its counts say
+            return "plain" if value[:5] in PLAIN_HEADERS else _walk(value)[0]
+        except (struct.error, IndexError):  # it ends before its counts say, or has no byte order
             return "invalid"
     if sum(map(value.count, "([{")) > MAX_BRACKETS and _open_brackets(value) > MAX_BRACKETS:
         return "deep"
     return "curved" if CURVED_WORDS.search(value) else "plain"
 
 
-def _inspect_wkb(wkb: bytes) -> Finding:
-    """Walk through the headers of a WKB, or an EWKB; coordinates are skipped."""
-    curved, offset, members = False, 0, [1]  # members still to come, of each collection that is open
+def members_of(wkb: bytes) -> list[bytes]:
+    """The members of a collection that :func:`inspect` has passed."""
+    return [wkb[start:stop] for start, stop in pairwise(_walk(wkb)[1])]
+
+
+def _walk(wkb: bytes) -> tuple[Finding, list[int]]:
+    """Walk through the headers of a WKB, or an EWKB; coordinates are skipped.
+
+    Also returns where the members of the outermost collection begin, and its end.
+    """
+    curved, offset, starts = False, 0, list[int]()
+    members = [1]  # still to come, of each collection that is open
     while members:
         if not members[-1]:
             members.pop()
             continue
         members[-1] -= 1
-        order = "<>"[wkb[offset] != 1]
-        if wkb[offset] > 1:
-            return "invalid"
+        if len(members) == 2:
+            starts.append(offset)
+        order = "><"[wkb[offset]]
         (code,) = struct.unpack_from(f"{order}I", wkb, offset + 1)
         dimensions, kind = divmod(code & 0xFFFF, 1000)
         has_z, has_m = code & EWKB_Z or dimensions in {1, 3}, code & EWKB_M or dimensions in {2, 3}
@@ -70,7 +85,7 @@ def _inspect_wkb(wkb: bytes) -> Finding:
         if kind in COLLECTIONS:
             members.append(count)
             if len(members) - 1 > MAX_NESTING:
-                return "deep"
+                return "deep", []
         elif kind in LINES:
             offset += count * position_bytes
         elif kind in POLYGONS:
@@ -78,8 +93,8 @@ def _inspect_wkb(wkb: bytes) -> Finding:
                 (positions,) = struct.unpack_from(f"{order}I", wkb, offset)
                 offset += 4 + positions * position_bytes
         else:
-            return "invalid"
-    return "curved" if curved else "plain"
+            return "invalid", []
+    return "curved" if curved else "plain", [*starts, offset]
 
 
 def _open_brackets(text: str) -> int:

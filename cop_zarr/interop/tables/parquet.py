@@ -14,7 +14,14 @@ from pyproj import CRS
 
 from cop_zarr.errors import SourceError
 from cop_zarr.interop.tables.answered import AnsweredTable
-from cop_zarr.interop.tables.columns import is_binary
+from cop_zarr.interop.tables.columns import is_binary, plain_type
+from cop_zarr.interop.tables.declared import Declared
+from cop_zarr.interop.tables.parquet_geometry import (
+    DEFAULT_CRS,
+    GEO_KEY,
+    declared_geometries,
+    plain_batch,
+)
 from cop_zarr.interop.tables.rows import RowErrors, geometries, parse_geometries
 from cop_zarr.querying.geodataframe import COLUMN
 
@@ -22,12 +29,6 @@ READ_ROWS = 16_384
 
 ROW_GROUP_ROWS = 16_384
 """50 MB of 768 bands."""
-
-GEO_KEY = b"geo"
-"""The key of GeoParquet's metadata (its specification, version 1.1.0)."""
-
-DEFAULT_CRS = "OGC:CRS84"
-"""The CRS of a GeoParquet column that names none."""
 
 COMPRESSION: dict[str, Any] = {
     "compression": "zstd",
@@ -49,10 +50,11 @@ class ParquetReader:
         self.path = path
         try:
             file = pq.ParquetFile(path)
-            self.schema, self.rows = file.schema_arrow, file.metadata.num_rows
-        except (pa.ArrowInvalid, OSError) as error:
+            self.rows = file.metadata.num_rows
+            self.geometry_column, self.geometries = declared_geometries(path, file)
+            self.schema = plain_batch(_no_rows(file.schema_arrow), self.geometries).schema
+        except (pa.ArrowException, OSError) as error:
             raise SourceError(f"{path} is not a readable Parquet file: {error}") from error
-        self.geometry_column, self.geometry_crs = self._declared_geometry()
 
     def read(self, first: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows from ``first`` on."""
@@ -62,29 +64,20 @@ class ParquetReader:
                 while groups and start + file.metadata.row_group(groups[0]).num_rows <= first:
                     start += file.metadata.row_group(groups.pop(0)).num_rows
                 for batch in file.iter_batches(READ_ROWS, row_groups=groups):
-                    yield batch.slice(min(len(batch), max(0, first - start)))
+                    rest = batch.slice(min(len(batch), max(0, first - start)))
+                    yield plain_batch(rest, self.geometries)
                     start += len(batch)
-        except (pa.ArrowInvalid, OSError) as error:
+        except pa.ArrowNotImplementedError as error:
+            raise SourceError(
+                f"{self.path} has columns that pyarrow cannot read, such as lists of dictionaries; leave "
+                f"them out: {error}"
+            ) from error
+        except (pa.ArrowException, OSError) as error:
             raise SourceError(f"cannot read {self.path}: {error}") from error
 
-    def _declared_geometry(self) -> tuple[str | None, object | None]:
-        """GeoParquet's primary column and its CRS, each None if unknown."""
-        text = (self.schema.metadata or {}).get(GEO_KEY)
-        if text is None:
-            return None, None
-        try:
-            document: Any = json.loads(text)
-            name: str = document["primary_column"]
-            column = document["columns"][name]
-            encoding = column["encoding"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise SourceError(f"{self.path} has invalid GeoParquet metadata: {error!r}") from error
-        if encoding != "WKB" or name not in self.schema.names:
-            raise SourceError(
-                f"{self.path} holds its geometries in {name!r} as {encoding!r}; only WKB can be read: "
-                "write it again, in geopandas with to_parquet(geometry_encoding='WKB')"
-            )
-        return name, column.get("crs", DEFAULT_CRS)
+
+def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
 
 
 def write_parquet(path: Path, table: AnsweredTable) -> None:
@@ -98,7 +91,9 @@ def write_parquet(path: Path, table: AnsweredTable) -> None:
         schema = schema.append(pa.field(column, pa.binary()))
     metadata = {}
     if column is not None:
-        metadata[GEO_KEY] = json.dumps(_geo_metadata(column, table.crs_of(column)))
+        index = schema.get_field_index(column)
+        schema = schema.set(index, pa.field(column, plain_type(schema.field(index).type)))
+        metadata[GEO_KEY] = json.dumps(_geo_metadata(column, table))
     schema = schema.with_metadata(metadata)
     others = [name for name in schema.names if name != COLUMN]
     with pq.ParquetWriter(path, schema, use_dictionary=others, **COMPRESSION) as writer:
@@ -109,18 +104,28 @@ def write_parquet(path: Path, table: AnsweredTable) -> None:
 
 def _geometry_column(table: AnsweredTable) -> str | None:
     """The binary column of the table that becomes GeoParquet's primary one."""
-    name = table.coordinates.names[0]
-    if table.coordinates.kind == "geometry" and is_binary(table.schema.field(name).type):
-        return name
-    return table.geometry_column
+    names = (*table.coordinates.names[:1], table.geometry_column, *table.geometries)
+    if table.coordinates.kind != "geometry":
+        names = names[1:]
+    return next((name for name in names if name and is_binary(table.schema.field(name).type)), None)
 
 
-def _geo_metadata(column: str, crs_given: object | None) -> dict[str, Any]:
-    crs = None if crs_given is None else CRS.from_user_input(crs_given)
+def _geo_metadata(primary: str, table: AnsweredTable) -> dict[str, Any]:
+    others = [
+        name for name in table.geometries if name != primary and is_binary(table.schema.field(name).type)
+    ]
+    columns = {name: _described(table.declared(name)) for name in (primary, *others)}
+    return {"version": "1.1.0", "primary_column": primary, "columns": columns}
+
+
+def _described(declared: Declared) -> dict[str, Any]:
+    crs = None if declared.crs is None else CRS.from_user_input(declared.crs)
     described: dict[str, Any] = {"encoding": "WKB", "geometry_types": []}
+    if declared.edges != "planar":
+        described["edges"] = "spherical"
     if crs != CRS.from_user_input(DEFAULT_CRS):
         described["crs"] = crs and crs.to_json_dict()
-    return {"version": "1.1.0", "primary_column": column, "columns": {column: described}}
+    return described
 
 
 def _with_geometries(part: pa.Table, column: str, table: AnsweredTable) -> pa.Table:
@@ -130,5 +135,5 @@ def _with_geometries(part: pa.Table, column: str, table: AnsweredTable) -> pa.Ta
         return part.append_column(column, pa.array(shapely.to_wkb(shapes), pa.binary()))
     index = part.schema.get_field_index(column)
     shapes = parse_geometries(part, column, RowErrors())
-    wkb = pa.array(shapely.to_wkb(shapes, flavor="iso"), part.schema.field(index).type)
-    return part.set_column(index, part.schema.field(index), wkb)
+    kind = plain_type(part.schema.field(index).type)
+    return part.set_column(index, column, pa.array(shapely.to_wkb(shapes, flavor="iso"), kind))

@@ -13,8 +13,10 @@ import pyarrow as pa
 
 from cop_zarr.errors import InputError, SourceError, SourceNotFoundError
 from cop_zarr.interop.tables.csv import CsvReader
+from cop_zarr.interop.tables.declared import Declared
 from cop_zarr.interop.tables.dialect import TextOptions
 from cop_zarr.interop.tables.parquet import ParquetReader
+from cop_zarr.interop.tables.vector import ENDINGS as VECTOR_ENDINGS
 from cop_zarr.interop.tables.vector import VectorReader
 
 
@@ -25,13 +27,16 @@ class TableReader(Protocol):
     """Whether a file of this format may hold several tables."""
     path: Path
     layer: str | None
-    """The layer that is read."""
+    """The layer that is read, and where."""
     schema: pa.Schema
     rows: int
     geometry_column: str | None
-    """The column of WKB that the file declares as its geometry."""
-    geometry_crs: object | None
-    """The CRS that the file declares for it."""
+    """The column that the file declares as its geometry."""
+
+    @property
+    def geometries(self) -> dict[str, Declared]:
+        """Every column of WKB or WKT that the file declares as geometries."""
+
     decimal: str
     """The decimal mark of numbers that are text."""
     dialect: str | None
@@ -53,13 +58,15 @@ READERS: dict[str, type[TableReader]] = {
     ".parquet": ParquetReader,
     ".geoparquet": ParquetReader,
     ".pq": ParquetReader,
-    ".geojson": VectorReader,
-    ".json": VectorReader,
-    ".geojsonl": VectorReader,
-    ".gpkg": VectorReader,
-    ".fgb": VectorReader,
-    ".shp": VectorReader,
+    **dict.fromkeys(VECTOR_ENDINGS, VectorReader),
 }
+
+ADVICE = {
+    **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), "; save the sheet as CSV UTF-8"),
+    **dict.fromkeys((".feather", ".arrow"), "; write the table as Parquet"),
+    **dict.fromkeys((".dbf", ".shx", ".prj", ".cpg"), "; of a Shapefile, name the .shp"),
+}
+"""What to do with other files."""
 
 
 def open_table(path: Path, layer: str | None = None, text: TextOptions | None = None) -> TableReader:
@@ -68,8 +75,9 @@ def open_table(path: Path, layer: str | None = None, text: TextOptions | None = 
         raise SourceNotFoundError(f"there is no file {path}")
     ending = max((each for each in READERS if path.name.lower().endswith(each)), key=len, default=None)
     if ending is None:
-        raise InputError(f"{path} must end in one of {', '.join(READERS)}")
-    if not path.is_file():  # a pipe can be read only once
+        advice = ADVICE.get(path.suffix.lower(), "")
+        raise InputError(f"{path} must end in one of {', '.join(READERS)}{advice}")
+    if not (path.is_file() or (path.is_dir() and ending == ".gdb")):  # a pipe can be read only once
         raise SourceError(f"{path} is not a file")
     reader = READERS[ending]
     if layer is not None and not reader.has_layers:

@@ -9,17 +9,23 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from cop_zarr.errors import InputError, RegionError
-from cop_zarr.interop.tables.columns import CoordinateColumns, is_binary, is_text
+from cop_zarr.interop.tables.columns import CoordinateColumns, is_binary, is_text, plain_type
+from cop_zarr.interop.tables.declared import Edges
 from cop_zarr.interop.tables.geometries import TEXT_FORMATS, parse
 from cop_zarr.interop.tables.geometry_text import check_srids
-from cop_zarr.regions import PointBuffer
+from cop_zarr.regions import BBox, PointBuffer
+from cop_zarr.regions.geodesic_edges import SPHERE, with_plane_edges
 from cop_zarr.regions.point_buffer import Shape
 from cop_zarr.regions.projections import Projection, projection
 
 NO_GEOMETRY = RegionError("it has no geometry; remove it from the table, or skip it with --on-error nan")
 
+
+MAX_STEP_DEG = 120.0
+"""Longest edge of a box that is written: one of over 180° may be read as the shorter way around."""
 
 DECIMALS = {".": "points", ",": "commas"}
 
@@ -54,6 +60,9 @@ def locate(
         for row, error in check_srids(shapes, crs).items():
             errors.setdefault(row, error)
             shapes[row] = None
+        single = shapely.get_type_id(shapes) == shapely.GeometryType.MULTIPOINT
+        single &= shapely.get_num_geometries(shapes) == 1
+        shapes[single] = shapely.get_geometry(shapes[single], 0)
         is_point = shapely.get_type_id(shapes) == shapely.GeometryType.POINT
         is_empty = shapely.is_empty(shapes)
         for row in np.flatnonzero(is_point & is_empty).tolist():
@@ -75,6 +84,9 @@ def locate(
         return found
     if buffer is not None:
         raise InputError("--buffer (buffer_m=) applies to points, and the table has regions; omit it")
+    if columns.edges != "planar":
+        rows, regions = _in_plane(rows, regions, source, columns.edges, errors)
+        return replace(found, region_rows=rows, regions=regions)
     region_crs = None if source.is_product_crs else source.crs
     return replace(found, region_rows=rows, regions=regions, crs=region_crs)
 
@@ -95,11 +107,27 @@ def geometries(part: pa.Table, columns: CoordinateColumns, crs: object) -> np.nd
         return found
     found[rows] = shapely.box(*numbers[:, rows])
     if projection(crs).in_degrees:
-        for row in rows[numbers[0, rows] > numbers[2, rows]].tolist():
-            west, south, east, north = numbers[:, row]
-            halves = [shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)]
-            found[row] = shapely.MultiPolygon(halves)
+        drawn = (numbers[0] >= -180) & (numbers[0] < numbers[2]) & (numbers[2] <= 180)
+        for row in rows[~drawn[rows]].tolist():
+            found[row] = _cut_box(*numbers[:, row].tolist()) or found[row]
+        found[rows] = shapely.segmentize(found[rows], MAX_STEP_DEG)
     return found
+
+
+def _cut_box(west: float, south: float, east: float, north: float) -> BaseGeometry | None:
+    """A box with longitudes from -180 to 180, in two parts over the antimeridian; None if it is refused."""
+    try:
+        west, south, east, north = BBox(west, south, east, north).bounds
+    except RegionError:
+        return None
+    if east - west == 360:
+        return shapely.box(-180, south, 180, north)
+    halves = [
+        shapely.box(max(west + turn, -180), south, min(east + turn, 180), north)
+        for turn in (0, -360)
+        if west + turn < 180 and east + turn > -180
+    ]
+    return halves[0] if len(halves) == 1 else shapely.MultiPolygon(halves)
 
 
 def _locate_points(
@@ -127,6 +155,23 @@ def _locate_points(
     return Locations(rows[:0], lons[:0], lats[:0], np.array(region_rows, "i8"), regions, None)
 
 
+def _in_plane(
+    rows: np.ndarray, regions: list[Any], source: Projection, edges: Edges, errors: RowErrors
+) -> tuple[np.ndarray, list[Any]]:
+    """Convert regions whose edges are great circles or geodesics to polygons in degrees."""
+    if not source.crs.is_geographic:
+        raise InputError(f"the table declares {edges} edges, and the CRS {source.name} is not of the globe")
+    geod = (edges != "spherical" and source.crs.get_geod()) or SPHERE
+    kept, converted = [], []
+    for row, region in zip(rows.tolist(), regions, strict=True):
+        try:
+            converted.append(with_plane_edges(region, source, geod))
+            kept.append(row)
+        except RegionError as error:
+            errors.setdefault(row, error)
+    return np.array(kept, "i8"), converted
+
+
 def _finite_numbers(part: pa.Table, columns: CoordinateColumns, errors: RowErrors) -> np.ndarray:
     """Coordinate columns as float64, ``(columns, rows)``; a row that lacks one is NaN, and an error."""
     numbers = np.stack([_parse_numbers(part, name, columns.decimal, errors) for name in columns.names])
@@ -140,8 +185,9 @@ def _finite_numbers(part: pa.Table, columns: CoordinateColumns, errors: RowError
 def _parse_numbers(part: pa.Table, name: str, decimal: str, errors: RowErrors) -> np.ndarray:
     """A column as float64; NaN for null and for text that is not a number."""
     column = part.column(name)
-    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        numbers: np.ndarray = column.cast(pa.float64()).to_numpy()
+    kind = plain_type(column.type)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        numbers: np.ndarray = column.cast(kind).cast(pa.float64()).to_numpy()
         return numbers
     if not is_text(column.type):
         raise InputError(f"the column {name!r} must hold numbers; it holds {column.type}")

@@ -218,7 +218,7 @@ class Batch:
             coordinates=self._coordinates,
             crs=self._options.crs,
             geometry_column=self._reader.geometry_column,
-            geometry_crs=self._reader.geometry_crs,
+            geometries=self._reader.geometries,
         )
 
     def _parts(self) -> Iterator[pa.Table]:
@@ -247,11 +247,11 @@ class Batch:
 
     def _settings(self) -> dict[str, Any]:
         """Everything that the vectors depend on."""
-        stat = self._reader.path.stat()
+        path = self._reader.path
         return {
-            "table": str(self._reader.path),
-            "bytes": stat.st_size,
-            "modified_ns": stat.st_mtime_ns,
+            "table": str(path),
+            "bytes": path.stat().st_size,
+            "modified_ns": max(each.stat().st_mtime_ns for each in (path, *path.rglob("*"))),  # of folders
             "rows": self._reader.rows,
             "schema": str(self._reader.schema),
             "layer": self._reader.layer,

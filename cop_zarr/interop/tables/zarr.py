@@ -63,7 +63,7 @@ def write_zarr(path: Path, table: AnsweredTable) -> None:
             for name, dtype in types.items()
         }
         zarr.consolidate_metadata(group.store)
-    wkb_columns = {table.geometry_column, *table.coordinates.names}  # those of them that are binary
+    wkb_columns = {*table.geometries, *table.coordinates.names}  # those of them that are binary
     first = 0
     for part in table.parts():
         for name, array in columns.items():

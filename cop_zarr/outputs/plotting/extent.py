@@ -11,6 +11,7 @@ from cop_zarr.core.grid import Bounds, Grid, Window, cut_window
 from cop_zarr.core.product import LATTICE_COLS, STEP_DEG
 from cop_zarr.errors import InputError
 from cop_zarr.regions import BBox, footprint
+from cop_zarr.regions.forms import reduce_form
 
 MIN_MARGIN_CELLS = 2
 MARGIN_FRACTION = 0.12
@@ -51,7 +52,7 @@ def bbox_extent(grid: Grid, mask: np.ndarray, bbox: BBox | Sequence[float] | Non
     """The extent of all cells that a box touches, or of the whole store; ``mask`` is the whole grid's."""
     if bbox is None:
         window = grid.whole
-    elif isinstance(bbox, BBox | Sequence | np.ndarray) and not isinstance(bbox, str):
+    elif isinstance(reduce_form(bbox, None)[0], Sequence | np.ndarray) and not isinstance(bbox, str):
         window, _ = grid.touched(footprint(bbox).bounds)
     else:  # the edges of a plot are meridians and parallels
         raise InputError(

@@ -10,6 +10,7 @@ import numpy as np
 from cop_zarr.core.grouping import group_by
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.regions import BBox, PointBuffer
+from cop_zarr.regions.forms import reduce_form
 
 GROUPS_PER_THREAD = 4
 """Groups made for each thread of the workers, so that all end at about the same time."""
@@ -25,7 +26,7 @@ def centres(rois: Iterable[Any], crs: object | None) -> tuple[np.ndarray, np.nda
 
     Nothing is checked: this decides who answers a region, and not what the answer is.
     """
-    found = np.array([_centre(roi) for roi in rois], "f8").reshape(-1, 2)
+    found = np.array([_centre_or_unknown(roi) for roi in rois], "f8").reshape(-1, 2)
     lons, lats = found[:, 0], found[:, 1]
     if crs is None:
         return lons, lats
@@ -76,8 +77,17 @@ def _spread_bits(values: np.ndarray) -> np.ndarray:
     return spread
 
 
+def _centre_or_unknown(roi: Any) -> tuple[float, float]:
+    try:
+        return _centre(roi)
+    except Exception:  # noqa: BLE001  # an object may raise anything; the worker will refuse it
+        return UNKNOWN
+
+
 def _centre(roi: Any) -> tuple[float, float]:
     """About where a region is, in its own CRS."""
+    if not isinstance(roi, BBox | PointBuffer):
+        roi, _ = reduce_form(roi, None)
     if isinstance(roi, BBox | PointBuffer):
         return roi.footprint.centre
     if hasattr(type(roi), "geom_type"):  # a shapely geometry knows its bounds
@@ -87,23 +97,17 @@ def _centre(roi: Any) -> tuple[float, float]:
 
 
 def _centre_of_box(bounds: Any) -> tuple[float, float]:
-    try:
-        west, south, east, north = map(float, bounds)
-    except (TypeError, ValueError):
-        return UNKNOWN  # the worker will refuse it
+    west, south, east, north = map(float, bounds)
     return (west + east + (360 if west > east else 0)) / 2, (south + north) / 2
 
 
 def _first_position(mapping: Mapping[str, Any]) -> tuple[float, float]:
     """The first position of a GeoJSON mapping."""
     found: Any = mapping
-    try:
-        for name in ("features", "geometries"):
-            while found.get(name):
-                found = found[name][0]
-        found = (found.get("geometry") or found)["coordinates"]
-        while not isinstance(found[0], int | float):
-            found = found[0]
-        return float(found[0]), float(found[1])
-    except (AttributeError, LookupError, TypeError, ValueError):
-        return UNKNOWN
+    for name in ("features", "geometries"):
+        while found.get(name):
+            found = found[name][0]
+    found = (found.get("geometry") or found)["coordinates"]
+    while not isinstance(found[0], int | float):
+        found = found[0]
+    return float(found[0]), float(found[1])

@@ -65,6 +65,29 @@ def test_boxes(store, store_path, tmp_path):
     assert over_antimeridian.equals(shapely.union(*halves))
 
 
+def test_boxes_are_written_as_they_are_queried(store, store_path, tmp_path):
+    boxes = [
+        *((350, 50, 10, 52), (350, 50, 370, 52), (-190, 0, -170, 5), (170, 0, 190, 5), (540, 0, 550, 5)),
+        *((0, -10, 360, 10), (-180.125, -90.125, 179.875, 90.125), (-360, 5, -350, 6), (3, 4, 1, 6)),
+    ]
+    table = write_csv(tmp_path / "boxes.csv", ["minlon", "minlat", "maxlon", "maxlat"], boxes)
+    cop_zarr.batch(table, tmp_path / "out.geoparquet", store_path, weights="coverage")
+    written = geopandas.read_parquet(tmp_path / "out.geoparquet").geometry
+    assert (np.abs(written.bounds[["minx", "maxx"]]) <= 180).all(axis=None)
+    expected = store.query_many(boxes, weights="coverage")
+    np.testing.assert_array_equal(read_vectors(tmp_path / "out.geoparquet")[0], expected)
+    found = store.query_many(written, weights="coverage")
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_a_multipoint_of_one_point_is_a_point(store, store_path, tmp_path):
+    table = tmp_path / "a.csv"
+    table.write_text('wkt\n"MULTIPOINT ((11.5 48.1))"\n"MULTIPOINT ((11.5 48.1), (12 48))"\n')
+    report = cop_zarr.batch(table, tmp_path / "out.npy", store_path, on_error="nan")
+    assert (report.rows, report.refused) == (2, 1)
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy")[0], store.sample(11.5, 48.1))
+
+
 def test_points_and_polygons_as_wkt(store, store_path, globe, tmp_path):
     rows = [(i, f'"{shape.wkt}"') for i, shape in enumerate([*POLYGONS, shapely.Point(11.5, 48.1)])]
     table = write_csv(tmp_path / "mixed.csv", ["id", "wkt"], rows)

@@ -32,7 +32,7 @@ from cop_zarr.interop.tables.columns import find_coordinates
     ],
 )
 def test_found(columns, geometry_column, requested, kind, names):
-    found = find_coordinates(columns, geometry_column, requested)
+    found = find_coordinates(columns, [geometry_column] if geometry_column else [], requested)
     assert (found.kind, found.names) == (kind, names)
 
 
@@ -53,4 +53,4 @@ def test_found(columns, geometry_column, requested, kind, names):
 )
 def test_refused(columns, requested, word):
     with pytest.raises(InputError, match=word):
-        find_coordinates(columns, None, requested)
+        find_coordinates(columns, [], requested)

@@ -125,6 +125,8 @@ def test_what_follows_the_sample(tmp_path, store_path):
         b"\n\n",
         b"11.5,48.1\n12,49\n",
         b"lon,lat\n1,2\n3,4,5\n",
+        b"# of 2024\nlon,lat\n1,2\n",
+        b"Survey;;\n;;\nname;lon;lat\na;8,54;47,37\n",
         gzip.compress(b"lon,lat\n1,2\n", mtime=0)[:-9],
         b'lon,lat,n\n1,2,"a\n3,4,b\n',
         b'lon\tlat\tn\n1\t2\t"a\n3\t4\tb"\n',

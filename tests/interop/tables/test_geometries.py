@@ -1,5 +1,6 @@
 """Geometries as bytes and text: curves, open rings, and what would end the process."""
 
+import json
 import math
 import struct
 
@@ -13,6 +14,7 @@ import shapely
 
 import cop_zarr
 from cop_zarr.errors import RegionError
+from cop_zarr.interop.tables import nesting
 from cop_zarr.interop.tables.geometries import parse
 from tests.support.tables import POLYGONS, read_vectors
 
@@ -77,14 +79,60 @@ def test_unclosed_rings():
     assert one(OPEN_RING[:-8])[0] is None
 
 
+def test_open_rings_over_the_antimeridian(store, store_path, tmp_path):
+    """Not closed, or a digit off, with a jump: the same region in every format."""
+    ring = [(178.6, -18.3), (-178.4, -18.1), (-178.2, -16.4), (178.5, -16.2)]
+    documents = [
+        {"type": "Polygon", "coordinates": [list(map(list, [*ring, *end]))]}
+        for end in ([], [ring[0]], [(math.nextafter(178.6, 0), -18.3)])
+    ]
+    header = struct.pack("<BIII", 1, 3, 1, 4) + np.array(ring, "<f8").tobytes()
+    wkt = "POLYGON ((" + ", ".join(f"{lon} {lat}" for lon, lat in ring) + "))"
+    pq.write_table(pa.table({"wkb": [header]}), tmp_path / "b.parquet")
+    pq.write_table(
+        pa.table({"wkt": [header.hex(), wkt, *map(json.dumps, documents)]}), tmp_path / "t.parquet"
+    )
+    expected = store.query(shapely.Polygon([(lon % 360, lat) for lon, lat in ring]))
+    found = store.query_many(documents)
+    for name in ("b", "t"):
+        cop_zarr.batch(tmp_path / f"{name}.parquet", tmp_path / f"{name}.npy", store_path)
+        found = np.vstack([found, np.load(tmp_path / f"{name}.npy")])
+    assert len(found) == 9
+    np.testing.assert_allclose(found, np.tile(expected.data, (9, 1)), rtol=1e-5)
+    np.testing.assert_array_equal(store.query(documents[0]).data, found[0])
+
+
 def test_curves():
     for value in (CIRCLE, "CURVEPOLYGON (CIRCULARSTRING (10 45, 11 46, 12 45, 11 44, 10 45))"):
         shape, _ = one(value)
         assert shape.geom_type == "Polygon"
         assert shape.area == pytest.approx(math.pi, rel=2e-5)
     assert one(b"\1\x0a\0\0\x20" + struct.pack("<I", 3857) + CIRCLE[5:])[0].area > 3
-    assert "COLLECTION" in one(collections(1, inside=CIRCLE))[1]
+    assert "curves" in one("CURVEPOLYGON (CIRCULARSTRING (10 45, 11 46))")[1]
     assert pyogrio.get_gdal_config_option("OGR_ARC_STEPSIZE") is None
+
+
+def test_curves_in_collections():
+    line, surface = shapely.LineString([(0, 0), (1, 1)]).wkb, struct.pack("<BII", 1, 12, 1) + CIRCLE
+    mixed = struct.pack("<BII", 1, 7, 4) + CIRCLE + line + collections(20, inside=CIRCLE) + surface
+    text = "CURVEPOLYGON (CIRCULARSTRING (10 45, 11 46, 12 45, 11 44, 10 45))"
+    for value, circles in (
+        (mixed, 3),
+        (b"\1\7\0\0\x20" + struct.pack("<I", 3857) + mixed[5:], 3),
+        (collections(1, inside=CIRCLE), 1),
+        (f"GEOMETRYCOLLECTION ({text}, POINT (1 2), GEOMETRYCOLLECTION ({text}))", 2),
+    ):
+        assert one(value)[0].area == pytest.approx(circles * math.pi, rel=2e-5)
+    assert one(mixed)[0].geoms[1].wkb == line
+
+
+def test_a_geometry_that_is_too_large(monkeypatch):
+    assert one(POLYGONS[0].wkb)[0].equals(POLYGONS[0])
+    monkeypatch.setattr(nesting, "MAX_BYTES", 30)
+    for value in (POLYGONS[0].wkb, POLYGONS[0].wkt, POLYGONS[0].wkb.hex()):
+        shape, wrong = one(value)
+        assert shape is None
+        assert "MiB" in wrong
 
 
 def test_curves_in_a_geopackage(store, store_path, tmp_path):

@@ -77,18 +77,6 @@ def test_layers(tmp_path):
     assert open_table(path, "new").rows == 2
 
 
-def test_geoparquet_that_cannot_be_read(tmp_path):
-    for metadata in ("{", '{"primary_column": "g", "columns": {}}'):
-        table = pa.table({"g": [b""]}).replace_schema_metadata({"geo": metadata})
-        pq.write_table(table, tmp_path / "t.parquet")
-        with pytest.raises(SourceError, match="GeoParquet"):
-            open_table(tmp_path / "t.parquet")
-    frame = geopandas.GeoDataFrame(geometry=POLYGONS[:2], crs=4326)
-    frame.to_parquet(tmp_path / "t.parquet", geometry_encoding="geoarrow", schema_version="1.1.0")
-    with pytest.raises(SourceError, match="WKB"):
-        open_table(tmp_path / "t.parquet")
-
-
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -19,6 +19,14 @@ FEATURE = {"type": "Feature", "geometry": RING, "properties": None}
 MERCATOR = (13358338.895192828, 3503549.8435043739)
 
 
+class Broken:
+    """An object whose geometry cannot be computed."""
+
+    @property
+    def __geo_interface__(self):
+        raise ZeroDivisionError
+
+
 @pytest.mark.parametrize(
     ("roi", "crs", "centre"),
     [
@@ -33,7 +41,8 @@ MERCATOR = (13358338.895192828, 3503549.8435043739)
         ((170, 0, -170, 10), None, (180, 5)), (BBox(170, 0, -170, 10), None, (180, 5)),
         (MERCATOR * 2, "EPSG:3857", (120, 30)),
         *((roi, None, (np.nan, np.nan)) for roi in (
-            (1, 2), "text", None, {"type": "Polygon"}, {}, {"features": 3}, object(),
+            (1, 2), "text", None, {"type": "Polygon"}, {}, {"features": 3}, object(), Broken(),
+            (10**400, 0, 1, 1), {"type": "Polygon", "coordinates": [[[10**400, 1]]]},
         )),
     ],
 )  # fmt: skip
