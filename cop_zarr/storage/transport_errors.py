@@ -55,7 +55,13 @@ TRANSIENT_NUMBERS = frozenset(
 NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 """Numbers of a resolver's errors that are certain: no host has this name."""
 
+_PROXY = "the proxy that http_proxy or https_proxy names "
+
 HINTS = {
+    "ClientProxyConnectionError": f"{_PROXY}does not answer",
+    "ProxyConnectionError": f"{_PROXY}does not answer, or refuses",
+    "ClientHttpProxyError": f"{_PROXY}refuses",
+    "InvalidURL": "the address is not valid, or that of the proxy that http_proxy or https_proxy names",
     "NoCredentialsError": "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or pass the "
     'storage options {"anon": true} for a public bucket',
     "ConnectionRefusedError": "nothing answers there; is the address right, is the server up?",

@@ -138,3 +138,57 @@ def certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     return context, cert
+
+
+@contextmanager
+def forward_proxy() -> Iterator[tuple[str, list[str]]]:
+    """Run a proxy as companies do: its URL, and the heads of the requests that it was sent."""
+    heads: list[str] = []
+
+    async def serve(reader, writer) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            heads.append(head)
+            method, target, _ = head.split(" ", 2)
+            address = urlsplit(f"//{target}" if method == "CONNECT" else target)
+            above, below = await asyncio.open_connection(address.hostname, address.port)
+            try:
+                if method == "CONNECT":
+                    writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+                else:  # one request a connection, so that each head is seen
+                    lines = head.replace(f"http://{address.netloc}", "", 1).split("\r\n")
+                    kept = [
+                        line for line in lines if not line.lower().startswith(("proxy-", "connection:"))
+                    ]
+                    below.write("\r\n".join([*kept[:-2], "Connection: close", "", ""]).encode("latin-1"))
+                await asyncio.gather(_pipe(reader, below), _pipe(above, writer))
+            finally:
+                below.close()
+                writer.close()
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="forward proxy")
+    thread.start()
+    server = asyncio.run_coroutine_threadsafe(asyncio.start_server(serve, "127.0.0.1", 0), loop).result()
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", heads
+    finally:
+
+        async def close() -> None:
+            server.close()
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        asyncio.run_coroutine_threadsafe(close(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _pipe(reader, writer) -> None:
+    while data := await reader.read(1 << 16):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
