@@ -512,8 +512,9 @@ def open(
         Chunks read at once, at most; by default ``COP_ZARR_WORKERS``, or from a disk as many as there are
         processors, up to 4, and over a network 64.
     timeout : float
-        Seconds that one object may take over a network: transient faults (timeouts, resets, status 429 and
-        5xx, bodies cut short) are retried, with growing pauses, until then.
+        Seconds that one object may be silent over a network, in all: transient faults (timeouts, resets,
+        failures to connect, status 429 and 5xx, bodies cut short) are retried, with growing pauses, until
+        then. Slow is not silent, and a pause that the server asks for does not count.
     cache_bytes : int
         Memory for decoded chunks and for the totals of whole chunks; the least recently used are dropped
         first. 0 keeps none.

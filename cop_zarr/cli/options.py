@@ -99,7 +99,7 @@ TIMEOUT = click.option(
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="Limit for one object over a network, retries included.",
+    help="Limit of silence for one object over a network, pauses between retries included.",
 )
 
 STORE_OPTIONS = (

@@ -28,9 +28,6 @@ PATTERN = "embed_map_*.tif"
 HUB = "https://huggingface.co"
 """Where the file is published, unless ``HF_ENDPOINT`` names a mirror."""
 
-DOWNLOAD_OPTIONS = {"client_kwargs": {"trust_env": True}}
-"""Have the HTTP client use the usual proxy variables."""
-
 
 @contextmanager
 def locate(
@@ -120,7 +117,7 @@ def download_published(folder: Path, progress: Progress | None, timeout: float) 
     is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        fetch(url, partial, DOWNLOAD_OPTIONS, progress, timeout)
+        fetch(url, partial, None, progress, timeout)
     except (SourceNotFoundError, OSError) as error:
         if is_new:
             with suppress(OSError):

@@ -13,6 +13,7 @@ from cop_zarr.core.progress import Progress
 from cop_zarr.errors import SourceNotFoundError, StorageError
 from cop_zarr.storage.files import disk_errors
 from cop_zarr.storage.filesystems import StorageOptions, open_filesystem
+from cop_zarr.storage.line import Attempt, line_to
 from cop_zarr.storage.locks import try_lock
 from cop_zarr.storage.retries import TIMEOUT_SECONDS, with_retries
 from cop_zarr.storage.transport_errors import TruncatedError, http_status, is_transient, transport_errors
@@ -38,12 +39,17 @@ def fetch(
     """
     what = f"cannot copy {redact(url)} to {path}"
     fs, remote = open_filesystem(url, storage_options, timeout)
+    line = line_to(fs, remote)
     try:
-        size = with_retries(lambda _: _size(fs, remote), what, timeout)
+        size = with_retries(lambda _: _size(fs, remote), what, timeout, line)
         with disk_errors(what), path.open("ab") as target:
             if not try_lock(target.fileno()):
                 raise StorageError(f"{what}: another process is copying into it; wait for that")
-            while not with_retries(lambda _: _copy(fs, remote, target, size, progress), what, timeout):
+
+            def copy(_: Attempt) -> bool:
+                return _copy(fs, remote, target, size, progress)
+
+            while not with_retries(copy, what, timeout, line):
                 pass  # something has arrived: pauses and timeout begin anew
     except FileNotFoundError:
         raise SourceNotFoundError(f"there is no file {redact(url)}") from None

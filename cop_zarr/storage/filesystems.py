@@ -74,6 +74,7 @@ def open_filesystem(
         raise to_storage_error(f"cannot open {redact(url)}", error) from None
     if EXTRAS.get(protocol) == "s3":
         fs.retries = 1  # with_retries decides what is tried again; the same is set for botocore below
+    fs.tells_silence = EXTRAS.get(protocol) in {"s3", "http"}  # they end a try that is silent
     if isinstance(fs, AbstractArchiveFileSystem):
         fs.turn = Lock()  # threads get each other's bytes of a TAR, and half a list of a ZIP
     _opened[id(fs)] = fs
@@ -121,11 +122,16 @@ def _defaults(protocol: str, silence: float) -> dict[str, dict[str, Any]]:
                 "retries": {"total_max_attempts": 1},
             }
         }
-    if EXTRAS.get(protocol) == "http":
+    if protocol in EXTRAS:
+        from urllib.request import getproxies
+
         from aiohttp import ClientTimeout
 
         # aiohttp's default ends any download, and any silence, after 5 minutes
-        return {
-            "client_kwargs": {"timeout": ClientTimeout(total=None, sock_connect=silence, sock_read=silence)}
+        session: dict[str, object] = {
+            "timeout": ClientTimeout(total=None, sock_connect=silence, sock_read=silence)
         }
+        if getproxies():  # otherwise each request would look for a proxy, and in .netrc, in a thread
+            session["trust_env"] = True
+        return {"client_kwargs" if EXTRAS[protocol] == "http" else "session_kwargs": session}
     return {}

@@ -24,7 +24,7 @@ def folder(
 ) -> Folder:
     """Open a folder by a path or an fsspec URL. Nothing is read, and it need not exist.
 
-    ``timeout`` is in seconds, for one object over a network, tries and pauses together. Raises InputError,
+    ``timeout`` is in seconds of silence, for one object over a network, with all pauses. Raises InputError,
     MissingDependencyError if the URL's protocol needs a package that is not installed, and StorageError if
     the URL points into an archive, such as a ZIP file, that cannot be read.
     """

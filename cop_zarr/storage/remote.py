@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,18 +20,17 @@ from cop_zarr.storage.filesystems import (
     unknown_option,
 )
 from cop_zarr.storage.leases import Lease
+from cop_zarr.storage.line import Attempt, line_to
 from cop_zarr.storage.names import LOCK, SMALL_BYTES, WORK
 from cop_zarr.storage.retries import with_retries
 from cop_zarr.storage.transport_errors import http_status, to_storage_error, transport_errors
 from cop_zarr.storage.urls import redact
+from cop_zarr.storage.web_file import WebFile
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 T = TypeVar("T")
-
-LISTING_PATIENCE = 1.5
-"""A listing is many requests: one try may take half of the timeout."""
 
 ENDING_SECONDS = 0.5
 """Time for a request that gives back a lock after an interrupt."""
@@ -50,19 +49,22 @@ class RemoteFolder:
         self._address, self._options, self._timeout = url, storage_options, timeout
         self.url = redact(url)
         self._lease: Lease | None = None
+        self._ending = False
+        """Whether a lock is given back after an interrupt, for which nobody waits long."""
         self._open()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_fs": None, "_process": None, "_lease": None}
+        return {**self.__dict__, "_fs": None, "_line": None, "_process": None, "_lease": None}
 
     def read(self, key: str, limit: int = SMALL_BYTES) -> bytes:
         """Read an object, or its first ``limit`` bytes."""
+        file = WebFile(limit)
 
-        def get(fs: AbstractFileSystem, path: str, seconds: float) -> bytes:
+        def get(fs: AbstractFileSystem, path: str, attempt: Attempt) -> bytes:
             if "http" in fs.protocol:
-                return bytes(_run(fs, _read_body, seconds, fs, path, limit))
+                return self._run(fs, attempt, lambda: file.read(fs, path, attempt))
             try:
-                return bytes(_call(fs, "cat_file", seconds, path, start=0, end=limit))
+                return bytes(self._call(fs, "cat_file", attempt, path, start=0, end=limit))
             except transport_errors() as error:
                 if http_status(error) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                     return b""  # an empty object has no first byte
@@ -88,7 +90,7 @@ class RemoteFolder:
         def delete(key: str) -> None:
             with contextlib.suppress(FileNotFoundError):
                 self._request(
-                    "cannot remove", key, lambda fs, path, seconds: _call(fs, "rm_file", seconds, path)
+                    "cannot remove", key, lambda fs, path, attempt: self._call(fs, "rm_file", attempt, path)
                 )
 
         for _ in ordered_map(delete, keys, workers=REQUESTS_AT_ONCE):
@@ -117,9 +119,9 @@ class RemoteFolder:
         if "http" in self._filesystem().protocol:
             return None
 
-        def send(fs: AbstractFileSystem, path: str, seconds: float) -> Any:
+        def send(fs: AbstractFileSystem, path: str, attempt: Attempt) -> Any:
             fs.invalidate_cache()
-            return _call(fs, method, seconds * LISTING_PATIENCE, path.rstrip("/"), detail=detail)
+            return self._call(fs, method, attempt, path.rstrip("/"), detail=detail)
 
         try:
             return self._request("cannot list", "", send)
@@ -141,17 +143,16 @@ class RemoteFolder:
         """Hold a lease of the folder."""
         self.check_writable()
         self._lease = lease = Lease(self, LOCK)
-        timeout = self._timeout
         try:
             yield
         except (KeyboardInterrupt, SystemExit):
-            self._timeout = min(timeout, ENDING_SECONDS)
+            self._ending = True
             raise
         finally:
             self._lease = None
             with contextlib.suppress(StorageError):  # a lease that cannot be removed becomes stale
                 lease.release()
-            self._timeout = timeout
+            self._ending = False
 
     def publish(self, *, replace: bool) -> None:
         """Do nothing: what is staged is in its final place."""
@@ -171,27 +172,27 @@ class RemoteFolder:
             self._lease.check()
 
     def _put(self, key: str, data: bytes, **options: str) -> None:
-        def put(fs: AbstractFileSystem, path: str, seconds: float) -> None:
+        def put(fs: AbstractFileSystem, path: str, attempt: Attempt) -> None:
             with contextlib.suppress(FileExistsError):  # raised by mode="create"
-                _call(fs, "pipe_file", seconds, path, data, **options)
+                self._call(fs, "pipe_file", attempt, path, data, **options)
 
         try:
             self._request("cannot write", key, put)
         except FileNotFoundError:
             raise StorageError(f"cannot write {self.url}/{key}: there is no such bucket") from None
 
-    def _request(self, what: str, key: str, send: Callable[[AbstractFileSystem, str, float], T]) -> T:
+    def _request(self, what: str, key: str, send: Callable[[AbstractFileSystem, str, Attempt], T]) -> T:
         """Send a request with retries, and raise what it fails with as errors of ours."""
         place = f"{self.url}/{key}" if key else self.url
 
-        def take_turn(seconds: float) -> T:
+        def take_turn(attempt: Attempt) -> T:
             with turn:
-                return send(fs, f"{self._root}/{key}", seconds)
+                return send(fs, f"{self._root}/{key}", attempt)
 
         try:
             fs = self._connected_filesystem()
             turn = getattr(fs, "turn", contextlib.nullcontext())
-            return with_retries(take_turn, f"{what} {place}", self._timeout)
+            return with_retries(take_turn, f"{what} {place}", self._patience, self._line)
         except FileNotFoundError:
             raise FileNotFoundError(place) from None
         except (TypeError, LookupError, AttributeError) as error:
@@ -200,6 +201,34 @@ class RemoteFolder:
             raise StorageError(f"{what} {place}: status 412") from None
         except NotImplementedError:
             raise StorageError(f"{what} {place}: its filesystem does not support this") from None
+
+    def _call(
+        self, fs: AbstractFileSystem, method: str, attempt: Attempt, *args: Any, **options: Any
+    ) -> Any:
+        """Call a filesystem's method."""
+        if not getattr(fs, "async_impl", False):
+            return getattr(fs, method)(*args, **options)
+        return self._run(fs, attempt, lambda: getattr(fs, f"_{method}")(*args, **options))
+
+    def _run(
+        self,
+        fs: AbstractFileSystem,
+        attempt: Attempt,
+        request: Callable[[], Coroutine[Any, Any, T]],
+        seconds: float | None = None,
+    ) -> T:
+        """Await a request; one of a client that cannot tell silence gets a time for the whole of it."""
+        import asyncio
+
+        if self._ending or not fs.tells_silence:
+            seconds = self._patience
+        return run_async(
+            fs.loop, lambda: self._line.carry(attempt, lambda: asyncio.wait_for(request(), seconds))
+        )
+
+    @property
+    def _patience(self) -> float:
+        return min(self._timeout, ENDING_SECONDS) if self._ending else self._timeout
 
     def _filesystem(self) -> AbstractFileSystem:
         """Return this process's filesystem: after a fork, the parent's would wait for a thread for ever."""
@@ -214,7 +243,7 @@ class RemoteFolder:
             self._client_ready = True
             if hasattr(fs, "set_session"):
                 try:
-                    _run(fs, fs.set_session, self._timeout)
+                    self._run(fs, Attempt(self._timeout), fs.set_session, self._timeout)
                 except transport_errors() as error:
                     raise to_storage_error(f"cannot open {self.url}", error) from None
         return fs
@@ -222,33 +251,6 @@ class RemoteFolder:
     def _open(self) -> None:
         self._fs, root = open_filesystem(self._address, self._options, self._timeout)
         self._root = root.rstrip("/")
+        self._line = line_to(self._fs, self._root)
         self._process: int | None = os.getpid()
         self._client_ready = False
-
-
-def _call(fs: AbstractFileSystem, method: str, seconds: float, *args: Any, **options: Any) -> Any:
-    """Call a filesystem's method; an asynchronous one gets so many seconds."""
-    if getattr(fs, "async_impl", False):
-        return _run(fs, getattr(fs, f"_{method}"), seconds, *args, **options)
-    return getattr(fs, method)(*args, **options)
-
-
-def _run(fs: AbstractFileSystem, coroutine: Any, seconds: float, *args: Any, **options: Any) -> Any:
-    import asyncio
-
-    return run_async(fs.loop, lambda: asyncio.wait_for(coroutine(*args, **options), seconds))
-
-
-async def _read_body(fs: Any, url: str, limit: int) -> bytes:
-    """Read the first ``limit`` bytes of a web server's answer, however much more it sends."""
-    session = await fs.set_session()
-    async with session.get(fs.encode_url(url), **fs.kwargs) as response:
-        if response.status == HTTPStatus.NOT_FOUND:
-            raise FileNotFoundError
-        response.raise_for_status()
-        data = bytearray()
-        async for part in response.content.iter_any():
-            data += part
-            if len(data) > limit:
-                break
-        return bytes(data[:limit])

@@ -1,4 +1,4 @@
-"""Retry transient failures with exponential backoff, within a deadline."""
+"""Retry transient failures with exponential backoff, until time is over."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from typing import TypeVar
 
 from cop_zarr.core.threads import sleep
 from cop_zarr.errors import InputError, StorageError
+from cop_zarr.storage.line import Attempt, Line
 from cop_zarr.storage.transport_errors import (
+    asked_pause,
     error_name,
+    is_refused,
     is_transient,
-    retry_after,
     to_storage_error,
     transport_errors,
 )
@@ -23,39 +25,79 @@ from cop_zarr.storage.transport_errors import (
 T = TypeVar("T")
 
 TIMEOUT_SECONDS = 60.0
-"""Default time for one object, all tries together."""
+"""Default time without a byte of an object, all tries and pauses together."""
 
 MIN_TRIES = 3
-"""A try that takes longer than the timeout divided by this counts as hung, and is repeated."""
+"""A try that is silent for the timeout divided by this counts as hung, and is repeated."""
+
+UNREACHED_SHARE = 1 / 12
+"""Share of the timeout for a server that has never answered, and refuses connections: a wrong address."""
 
 FIRST_PAUSE, MAX_PAUSE = 0.1, 5.0
 """Seconds before the second try; the bound doubles each time, and a pause is drawn from its upper half."""
 
+BUSY_SHARE = 1 / 4
+"""Share of a silent time that counts while the server answers others."""
+
 logger = logging.getLogger(__name__)
 
 
-def with_retries(request: Callable[[float], T], what: str, timeout: float) -> T:
-    """Call ``request`` with the seconds it may take, until it succeeds, fails for good or time is over.
+def with_retries(request: Callable[[Attempt], T], what: str, timeout: float, line: Line) -> T:
+    """Call ``request`` until it succeeds, fails for good or its time is over.
+
+    Time is over after ``timeout`` seconds of silence and pauses since something has arrived that is kept;
+    not counted are the wait for a turn, and a pause that the server asks for and that helps.
 
     ``what`` begins the message: "cannot read URL", with a redacted URL. FileNotFoundError, FileExistsError
     and StorageError are raised as they are, other failures of a transport as StorageError or AccessError.
     """
-    end, waits, tries = time.monotonic() + timeout, pauses(), 0
+    patience, tries = _Patience(timeout, line), 0
     while True:
-        tries += 1
+        line.wait()
+        attempt, tries = Attempt(timeout / MIN_TRIES), tries + 1
         try:
-            return request(min(timeout / MIN_TRIES, max(end - time.monotonic(), 0.001)))
+            result = request(attempt)
         except (FileNotFoundError, FileExistsError, StorageError):
             raise
         except transport_errors() as error:
-            if not is_transient(error):
+            if not is_transient(error, reached=line.reached):
                 raise to_storage_error(what, error) from None
-            wait = max(next(waits), retry_after(error))
-            if time.monotonic() + wait >= end:
+            wait = patience.pause_after(attempt, error)
+            if patience.left <= 0:
                 note = f", {tries} times within {timeout:g} s (--timeout, timeout=)" if tries > 1 else ""
                 raise to_storage_error(what, error, note) from None
             logger.info("%s: %s; trying again in %.1f s", what, error_name(error), wait)
+        else:
+            line.answered()
+            return result
         sleep(wait)
+
+
+class _Patience:
+    """The time that is left for one object."""
+
+    def __init__(self, timeout: float, line: Line) -> None:
+        self.left = self._timeout = timeout
+        self._line = line
+        self._pauses = pauses()
+
+    def pause_after(self, attempt: Attempt, error: Exception) -> float:
+        """Count a try that failed, and return the seconds to wait before the next; 0 if all wait."""
+        if attempt.kept:
+            self.left, self._pauses = self._timeout, pauses()
+        elif is_refused(error) and not self._line.reached:
+            self.left = min(self.left, self._timeout * UNREACHED_SHARE)
+        now = time.monotonic()
+        silent = now - max(attempt.began, self._line.heard)
+        self.left -= min(max(silent, (now - attempt.began) * BUSY_SHARE), attempt.silence)
+        asked = asked_pause(error)
+        if asked and self._line.may_pause(asked):
+            if self._line.pause(asked):
+                logger.warning("%s: the server asks to wait %.0f s", error_name(error), asked)
+            return 0
+        wait = max(next(self._pauses), asked)
+        self.left -= wait
+        return wait
 
 
 def pauses() -> Iterator[float]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import re
 import socket
 import sys
+import time
 import zlib
 from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from zipfile import BadZipFile
 
@@ -26,20 +31,37 @@ CLIENT_ERRORS = {
 """Errors of the filesystems for HTTP, S3, Google and Hugging Face that are not OSErrors, by module."""
 
 PERMANENT_ERRORS = {
-    "aiohttp": ["ClientConnectorError", "InvalidURL"],  # refused, unknown host, certificate
-    "botocore.exceptions": ["SSLError"],
+    "aiohttp": ["InvalidURL", "ServerFingerprintMismatch"],
+    "ssl": ["SSLCertVerificationError"],
 }
 
 TRANSIENT_ERRORS = {
     "aiohttp": ["ClientConnectionError", "ClientPayloadError"],
-    # HTTPClientError includes EndpointConnectionError, which resets raise, too
+    # HTTPClientError includes what fails while connecting
     "botocore.exceptions": ["HTTPClientError", "FlexibleChecksumError", "IncompleteReadError"],
     "botocore.parsers": ["ResponseParserError"],
     "requests.exceptions": ["ConnectionError", "Timeout"],
     "gcsfs.retry": ["ChecksumError"],
 }
 
+TRANSIENT_NUMBERS = frozenset(
+    {
+        *(errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET, errno.EHOSTUNREACH, errno.EHOSTDOWN),
+        *(errno.ETIMEDOUT, errno.ECONNRESET, errno.EPIPE),
+    }
+)
+"""Numbers of OSErrors that pass, such as those of a network that is away."""
+
+NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+"""Numbers of a resolver's errors that are certain: no host has this name."""
+
+_PROXY = "the proxy that http_proxy or https_proxy names "
+
 HINTS = {
+    "ClientProxyConnectionError": f"{_PROXY}does not answer",
+    "ProxyConnectionError": f"{_PROXY}does not answer, or refuses",
+    "ClientHttpProxyError": f"{_PROXY}refuses",
+    "InvalidURL": "the address is not valid, or that of the proxy that http_proxy or https_proxy names",
     "NoCredentialsError": "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or pass the "
     'storage options {"anon": true} for a public bucket',
     "ConnectionRefusedError": "nothing answers there; is the address right, is the server up?",
@@ -76,39 +98,74 @@ def http_status(error: BaseException) -> int | None:
             found = each.code  # type: ignore[attr-defined]  # others have a code that is no status
         else:
             found = getattr(each, "status", None)
-        if str(found).isdigit():
+        if str(found).isascii() and str(found).isdigit():
             return int(str(found))
     if isinstance(error, PermissionError) or str(error).startswith("Forbidden"):  # s3fs's, gcsfs's
         return int(HTTPStatus.FORBIDDEN)
     return None
 
 
-def retry_after(error: BaseException) -> float:
-    """Return the seconds that the server asks to wait (Retry-After); 0 if it does not."""
+def asked_pause(error: BaseException) -> float:
+    """Return the seconds that the server asks to wait; 0 if it does not.
+
+    It does so in ``Retry-After`` (seconds or a date), or as public hubs do: ``RateLimit: "name";r=0;t=55``
+    or ``RateLimit-Reset: 55``.
+    """
     for each in _with_causes(error):
-        response = getattr(each, "response", None)
-        if isinstance(response, dict):  # botocore's, in lower case
-            asked = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after")
-        else:
-            headers = getattr(each, "headers", None)
-            asked = headers.get("Retry-After") if isinstance(headers, Mapping) else None
-        if str(asked).isdigit():
-            return float(str(asked))
+        headers = _headers(each)
+        asked = headers.get("retry-after", "") or headers.get("ratelimit-reset", "")
+        asked = asked or ";".join(re.findall(r";\s*t=(\d{1,9})", headers.get("ratelimit", ""))[:1])
+        if asked.isascii() and asked.isdigit():
+            return float(asked)
+        if asked:
+            with contextlib.suppress(ValueError, TypeError, OverflowError):
+                return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
     return 0.0
 
 
-def is_transient(error: BaseException) -> bool:
-    """Whether the same request may succeed in a moment."""
+def _headers(error: BaseException) -> dict[str, str]:
+    """Return the headers of the answer that an error reports, by their names in lower case."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):  # botocore's
+        headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    else:
+        headers = getattr(error, "headers", None) or getattr(response, "headers", None)
+    return {str(key).lower(): str(headers[key]) for key in headers} if isinstance(headers, Mapping) else {}
+
+
+def is_overload(error: BaseException) -> bool:
+    """Whether fewer requests at once may help."""
+    status = http_status(error)
+    overloaded = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
+    return status in overloaded if status else any(isinstance(e, TimeoutError) for e in _with_causes(error))
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether nothing answers at an address, or something that does not speak TLS."""
+    kinds: tuple[type[Exception], ...] = (ConnectionRefusedError, *_imported({"ssl": ["SSLError"]}))
+    ended = _imported({"ssl": ["SSLEOFError", "SSLZeroReturnError"]})
+    return any(isinstance(each, kinds) and not isinstance(each, ended) for each in _with_causes(error))
+
+
+def is_transient(error: BaseException, *, reached: bool = False) -> bool:
+    """Whether the same request may succeed in a moment.
+
+    Of what fails while connecting, a refused certificate is permanent, and so is a name that does not exist
+    unless the server has been ``reached`` before.
+    """
     status = http_status(error)
     if status is not None:
         return status in TRANSIENT_STATUS
     causes = list(_with_causes(error))
     if any(isinstance(each, _imported(PERMANENT_ERRORS)) for each in causes):
         return False
+    if any(isinstance(each, socket.gaierror) and each.errno in NO_SUCH_NAME for each in causes):
+        return reached
     damaged = (json.JSONDecodeError, UnicodeDecodeError)  # gcsfs's, of an answer that was cut or altered
     transient = (TimeoutError, ConnectionError, *damaged, *_imported(TRANSIENT_ERRORS))
     return any(
-        isinstance(each, transient) and not isinstance(each, ConnectionRefusedError | socket.gaierror)
+        isinstance(each, transient)
+        or (isinstance(each, socket.gaierror) or getattr(each, "errno", None) in TRANSIENT_NUMBERS)
         for each in causes
     )
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import logging
+import math
 import socket
+import threading
 import time
 import traceback
 from dataclasses import dataclass, field
 
+import aiohttp
+import botocore.exceptions
 import pytest
 
 import cop_zarr
@@ -17,6 +21,7 @@ from cop_zarr.errors import AccessError, CopZarrError, InputError, StorageError
 from cop_zarr.storage import fetch, folder, transport_errors
 from cop_zarr.storage import retries as module
 from cop_zarr.storage.folders import Folder
+from cop_zarr.storage.line import Line
 from tests.support.proxy import (
     AfterWrite,
     CutBody,
@@ -204,16 +209,21 @@ def test_wrong_address_is_told_at_once(kind, host):
     start = time.monotonic()
     with pytest.raises(StorageError):
         place.read("a")
-    assert time.monotonic() - start < 9  # a try may take 10 s
+    assert time.monotonic() - start < 9  # refused connections are tried again for 2.5 s
 
 
 @on("http")
 def test_network_that_was_away_is_found_again(service):
-    place = service.folder()
+    """A server that has answered before may refuse connections, as while it is started again."""
+    place = service.folder(3)
     service.proxy.cut()
     try:
         with pytest.raises(StorageError):
             place.read("a")
+        back = threading.Timer(0.5, service.proxy.restore)
+        back.start()
+        assert place.read("a") == CONTENT
+        back.join()
     finally:
         service.proxy.restore()
     assert place.read("a") == CONTENT
@@ -232,10 +242,49 @@ def test_server_says_how_long_to_wait(service):
 
 @on("http")
 def test_server_asks_for_more_time_than_there_is(service):
-    service.proxy.schedule = hitting(Status(429, {"Retry-After": "60"}))
+    service.proxy.schedule = hitting(Status(429, {"Retry-After": "86400"}))
     with pytest.raises(StorageError, match="429"):
         service.do("read")
     assert service.asked == 1
+
+
+@on("http")
+def test_a_pause_that_is_asked_for_does_not_count_if_it_helps(service):
+    """It may be longer than the timeout; but not a second time, if nothing was answered since."""
+    limited = Status(429, {"Retry-After": "2"})
+    place = service.folder(1)
+    service.proxy.schedule = hitting(limited, times=1)
+    assert place.read("a") == CONTENT
+    service.proxy.reset_counts()
+    service.proxy.schedule = hitting(limited)
+    with pytest.raises(StorageError, match="429"):
+        place.read("a")
+    assert service.asked == 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": "²"}, 0),
+        ({"Retry-After": "soon"}, 0),
+        ({"Retry-After": "-1"}, 0),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, math.inf),
+        ({"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"}, 0),
+        ({"RateLimit": '"resolvers";r=0;t=55', "RateLimit-Policy": '"resolvers";q=3000;w=300'}, 55),
+        ({"RateLimit": "limit=100, remaining=0, reset=5", "RateLimit-Reset": "5"}, 5),
+        ({}, 0),
+    ],
+)
+def test_what_a_server_asks_to_wait(headers, seconds):
+    error = aiohttp.ClientResponseError(None, (), status=429, headers=headers)
+    found = transport_errors.asked_pause(error)
+    assert found == seconds or (seconds == math.inf and found > 1e10)
+    error = botocore.exceptions.ClientError(
+        {"ResponseMetadata": {"HTTPHeaders": {name.lower(): value for name, value in headers.items()}}},
+        "Get",
+    )
+    assert transport_errors.asked_pause(error) == pytest.approx(found, abs=5)
 
 
 def test_pauses_grow_and_are_bounded_and_jittered():
@@ -260,34 +309,56 @@ class Clock:
         self.now += seconds
 
 
-@pytest.mark.parametrize("lasts", [0, 1, 7, 100])
-def test_all_tries_and_pauses_stay_within_the_timeout(monkeypatch, lasts):
+def with_retries(request, timeout=60):
+    return module.with_retries(request, "cannot do it", timeout, Line())
+
+
+@pytest.mark.parametrize("lasts", [0, 1, 7, 20, 100])
+def test_silence_and_pauses_stay_within_the_timeout(monkeypatch, lasts):
+    """Of a try that takes longer than a silent one may, something has come."""
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(module, "sleep", clock.sleep)
-    given = []
+    silent = []
 
-    def request(seconds):
-        given.append(seconds)
-        clock.now += min(lasts, seconds)
+    def request(attempt):
+        attempt.began = clock.now
+        silent.append(min(lasts, attempt.silence))
+        clock.now += lasts
         raise TimeoutError
 
     with pytest.raises(StorageError, match="TimeoutError"):
-        module.with_retries(request, "cannot do it", 60)
-    assert clock.now <= 60.001
-    assert max(given) == 20
-    assert len(given) >= 3
-    assert len(clock.slept) == len(given) - 1
+        with_retries(request)
+    assert 60 - module.MAX_PAUSE <= sum(silent) + sum(clock.slept) <= 60 + 20
+    assert len(silent) >= 3
+    assert len(clock.slept) == len(silent) - 1
     assert max(clock.slept, default=0) <= module.MAX_PAUSE
+
+
+def test_what_is_kept_gives_new_time(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module, "sleep", clock.sleep)
+    tries = iter(range(50))
+
+    def request(attempt):
+        attempt.began = clock.now
+        clock.now += 20
+        attempt.kept = True
+        if next(tries) < 40:
+            raise TimeoutError
+        return "whole"
+
+    assert with_retries(request) == "whole"
 
 
 @pytest.mark.parametrize("error", [KeyError("a"), ZeroDivisionError(), KeyboardInterrupt()])
 def test_mistakes_of_ours_are_not_taken_for_faults(error):
-    def request(seconds):
+    def request(_):
         raise error
 
     with pytest.raises(type(error)):
-        module.with_retries(request, "cannot do it", 60)
+        with_retries(request)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "soon", None])

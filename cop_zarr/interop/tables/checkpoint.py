@@ -12,12 +12,16 @@ from typing import Any
 import pyarrow as pa
 
 from cop_zarr.errors import StorageError, StoreExistsError
-from cop_zarr.storage import PARTIAL_SUFFIX, LocalFolder, replacing
+from cop_zarr.format.codec import crc32c
+from cop_zarr.storage import PARTIAL_SUFFIX, REPLACED, LocalFolder, replacing
+from cop_zarr.storage.exchange import exchange
 from cop_zarr.storage.files import disk_errors, remove, sync
 
 SETTINGS_NAME = "job.json"
 
-OWN_NAMES = re.compile(r"job\.json|\d{6}\.arrow|result.*|replaced|store|ingest|.*\.[0-9a-f]{8}\.partial")
+OWN_NAMES = re.compile(
+    r"job\.json|\d{6}\.(arrow|crc32c)|result.*|replaced|store|ingest|.*\.[0-9a-f]{8}\.partial"
+)
 """Names in a checkpoint folder; a folder with any other is left alone."""
 
 WRITE_OPTIONS = pa.ipc.IpcWriteOptions(unify_dictionaries=True)
@@ -25,7 +29,7 @@ WRITE_OPTIONS = pa.ipc.IpcWriteOptions(unify_dictionaries=True)
 
 
 class Checkpoint:
-    """The finished parts of a batch: ``OUT.partial/000000.arrow`` and so on.
+    """The finished parts of a batch: ``OUT.partial/000000.arrow`` and so on, with a checksum beside each.
 
     ``settings`` is everything that the vectors depend on: only a batch with the same settings may resume.
     """
@@ -62,7 +66,7 @@ class Checkpoint:
             )
 
     def start(self, *, resume: bool) -> int:
-        """Prepare for writing parts, and return how many are finished already."""
+        """Prepare for writing parts, and return how many are finished already, and unaltered."""
         if not resume or self._read_settings() != self._settings:
             self.discard()
             with storage_errors(self._folder), replacing(self._folder / SETTINGS_NAME) as partial:
@@ -73,24 +77,27 @@ class Checkpoint:
         return finished
 
     def write_part(self, number: int, part: pa.Table) -> None:
-        """Write a part; its file appears when it is complete and synced."""
+        """Write a part; its file appears when it and its checksum are complete and synced."""
         path = self._part_path(number)
-        with (
-            storage_errors(path),
-            replacing(path) as partial,
-            pa.OSFile(str(partial), "wb") as file,
-            pa.ipc.new_file(file, part.schema, options=WRITE_OPTIONS) as writer,
-        ):
-            writer.write_table(part)
+        with storage_errors(path), replacing(path) as partial:
+            with (
+                pa.OSFile(str(partial), "wb") as file,
+                pa.ipc.new_file(file, part.schema, options=WRITE_OPTIONS) as writer,
+            ):
+                writer.write_table(part)
+            with replacing(path.with_suffix(".crc32c")) as checksum:
+                checksum.write_text(_checksum(partial))
 
     def read_part(self, number: int) -> pa.Table:
-        """Map a part into memory."""
+        """Map a part into memory; StorageError if it is not as it was written."""
         path = self._part_path(number)
         try:
-            with pa.memory_map(str(path)) as file:
-                return pa.ipc.open_file(file).read_all()
-        except (OSError, pa.ArrowException) as error:
+            if path.with_suffix(".crc32c").read_text() == _checksum(path):
+                with pa.memory_map(str(path)) as file:
+                    return pa.ipc.open_file(file).read_all()
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise StorageError(f"cannot read {path}: {error}") from error
+        raise StorageError(f"{path} has been altered since it was written")
 
     def result_path(self) -> Path:
         """Where the output is written before it is published; nothing exists there."""
@@ -99,16 +106,31 @@ class Checkpoint:
         return path
 
     def publish(self, result: Path) -> None:
-        """Sync the result, and move it to the output's place."""
-        old = self._folder / "replaced"
+        """Sync the result, and give it the output's name; at every moment an old output or it is there.
+
+        A folder and an old one exchange their names where the system can. Elsewhere there are two renames;
+        after a kill between them, :meth:`locked` puts the old one back.
+        """
         with storage_errors(self._out):
             for path in (result, *result.rglob("*")):
                 sync(path)
-            if self._out.is_dir():  # a folder cannot be replaced in one step
-                remove(old)
-                self._out.rename(old)
-            result.replace(self._out)
+            if not (self._out.is_dir() and exchange(result, self._out)):
+                self._rename(result)
+            sync(self._folder)
+            sync(self._out.parent)
             self.discard()
+
+    def _rename(self, result: Path) -> None:
+        aside = self._folder / REPLACED
+        if self._out.is_dir():
+            remove(aside)
+            self._out.rename(aside)
+        try:
+            result.replace(self._out)
+        except OSError:
+            if aside.exists():
+                aside.rename(self._out)
+            raise
 
     def discard_if_empty(self) -> bool:
         """Remove the content of the folder if no part is finished; return whether it was removed."""
@@ -118,8 +140,9 @@ class Checkpoint:
         return True
 
     def discard(self) -> None:
-        """Remove all parts."""
+        """Remove all parts, the description of the job first: without it, they are of no unfinished one."""
         if self._folder.is_dir():
+            remove(self._folder / SETTINGS_NAME)
             for path in self._folder.iterdir():
                 if path.name != "ingest":  # the lock, which its holder removes
                     remove(path)
@@ -138,6 +161,12 @@ class Checkpoint:
 
     def _part_path(self, number: int) -> Path:
         return self._folder / f"{number:06}.arrow"
+
+
+def _checksum(path: Path) -> str:
+    """CRC-32C of a file, hexadecimal."""
+    with pa.memory_map(str(path)) as file:
+        return f"{crc32c(file.read_buffer()):08x}"
 
 
 @contextmanager

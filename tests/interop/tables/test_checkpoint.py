@@ -2,17 +2,20 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import geopandas
 import numpy as np
+import pyarrow as pa
 import pytest
 import xarray as xr
 
 import cop_zarr
 from cop_zarr.errors import InputError, StorageError, StoreBusyError, StoreExistsError
 from cop_zarr.interop.tables.checkpoint import Checkpoint
+from cop_zarr.querying.geodataframe import COLUMN
 from cop_zarr.storage import LocalFolder
 from tests.support import factory
 from tests.support.tables import POLYGONS, read_vectors, vectors_at
@@ -88,6 +91,125 @@ def test_a_changed_table_is_not_resumed(points, store_path, tmp_path):
         cop_zarr.batch(table, out, store_path, resume=True)
     assert cop_zarr.batch(table, out, store_path, overwrite=True).resumed_rows == 0
     assert out.exists()
+
+
+def flip(path):
+    """Flip a bit in the last row's vector, which Arrow does not check."""
+    data = bytearray(path.read_bytes())
+    data[
+        data.rindex(pa.ipc.open_file(path).read_all()[COLUMN].chunk(0).values.buffers()[1].to_pybytes())
+    ] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGES = {
+    "flipped": flip,
+    "cut": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "emptied": lambda path: os.truncate(path, 0),
+    "another part's": lambda path: shutil.copy(path.with_name("000005.arrow"), path),
+    "without a checksum": lambda path: path.with_suffix(".crc32c").unlink(),
+    "with a damaged checksum": lambda path: path.with_suffix(".crc32c").write_bytes(b"\xff"),
+}
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_part_that_was_altered_is_computed_again(damage, points, store_path, globe, tmp_path):
+    table, lons, lats = points
+    interrupted(table, tmp_path / "out.npy", store_path)
+    DAMAGES[damage](tmp_path / "out.npy.partial" / "000003.arrow")
+    assert cop_zarr.batch(table, tmp_path / "out.npy", store_path, resume=True).resumed_rows == 3 * 64
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), vectors_at(globe, lons, lats), strict=True)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_part_that_is_altered_before_the_output_is_written_is_refused(
+    points, store_path, globe, monkeypatch
+):
+    table, lons, lats = points
+    out, write_part = table.with_name("out.npy"), Checkpoint.write_part
+
+    def write_and_flip(self, number, part):
+        write_part(self, number, part)
+        if number == 5:
+            flip(out.with_name("out.npy.partial") / "000003.arrow")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoint, "write_part", write_and_flip)
+        with pytest.raises(StorageError, match="--resume"):
+            cop_zarr.batch(table, out, store_path)
+    assert not out.exists()
+    assert cop_zarr.batch(table, out, store_path, resume=True).resumed_rows == 3 * 64
+    np.testing.assert_array_equal(np.load(out), vectors_at(globe, lons, lats), strict=True)
+
+
+KILLED_PUBLICATION = """
+import itertools, os, shutil, signal, sys
+from pathlib import Path
+from cop_zarr.interop.tables import checkpoint
+
+CALLS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree", "exchange", "exchanged"}
+place, can_exchange = Path(sys.argv[1]), sys.argv[2] == "exchange"
+out, partial = place / "out.zarr", place / "out.zarr.partial"
+seen, last = itertools.count(1), None
+real = checkpoint.exchange
+
+def count(event, *_):
+    if last and event in CALLS and next(seen) == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def exchange(one, other):
+    count("exchange")
+    done = can_exchange and real(one, other)
+    count("exchanged")
+    return done
+
+checkpoint.exchange = exchange
+sys.addaudithook(count)
+
+def make(path, word):
+    (path / "embedding" / "c").mkdir(parents=True)
+    for name in ("zarr.json", "embedding/zarr.json", "embedding/c/0"):
+        (path / name).write_text(word)
+
+def words(path):
+    found = [file.read_text() for file in path.rglob("*") if file.is_file()]
+    return found[0] if len(found) == 3 and len(set(found)) == 1 else found
+
+def publish():
+    checkpoint.Checkpoint(out, {}).publish(partial / "result.zarr")
+
+for kill in itertools.count(1):
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.rmtree(partial, ignore_errors=True)
+    make(out, "old")
+    make(partial / "result.zarr", "new")
+    (partial / "job.json").write_text("{}")
+    (partial / "000000.arrow").write_text("part")
+    child = os.fork()
+    if not child:
+        last = kill
+        with checkpoint.Checkpoint(out, {}).locked():
+            publish()
+        os._exit(0)
+    killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
+    at_once = words(out)
+    with checkpoint.Checkpoint(out, {}).locked():
+        print(at_once or None, words(out))
+    if not killed:
+        break
+"""
+
+
+@pytest.mark.parametrize("way", ["exchange", "two renames"])
+def test_an_old_or_a_new_output_is_whole_whenever_its_publication_is_killed(way, tmp_path):
+    program = [sys.executable, "-W", "ignore", "-c", KILLED_PUBLICATION, tmp_path, way]
+    lines = subprocess.run(program, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(lines) > 10
+    assert {line.split()[1] for line in lines} == {"old", "new"}
+    at_once = {line.split()[0] for line in lines}
+    assert at_once == ({"old", "new"} if way == "exchange" else {"old", "None", "new"})
+    assert lines[-1] == "new new"
 
 
 def test_another_layer_is_not_resumed(store_path, tmp_path):
