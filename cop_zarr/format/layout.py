@@ -62,6 +62,15 @@ KEYS = re.compile(
     r"|embedding/c/0/\d+/\d+|valid/c/0/0|(latitude|longitude|band)/c/0|spatial_ref/c"
     r"|integrity/embedding/c/0/0/0|integrity/root\.json"
 )
+SMALL_KEYS = frozenset(
+    {
+        *(f"{name}/{ROOT}" for name in (EMBEDDING, VALID, *DIMENSIONS, SPATIAL_REF, INTEGRITY)),
+        *(f"{INTEGRITY}/{EMBEDDING}/{ROOT}", INTEGRITY_CHUNK, VALID_CHUNK, f"{SPATIAL_REF}/c"),
+        *(f"{name}/c/0" for name in DIMENSIONS),
+    }
+)
+"""The keys that ``zarr.json`` records: all but its own, its copy's and the chunks' of ``embedding``."""
+
 _JOURNAL = re.compile(rf"{WORK}(lock|job\.json|blocks/\d+-\d+\.json)")
 """The journal of an ingest."""
 

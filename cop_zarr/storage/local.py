@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -14,8 +15,12 @@ from cop_zarr.errors import StorageError, StoreBusyError, StoreExistsError
 from cop_zarr.storage.exchange import exchange
 from cop_zarr.storage.files import disk_error, disk_errors, read_range, remove, replacing, sync
 from cop_zarr.storage.names import LOCK, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, STAGED, WORK
+from cop_zarr.storage.obstacles import make_room
 
 logger = logging.getLogger(__name__)
+
+_NO_FILE = frozenset({errno.ELOOP, errno.ENXIO})
+"""What opening a link to itself, and a socket, fails with."""
 
 
 class LocalFolder:
@@ -46,6 +51,8 @@ class LocalFolder:
         except (FileNotFoundError, NotADirectoryError):
             raise FileNotFoundError(path) from None
         except OSError as error:
+            if error.errno in _NO_FILE:
+                raise FileNotFoundError(path) from None
             raise disk_error(f"cannot read {path}", error) from error
 
     def write(self, key: str, data: bytes) -> None:
@@ -62,6 +69,12 @@ class LocalFolder:
             self._create_folder(path.parent)
         with replacing(path) as partial:
             partial.write_bytes(data)
+
+    def make_room(self, key: str) -> None:
+        """Clear away what is in the place of an object or of one of its folders, such as a socket."""
+        path = self._root / key
+        with disk_errors(f"cannot clear {path}"):
+            make_room(self._root, path)
 
     def remove(self, keys: Iterable[str]) -> None:
         """Remove objects, and the folders that they leave empty."""
@@ -225,12 +238,12 @@ class LocalFolder:
                 raise StoreExistsError(f"{needed} is in the way: it is not a folder")
 
     def _create_folder(self, parent: Path) -> None:
-        """Create a folder unless this was done before; refuse one outside this folder (behind a link)."""
+        """Create a folder unless this was done before; refuse one behind a link."""
         if parent in self._created:
             return
+        if os.path.realpath(parent) != str(self._final / parent.relative_to(self._root)):
+            raise StorageError(f"{parent} is a link, or below one; nothing is written through it")
         parent.mkdir(parents=True, exist_ok=True)
-        if not parent.resolve().is_relative_to(self._final):
-            raise StorageError(f"{parent} leads out of {self._root}")
         self._created.add(parent)
 
 

@@ -83,6 +83,9 @@ class RemoteFolder:
         """Write an object unless there is one; on servers without conditional writes, replace it."""
         self._put(key, data, mode="create")
 
+    def make_room(self, key: str) -> None:
+        """Do nothing: an object store has neither folders nor links."""
+
     def remove(self, keys: Iterable[str]) -> None:
         """Remove objects."""
         self._check_lease()

@@ -8,6 +8,7 @@ from typing import Unpack
 
 from cop_zarr.core.grid import Window
 from cop_zarr.errors import ChunkError, InputError
+from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.layout import INTEGRITY_CHUNK
 from cop_zarr.format.opening import open_reader, read_document
@@ -103,9 +104,8 @@ def verify_folder(
     plan = plan_blocks(tiff, document.layout, run) if tiff else None
     try:
         reader = open_reader(folder, document, run.workers)
-    except ChunkError as error:  # without the integrity table, no chunk can be checked
-        problem = Problem(INTEGRITY_CHUNK, f"{error.__cause__}; no chunk can be checked without it")
-        return VerificationReport(folder.url, source, 1, 0, 0, 0, listed=False, problems=[problem])
+    except ChunkError as error:
+        return _verify_without_table(folder, document, source, error)
     checks = StoreChecks(reader, document)
     problems, compared = checks.small_objects(), 0
     unknown = checks.unknown_objects()
@@ -138,6 +138,25 @@ def verify_folder(
         valid_cells=0 if checks.valid is None else int(checks.valid.sum()),
         listed=unknown is not None,
         problems=sorted([*problems, *(unknown or ())], key=lambda problem: problem.key),
+    )
+
+
+def _verify_without_table(
+    folder: Folder, document: StoreDocument, source: str | None, error: ChunkError
+) -> VerificationReport:
+    """Check the small objects of a store whose integrity table is damaged."""
+    checks = StoreChecks(ChunkReader(folder, document, 1, with_table=False), document)
+    problems = [problem for problem in checks.small_objects() if problem.key != INTEGRITY_CHUNK]
+    problems.append(Problem(INTEGRITY_CHUNK, f"{error.__cause__}; no chunk can be checked without it"))
+    return VerificationReport(
+        store=folder.url,
+        source=source,
+        objects_checked=len(document.objects) + 2,
+        chunks_checked=0,
+        values_compared=0,
+        valid_cells=0,
+        listed=False,
+        problems=sorted(problems, key=lambda problem: problem.key),
     )
 
 
