@@ -58,19 +58,35 @@ class RemoteFolder:
 
     def read(self, key: str, limit: int = SMALL_BYTES) -> bytes:
         """Read an object, or its first ``limit`` bytes."""
-        file = WebFile(limit)
+        return self._read(key, limit, WebFile(limit))
 
+    def read_range(self, key: str, start: int, count: int) -> bytes:
+        """Read a part of an object, shorter where the object ends."""
+        return self._read(key, count, WebFile(count, start), start)
+
+    def _read(self, key: str, limit: int, file: WebFile, start: int = 0) -> bytes:
         def get(fs: AbstractFileSystem, path: str, attempt: Attempt) -> bytes:
             if "http" in fs.protocol:
                 return self._run(fs, attempt, lambda: file.read(fs, path, attempt))
             try:
-                return bytes(self._call(fs, "cat_file", attempt, path, start=0, end=limit))
+                return bytes(self._call(fs, "cat_file", attempt, path, start=start, end=start + limit))
             except transport_errors() as error:
                 if http_status(error) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                     return b""  # an empty object has no first byte
                 raise
 
         return self._request("cannot read", key, get)
+
+    def size(self, key: str) -> int:
+        """Return the number of bytes of an object."""
+        if "http" in self._filesystem().protocol:
+            file = WebFile(1, 0)
+            self._read(key, 1, file)
+            return file.size or 0
+        info = self._request(
+            "cannot read", key, lambda fs, path, attempt: self._call(fs, "info", attempt, path)
+        )
+        return int(info["size"])
 
     def write(self, key: str, data: bytes) -> None:
         """Write a whole object, or nothing of it."""
@@ -190,7 +206,7 @@ class RemoteFolder:
 
         def take_turn(attempt: Attempt) -> T:
             with turn:
-                return send(fs, f"{self._root}/{key}", attempt)
+                return send(fs, f"{self._root}/{key}" if key else self._root, attempt)
 
         try:
             fs = self._connected_filesystem()
