@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import tempfile
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, BinaryIO
 
 from cop_zarr.core.progress import Progress
 from cop_zarr.errors import SourceNotFoundError, StorageError
-from cop_zarr.storage.files import disk_errors
+from cop_zarr.storage.files import disk_errors, temporary_folder
 from cop_zarr.storage.filesystems import StorageOptions, open_filesystem
 from cop_zarr.storage.line import Attempt, line_to
 from cop_zarr.storage.retries import TIMEOUT_SECONDS, with_retries
@@ -73,8 +72,8 @@ def local_file(
     if path is not None:
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="cop-zarr-") as scratch:
-        copy = Path(scratch, "source.tif")
+    with temporary_folder() as scratch:
+        copy = scratch / "source.tif"
         fetch(url, copy, storage_options, progress, timeout)
         yield copy
 

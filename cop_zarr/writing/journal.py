@@ -53,9 +53,10 @@ class IngestJob:
     def read(cls, target: Folder) -> IngestJob | None:
         """The job that last wrote a store; None if there is none, or it cannot be parsed."""
         try:
-            return cls(**json.loads(target.work.read(JOB)))
-        except (FileNotFoundError, ValueError, TypeError):
+            job = cls(**json.loads(target.work.read(JOB)))
+        except (FileNotFoundError, ValueError, TypeError, RecursionError):
             return None
+        return job if isinstance(job.created, str) and isinstance(job.overwrite, bool) else None
 
 
 class Journal:
@@ -169,13 +170,17 @@ class Journal:
             if crc32c(json.dumps(record).encode()) != document["crc32c"]:
                 return None
             window = Window(*record["window"])
+            if not (0 <= window.row < window.row_stop and 0 <= window.col < window.col_stop):
+                return None
+            if window.row_stop > layout.grid.rows or window.col_stop > layout.grid.cols:
+                return None
             rows, cols = layout.chunk_range(window)
             bits = np.frombuffer(base64.b64decode(record["valid"]), "u1")
             valid = np.unpackbits(bits, count=window.cells).astype(bool).reshape(window.shape)
             integrity = np.frombuffer(base64.b64decode(record["integrity"]), "<u4")
             shape = (2, rows.stop - rows.start, cols.stop - cols.start)
             return BlockRecord(window, valid, integrity.reshape(shape))
-        except (FileNotFoundError, ValueError, TypeError, KeyError):
+        except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError):
             return None
 
 

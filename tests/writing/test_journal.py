@@ -282,6 +282,10 @@ def claiming(**record: Any) -> Callable[[bytes], bytes]:
         lambda _: b'{"record": {}, "crc32c": 1}',
         corrupt,
         claiming(window=[0, 16, 0]),
+        claiming(window=[0, 10**6, 0, 10**6]),  # 931 GiB of cells
+        claiming(window=[0, 2**40, 0, 16]),
+        claiming(window=[-8, 16, 0, 24]),
+        lambda _: b"[" * 99_999,
         claiming(window=[0, 16, 0, 24]),
         claiming(integrity="AAAA"),
         claiming(valid="é"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 import numpy as np
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyogrio
 
 from cop_zarr.errors import InputError, SourceError
+from cop_zarr.storage.files import temporary_folder
 
 READ_ROWS = 16_384
 
@@ -92,8 +92,8 @@ def linearize(values: np.ndarray) -> np.ndarray:
     if not len(values):
         return found
     texts = [value.hex() if isinstance(value, bytes) else value.replace('"', '""') for value in values]
-    with TemporaryDirectory() as folder, _arc_step(), suppress(*READ_ERRORS):
-        path = Path(folder) / "curves.csv"
+    with temporary_folder() as folder, _arc_step(), suppress(*READ_ERRORS):
+        path = folder / "curves.csv"
         path.write_text("geometry\n" + "".join(f'"{text}"\n' for text in texts), encoding="utf-8")
         read = pyogrio.raw.read(path, GEOM_POSSIBLE_NAMES="geometry", KEEP_GEOM_COLUMNS="NO")[2]
         found[:] = read
