@@ -76,6 +76,18 @@ class LocalFolder:
         with disk_errors(f"cannot clear {path}"):
             make_room(self._root, path)
 
+    def create(self, key: str, data: bytes) -> bool:
+        """Write an object unless there is one; return whether it was written."""
+        path = self._root / key
+        with disk_errors(f"cannot write {path}"):
+            self._create_folder(path.parent)
+            try:
+                with path.open("xb") as file:
+                    file.write(data)
+            except FileExistsError:
+                return False
+        return True
+
     def remove(self, keys: Iterable[str]) -> None:
         """Remove objects, and the folders that they leave empty."""
         for key in keys:
@@ -138,8 +150,8 @@ class LocalFolder:
         return self._final.with_name(self._final.name + PARTIAL_SUFFIX)
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Lock :attr:`work` with a file lock, which ends with the process."""
+    def locked(self, *, break_lock: bool = False) -> Iterator[None]:  # noqa: ARG002
+        """Lock :attr:`work` with a file lock, which ends with the process and cannot be broken."""
         self.check_writable()
         partial = self._partial
         lock = partial / LOCK

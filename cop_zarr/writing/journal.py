@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Container
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -145,9 +145,11 @@ class Journal:
         there = sizes if self._work is self._staging else self._work.listing() or {}
         return sizes, sorted(key for key in there if key.startswith(BLOCKS))
 
-    def _remove_root(self, keys: Iterable[str]) -> None:
+    def _remove_root(self, keys: Container[str]) -> None:
         """Have nothing open as a store, or be repaired as one, that is about to be overwritten."""
-        self._staging.remove({ROOT, ROOT_COPY}.intersection(keys))
+        for key in (ROOT, ROOT_COPY):  # one after the other: this may be paused, and lose its lock
+            if key in keys:
+                self._staging.remove([key])
 
     def _write_job(self) -> None:
         self._work.replace(JOB, json.dumps(asdict(self.job)).encode())

@@ -53,6 +53,8 @@ class RepairReport:
 def repair(
     store: str | os.PathLike[str] | None = None,
     source: str | os.PathLike[str] | None = None,
+    *,
+    break_lock: bool = False,
     **options: Unpack[RunOptions],
 ) -> RepairReport:
     """Rewrite what is damaged in a store, and nothing else.
@@ -68,6 +70,8 @@ def repair(
     source : str or path, optional
         The GeoTIFF that the store was made from, by its SHA-256; by default that in the folder that
         ``RS_EMBED_COP_DIR`` names.
+    break_lock : bool
+        As for :func:`cop_zarr.ingest`.
     workers, memory, storage_options, source_options, timeout, progress
         As for :func:`cop_zarr.ingest`.
 
@@ -93,7 +97,7 @@ def repair(
     folder.check_writable()
     _check_no_ingest(folder)
     _read_document(folder)  # before a source is copied from a URL
-    with run.open_source(source) as tiff, folder.locked():
+    with run.open_source(source) as tiff, folder.locked(break_lock=break_lock):
         document, root_damaged = _read_document(folder)
         _check_source(tiff, folder, document)
         if root_damaged:

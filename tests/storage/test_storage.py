@@ -28,7 +28,6 @@ from cop_zarr.storage import (
     check_absent,
     fetch,
     folder,
-    leases,
     local_path,
     redact,
     replacing,
@@ -39,12 +38,6 @@ from cop_zarr.storage import (
 from cop_zarr.storage import local as local_module
 from tests.support.proxy import CutBody, Drop, Stall, Status, fault_proxy, hitting
 from tests.support.servers import static_server
-
-
-@pytest.fixture(autouse=True)
-def _fast(monkeypatch):
-    """Who asks for a lease that somebody else holds waits for a beat."""
-    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.2)
 
 
 @pytest.fixture(params=["disk", "memory", "s3"])

@@ -131,6 +131,11 @@ class S3(ObjectStore):
                 found[key.removeprefix(prefix)] = body.read()
         return found
 
+    def has(self, url: str) -> bool:
+        """Whether there is an object."""
+        found = self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.key(url))
+        return bool(found["KeyCount"])
+
     def put(self, url: str, data: bytes) -> None:
         self.client.put_object(Bucket=self.bucket, Key=self.key(url), Body=data)
 

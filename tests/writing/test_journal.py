@@ -156,7 +156,7 @@ def test_a_start_takes_nothing_of_an_earlier_job_for_its_own(place: Folder, even
     events.clear()
     Journal(place, replace(JOB, overwrite=True)).start()
     assert [event[:14] for event in events[:4]] == ["-ingest/blocks"] * 4
-    assert events[4:] == ["+ingest/job.json", "-integrity/root.json", "-zarr.json"]
+    assert events[4:] == ["+ingest/job.json", "-zarr.json", "-integrity/root.json"]
     assert keys(place) == {"ingest/job.json", "valid/c/0/0", *chunks}
     assert IngestJob.read(place).overwrite
 
