@@ -25,6 +25,7 @@ from cop_zarr.format.layout import (
     SPATIAL_REF,
     VALID_CHUNK,
     is_leftover_key,
+    is_store_key,
 )
 from cop_zarr.format.metadata import unlike_documents
 from cop_zarr.storage import LOCK, read_if_there
@@ -40,9 +41,6 @@ class Problem:
     """What is wrong with it."""
     bbox: Bounds | None = None
     """Where a chunk of the embedding is on Earth, (west, south, east, north) in degrees; else None."""
-
-
-UNKNOWN_OBJECT = "it does not belong to the store: nothing records it"
 
 
 def known_keys(document: StoreDocument, chunk_lengths: np.ndarray) -> set[str]:
@@ -117,16 +115,22 @@ class StoreChecks:
             return [Problem(ROOT_COPY, f"it is not equal to {ROOT}")]
         return []
 
-    def unknown_objects(self) -> list[Problem] | None:
-        """Objects that nothing records: other readers would take them for data. None if not listable."""
+    def unknown_objects(self) -> tuple[list[Problem], list[str]] | None:
+        """Objects that nothing records. None if they cannot be listed.
+
+        Those with names of a store's objects are problems: other readers would take them for data. The
+        others are harmless, and returned as keys.
+        """
         listing = self._reader.folder.listing()
         if listing is None:
             return None
-        leftover = "it is left from an interrupted ingest or repair"
-        return [
-            Problem(key, leftover if is_leftover_key(key) else UNKNOWN_OBJECT)
-            for key in listing.keys() - known_keys(self._document, self._reader.lengths)
+        unknown = listing.keys() - known_keys(self._document, self._reader.lengths)
+        leftover, stray = "it is left from an interrupted ingest or repair", "nothing records it"
+        problems = [
+            Problem(key, leftover if is_leftover_key(key) else stray)
+            for key in filter(is_store_key, unknown)
         ]
+        return problems, sorted(key for key in unknown if not is_store_key(key))
 
     def chunk_rows(self) -> Iterator[Window]:
         """The windows of the rows of chunks."""

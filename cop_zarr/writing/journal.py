@@ -27,7 +27,7 @@ from cop_zarr.core.grid import Window
 from cop_zarr.core.version import __version__
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.codec import crc32c
-from cop_zarr.format.layout import FORMAT_VERSION, ROOT, ROOT_COPY, is_store_key
+from cop_zarr.format.layout import FORMAT_VERSION, ROOT, ROOT_COPY, is_store_key, is_stray_key
 from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.storage import JOB, WORK, Folder, read_if_there
 from cop_zarr.writing.checks import known_keys
@@ -136,7 +136,9 @@ class Journal:
         document = read_document(self._staging)
         strays = found - known_keys(document, open_reader(self._staging, document, workers=1).lengths)
         self._staging.remove(key for key in strays if is_store_key(key) and not key.startswith(WORK))
-        self._target.publish(replace=self.job.overwrite)
+        there = () if self._target.remote else self._target.listing() or ()
+        only_strays = bool(there) and all(map(is_stray_key, there))  # which are moved into the new store
+        self._target.publish(replace=self.job.overwrite or only_strays)
 
     def _list(self) -> tuple[dict[str, int], list[str]]:
         """Sizes of the objects that are there, and the keys of the records."""

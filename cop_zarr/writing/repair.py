@@ -24,7 +24,7 @@ from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.storage import Folder, read_if_there
 from cop_zarr.writing.blockwise import map_blocks, plan_blocks
-from cop_zarr.writing.checks import UNKNOWN_OBJECT, Problem, known_keys
+from cop_zarr.writing.checks import Problem, known_keys
 from cop_zarr.writing.journal import IngestJob, Journal
 from cop_zarr.writing.options import Run, RunOptions
 from cop_zarr.writing.verify import VerificationReport, check_same_grid, verify_folder
@@ -42,7 +42,9 @@ class RepairReport:
     removed: list[str]
     """Keys of objects that were not part of the store, and might have been taken for it."""
     problems: list[Problem]
-    """What is still wrong; objects that no store has are left alone."""
+    """What is still wrong."""
+    foreign: list[str]
+    """Files that are not the store's, and were left alone."""
 
     @property
     def ok(self) -> bool:
@@ -123,10 +125,8 @@ def repair(
         source=tiff.name,
         rewritten=sorted({*work.rewritten, *([ROOT] if root_damaged else [])}),
         removed=sorted(work.removed),
-        problems=[
-            *(problem for problem in found.problems if problem.key in work.known - repaired),
-            *(Problem(key, UNKNOWN_OBJECT) for key in sorted(work.foreign)),
-        ],
+        problems=[problem for problem in found.problems if problem.key in work.known - repaired],
+        foreign=sorted(work.foreign),
     )
 
 

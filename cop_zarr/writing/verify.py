@@ -38,6 +38,8 @@ class VerificationReport:
     """Whether objects that do not belong to the store would have been noticed; no web server lists them."""
     problems: list[Problem]
     """What is wrong; empty if nothing is."""
+    foreign: list[str]
+    """Files that are not the store's and harmless to it, such as ``.DS_Store`` or ``README.md``."""
 
     @property
     def ok(self) -> bool:
@@ -58,8 +60,8 @@ def verify(
     """Check all of a store.
 
     Without a source: every object against its recorded length and CRC-32C, every chunk decoded,
-    ``valid`` and the coordinates against the data, no unknown object. With a source: every value, too, bit
-    for bit.
+    ``valid`` and the coordinates against the data, no unknown object that other readers would take for
+    data. With a source: every value, too, bit for bit.
 
     Parameters
     ----------
@@ -108,7 +110,7 @@ def verify_folder(
         return _verify_without_table(folder, document, source, error)
     checks = StoreChecks(reader, document)
     problems, compared = checks.small_objects(), 0
-    unknown = checks.unknown_objects()
+    unknown, foreign = checks.unknown_objects() or (None, [])
     workers = plan.workers if plan else cpu_workers(run.workers)
     requests = max(1, REQUESTS_AT_ONCE // workers) if folder.remote else 1
 
@@ -138,6 +140,7 @@ def verify_folder(
         valid_cells=0 if checks.valid is None else int(checks.valid.sum()),
         listed=unknown is not None,
         problems=sorted([*problems, *(unknown or ())], key=lambda problem: problem.key),
+        foreign=foreign,
     )
 
 
@@ -157,6 +160,7 @@ def _verify_without_table(
         valid_cells=0,
         listed=False,
         problems=sorted(problems, key=lambda problem: problem.key),
+        foreign=[],
     )
 
 

@@ -248,6 +248,37 @@ def test_what_no_store_has_is_never_touched(
         assert around(url) == before
 
 
+STRAYS = [
+    ".DS_Store",
+    "embedding/._0",
+    "Thumbs.db",
+    "valid/desktop.ini",
+    ".nfs000000000001",
+    "README.md",
+    "LICENSE",
+    "CITATION.cff",
+    ".gitattributes",
+    ".cache/huggingface/download/zarr.json.metadata",
+]
+
+
+@pytest.mark.parametrize("name", ["nothing", "whole_of_another", "unfinished_over_a_store"])
+def test_what_other_programs_leave_is_no_obstacle_and_is_kept(
+    sources: dict[str, Path], expected: dict[str, bytes], url: str, name: str
+) -> None:
+    STATES[name][0](sources, url)
+    strays = [key for key in STRAYS if name != "nothing" or key.partition("/")[0] in {key, ".cache"}]
+    for key in strays:
+        folder(url).write(key, b"stray")
+    folder(url).work.write(".DS_Store", b"stray")
+    cop_zarr.ingest(sources["this"], url, overwrite=name != "nothing")
+    assert objects(url) == expected | dict.fromkeys(strays, b"stray")
+    report = cop_zarr.verify(url, sources["this"])
+    assert (report.ok, report.foreign) == (True, sorted(strays))
+    cop_zarr.ingest(sources["this"], url, resume=True)
+    assert objects(url) == expected | dict.fromkeys(strays, b"stray")
+
+
 @pytest.mark.parametrize(
     ("where", "kind"),
     [

@@ -109,7 +109,7 @@ def test_what_is_in_the_place_of_an_object_is_found_and_the_object_written(
     there = {name: data for name, data in objects(copied).items() if not name.endswith(OTHER)}
     mine = {name: data for name, data in there.items() if DISPLACED in name}
     assert list(mine.values()) == ([b"mine"] if put in {full_folder, a_file} else [])
-    assert {problem.key for problem in report.problems if DISPLACED in problem.key} == mine.keys()
+    assert {key for key in report.foreign if DISPLACED in key} == mine.keys()
     assert {name: data for name, data in there.items() if name not in mine} == objects(small_store)
     check_values(cop_zarr.open(copied))
     assert [path.name for path in place.iterdir()] == [copied.name]
