@@ -59,6 +59,7 @@ def verify_text(report: VerificationReport) -> str:
             f"{_count(report.damaged_chunks, 'chunk')} concerned. Repair it with: cop-zarr repair "
             f"{shlex.quote(report.store)} --source TIF"
         )
+    lines += _foreign(report.foreign)
     if not report.listed:
         lines.append("(objects that are not part of the store were not looked for)")
     return "\n".join(lines)
@@ -75,6 +76,7 @@ def repair_text(report: RepairReport) -> str:
     else:
         left = _count(len(report.problems), "problem")
         lines.append(f"{report.store} is still damaged: {done}, {left} left")
+    lines += _foreign(report.foreign)
     return "\n".join(lines)
 
 
@@ -129,6 +131,12 @@ def _problems(problems: list[Problem]) -> list[str]:
     lines = [f"{problem.key}: {problem.message}{_extent(problem)}" for problem in problems[:MAX_PROBLEMS]]
     more = len(problems) - len(lines)
     return [*lines, f"… and {more:,} more (--json lists all)"] if more else lines
+
+
+def _foreign(keys: list[str]) -> list[str]:
+    """One line about files that are not the store's."""
+    names = ", ".join(keys[:3]) + (", …" if len(keys) > 3 else "")
+    return [f"({_count(len(keys), 'file')} not of the store, and harmless to it: {names})"] if keys else []
 
 
 def _extent(problem: Problem) -> str:

@@ -14,11 +14,16 @@ from cop_zarr.cli.main import main
 from cop_zarr.cli.options import JSON, RUN_OPTIONS, STORAGE_OPTIONS, STORE, TIMEOUT, option_group
 from cop_zarr.cli.output import progress, resumable, show
 
+BREAK_LOCK = click.option(
+    "--break-lock", is_flag=True, help="Take the lock of a process elsewhere that cannot end any more."
+)
+
 
 @main.command()
 @click.argument("source", required=False)
 @STORE
 @click.option("--dry-run", is_flag=True, help="Report what would be done, and write nothing.")
+@BREAK_LOCK
 @option_group(
     "options",
     click.option("--overwrite", is_flag=True, help="Replace an existing cop-zarr store."),
@@ -28,7 +33,12 @@ from cop_zarr.cli.output import progress, resumable, show
 )
 @JSON
 def ingest(
-    source: str | None, store: str | None, dry_run: bool, options: dict[str, Any], as_json: bool
+    source: str | None,
+    store: str | None,
+    dry_run: bool,
+    break_lock: bool,
+    options: dict[str, Any],
+    as_json: bool,
 ) -> None:
     """Convert the Copernicus-Embed GeoTIFF SOURCE to a STORE.
 
@@ -42,7 +52,7 @@ def ingest(
         show(asdict(plan), as_json, reports.plan_text(plan))
         return
     with resumable("ingest") as options["progress"]:
-        report = cop_zarr.ingest(source, store, **options)
+        report = cop_zarr.ingest(source, store, break_lock=break_lock, **options)
     show(asdict(report), as_json, reports.ingest_text(report))
     if report.source.get("non_finite_cells"):
         found = reports.non_finite_text(report.source)
@@ -66,12 +76,15 @@ def verify(store: str | None, source: str | None, options: dict[str, Any], as_js
 @main.command()
 @STORE
 @click.option("--source", help="The GeoTIFF it was made from.  [default: the folder in RS_EMBED_COP_DIR]")
+@BREAK_LOCK
 @option_group("options", *RUN_OPTIONS)
 @JSON
-def repair(store: str | None, source: str | None, options: dict[str, Any], as_json: bool) -> None:
+def repair(
+    store: str | None, source: str | None, break_lock: bool, options: dict[str, Any], as_json: bool
+) -> None:
     """Rewrite the damaged objects of a STORE from its source, and nothing else."""
     with progress("repair") as options["progress"]:
-        report = cop_zarr.repair(store, source, **options)
+        report = cop_zarr.repair(store, source, break_lock=break_lock, **options)
     show({"ok": report.ok, **asdict(report)}, as_json, reports.repair_text(report))
     sys.exit(0 if report.ok else 1)
 

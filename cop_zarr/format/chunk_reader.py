@@ -46,7 +46,8 @@ class ChunkReader:
     """Reads the objects of one open store, and checks each. Thread-safe.
 
     ``cache`` keeps objects on a disk, and ``memory`` decoded chunks and what others compute from them; by
-    default neither is kept.
+    default neither is kept. Without the integrity table, as if no chunk held data, the other objects can be
+    read although the table is damaged.
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class ChunkReader:
         workers: int,
         cache: DiskCache | None = None,
         memory: LRUCache | None = None,
+        *,
+        with_table: bool = True,
     ) -> None:
         self.folder = folder
         self.memory = LRUCache(0) if memory is None else memory
@@ -67,7 +70,9 @@ class ChunkReader:
         self._cache = cache
         self._objects = document.objects
         shape = (2, *self.layout.chunk_grid)
-        self.lengths, self.crcs = self.read_small(INTEGRITY_CHUNK, shape, "<u4")
+        self.lengths, self.crcs = np.zeros(shape, "<u4")
+        if with_table:
+            self.lengths, self.crcs = self.read_small(INTEGRITY_CHUNK, shape, "<u4")
 
     def with_workers(self, workers: int) -> Self:
         """Copy this reader, its cached chunks included, with at most as many workers as it has."""
@@ -176,7 +181,8 @@ class ChunkReader:
     def read_small(self, key: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         """Read a small array that is stored in one object."""
         if key not in self._objects:
-            raise self._chunk_error(key, DamageError("zarr.json does not list it"))
+            damage = DamageError("zarr.json does not record it")
+            raise self._chunk_error(key, damage) from damage
         try:
             return decode(self.read_checked(key, self._objects[key]), np.empty(shape, dtype))
         except DamageError as damage:

@@ -59,6 +59,9 @@ class StoreDocument:
     record: dict[str, Any]
     """The ``cop_zarr`` attribute: format, provenance, product."""
 
+    root: dict[str, Any]
+    """The document as it was read."""
+
     consolidated: dict[str, Any]
     """The documents of the arrays and groups below, by name."""
 
@@ -136,7 +139,7 @@ def parse(data: bytes) -> StoreDocument:
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, CopZarrError) as error:
         raise StoreError(f"its zarr.json is not valid: {error!r}") from error
     consolidated = document["consolidated_metadata"]["metadata"]
-    return StoreDocument(layout, objects, record, consolidated, sha256)
+    return StoreDocument(layout, objects, record, document, consolidated, sha256)
 
 
 def _layout(document: dict[str, Any]) -> Layout:

@@ -62,11 +62,27 @@ KEYS = re.compile(
     r"|embedding/c/0/\d+/\d+|valid/c/0/0|(latitude|longitude|band)/c/0|spatial_ref/c"
     r"|integrity/embedding/c/0/0/0|integrity/root\.json"
 )
+SMALL_KEYS = frozenset(
+    {
+        *(f"{name}/{ROOT}" for name in (EMBEDDING, VALID, *DIMENSIONS, SPATIAL_REF, INTEGRITY)),
+        *(f"{INTEGRITY}/{EMBEDDING}/{ROOT}", INTEGRITY_CHUNK, VALID_CHUNK, f"{SPATIAL_REF}/c"),
+        *(f"{name}/c/0" for name in DIMENSIONS),
+    }
+)
+"""The keys that ``zarr.json`` records: all but its own, its copy's and the chunks' of ``embedding``."""
+
 _JOURNAL = re.compile(rf"{WORK}(lock|job\.json|blocks/\d+-\d+\.json)")
 """The journal of an ingest."""
 
 _PARTIAL = re.compile(rf"(.*)\.[0-9a-f]{{8}}\{PARTIAL_SUFFIX}", re.DOTALL)
 """A temporary object, left where a process was killed while it replaced one."""
+
+_STRAY = re.compile(
+    r"(.*/)?(\.DS_Store|\._[^/]*|\.nfs[^/]*|\.fuse_hidden[^/]*|Thumbs\.db|desktop\.ini)"
+    r"|(README|LICEN[CS]E|CITATION)(\.\w+)?|\.gitattributes|\.gitignore|\.(cache|huggingface)/.*",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What file managers, network disks and hubs put into any folder."""
 
 OBJECT_ATTRIBUTE = "objects"
 DIGEST_ATTRIBUTE = "sha256"
@@ -75,6 +91,11 @@ DIGEST_ATTRIBUTE = "sha256"
 def is_store_key(key: str) -> bool:
     """Whether a key is one that a store, or an ingest into it, may have; any other file is not ours."""
     return KEYS.fullmatch(key) is not None or is_leftover_key(key)
+
+
+def is_stray_key(key: str) -> bool:
+    """Whether a file is of a kind that other programs leave in any folder, and hubs beside any data."""
+    return _STRAY.fullmatch(key) is not None
 
 
 def is_leftover_key(key: str) -> bool:

@@ -116,9 +116,13 @@ def _other_zarr(folder: Folder, node: str) -> StoreError:
 
 
 def _repair_hint(folder: Folder) -> str:
-    """The advice to repair, if there is a copy of ``zarr.json`` to repair it from."""
+    """The advice to repair, if there is a good copy of ``zarr.json`` to repair it from."""
     try:
-        repairable = is_store(folder.read(ROOT_COPY))
+        copy = folder.read(ROOT_COPY)
+        parse(copy)
     except (FileNotFoundError, StorageError):
-        repairable = False
-    return f". Repair it with: cop-zarr repair {shlex.quote(folder.url)} --source TIF" if repairable else ""
+        return ""
+    except StoreError:
+        again = f". Its copy {ROOT_COPY} is not valid either: ingest the source again, elsewhere"
+        return again if is_store(copy) else ""
+    return f". Repair it with: cop-zarr repair {shlex.quote(folder.url)} --source TIF"

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from cop_zarr.errors import InputError, ResultTooLargeError
+from cop_zarr.querying.memory_maps import reserve
+from cop_zarr.storage.files import disk_errors
 
 BLOCK_BYTES = 256 << 20
 """Largest block of rows held for an array that is not in memory."""
@@ -41,6 +43,8 @@ def rows_for(count: int, bands: int, out: ArrayLike2D | None) -> Any:
         raise InputError(f"out must accept float32 numbers; got an array of {dtype}")
     if isinstance(out, np.ndarray) and not out.flags.writeable:
         raise InputError("out is read-only; open it for writing, as numpy.memmap does with mode='r+'")
+    if isinstance(out, np.ndarray):
+        reserve(out)
     return out
 
 
@@ -70,4 +74,5 @@ def blocks(rows: ArrayLike2D, count: int, bands: int) -> Iterator[tuple[int, int
         stop = min(first + step, count)
         block = np.empty((stop - first, bands), "f4")
         yield first, stop, block
-        rows[first:stop] = block
+        with disk_errors(f"cannot write rows {first} to {stop - 1} to out"):
+            rows[first:stop] = block

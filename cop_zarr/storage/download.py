@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any, BinaryIO
 
 from cop_zarr.core.progress import Progress
 from cop_zarr.errors import SourceNotFoundError, StorageError
-from cop_zarr.storage.files import disk_errors
+from cop_zarr.storage.file_locks import try_lock
+from cop_zarr.storage.files import disk_errors, temporary_folder
 from cop_zarr.storage.filesystems import StorageOptions, open_filesystem
 from cop_zarr.storage.line import Attempt, line_to
-from cop_zarr.storage.locks import try_lock
 from cop_zarr.storage.retries import TIMEOUT_SECONDS, with_retries
 from cop_zarr.storage.transport_errors import TruncatedError, http_status, is_transient, transport_errors
 from cop_zarr.storage.urls import local_path, redact
@@ -71,8 +70,8 @@ def local_file(
     if path is not None:
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="cop-zarr-") as scratch:
-        copy = Path(scratch, "source.tif")
+    with temporary_folder() as scratch:
+        copy = scratch / "source.tif"
         fetch(url, copy, storage_options, progress, timeout)
         yield copy
 

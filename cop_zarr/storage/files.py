@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,20 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a folder that is removed at the end; StorageError if there is no place for one."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="cop-zarr-")
+    except OSError as error:
+        raise StorageError(
+            f"cannot create a folder for temporary files: {error.strerror or error}; set TMPDIR to a "
+            "folder with room in which you may write"
+        ) from error
+    with folder as name:
+        yield Path(name)
 
 
 def sync(path: Path) -> None:

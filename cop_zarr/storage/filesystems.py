@@ -128,7 +128,7 @@ def _defaults(protocol: str, silence: float) -> dict[str, dict[str, Any]]:
         from aiohttp import ClientTimeout
 
         # aiohttp's default ends any download, and any silence, after 5 minutes
-        session: dict[str, object] = {
+        session: dict[str, Any] = {
             "timeout": ClientTimeout(total=None, sock_connect=silence, sock_read=silence)
         }
         if getproxies():  # otherwise each request would look for a proxy, and in .netrc, in a thread

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from cop_zarr.errors import InputError
-from cop_zarr.storage.filesystems import StorageOptions
+from cop_zarr.storage.filesystems import EXTRAS, StorageOptions, protocol_of
 from cop_zarr.storage.local import LocalFolder
 from cop_zarr.storage.names import SMALL_BYTES
 from cop_zarr.storage.remote import RemoteFolder
 from cop_zarr.storage.retries import TIMEOUT_SECONDS, check_timeout
-from cop_zarr.storage.urls import local_path, redact
+from cop_zarr.storage.urls import links, local_path, redact
+from cop_zarr.storage.zip_folder import ZipFolder
 
 Folder = LocalFolder | RemoteFolder
 """A folder that holds objects under keys such as ``embedding/c/0/3/7``; both classes have the same methods.
@@ -39,7 +40,9 @@ def folder(
             "a store has many objects, and one signature or token in its URL cannot be that of each: leave "
             f"out what follows {redact(url)}, and pass storage_options={{'headers': …}} instead"
         )
-    return RemoteFolder(url, storage_options, float(timeout))
+    protocols = [protocol_of(link) for link in links(url)]
+    kind = ZipFolder if protocols[0] == "zip" and protocols[1:] and protocols[1] in EXTRAS else RemoteFolder
+    return kind(url, storage_options, float(timeout))
 
 
 def read_if_there(folder: Folder, key: str, limit: int = SMALL_BYTES) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import stat
@@ -12,11 +13,15 @@ from pathlib import Path
 from cop_zarr import system
 from cop_zarr.errors import StorageError, StoreExistsError
 from cop_zarr.storage.exchange import exchange
+from cop_zarr.storage.file_locks import file_lock
 from cop_zarr.storage.files import disk_error, disk_errors, read_start, remove, replacing, sync
-from cop_zarr.storage.locks import file_lock
 from cop_zarr.storage.names import LOCK_SUFFIX, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, STAGED, WORK
+from cop_zarr.storage.obstacles import make_room
 
 logger = logging.getLogger(__name__)
+
+_NO_FILE = frozenset({errno.ELOOP, errno.ENXIO})
+"""What opening a link to itself, and a socket, fails with."""
 
 
 class LocalFolder:
@@ -47,6 +52,8 @@ class LocalFolder:
         except (FileNotFoundError, NotADirectoryError):
             raise FileNotFoundError(path) from None
         except OSError as error:
+            if error.errno in _NO_FILE:
+                raise FileNotFoundError(path) from None
             raise disk_error(f"cannot read {path}", error) from error
 
     def write(self, key: str, data: bytes) -> None:
@@ -63,6 +70,24 @@ class LocalFolder:
             self._create_folder(path.parent)
         with replacing(path) as partial:
             partial.write_bytes(data)
+
+    def make_room(self, key: str) -> None:
+        """Clear away what is in the place of an object or of one of its folders, such as a socket."""
+        path = self._root / key
+        with disk_errors(f"cannot clear {path}"):
+            make_room(self._root, path)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write an object unless there is one; return whether it was written."""
+        path = self._root / key
+        with disk_errors(f"cannot write {path}"):
+            self._create_folder(path.parent)
+            try:
+                with path.open("xb") as file:
+                    file.write(data)
+            except FileExistsError:
+                return False
+        return True
 
     def remove(self, keys: Iterable[str]) -> None:
         """Remove objects, and the folders that they leave empty."""
@@ -126,8 +151,8 @@ class LocalFolder:
         return self._final.with_name(self._final.name + PARTIAL_SUFFIX)
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Lock :attr:`work` with a file lock, which ends with the process."""
+    def locked(self, *, break_lock: bool = False) -> Iterator[None]:  # noqa: ARG002
+        """Lock :attr:`work` with a file lock, which ends with the process and cannot be broken."""
         self.check_writable()
         partial = self._partial
         # beside the folder, which can be moved on every system while the lock is held
@@ -219,10 +244,10 @@ class LocalFolder:
                 raise StoreExistsError(f"{needed} is in the way: it is not a folder")
 
     def _create_folder(self, parent: Path) -> None:
-        """Create a folder unless this was done before; refuse one outside this folder (behind a link)."""
+        """Create a folder unless this was done before; refuse one behind a link."""
         if parent in self._created:
             return
+        if os.path.realpath(parent) != str(self._final / parent.relative_to(self._root)):
+            raise StorageError(f"{parent} is a link, or below one; nothing is written through it")
         parent.mkdir(parents=True, exist_ok=True)
-        if not parent.resolve().is_relative_to(self._final):
-            raise StorageError(f"{parent} leads out of {self._root}")
         self._created.add(parent)

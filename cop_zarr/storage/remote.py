@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cop_zarr.core.threads import ordered_map
-from cop_zarr.errors import InputError, StorageError
+from cop_zarr.errors import InputError, StorageError, StoreBusyError
 from cop_zarr.storage.async_calls import run_async
 from cop_zarr.storage.filesystems import (
     READ_ONLY,
@@ -19,8 +19,8 @@ from cop_zarr.storage.filesystems import (
     protocol_of,
     unknown_option,
 )
-from cop_zarr.storage.leases import Lease
 from cop_zarr.storage.line import Attempt, line_to
+from cop_zarr.storage.locks import Lock
 from cop_zarr.storage.names import LOCK, SMALL_BYTES, WORK
 from cop_zarr.storage.retries import with_retries
 from cop_zarr.storage.transport_errors import http_status, to_storage_error, transport_errors
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 T = TypeVar("T")
+
+UNMET = frozenset({HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT})
+"""What a server answers if the condition of a write is not met."""
 
 ENDING_SECONDS = 0.5
 """Time for a request that gives back a lock after an interrupt."""
@@ -48,23 +51,30 @@ class RemoteFolder:
     def __init__(self, url: str, storage_options: StorageOptions | None, timeout: float) -> None:
         self._address, self._options, self._timeout = url, storage_options, timeout
         self.url = redact(url)
-        self._lease: Lease | None = None
+        self._lock: Lock | None = None
+        self._listed: dict[str, str] | None = None  # versions, as first listed under the lock
+        self._conditional = True  # until the server says that it does not know conditions
         self._ending = False
         """Whether a lock is given back after an interrupt, for which nobody waits long."""
         self._open()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_fs": None, "_line": None, "_process": None, "_lease": None}
+        return {**self.__dict__, "_fs": None, "_line": None, "_process": None, "_lock": None}
 
     def read(self, key: str, limit: int = SMALL_BYTES) -> bytes:
         """Read an object, or its first ``limit`` bytes."""
-        file = WebFile(limit)
+        return self._read(key, limit, WebFile(limit))
 
+    def read_range(self, key: str, start: int, count: int) -> bytes:
+        """Read a part of an object, shorter where the object ends."""
+        return self._read(key, count, WebFile(count, start), start)
+
+    def _read(self, key: str, limit: int, file: WebFile, start: int = 0) -> bytes:
         def get(fs: AbstractFileSystem, path: str, attempt: Attempt) -> bytes:
             if "http" in fs.protocol:
                 return self._run(fs, attempt, lambda: file.read(fs, path, attempt))
             try:
-                return bytes(self._call(fs, "cat_file", attempt, path, start=0, end=limit))
+                return bytes(self._call(fs, "cat_file", attempt, path, start=start, end=start + limit))
             except transport_errors() as error:
                 if http_status(error) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                     return b""  # an empty object has no first byte
@@ -72,26 +82,45 @@ class RemoteFolder:
 
         return self._request("cannot read", key, get)
 
+    def size(self, key: str) -> int:
+        """Return the number of bytes of an object."""
+        if "http" in self._filesystem().protocol:
+            file = WebFile(1, 0)
+            self._read(key, 1, file)
+            return file.size or 0
+        info = self._request(
+            "cannot read", key, lambda fs, path, attempt: self._call(fs, "info", attempt, path)
+        )
+        return int(info["size"])
+
     def write(self, key: str, data: bytes) -> None:
         """Write a whole object, or nothing of it."""
-        self._check_lease()
-        self._put(key, data)
+        if not self._change("cannot write", key, "pipe_file", data, **self._condition(key)) and self._lock:
+            self._lock.look()  # it is still held: the answer to a first try was lost, or others write late
+            self._change("cannot write", key, "pipe_file", data)
+        if self._listed is not None:
+            self._listed[key] = ""
 
     replace = write
 
-    def create(self, key: str, data: bytes) -> None:
-        """Write an object unless there is one; on servers without conditional writes, replace it."""
-        self._put(key, data, mode="create")
+    def create(self, key: str, data: bytes) -> bool:
+        """Write an object unless there is one; return whether it was written.
+
+        On servers without conditional writes, one that is there is replaced.
+        """
+        return self._change("cannot write", key, "pipe_file", data, mode="create")
+
+    def make_room(self, key: str) -> None:
+        """Do nothing: an object store has neither folders nor links."""
 
     def remove(self, keys: Iterable[str]) -> None:
         """Remove objects."""
-        self._check_lease()
 
         def delete(key: str) -> None:
             with contextlib.suppress(FileNotFoundError):
-                self._request(
-                    "cannot remove", key, lambda fs, path, attempt: self._call(fs, "rm_file", attempt, path)
-                )
+                self._change("cannot remove", key, "rm_file")
+            if self._listed is not None:
+                self._listed.pop(key, None)
 
         for _ in ordered_map(delete, keys, workers=REQUESTS_AT_ONCE):
             pass
@@ -102,11 +131,14 @@ class RemoteFolder:
         if found is None:
             return None
         prefix = f"{self._root}/"
-        return {
-            path.removeprefix(prefix): int(each["size"] or 0)
+        objects = {
+            path.removeprefix(prefix): each
             for path, each in found.items()
             if each["size"] or not path.endswith("/")  # the mark of a folder, as consoles create it
         }
+        if self._lock and self._listed is None:
+            self._listed = {key: each.get("ETag", "") for key, each in objects.items()}
+        return {key: int(each["size"] or 0) for key, each in objects.items()}
 
     def names(self) -> list[str]:
         """List the names directly inside; none over HTTP."""
@@ -139,19 +171,18 @@ class RemoteFolder:
     work = staging
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold a lease of the folder."""
+    def locked(self, *, break_lock: bool = False) -> Iterator[None]:
+        """Lock the folder by an object in it; without it, nothing is written or removed any more."""
         self.check_writable()
-        self._lease = lease = Lease(self, LOCK)
+        self._lock = lock = Lock(self, LOCK, break_lock=break_lock)
         try:
             yield
         except (KeyboardInterrupt, SystemExit):
             self._ending = True
             raise
         finally:
-            self._lease = None
-            with contextlib.suppress(StorageError):  # a lease that cannot be removed becomes stale
-                lease.release()
+            lock.release()
+            self._lock = self._listed = None
             self._ending = False
 
     def publish(self, *, replace: bool) -> None:
@@ -167,19 +198,47 @@ class RemoteFolder:
         if protocol in READ_ONLY:
             raise InputError(f"{self.url} cannot be written: {protocol}:// URLs can only be read")
 
-    def _check_lease(self) -> None:
-        if self._lease:
-            self._lease.check()
+    def _change(self, what: str, key: str, method: str, *args: bytes, **options: str) -> bool:
+        """Write or remove an object, if the lock is still held; return False if a condition is not met."""
+        lock = self._lock
+        guard = lock.guard if lock else None
 
-    def _put(self, key: str, data: bytes, **options: str) -> None:
-        def put(fs: AbstractFileSystem, path: str, attempt: Attempt) -> None:
-            with contextlib.suppress(FileExistsError):  # raised by mode="create"
-                self._call(fs, "pipe_file", attempt, path, data, **options)
+        def send(fs: AbstractFileSystem, path: str, attempt: Attempt) -> bool:
+            if lock:
+                lock.check()
+            conditions = options if self._conditional else {}
+            try:
+                self._call(fs, method, attempt, path, *args, guard=guard, **conditions)
+            except FileExistsError:  # raised by mode="create"
+                return False
+            except transport_errors() as error:
+                status = http_status(error)
+                if conditions and status == HTTPStatus.NOT_IMPLEMENTED:
+                    self._conditional = False
+                    return send(fs, path, attempt)
+                if status in UNMET or ("IfMatch" in conditions and status == HTTPStatus.NOT_FOUND):
+                    return False
+                raise
+            return True
 
         try:
-            self._request("cannot write", key, put)
+            return self._request(what, key, send)
         except FileNotFoundError:
+            if not args:
+                raise
             raise StorageError(f"cannot write {self.url}/{key}: there is no such bucket") from None
+
+    def _condition(self, key: str) -> dict[str, str]:
+        """Have the server refuse to write over what others have written since the folder was locked.
+
+        It is the server that decides, so a request that was on its way when this process was paused is
+        refused, too. S3 compares versions; others only know whether an object is there.
+        """
+        if self._listed is None or not self._conditional:
+            return {}
+        if key not in self._listed:
+            return {"mode": "create"}
+        return {"IfMatch": self._listed[key]} if self._listed[key] else {}
 
     def _request(self, what: str, key: str, send: Callable[[AbstractFileSystem, str, Attempt], T]) -> T:
         """Send a request with retries, and raise what it fails with as errors of ours."""
@@ -187,7 +246,7 @@ class RemoteFolder:
 
         def take_turn(attempt: Attempt) -> T:
             with turn:
-                return send(fs, f"{self._root}/{key}", attempt)
+                return send(fs, f"{self._root}/{key}" if key else self._root, attempt)
 
         try:
             fs = self._connected_filesystem()
@@ -197,18 +256,32 @@ class RemoteFolder:
             raise FileNotFoundError(place) from None
         except (TypeError, LookupError, AttributeError) as error:
             raise InputError(f"{what} {place} with these storage_options{unknown_option(error)}") from None
+        except StoreBusyError:  # the lock was lost
+            raise
         except FileExistsError:  # gcsfs's name for status 412
             raise StorageError(f"{what} {place}: status 412") from None
         except NotImplementedError:
             raise StorageError(f"{what} {place}: its filesystem does not support this") from None
 
     def _call(
-        self, fs: AbstractFileSystem, method: str, attempt: Attempt, *args: Any, **options: Any
+        self,
+        fs: AbstractFileSystem,
+        method: str,
+        attempt: Attempt,
+        *args: Any,
+        guard: Callable[[], None] | None = None,
+        **options: Any,
     ) -> Any:
-        """Call a filesystem's method."""
-        if not getattr(fs, "async_impl", False):
-            return getattr(fs, method)(*args, **options)
-        return self._run(fs, attempt, lambda: getattr(fs, f"_{method}")(*args, **options))
+        """Call ``guard`` and a filesystem's method, when it is its turn."""
+        is_async = getattr(fs, "async_impl", False)
+        call = getattr(fs, f"_{method}" if is_async else method)
+
+        def request() -> Any:
+            if guard:
+                guard()
+            return call(*args, **options)
+
+        return self._run(fs, attempt, request) if is_async else request()
 
     def _run(
         self,

@@ -6,7 +6,7 @@ import os
 import re
 from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from cop_zarr import system
 from cop_zarr.errors import InputError
@@ -60,15 +60,20 @@ def check_address(url: str) -> None:
     for link in links(url):
         try:
             parts = urlsplit(link)
-            is_web = parts.scheme in {"http", "https"}
-            is_valid = not is_web or (parts.hostname and parts.port != 0)
+            is_valid = parts.scheme not in {"http", "https"} or _is_web_address(link, parts)
         except ValueError:
-            is_web, is_valid = True, False
-        if not is_valid or (is_web and re.search(r"[\\\s]", link.partition("://")[2].partition("/")[0])):
+            is_valid = False
+        if not is_valid:
             raise InputError(
                 f"{redact(url)} is not a valid URL: its host or its port cannot be read; write the "
                 "characters / ? # @ : in a user name or password as %2F %3F %23 %40 %3A"
             )
+
+
+def _is_web_address(link: str, parts: SplitResult) -> bool:
+    """Whether host and port are such as every parser reads alike; ValueError for an invalid port."""
+    authority = link.partition("://")[2].partition("/")[0]
+    return bool(parts.hostname) and parts.port != 0 and not re.search(r"[\\\s]", authority)
 
 
 def without_colons(url: str) -> str:

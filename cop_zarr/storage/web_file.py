@@ -6,29 +6,32 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from cop_zarr.errors import StorageError
 from cop_zarr.storage.line import Attempt
 from cop_zarr.storage.transport_errors import TruncatedError
 
 
 class WebFile:
-    """The first ``limit`` bytes of a file, however much more the server sends.
+    """The first ``limit`` bytes of a file, or those after ``start``, however much more the server sends.
 
     What has arrived is kept between tries if the server names the file's version (a strong ETag), so that
     two versions are never mixed.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, limit: int, start: int | None = None) -> None:
+        self._limit, self._start = limit, start
         self._data = bytearray()
         self._version = ""
+        self.size: int | None = None
+        """Bytes of the whole file, if the server has said so beside a part of it."""
 
     async def read(self, fs: Any, url: str, attempt: Attempt) -> bytes:
         """Read what is still missing; FileNotFoundError if there is no such file."""
         session = await fs.set_session()
         options = dict(fs.kwargs)
-        if self._data:
-            rest = {"Range": f"bytes={len(self._data)}-{self._limit - 1}", "If-Range": self._version}
-            options["headers"] = {**options.get("headers", {}), **rest}
+        headers = self._asked_range()
+        if headers:
+            options["headers"] = {**options.get("headers", {}), **headers}
         async with session.get(fs.encode_url(url), **options) as response:
             if response.status == HTTPStatus.NOT_FOUND:
                 raise FileNotFoundError
@@ -37,28 +40,51 @@ class WebFile:
                 raise TruncatedError
             response.raise_for_status()
             if response.status != HTTPStatus.PARTIAL_CONTENT:
-                self._data.clear()
+                self._check_whole()
             self._version = _version(response.headers)
-            try:
-                async for part in response.content.iter_any():
-                    self._data += part
-                    attempt.kept = bool(self._version)
-                    if len(self._data) >= self._limit:
-                        break
-            finally:
-                data = bytes(self._data[: self._limit])
-                if not self._version:
-                    self._data.clear()
+            size = response.headers.get("Content-Range", "").rpartition("/")[2]
+            self.size = int(size) if size.isascii() and size.isdigit() else None
+            return await self._receive(response, attempt)
+
+    async def _receive(self, response: Any, attempt: Attempt) -> bytes:
+        try:
+            async for part in response.content.iter_any():
+                self._data += part
+                attempt.kept = bool(self._version)
+                if len(self._data) >= self._limit:
+                    break
+        finally:
+            data = bytes(self._data[: self._limit])
+            if not self._version:
+                self._data.clear()
         return data
+
+    @property
+    def _position(self) -> int:
+        return (self._start or 0) + len(self._data)
+
+    def _asked_range(self) -> dict[str, str]:
+        if self._start is None and not self._data:
+            return {}
+        asked = {"Range": f"bytes={self._position}-{(self._start or 0) + self._limit - 1}"}
+        return {**asked, "If-Range": self._version} if self._data else asked
 
     def _is_other(self, response: Any) -> bool:
         """Whether this is the rest of another version: not every server heeds If-Range."""
+        if not self._data and self._start is None:
+            return False
         if response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return bool(self._data)
         return response.status == HTTPStatus.PARTIAL_CONTENT and (
-            _version(response.headers) != self._version
-            or not response.headers.get("Content-Range", "").startswith(f"bytes {len(self._data)}-")
+            bool(self._data and _version(response.headers) != self._version)
+            or not response.headers.get("Content-Range", "").startswith(f"bytes {self._position}-")
         )
+
+    def _check_whole(self) -> None:
+        """Begin anew with a whole file that is sent instead of a part."""
+        self._data.clear()
+        if self._start is not None:
+            raise StorageError("the server sends no parts of a file; download the ZIP file, and name that")
 
 
 def _version(headers: Mapping[str, str]) -> str:

@@ -16,7 +16,19 @@ from cop_zarr.format.chunk_grid import ChunkPart
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.codec import decode
 from cop_zarr.format.document import StoreDocument
-from cop_zarr.format.layout import BAND, LATITUDE, LONGITUDE, ROOT, ROOT_COPY, VALID_CHUNK, is_leftover_key
+from cop_zarr.format.layout import (
+    BAND,
+    LATITUDE,
+    LONGITUDE,
+    ROOT,
+    ROOT_COPY,
+    SMALL_KEYS,
+    SPATIAL_REF,
+    VALID_CHUNK,
+    is_leftover_key,
+    is_store_key,
+)
+from cop_zarr.format.metadata import unlike_documents
 from cop_zarr.storage import LOCK, read_if_there
 from cop_zarr.writing.missing import clear_missing
 
@@ -33,14 +45,11 @@ class Problem:
     """Where a chunk of the embedding is on Earth, (west, south, east, north) in degrees; else None."""
 
 
-UNKNOWN_OBJECT = "it does not belong to the store: nothing records it"
-
-
 def known_keys(document: StoreDocument, chunk_lengths: np.ndarray) -> set[str]:
     """Every key that may be in a store's folder, the lock of a repair included."""
     stored = np.argwhere(chunk_lengths).tolist()
     chunks = {document.layout.chunk_key(row, col) for row, col in stored}
-    return {ROOT, ROOT_COPY, LOCK, *document.objects} | chunks
+    return {ROOT, ROOT_COPY, LOCK, *SMALL_KEYS} | chunks
 
 
 class StoreChecks:
@@ -53,27 +62,40 @@ class StoreChecks:
 
     def small_objects(self) -> list[Problem]:
         """Check every object but the chunks against its record, and its content against the grid."""
-        grid, problems = self._layout.grid, self._root_copy()
-        coordinates = {
-            f"{LATITUDE}/c/0": grid.latitudes,
-            f"{LONGITUDE}/c/0": grid.longitudes,
-            f"{BAND}/c/0": np.arange(self._layout.bands, dtype="<i4"),
-        }
-        for key, record in self._document.objects.items():
-            message = None
+        problems = [*self._root_copy(), *self._wrong_records()]
+        wrong = unlike_documents(self._document)
+        if ROOT in wrong:
+            problems.append(Problem(ROOT, wrong[ROOT]))
+        for key in SMALL_KEYS & self._document.objects.keys():
             try:
-                data = self._reader.read_checked(key, record)
-                if key == VALID_CHUNK:
-                    self.valid = decode(data, np.empty(grid.shape, "?"))
-                elif key in coordinates:
-                    message = _wrong_coordinate(data, coordinates[key])
-                elif key.endswith(f"/{ROOT}"):
-                    message = self._wrong_metadata(key, data)
+                data = self._reader.read_checked(key, self._document.objects[key])
+                message = wrong.get(key) or self._wrong_content(key, data)
             except DamageError as damage:
                 message = str(damage)
             if message:
                 problems.append(Problem(key, message))
         return problems
+
+    def _wrong_content(self, key: str, data: bytes) -> str | None:
+        """What is wrong with a small object that is as recorded; DamageError if it does not decode."""
+        grid = self._layout.grid
+        if key == VALID_CHUNK:
+            self.valid = decode(data, np.empty(grid.shape, "?"))
+            return "it holds bytes that are neither 0 nor 1" if self.valid.view("u1").max() > 1 else None
+        expected = {
+            f"{LATITUDE}/c/0": grid.latitudes,
+            f"{LONGITUDE}/c/0": grid.longitudes,
+            f"{BAND}/c/0": np.arange(self._layout.bands, dtype="<i4"),
+            f"{SPATIAL_REF}/c": np.zeros((), "<i4"),
+        }
+        if key in expected:
+            return _wrong_values(data, expected[key])
+        return self._wrong_metadata(key, data) if key.endswith(f"/{ROOT}") else None
+
+    def _wrong_records(self) -> Iterator[Problem]:
+        """What ``zarr.json`` fails to record, or records although it must not."""
+        for key in sorted(SMALL_KEYS ^ self._document.objects.keys()):
+            yield Problem(key, f"{ROOT} does not record it" if key in SMALL_KEYS else f"{ROOT} records it")
 
     def _wrong_metadata(self, key: str, data: bytes) -> str | None:
         """An array's or group's own document must be equal to the root's copy of it: readers use either."""
@@ -95,16 +117,22 @@ class StoreChecks:
             return [Problem(ROOT_COPY, f"it is not equal to {ROOT}")]
         return []
 
-    def unknown_objects(self) -> list[Problem] | None:
-        """Objects that nothing records: other readers would take them for data. None if not listable."""
+    def unknown_objects(self) -> tuple[list[Problem], list[str]] | None:
+        """Objects that nothing records. None if they cannot be listed.
+
+        Those with names of a store's objects are problems: other readers would take them for data. The
+        others are harmless, and returned as keys.
+        """
         listing = self._reader.folder.listing()
         if listing is None:
             return None
-        leftover = "it is left from an interrupted ingest or repair"
-        return [
-            Problem(key, leftover if is_leftover_key(key) else UNKNOWN_OBJECT)
-            for key in listing.keys() - known_keys(self._document, self._reader.lengths)
+        unknown = listing.keys() - known_keys(self._document, self._reader.lengths)
+        leftover, stray = "it is left from an interrupted ingest or repair", "nothing records it"
+        problems = [
+            Problem(key, leftover if is_leftover_key(key) else stray)
+            for key in filter(is_store_key, unknown)
         ]
+        return problems, sorted(key for key in unknown if not is_store_key(key))
 
     def chunk_rows(self) -> Iterator[Window]:
         """The windows of the rows of chunks."""
@@ -163,11 +191,11 @@ class StoreChecks:
             yield "it holds values beyond the grid's edge"
 
 
-def _wrong_coordinate(data: bytes, expected: np.ndarray) -> str | None:
+def _wrong_values(data: bytes, expected: np.ndarray) -> str | None:
     found = decode(data, np.empty_like(expected))
     if np.array_equal(found, expected):
         return None
-    return f"its values are not the grid's: {found[:2]} … instead of {expected[:2]} …"
+    return f"its values are not the grid's: {found.ravel()[:2]} … instead of {expected.ravel()[:2]} …"
 
 
 def _differences(cells: np.ndarray, expected: np.ndarray, window: Window) -> Iterator[str]:

@@ -10,7 +10,7 @@ from enum import Enum, auto
 
 from cop_zarr.errors import StoreExistsError
 from cop_zarr.format.document import is_store
-from cop_zarr.format.layout import ROOT, ROOT_COPY, is_leftover_key, is_store_key
+from cop_zarr.format.layout import ROOT, ROOT_COPY, is_leftover_key, is_store_key, is_stray_key
 from cop_zarr.storage import REPLACED, STAGED, WORK, Folder, read_if_there
 from cop_zarr.writing.journal import IngestJob, Journal
 
@@ -70,14 +70,14 @@ def classify(target: Folder) -> State:
     """
     work, job = target.work, IngestJob.read(target)
     in_place = work is target  # on an object store
-    names = target.names()
+    names = [name for name in target.names() if not _is_stray_name(name)]
     has_store = bool(names) and holds_store(target)
     if _more_than_lock(names) and not has_store and not (in_place and job):
         return State.OTHER
     check_only_store_objects(target)
     if in_place:
         return State.UNFINISHED if job else State.STORE if has_store else State.EMPTY
-    names = work.names()
+    names = [name for name in work.names() if not _is_stray_name(name)]
     if holds_store(work):
         return State.STORE_AT_STAGING
     check_only_store_objects(work, _is_work_key)
@@ -94,13 +94,18 @@ def holds_store(folder: Folder) -> bool:
 
 
 def check_only_store_objects(folder: Folder, is_ours: Callable[[str], bool] = is_store_key) -> None:
-    """Raise StoreExistsError if a folder holds anything that is no part of a store: it would be lost."""
-    foreign = sorted(key for key in folder.listing() or () if not is_ours(key))
+    """Raise StoreExistsError if a folder holds anything else, unless other programs leave it anywhere."""
+    foreign = sorted(key for key in folder.listing() or () if not (is_ours(key) or is_stray_key(key)))
     if foreign:
         raise StoreExistsError(
-            f"{folder.url} holds {', '.join(foreign[:3])}, which no store has, and which would be lost; "
-            "move it elsewhere, or name another place for the store"
+            f"{folder.url} holds {', '.join(foreign[:3])}, which no store has; move it elsewhere, or name "
+            "another place for the store"
         )
+
+
+def _is_stray_name(name: str) -> bool:
+    """Whether all that is directly inside a folder under a name is stray."""
+    return is_stray_key(name) or is_stray_key(f"{name}/")
 
 
 def _is_work_key(key: str) -> bool:

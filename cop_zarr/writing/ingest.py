@@ -83,6 +83,7 @@ def ingest(
     overwrite: bool = False,
     resume: bool = False,
     strict: bool = False,
+    break_lock: bool = False,
     **options: Unpack[RunOptions],
 ) -> IngestReport:
     """Convert the Copernicus-Embed GeoTIFF into a store.
@@ -103,6 +104,9 @@ def ingest(
         whole store of the same source stays as it is.
     strict : bool
         Refuse a source that is not the published file, by its SHA-256.
+    break_lock : bool
+        Take the lock of another process that is writing there, which then stops. For one that cannot end
+        any more, on another machine; on a disk, locks end with their process.
     workers : int, optional
         Blocks at work at once, at most; by default ``COP_ZARR_WORKERS`` or 4, and no more than the
         machine has processors.
@@ -131,7 +135,7 @@ def ingest(
     StoreExistsError
         If something is there already, an unfinished ingest included.
     StoreBusyError
-        If another process is writing there.
+        If another process is writing there, or has broken this one's lock.
     InputError
         If the store's URL can only be read.
     StorageError
@@ -155,7 +159,7 @@ def ingest(
         plan, blocks = make_plan(tiff, target.url, run)
         if strict:
             _check_published(tiff, sha256.result())
-        with target.locked():
+        with target.locked(break_lock=break_lock):
             # Again: only now can no other process write there.
             may_resume = check_destination(target, overwrite=overwrite, resume=resume)
             journal = _start_or_resume(target, job, sha256, resume=may_resume)

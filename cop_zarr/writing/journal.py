@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Container
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -27,7 +27,7 @@ from cop_zarr.core.grid import Window
 from cop_zarr.core.version import __version__
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.codec import crc32c
-from cop_zarr.format.layout import FORMAT_VERSION, ROOT, ROOT_COPY, is_store_key
+from cop_zarr.format.layout import FORMAT_VERSION, ROOT, ROOT_COPY, is_store_key, is_stray_key
 from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.storage import JOB, WORK, Folder, read_if_there
 from cop_zarr.writing.checks import known_keys
@@ -53,9 +53,10 @@ class IngestJob:
     def read(cls, target: Folder) -> IngestJob | None:
         """The job that last wrote a store; None if there is none, or it cannot be parsed."""
         try:
-            return cls(**json.loads(target.work.read(JOB)))
-        except (FileNotFoundError, ValueError, TypeError):
+            job = cls(**json.loads(target.work.read(JOB)))
+        except (FileNotFoundError, ValueError, TypeError, RecursionError):
             return None
+        return job if isinstance(job.created, str) and isinstance(job.overwrite, bool) else None
 
 
 class Journal:
@@ -135,7 +136,9 @@ class Journal:
         document = read_document(self._staging)
         strays = found - known_keys(document, open_reader(self._staging, document, workers=1).lengths)
         self._staging.remove(key for key in strays if is_store_key(key) and not key.startswith(WORK))
-        self._target.publish(replace=self.job.overwrite)
+        there = () if self._target.remote else self._target.listing() or ()
+        only_strays = bool(there) and all(map(is_stray_key, there))  # which are moved into the new store
+        self._target.publish(replace=self.job.overwrite or only_strays)
 
     def _list(self) -> tuple[dict[str, int], list[str]]:
         """Sizes of the objects that are there, and the keys of the records."""
@@ -144,9 +147,11 @@ class Journal:
         there = sizes if self._work is self._staging else self._work.listing() or {}
         return sizes, sorted(key for key in there if key.startswith(BLOCKS))
 
-    def _remove_root(self, keys: Iterable[str]) -> None:
+    def _remove_root(self, keys: Container[str]) -> None:
         """Have nothing open as a store, or be repaired as one, that is about to be overwritten."""
-        self._staging.remove({ROOT, ROOT_COPY}.intersection(keys))
+        for key in (ROOT, ROOT_COPY):  # one after the other: this may be paused, and lose its lock
+            if key in keys:
+                self._staging.remove([key])
 
     def _write_job(self) -> None:
         self._work.replace(JOB, json.dumps(asdict(self.job)).encode())
@@ -170,6 +175,10 @@ class Journal:
             if crc32c(json.dumps(record).encode()) != document["crc32c"]:
                 return None
             window = Window(*record["window"])
+            if not (0 <= window.row < window.row_stop and 0 <= window.col < window.col_stop):
+                return None
+            if window.row_stop > layout.grid.rows or window.col_stop > layout.grid.cols:
+                return None
             rows, cols = layout.chunk_range(window)
             bits = np.frombuffer(base64.b64decode(record["valid"]), "u1")
             valid = np.unpackbits(bits, count=window.cells).astype(bool).reshape(window.shape)
@@ -179,7 +188,7 @@ class Journal:
                 for name in ("integrity", "missing")
             )
             return BlockRecord(window, valid, integrity, missing)
-        except (FileNotFoundError, ValueError, TypeError, KeyError):
+        except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError):
             return None
 
 

@@ -19,12 +19,12 @@ from cop_zarr.errors import (
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.codec import crc32c
 from cop_zarr.format.document import StoreDocument, parse
-from cop_zarr.format.layout import INTEGRITY_CHUNK, ROOT, ROOT_COPY, VALID_CHUNK, is_store_key
+from cop_zarr.format.layout import INTEGRITY_CHUNK, ROOT, ROOT_COPY, SMALL_KEYS, VALID_CHUNK, is_store_key
 from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.storage import Folder, read_if_there
 from cop_zarr.writing.blockwise import map_blocks, plan_blocks
-from cop_zarr.writing.checks import UNKNOWN_OBJECT, Problem, known_keys
+from cop_zarr.writing.checks import Problem, known_keys
 from cop_zarr.writing.journal import IngestJob, Journal
 from cop_zarr.writing.options import Run, RunOptions
 from cop_zarr.writing.verify import VerificationReport, check_same_grid, verify_folder
@@ -42,7 +42,9 @@ class RepairReport:
     removed: list[str]
     """Keys of objects that were not part of the store, and might have been taken for it."""
     problems: list[Problem]
-    """What is still wrong; objects that no store has are left alone."""
+    """What is still wrong."""
+    foreign: list[str]
+    """Files that are not the store's, and were left alone."""
 
     @property
     def ok(self) -> bool:
@@ -53,6 +55,8 @@ class RepairReport:
 def repair(
     store: str | os.PathLike[str] | None = None,
     source: str | os.PathLike[str] | None = None,
+    *,
+    break_lock: bool = False,
     **options: Unpack[RunOptions],
 ) -> RepairReport:
     """Rewrite what is damaged in a store, and nothing else.
@@ -68,6 +72,8 @@ def repair(
     source : str or path, optional
         The GeoTIFF that the store was made from, by its SHA-256; by default that in the folder that
         ``RS_EMBED_COP_DIR`` names.
+    break_lock : bool
+        As for :func:`cop_zarr.ingest`.
     workers, memory, storage_options, source_options, timeout, progress
         As for :func:`cop_zarr.ingest`.
 
@@ -93,7 +99,7 @@ def repair(
     folder.check_writable()
     _check_no_ingest(folder)
     _read_document(folder)  # before a source is copied from a URL
-    with run.open_source(source) as tiff, folder.locked():
+    with run.open_source(source) as tiff, folder.locked(break_lock=break_lock):
         document, root_damaged = _read_document(folder)
         _check_source(tiff, folder, document)
         if root_damaged:
@@ -119,10 +125,8 @@ def repair(
         source=tiff.name,
         rewritten=sorted({*work.rewritten, *([ROOT] if root_damaged else [])}),
         removed=sorted(work.removed),
-        problems=[
-            *(problem for problem in found.problems if problem.key not in repaired | work.foreign),
-            *(Problem(key, UNKNOWN_OBJECT) for key in sorted(work.foreign)),
-        ],
+        problems=[problem for problem in found.problems if problem.key in work.known - repaired],
+        foreign=sorted(work.foreign),
     )
 
 
@@ -140,6 +144,7 @@ class _Repair:
         self.rewritten: set[str] = set()
         self.removed: set[str] = set()
         self.foreign: set[str] = set()
+        self.known: set[str] = set()
         if INTEGRITY_CHUNK not in self._damaged:
             self._reader = open_reader(folder, document, workers=1)
             self._writer.integrity[:] = self._reader.lengths, self._reader.crcs
@@ -172,11 +177,14 @@ class _Repair:
         """Rewrite the other objects that are damaged; all of them, if another version made this store."""
         record, known = self._document.record, self._document.objects
         objects = self._writer.documents(record["source"], record["created"])
-        damaged = {key for key in known if not self._is_as_recorded(key)}
+        damaged = {key for key in SMALL_KEYS if not self._is_as_recorded(key)}
         mask = self._reader.read_valid() if self._reader and VALID_CHUNK not in damaged else None
         if mask is not None and not np.array_equal(self._writer.valid, mask):
             damaged.add(VALID_CHUNK)  # it is as recorded, but not what the chunks say
-        if any(_record_of(objects[key]) != known[key] for key in {INTEGRITY_CHUNK, *damaged}):
+        wrong = self._damaged & (
+            {ROOT} | known.keys() - damaged
+        )  # as recorded, and not what they should be
+        if wrong or any(_record_of(objects[key]) != known.get(key) for key in {INTEGRITY_CHUNK, *damaged}):
             damaged = set(objects)
         for key in [key for key in objects if key in damaged]:  # in the order of writing: zarr.json last
             _write_checked(self._folder, key, objects[key])
@@ -189,15 +197,16 @@ class _Repair:
     def remove_unknown_objects(self) -> None:
         """Remove what is not recorded, and yet might be taken for a part of the store."""
         listing = self._folder.listing() or {}
-        unknown = listing.keys() - known_keys(self._document, self._writer.integrity[0])
+        self.known = known_keys(self._document, self._writer.integrity[0])
+        unknown = listing.keys() - self.known
         self.removed = {key for key in unknown if is_store_key(key)}
         self._folder.remove(self.removed)
         self.foreign = unknown - self.removed
 
     def _is_as_recorded(self, key: str) -> bool:
         """Whether a small object is there, and is as ``zarr.json`` records it."""
-        record = self._document.objects[key]
-        data = read_if_there(self._folder, key, record.length + 1)
+        record = self._document.objects.get(key)
+        data = read_if_there(self._folder, key, record.length + 1) if record else None
         return data is not None and _record_of(data) == record
 
 
@@ -212,7 +221,8 @@ def _record_of(data: bytes) -> tuple[int, int]:
 
 
 def _write_checked(folder: Folder, key: str, data: bytes) -> None:
-    """Write an object, and read it back."""
+    """Write an object, whatever is in its place, and read it back."""
+    folder.make_room(key)
     folder.replace(key, data)
     if not _is(folder, key, data):
         raise StorageError(f"{folder.url}/{key} was written, and does not come back as it was")

@@ -8,6 +8,7 @@ from typing import Unpack
 
 from cop_zarr.core.grid import Window
 from cop_zarr.errors import ChunkError, InputError
+from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.layout import INTEGRITY_CHUNK
 from cop_zarr.format.opening import open_reader, read_document
@@ -37,6 +38,8 @@ class VerificationReport:
     """Whether objects that do not belong to the store would have been noticed; no web server lists them."""
     problems: list[Problem]
     """What is wrong; empty if nothing is."""
+    foreign: list[str]
+    """Files that are not the store's and harmless to it, such as ``.DS_Store`` or ``README.md``."""
 
     @property
     def ok(self) -> bool:
@@ -57,8 +60,8 @@ def verify(
     """Check all of a store.
 
     Without a source: every object against its recorded length and CRC-32C, every chunk decoded,
-    ``valid`` and the coordinates against the data, no unknown object. With a source: every value, too, bit
-    for bit.
+    ``valid`` and the coordinates against the data, no unknown object that other readers would take for
+    data. With a source: every value, too, bit for bit.
 
     Parameters
     ----------
@@ -103,12 +106,11 @@ def verify_folder(
     plan = plan_blocks(tiff, document.layout, run) if tiff else None
     try:
         reader = open_reader(folder, document, run.workers)
-    except ChunkError as error:  # without the integrity table, no chunk can be checked
-        problem = Problem(INTEGRITY_CHUNK, f"{error.__cause__}; no chunk can be checked without it")
-        return VerificationReport(folder.url, source, 1, 0, 0, 0, listed=False, problems=[problem])
+    except ChunkError as error:
+        return _verify_without_table(folder, document, source, error)
     checks = StoreChecks(reader, document)
     problems, compared = checks.small_objects(), 0
-    unknown = checks.unknown_objects()
+    unknown, foreign = checks.unknown_objects() or (None, [])
     workers = plan.workers if plan else cpu_workers(run.workers)
     requests = max(1, REQUESTS_AT_ONCE // workers) if folder.remote else 1
 
@@ -138,6 +140,27 @@ def verify_folder(
         valid_cells=0 if checks.valid is None else int(checks.valid.sum()),
         listed=unknown is not None,
         problems=sorted([*problems, *(unknown or ())], key=lambda problem: problem.key),
+        foreign=foreign,
+    )
+
+
+def _verify_without_table(
+    folder: Folder, document: StoreDocument, source: str | None, error: ChunkError
+) -> VerificationReport:
+    """Check the small objects of a store whose integrity table is damaged."""
+    checks = StoreChecks(ChunkReader(folder, document, 1, with_table=False), document)
+    problems = [problem for problem in checks.small_objects() if problem.key != INTEGRITY_CHUNK]
+    problems.append(Problem(INTEGRITY_CHUNK, f"{error.__cause__}; no chunk can be checked without it"))
+    return VerificationReport(
+        store=folder.url,
+        source=source,
+        objects_checked=len(document.objects) + 2,
+        chunks_checked=0,
+        values_compared=0,
+        valid_cells=0,
+        listed=False,
+        problems=sorted(problems, key=lambda problem: problem.key),
+        foreign=[],
     )
 
 

@@ -86,6 +86,9 @@ class StoreWriter:
         for part in self._layout.parts(window):
             if stored[part.target].any() and (data := self._encode_chunk(part, cells[part.target])):
                 yield part, data
+            else:
+                self.valid[self._layout.chunk_window(part.row, part.col).slices] = False
+                self.integrity[:, part.row, part.col] = 0
 
     def restore(self, block: BlockRecord) -> None:
         """Take over what was recorded of chunks that an earlier run wrote."""

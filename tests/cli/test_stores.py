@@ -151,9 +151,10 @@ def test_repair_as_json(run, damage):
     Path("a.zarr/notes.txt").write_text("precious")
     result = run("repair", "a.zarr", "--source", "a.tif", "--json")
     report = json.loads(result.stdout)
-    assert result.exit_code == 1
-    assert (report["ok"], report["rewritten"], report["removed"]) == (False, ["embedding/c/0/0/0"], [])
-    assert [problem["key"] for problem in report["problems"]] == ["notes.txt"]
+    assert result.exit_code == 0
+    assert (report["ok"], report["rewritten"], report["removed"]) == (True, ["embedding/c/0/0/0"], [])
+    assert (report["problems"], report["foreign"]) == ([], ["notes.txt"])
+    assert "notes.txt" in run("verify", "a.zarr").stdout
 
 
 def test_repair_finds_the_default_source(run, damage):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,3 +23,24 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     with rasterio.open(paths[1], "w", **profile) as second:
         second.write(-values)
     return paths
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """A function that makes a file system with so many bytes of room, or gives the one there is as many."""
+    place = tmp_path / "volume"
+    place.mkdir()
+    mounted = False
+
+    def sized(size: int) -> Path:
+        nonlocal mounted
+        options = f"{'remount,' if mounted else ''}size={size}"
+        call = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        if subprocess.run(call, check=False, capture_output=True).returncode:
+            pytest.skip("needs the right to mount a file system")
+        mounted = True
+        return place
+
+    yield sized
+    if mounted:
+        subprocess.run(["umount", str(place)], check=True)

@@ -619,27 +619,6 @@ def test_a_second_ingest_refuses_while_one_is_at_work(part: Path, whole: Tree, o
 # A full disk
 
 
-@pytest.fixture
-def volume(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """A function that makes a file system with so many bytes of room, or gives the one there is as many."""
-    place = tmp_path / "volume"
-    place.mkdir()
-    mounted = False
-
-    def sized(size: int) -> Path:
-        nonlocal mounted
-        options = f"{'remount,' if mounted else ''}size={size}"
-        call = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
-        if subprocess.run(call, check=False, capture_output=True).returncode:
-            pytest.skip("needs the right to mount a file system")
-        mounted = True
-        return place
-
-    yield sized
-    if mounted:
-        subprocess.run(["umount", str(place)], check=True)
-
-
 PAGE = os.sysconf("SC_PAGESIZE")
 
 

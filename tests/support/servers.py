@@ -131,6 +131,12 @@ class S3(ObjectStore):
                 found[key.removeprefix(prefix)] = body.read()
         return found
 
+    def keys(self, url: str) -> set[str]:
+        """Keys of the first thousand objects under a URL."""
+        prefix = f"{self.key(url).rstrip('/')}/"
+        found = self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix).get("Contents", ())
+        return {entry["Key"].removeprefix(prefix) for entry in found}
+
     def put(self, url: str, data: bytes) -> None:
         self.client.put_object(Bucket=self.bucket, Key=self.key(url), Body=data)
 

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ import pytest
 
 import cop_zarr
 from cop_zarr.errors import StorageError, StoreExistsError
-from cop_zarr.storage import folder, leases
+from cop_zarr.storage import folder, locks
 from cop_zarr.writing.destination import State, check_destination, classify
 from cop_zarr.writing.journal import IngestJob, Journal
 from tests.support import factory
@@ -50,8 +49,8 @@ def expected(sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(autouse=True)
 def surroundings(fixed_time: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lease that nobody renews is watched for six beats."""
-    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.02)
+    """Who takes a dead one's lock waits for two looks."""
+    monkeypatch.setattr(locks, "LOOK_SECONDS", 0.02)
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -161,7 +160,7 @@ def only_a_lock(sources: dict[str, Path], url: str) -> None:
     """What a process that was killed at once leaves."""
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
-    mark = {"token": "a", "host": socket.gethostname(), "pid": process.pid, "beat": 0}
+    mark = {"token": "a", "machine": locks._machine(), "pid": process.pid}
     folder(url).work.write("ingest/lock", json.dumps(mark).encode())
 
 
@@ -247,6 +246,37 @@ def test_what_no_store_has_is_never_touched(
         with pytest.raises(StoreExistsError, match="another"):
             cop_zarr.ingest(sources["other"], url, overwrite=overwrite, resume=resume)
         assert around(url) == before
+
+
+STRAYS = [
+    ".DS_Store",
+    "embedding/._0",
+    "Thumbs.db",
+    "valid/desktop.ini",
+    ".nfs000000000001",
+    "README.md",
+    "LICENSE",
+    "CITATION.cff",
+    ".gitattributes",
+    ".cache/huggingface/download/zarr.json.metadata",
+]
+
+
+@pytest.mark.parametrize("name", ["nothing", "whole_of_another", "unfinished_over_a_store"])
+def test_what_other_programs_leave_is_no_obstacle_and_is_kept(
+    sources: dict[str, Path], expected: dict[str, bytes], url: str, name: str
+) -> None:
+    STATES[name][0](sources, url)
+    strays = [key for key in STRAYS if name != "nothing" or key.partition("/")[0] in {key, ".cache"}]
+    for key in strays:
+        folder(url).write(key, b"stray")
+    folder(url).work.write(".DS_Store", b"stray")
+    cop_zarr.ingest(sources["this"], url, overwrite=name != "nothing")
+    assert objects(url) == expected | dict.fromkeys(strays, b"stray")
+    report = cop_zarr.verify(url, sources["this"])
+    assert (report.ok, report.foreign) == (True, sorted(strays))
+    cop_zarr.ingest(sources["this"], url, resume=True)
+    assert objects(url) == expected | dict.fromkeys(strays, b"stray")
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def test_a_start_takes_nothing_of_an_earlier_job_for_its_own(place: Folder, even
     events.clear()
     Journal(place, replace(JOB, overwrite=True)).start()
     assert [event[:14] for event in events[:4]] == ["-ingest/blocks"] * 4
-    assert events[4:] == ["+ingest/job.json", "-integrity/root.json", "-zarr.json"]
+    assert events[4:] == ["+ingest/job.json", "-zarr.json", "-integrity/root.json"]
     assert keys(place) == {"ingest/job.json", "valid/c/0/0", *chunks}
     assert IngestJob.read(place).overwrite
 
@@ -285,6 +285,10 @@ def claiming(**record: Any) -> Callable[[bytes], bytes]:
         lambda _: b'{"record": {}, "crc32c": 1}',
         corrupt,
         claiming(window=[0, 16, 0]),
+        claiming(window=[0, 10**6, 0, 10**6]),  # 931 GiB of cells
+        claiming(window=[0, 2**40, 0, 16]),
+        claiming(window=[-8, 16, 0, 24]),
+        lambda _: b"[" * 99_999,
         claiming(window=[0, 16, 0, 24]),
         claiming(integrity="AAAA"),
         claiming(missing="AAAA"),

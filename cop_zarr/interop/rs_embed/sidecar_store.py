@@ -28,6 +28,9 @@ from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.storage import file_stamp, folder, sha256_of
 
+WAIT_SECONDS = 600
+"""How long another process that creates a store is waited for: an ingest takes a minute or two."""
+
 
 def open_or_create(source: Path) -> ChunkReader:
     """Open the store of a GeoTIFF; create it if there is none.
@@ -38,6 +41,7 @@ def open_or_create(source: Path) -> ChunkReader:
     url = os.environ.get(settings.STORE_VARIABLE) or str(source.with_suffix(".zarr"))
     place = folder(url)
     warned = False
+    wait_until = time.monotonic() + WAIT_SECONDS
     while True:
         try:
             document = read_document(place)
@@ -47,19 +51,21 @@ def open_or_create(source: Path) -> ChunkReader:
             if not warned:
                 warnings.warn(f"creating {place.url} from {source}, once", UserWarning, stacklevel=2)
             warned = True
-            _create(source, url)
+            _create(source, url, wait_until)
         else:
             _check_source(document, source, place.url)
             return open_reader(place, document, workers=None)
 
 
-def _create(source: Path, url: str) -> None:
-    """Ingest a file, or wait a moment while another process does."""
+def _create(source: Path, url: str, wait_until: float) -> None:
+    """Ingest a file, or wait a moment while another process does, until then."""
     from cop_zarr.writing.ingest import ingest  # takes half a second to import
 
     try:
         ingest(source, url, resume=True)
     except StoreBusyError:
+        if time.monotonic() > wait_until:  # it may have died elsewhere
+            raise
         time.sleep(0.5)
     except StoreExistsError:
         raise

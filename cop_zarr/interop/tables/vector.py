@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +16,7 @@ from cop_zarr.errors import InputError, SourceError
 from cop_zarr.interop.tables.archive import FeatureFile, decompressed_bytes, find_member
 from cop_zarr.interop.tables.declared import Declared
 from cop_zarr.interop.tables.geojson_files import check_single, count_features, is_lines, names_crs
+from cop_zarr.storage.files import temporary_folder
 
 JSON_ENDINGS = frozenset({".geojson", ".json"})
 
@@ -196,8 +196,8 @@ def linearize(values: np.ndarray) -> np.ndarray:
     if not len(values):
         return found
     texts = [value.hex() if isinstance(value, bytes) else value.replace('"', '""') for value in values]
-    with TemporaryDirectory() as folder, _arc_step(), suppress(*READ_ERRORS):
-        path = Path(folder) / "curves.csv"
+    with temporary_folder() as folder, _arc_step(), suppress(*READ_ERRORS):
+        path = folder / "curves.csv"
         path.write_text("geometry\n" + "".join(f'"{text}"\n' for text in texts), encoding="utf-8")
         read = pyogrio.raw.read(path, GEOM_POSSIBLE_NAMES="geometry", KEEP_GEOM_COLUMNS="NO")[2]
         found[:] = read

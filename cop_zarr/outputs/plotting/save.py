@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -65,5 +66,7 @@ def save_plot(
         axes = figure.add_subplot()
         plot(axes)
         fit_figure(axes, width)
+        image = BytesIO()  # on a full disk, what matplotlib raises while it closes a PDF is no OSError
+        figure.savefig(image, format=suffix[1:], dpi=dpi, metadata=NO_METADATA[suffix])
         with replacing(path) as partial:
-            figure.savefig(partial, format=suffix[1:], dpi=dpi, metadata=NO_METADATA[suffix])
+            partial.write_bytes(image.getbuffer())

@@ -12,16 +12,18 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
+import fsspec
 import pytest
 
-from cop_zarr.errors import StorageError, StoreBusyError
-from cop_zarr.storage import LOCK, folder, leases
-from cop_zarr.storage.leases import Lease
+from cop_zarr.errors import StoreBusyError
+from cop_zarr.storage import LOCK, folder, locks
+from cop_zarr.storage.locks import Lock
 from tests.support.proxy import AfterWrite, Drop, Reset, Stall, Status, fault_proxy, hitting
 
-BEAT = 0.2
-OTHER = {"token": "other", "host": "elsewhere", "pid": 1, "beat": 0.0}
+LOOK = 0.2
+OTHER = {"token": "other", "host": "elsewhere", "pid": 1, "since": "2026-11-29T02:03:04+00:00"}
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +45,14 @@ def through(s3, proxy):
 def place(request):
     """An empty place on S3, and in memory."""
     if request.param == "memory":
-        return folder("memory://leases/a.zarr")
+        return folder("memory://locks/a.zarr")
     server = request.getfixturevalue("s3")
     return folder(server.place(), server.options, 10)
 
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch):
-    monkeypatch.setattr(leases, "BEAT_SECONDS", BEAT)
+    monkeypatch.setattr(locks, "LOOK_SECONDS", LOOK)
 
 
 def mark(place):
@@ -64,21 +66,23 @@ def until(true, seconds=30):
     assert true()
 
 
-def test_a_lease_is_exclusive_beats_and_leaves_nothing(place):
-    lease = Lease(place, LOCK)
+def test_a_lock_is_exclusive_says_whose_it_is_and_leaves_nothing(place):
+    lock = Lock(place, LOCK)
     try:
-        assert (mark(place)["pid"], mark(place)["host"]) == (os.getpid(), socket.gethostname())
-        with pytest.raises(StoreBusyError, match=str(os.getpid())):
-            Lease(place, LOCK)
-        lease.check()
-        first = mark(place)
-        until(lambda: mark(place)["beat"] > first["beat"])
-        assert mark(place)["token"] == first["token"]
+        record = mark(place)
+        assert (record["pid"], record["host"]) == (os.getpid(), socket.gethostname())
+        assert abs(datetime.fromisoformat(record["since"]).timestamp() - time.time()) < 60
+        with pytest.raises(StoreBusyError) as caught:
+            Lock(place, LOCK)
+        for word in (str(os.getpid()), socket.gethostname(), record["since"], "--break-lock"):
+            assert word in str(caught.value)
+        lock.check()
+        lock.guard()
+        assert mark(place) == record
     finally:
-        lease.release()
-    time.sleep(2 * BEAT)
-    assert place.listing() == {}  # it does not beat any more
-    Lease(place, LOCK).release()
+        lock.release()
+    assert place.listing() == {}
+    Lock(place, LOCK).release()
 
 
 def test_only_one_of_many_at_once_gets_it(s3):
@@ -90,32 +94,36 @@ def test_only_one_of_many_at_once_gets_it(s3):
         mine.names()
         start.wait()
         try:
-            return Lease(mine, LOCK)
+            return Lock(mine, LOCK)
         except StoreBusyError:
             return None
 
     with ThreadPoolExecutor(6) as pool:
-        got = [lease for lease in pool.map(take, range(6)) if lease]
+        got = [lock for lock in pool.map(take, range(6)) if lock]
     assert len(got) == 1
     got[0].release()
 
 
-@pytest.mark.parametrize("whose", ["dead", "an earlier one of ours"])
-def test_a_dead_owner_on_this_machine_is_nobody_at_once(place, monkeypatch, whose):
-    monkeypatch.setattr(leases, "BEAT_SECONDS", 2)
+@pytest.mark.parametrize(
+    "whose", ["dead", "not waited for", "of a number used again", "an earlier one of ours"]
+)
+def test_a_dead_owner_on_this_machine_is_nobody(place, whose):
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         dead.wait()
-    pid = dead.pid if whose == "dead" else os.getpid()
-    place.write(LOCK, json.dumps({**OTHER, "machine": leases._machine(), "pid": pid}).encode())
-    start = time.monotonic()
-    Lease(place, LOCK).release()
-    assert time.monotonic() - start < leases.STALE_BEATS * leases.BEAT_SECONDS
+    pid = {"dead": dead.pid, "of a number used again": os.getppid()}.get(whose, os.getpid())
+    process = None
+    if whose == "not waited for":
+        process = subprocess.Popen([sys.executable, "-c", ""])
+        pid = process.pid
+        until(lambda: locks._birth(pid) == "")
+    place.write(LOCK, json.dumps({**OTHER, "machine": locks._machine(), "pid": pid, "birth": "1"}).encode())
+    Lock(place, LOCK).release()
+    if process:
+        process.wait()
 
 
 OWNER = """
 import pickle, sys
-from cop_zarr.storage import leases
-leases.BEAT_SECONDS = 0.2
 place = pickle.load(sys.stdin.buffer)
 with place.locked():
     print("claimed", flush=True)
@@ -144,58 +152,93 @@ def test_another_process_is_refused_until_it_is_killed(s3):
 
 
 @pytest.mark.parametrize("content", [json.dumps(OTHER).encode(), b"", b"[1]", b"not JSON \xff"])
-def test_a_silent_owner_elsewhere_is_dead_after_a_while(place, content):
+def test_a_silent_owner_elsewhere_keeps_its_lock_until_it_is_broken(place, content):
     place.write(LOCK, content)
-    start = time.monotonic()
-    lease = Lease(place, LOCK)
-    took = time.monotonic() - start
-    lease.release()
-    assert took >= leases.STALE_BEATS * BEAT
+    for _ in range(2):
+        with pytest.raises(StoreBusyError, match="--break-lock"):
+            Lock(place, LOCK)
+        time.sleep(3 * LOOK)
+    assert place.read(LOCK) == content
+    with place.locked(break_lock=True):
+        assert mark(place)["pid"] == os.getpid()
+    assert place.listing() == {}
 
 
-def test_an_owner_elsewhere_that_beats_is_alive(place):
-    over = threading.Event()
+def test_only_one_of_many_who_break_a_lock_has_it(s3):
+    url = s3.place()
+    folder(url, s3.options, 10).write(LOCK, json.dumps(OTHER).encode())
+    start = threading.Barrier(6)
 
-    def beat():
-        number = 0
-        while not over.wait(BEAT / 4):
-            number += 1
-            place.write(LOCK, json.dumps({**OTHER, "beat": number}).encode())
+    def take(_):
+        mine = folder(url, s3.options, 10)
+        mine.names()
+        start.wait()
+        try:
+            return Lock(mine, LOCK, break_lock=True)
+        except StoreBusyError:
+            return None
 
-    place.write(LOCK, json.dumps(OTHER).encode())
-    thread = threading.Thread(target=beat)
-    thread.start()
-    try:
-        with pytest.raises(StoreBusyError, match="elsewhere"):
-            Lease(place, LOCK)
-    finally:
-        over.set()
-        thread.join()
-    assert mark(place)["token"] == "other"
+    with ThreadPoolExecutor(6) as pool:
+        got = [lock for lock in pool.map(take, range(6)) if lock]
+    assert len(got) == 1
+    got[0].release()
 
 
 @pytest.mark.parametrize("lost", ["taken", "removed"])
-def test_who_was_taken_over_writes_no_more(place, lost):
+def test_who_has_lost_a_lock_writes_no_more(place, lost):
+    other = (
+        folder("memory://locks/a.zarr")
+        if place._options is None
+        else folder(place._address, place._options, 10)
+    )
     with place.locked():
         place.write("a", b"mine")
         if lost == "taken":
-            place.write(LOCK, json.dumps(OTHER).encode())
+            other.write(LOCK, json.dumps(OTHER).encode())
         else:
-            place.remove([LOCK])
-        until(lambda: place._lease._lost)
-        for write in (place.write, place.replace):
-            with pytest.raises(StorageError):
+            other.remove([LOCK])
+        time.sleep(1.5 * LOOK)
+        for write in (place.write, place.replace, place.create):
+            with pytest.raises(StoreBusyError):
                 write("a", b"not mine any more")
-        with pytest.raises(StorageError):
+        with pytest.raises(StoreBusyError):
             place.remove(["a"])
     assert place.read("a") == b"mine"
     assert [key for key in place.listing() if key == LOCK] == [LOCK] * (lost == "taken")
     place.write("a", b"free")
 
 
+def test_a_request_that_waited_for_its_turn_is_not_sent(place, monkeypatch, request):
+    """The lock was looked at before, and lost while the request waited."""
+    theirs = json.dumps(OTHER).encode()
+    memory = place.url.startswith("memory://")
+
+    def steal():
+        if memory:
+            fsspec.filesystem("memory").pipe_file(f"/locks/a.zarr/{LOCK}", theirs)
+        else:
+            request.getfixturevalue("s3").put(f"{place.url}/{LOCK}", theirs)
+
+    with place.locked():
+        place.write("a", b"mine")
+        guard, waited = place._lock.guard, []
+
+        def late():
+            if not waited:
+                waited.append(1)
+                steal()
+                time.sleep(1.5 * LOOK)
+            guard()
+
+        monkeypatch.setattr(place._lock, "guard", late)
+        with pytest.raises(StoreBusyError, match="elsewhere"):
+            place.write("a", b"not mine any more")
+    assert place.read("a") == b"mine"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [Reset(), Drop(), Status(503), Stall()], ids=str)
-def test_a_lease_whose_answer_was_lost_is_ours(through, proxy, fault):
+def test_a_lock_whose_answer_was_lost_is_ours(through, proxy, fault):
     proxy.schedule = hitting(AfterWrite(fault), methods=["PUT"], times=1)
     with through.locked():
         assert mark(through)["pid"] == os.getpid()
@@ -203,14 +246,11 @@ def test_a_lease_whose_answer_was_lost_is_ours(through, proxy, fault):
     assert through.listing() == {"a": 1}
 
 
-def test_a_network_that_was_away_costs_no_lease(through, proxy):
+def test_a_network_that_was_away_costs_no_lock(through, proxy):
     with through.locked():
         proxy.schedule = hitting(Status(500), times=3)
-        time.sleep(5 * BEAT)
-        proxy.schedule = None
+        time.sleep(2 * LOOK)
         through.write("a", b"1")
-        before = mark(through)["beat"]
-        until(lambda: mark(through)["beat"] > before)
     assert through.listing() == {"a": 1}
 
 
@@ -225,7 +265,7 @@ def test_a_lock_that_cannot_be_removed_is_no_failure(through, proxy):
 
 
 @pytest.mark.slow
-def test_a_server_without_exclusive_writes_does_not_take_a_live_lease(gcs):
+def test_a_server_without_exclusive_writes_does_not_take_a_live_lock(gcs):
     """The emulator of Google's overwrites: who comes later looks first."""
     url = gcs.place()
     first, second = (folder(url, gcs.options, 10) for _ in range(2))
@@ -240,6 +280,6 @@ def test_a_server_without_exclusive_writes_does_not_take_a_live_lease(gcs):
 
 
 def test_create_does_not_overwrite(place):
-    place.create("a", b"1")
-    place.create("a", b"2")
+    assert place.create("a", b"1")
+    assert not place.create("a", b"2")
     assert place.read("a") == b"1"
