@@ -17,6 +17,7 @@ import xarray as xr
 import cop_zarr
 from cop_zarr.errors import StoreError
 from cop_zarr.format.codec import encode
+from cop_zarr.format.document import decode_root
 from cop_zarr.format.layout import SMALL_KEYS
 from tests.support.fuzz import seal
 from tests.writing.small import COPY, ROOT, SHAPE, TABLE, VALID, check_values, objects
@@ -32,7 +33,7 @@ class Forger:
 
     def __init__(self, store: Path) -> None:
         self.store = store
-        self.root: dict[str, Any] = json.loads((store / ROOT).read_bytes())
+        self.root = decode_root((store / ROOT).read_bytes())
         self.record = self.root["attributes"]["cop_zarr"]
         self.members = self.root["consolidated_metadata"]["metadata"]
 
