@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cop_zarr.core.progress import Progress
-from cop_zarr.errors import SourceNotFoundError, StorageError
+from cop_zarr.errors import InputError, SourceNotFoundError, StorageError
 from cop_zarr.storage.file_locks import try_lock
 from cop_zarr.storage.files import disk_errors, temporary_folder
-from cop_zarr.storage.filesystems import StorageOptions, open_filesystem
+from cop_zarr.storage.filesystems import StorageOptions, open_filesystem, unknown_option
 from cop_zarr.storage.line import Attempt, line_to
 from cop_zarr.storage.retries import TIMEOUT_SECONDS, with_retries
 from cop_zarr.storage.transport_errors import TruncatedError, http_status, is_transient, transport_errors
@@ -52,6 +52,8 @@ def fetch(
                 pass  # something has arrived: pauses and timeout begin anew
     except FileNotFoundError:
         raise SourceNotFoundError(f"there is no file {redact(url)}") from None
+    except (TypeError, LookupError, AttributeError) as error:
+        raise InputError(f"{what} with these source_options{unknown_option(error)}") from None
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cop_zarr import system
 from cop_zarr.errors import InputError, MissingDependencyError
 from cop_zarr.storage.retries import MIN_TRIES, TIMEOUT_SECONDS
-from cop_zarr.storage.transport_errors import error_name, to_storage_error, transport_errors
+from cop_zarr.storage.transport_errors import error_name, is_transport_error, to_storage_error
 from cop_zarr.storage.urls import check_address, links, redact, without_colons
 
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ def open_filesystem(
         raise InputError(f"cannot open {redact(url)}: {reason}") from None
     except (TypeError, LookupError, AttributeError) as error:
         raise InputError(f"cannot open {redact(url)} with these options{unknown_option(error)}") from None
-    except transport_errors() as error:  # an archive is read to open it
+    except Exception as error:
+        if not is_transport_error(error):
+            raise
         raise to_storage_error(f"cannot open {redact(url)}", error) from None
     if EXTRAS.get(protocol) == "s3":
         fs.retries = 1  # with_retries decides what is tried again; the same is set for botocore below

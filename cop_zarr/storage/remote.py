@@ -23,7 +23,12 @@ from cop_zarr.storage.line import Attempt, line_to
 from cop_zarr.storage.locks import Lock
 from cop_zarr.storage.names import LOCK, SMALL_BYTES, WORK
 from cop_zarr.storage.retries import with_retries
-from cop_zarr.storage.transport_errors import http_status, to_storage_error, transport_errors
+from cop_zarr.storage.transport_errors import (
+    http_status,
+    is_transport_error,
+    to_storage_error,
+    transport_errors,
+)
 from cop_zarr.storage.urls import redact
 from cop_zarr.storage.web_file import WebFile
 
@@ -317,7 +322,9 @@ class RemoteFolder:
             if hasattr(fs, "set_session"):
                 try:
                     self._run(fs, Attempt(self._timeout), fs.set_session, self._timeout)
-                except transport_errors() as error:
+                except Exception as error:
+                    if not is_transport_error(error):
+                        raise
                     raise to_storage_error(f"cannot open {self.url}", error) from None
         return fs
 

@@ -16,10 +16,11 @@ from cop_zarr.storage.line import Attempt, Line
 from cop_zarr.storage.transport_errors import (
     asked_pause,
     error_name,
+    is_denied,
     is_refused,
     is_transient,
+    is_transport_error,
     to_storage_error,
-    transport_errors,
 )
 
 T = TypeVar("T")
@@ -57,9 +58,15 @@ def with_retries(request: Callable[[Attempt], T], what: str, timeout: float, lin
         attempt, tries = Attempt(timeout / MIN_TRIES), tries + 1
         try:
             result = request(attempt)
-        except (FileNotFoundError, FileExistsError, StorageError):
+        except (FileExistsError, StorageError):
             raise
-        except transport_errors() as error:
+        except FileNotFoundError as error:  # of a hub, this may be a refusal
+            if error.__cause__ is not None and is_denied(error.__cause__):
+                raise to_storage_error(what, error.__cause__) from None
+            raise
+        except Exception as error:
+            if not is_transport_error(error):
+                raise
             if not is_transient(error, reached=line.reached):
                 raise to_storage_error(what, error) from None
             wait = patience.pause_after(attempt, error)

@@ -16,6 +16,7 @@ from http import HTTPStatus
 from zipfile import BadZipFile
 
 from cop_zarr.errors import AccessError, StorageError
+from cop_zarr.storage.error_codes import DENIALS, REFUSALS, TRANSIENT_CODES, error_code
 
 TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 """HTTP status codes that are retried. 401 and 403 are not: waiting does not bring permission."""
@@ -75,6 +76,8 @@ HINTS = {
 }
 """What an error means, by the name of its type or of its cause's: a client's own text may hold secrets."""
 
+CANNOT = "the server cannot do this; many that speak S3 know no conditional writes (If-None-Match)"
+
 
 class TruncatedError(ConnectionError):
     """A file ended before its size."""
@@ -88,6 +91,12 @@ def transport_errors() -> tuple[type[Exception], ...]:
     return OSError, ValueError, EOFError, BadZipFile, zlib.error, *_imported(CLIENT_ERRORS)
 
 
+def is_transport_error(error: Exception) -> bool:
+    """Whether an exception is one of :func:`transport_errors`, or of a class of any other client."""
+    ours = type(error).__module__.partition(".")[0] in {"builtins", "cop_zarr"}
+    return isinstance(error, transport_errors()) or not ours
+
+
 def http_status(error: BaseException) -> int | None:
     """Return the HTTP status that an error, or what caused it, reports."""
     for each in _with_causes(error):
@@ -97,7 +106,8 @@ def http_status(error: BaseException) -> int | None:
         elif isinstance(each, _imported({"gcsfs.retry": ["HttpError"]})):
             found = each.code  # type: ignore[attr-defined]  # others have a code that is no status
         else:
-            found = getattr(each, "status", None)
+            found = getattr(each, "status", None) or getattr(each, "status_code", None)
+            found = found or getattr(response, "status_code", None)
         if str(found).isascii() and str(found).isdigit():
             return int(str(found))
     if isinstance(error, PermissionError) or str(error).startswith("Forbidden"):  # s3fs's, gcsfs's
@@ -153,7 +163,9 @@ def is_transient(error: BaseException, *, reached: bool = False) -> bool:
     Of what fails while connecting, a refused certificate is permanent, and so is a name that does not exist
     unless the server has been ``reached`` before.
     """
-    status = http_status(error)
+    status, code = http_status(error), error_code(_with_causes(error))
+    if code in TRANSIENT_CODES or code in DENIALS:
+        return code in TRANSIENT_CODES
     if status is not None:
         return status in TRANSIENT_STATUS
     causes = list(_with_causes(error))
@@ -170,10 +182,16 @@ def is_transient(error: BaseException, *, reached: bool = False) -> bool:
     )
 
 
+def is_denied(error: BaseException) -> bool:
+    """Whether access is denied: by the code, if there is one that says so, or the status."""
+    denied = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+    return error_code(_with_causes(error)) in DENIALS or http_status(error) in denied
+
+
 def error_name(error: BaseException) -> str:
-    """Return an error's type and HTTP status; its text may hold a signed URL or a key."""
-    status = http_status(error)
-    return type(error).__name__ if status is None else f"{type(error).__name__}, status {status}"
+    """Return an error's code or type, and HTTP status; its text may hold a signed URL or a key."""
+    status, name = http_status(error), error_code(_with_causes(error)) or type(error).__name__
+    return name if status is None else f"{name}, status {status}"
 
 
 def to_storage_error(what: str, error: BaseException, note: str = "") -> StorageError:
@@ -181,14 +199,26 @@ def to_storage_error(what: str, error: BaseException, note: str = "") -> Storage
 
     ``what`` says what could not be done, with a redacted URL; ``note`` is appended.
     """
-    if http_status(error) in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        hint = ""
-        if "s3://" in what:
-            hint = "; S3 answers the same for an object that does not exist if you may not list its bucket"
-        return AccessError(f"{what}: access denied ({error_name(error)}). Are the credentials right?{hint}")
+    code = error_code(_with_causes(error)) or ""
+    if is_denied(error):
+        reason = DENIALS.get(code) or _reason_for_denial(what)
+        return AccessError(f"{what}: access denied ({error_name(error)}): {reason}{note}")
     types = [kind.__name__ for each in _with_causes(error) for kind in type(each).__mro__]
-    hint = next((f" ({HINTS[name]})" for name in types if name in HINTS), "")
-    return StorageError(f"{what}: {error_name(error)}{hint}{note}")
+    hint = REFUSALS.get(code) or next((HINTS[name] for name in types if name in HINTS), "")
+    hint = hint or (CANNOT if http_status(error) == HTTPStatus.NOT_IMPLEMENTED else "")
+    return StorageError(f"{what}: {error_name(error)}{f' ({hint})' if hint else ''}{note}")
+
+
+def _reason_for_denial(what: str) -> str:
+    """What may be wrong, by the protocol, if a server says no more than that access is denied."""
+    if "hf://" in what:
+        return f"{DENIALS['RepoNotFound']}; if it is gated, accept its terms on its page first"
+    hint = "are the credentials right?"
+    if "s3://" in what:
+        hint += " S3 answers the same for an object that does not exist if you may not list its bucket"
+    if "s3://" in what or "gs://" in what:
+        hint += ' If the requester pays, agree with the storage options {"requester_pays": true}'
+    return hint
 
 
 def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
