@@ -8,14 +8,15 @@ On an object store in the folder of the store, on a disk in ``NAME.partial``, un
                             integrity table, and of the counts of cells that are not numbers
 
 A record is written when its chunks have reached the disk. A run that resumes trusts a record only if every
-chunk that it lists is there with the recorded length. What else was there when a run began is overwritten,
-or removed when the new ``zarr.json`` has been written.
+chunk that it lists is there with the recorded length and CRC-32C. What else was there when a run began is
+overwritten, or removed when the new ``zarr.json`` has been written.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Container
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -24,12 +25,13 @@ import numpy as np
 from numcodecs import blosc
 
 from cop_zarr.core.grid import Window
+from cop_zarr.core.threads import ordered_map
 from cop_zarr.core.version import __version__
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.codec import crc32c
 from cop_zarr.format.layout import FORMAT_VERSION, ROOT, ROOT_COPY, is_store_key, is_stray_key
 from cop_zarr.format.opening import open_reader, read_document
-from cop_zarr.storage import JOB, WORK, Folder, read_if_there
+from cop_zarr.storage import JOB, REQUESTS_AT_ONCE, WORK, Folder, read_if_there
 from cop_zarr.writing.checks import known_keys
 from cop_zarr.writing.writer import BlockRecord
 
@@ -117,18 +119,31 @@ class Journal:
         return root is not None and crc32c(root) == self.job.root_crc32c
 
     def resume(self, layout: Layout) -> list[BlockRecord]:
-        """The recorded blocks whose chunks are all there; the records of others are removed."""
+        """The recorded blocks whose chunks are all as recorded; the records of others are removed."""
         sizes, records = self._list()
         self._remove_root(sizes)
         blocks = {key: self._read_block(key, layout) for key in records}
-        whole = {
+        chunks = {
+            chunk: record
+            for block in blocks.values()
+            if block is not None
+            for chunk, record in block.records(layout).items()
+        }
+        workers = REQUESTS_AT_ONCE if self._staging.remote else min(4, os.cpu_count() or 1)
+        found = ordered_map(lambda item: self._is_whole(*item), chunks.items(), workers=workers)
+        whole = {chunk for chunk, is_whole in zip(chunks, found, strict=True) if is_whole}
+        kept = {
             key: block
             for key, block in blocks.items()
-            if block is not None
-            and all(sizes.get(chunk) == length for chunk, length in block.lengths(layout).items())
+            if block is not None and whole.issuperset(block.records(layout))
         }
-        self._work.remove(blocks.keys() - whole.keys())
-        return list(whole.values())
+        self._work.remove(blocks.keys() - kept.keys())
+        return list(kept.values())
+
+    def _is_whole(self, chunk: str, record: tuple[int, int]) -> bool:
+        """Whether a chunk is there, and as it was when it was recorded."""
+        data = read_if_there(self._staging, chunk, record[0] + 1)
+        return data is not None and (len(data), crc32c(data)) == record
 
     def publish(self) -> None:
         """Remove what the finished store does not have, and have it appear in its own place."""

@@ -32,11 +32,14 @@ class BlockRecord:
     missing: np.ndarray
     """uint32, ``(2, chunk rows, chunk cols)``: the counts of :func:`clear_missing` in each chunk."""
 
-    def lengths(self, layout: Layout) -> dict[str, int]:
-        """Keys and lengths of the chunk objects."""
+    def records(self, layout: Layout) -> dict[str, tuple[int, int]]:
+        """Keys, lengths and CRC-32Cs of the chunk objects."""
         rows, cols = layout.chunk_range(self.window)
         return {
-            layout.chunk_key(rows.start + row, cols.start + col): int(self.integrity[0, row, col])
+            layout.chunk_key(rows.start + row, cols.start + col): (
+                int(self.integrity[0, row, col]),
+                int(self.integrity[1, row, col]),
+            )
             for row, col in np.argwhere(self.integrity[0]).tolist()
         }
 
@@ -76,7 +79,7 @@ class StoreWriter:
         chunk_range = self._layout.chunk_range(window)
         integrity, missing = self.integrity[:, *chunk_range], self.missing[:, *chunk_range]
         record = BlockRecord(window, self.valid[window.slices], integrity, missing)
-        self._target.flush(record.lengths(self._layout))
+        self._target.flush(record.records(self._layout))
         return record
 
     def encode(self, window: Window, cells: np.ndarray) -> Iterator[tuple[ChunkPart, bytes]]:

@@ -467,6 +467,9 @@ def strew(*keys: str) -> Callable[[Path], None]:
 
 DAMAGES = {
     "halve a chunk": partial(change, recorded_chunk, lambda data: data[: len(data) // 2]),
+    "flip a bit of a chunk": partial(
+        change, recorded_chunk, lambda data: data[:50] + bytes([data[50] ^ 4]) + data[51:]
+    ),
     "garble a record": partial(change, record, lambda data: random.Random(1).randbytes(len(data))),
     "strays": strew(
         "embedding/c/0/0/0",  # without data

@@ -303,12 +303,21 @@ def test_a_damaged_record_is_ignored_and_removed(place: Folder, how: Callable[[b
     assert keys(place) == kept
 
 
-@pytest.mark.parametrize("how", [None, lambda _: b"", lambda data: data[:-1], lambda data: data + b"\0"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        None,
+        lambda _: b"",
+        lambda data: data[:-1],
+        lambda data: data + b"\0",
+        lambda data: bytes([*data[:20], data[20] ^ 1, *data[21:]]),
+    ],
+)
 def test_a_block_without_all_its_chunks_is_not_trusted(
     place: Folder, how: Callable[[bytes], bytes] | None
 ) -> None:
     blocks = write(place, WINDOWS)
-    chunks = sorted(blocks[1].lengths(LAYOUT))
+    chunks = sorted(blocks[1].records(LAYOUT))
     if how is None:
         place.staging.remove([chunks[1]])
     else:
