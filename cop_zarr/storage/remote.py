@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -122,8 +123,11 @@ class RemoteFolder:
         """Remove objects."""
 
         def delete(key: str) -> None:
+            condition = {} if key not in (self._listed or ()) else self._condition(key)
             with contextlib.suppress(FileNotFoundError):
-                self._change("cannot remove", key, "rm_file")
+                if not self._change("cannot remove", key, "rm_file", **condition) and self._lock:
+                    self._lock.look()  # as in write
+                    self._change("cannot remove", key, "rm_file")
             if self._listed is not None:
                 self._listed.pop(key, None)
 
@@ -213,7 +217,14 @@ class RemoteFolder:
                 lock.check()
             conditions = options if self._conditional else {}
             try:
-                self._call(fs, method, attempt, path, *args, guard=guard, **conditions)
+                if conditions and method == "rm_file":  # s3fs's own takes no condition
+                    bucket, name, _ = fs.split_path(path)
+                    call = partial(
+                        self._call, fs, "call_s3", attempt, "delete_object", Bucket=bucket, Key=name
+                    )
+                else:
+                    call = partial(self._call, fs, method, attempt, path, *args)
+                call(guard=guard, **conditions)
             except FileExistsError:  # raised by mode="create"
                 return False
             except transport_errors() as error:
