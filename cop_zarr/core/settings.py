@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from typing import Any
 
 from cop_zarr.errors import InputError
 
@@ -13,10 +14,10 @@ WORKERS_VARIABLE = "COP_ZARR_WORKERS"
 EPOCH_VARIABLE = "SOURCE_DATE_EPOCH"
 
 
-def store_url(given: str | os.PathLike[str] | None = None) -> str:
+def store_url(given: Any = None) -> Any:
     """Where a store is: the argument if given, else ``COP_ZARR_STORE``, else the default place."""
     if given is not None:
-        return os.fspath(given)
+        return given
     return os.environ.get(STORE_VARIABLE) or "data/copernicus_embed.zarr"
 
 

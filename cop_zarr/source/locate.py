@@ -19,6 +19,7 @@ from cop_zarr.storage import (
     fetch,
     local_file,
     local_path,
+    place,
     redact,
     sha256_of,
 )
@@ -47,7 +48,7 @@ def locate(
         path = default_source(download=download, progress=progress, timeout=timeout)
         yield path, str(path)
         return
-    url = os.fspath(source)
+    url, options = place(source, options)
     path_given = local_path(url)
     if path_given is not None and _is_folder(path_given):
         found = _find(path_given)

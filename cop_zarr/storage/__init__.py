@@ -12,6 +12,7 @@ from cop_zarr.storage.filesystems import REQUESTS_AT_ONCE, StorageOptions
 from cop_zarr.storage.folders import Folder, folder, read_if_there
 from cop_zarr.storage.local import LocalFolder
 from cop_zarr.storage.names import JOB, LOCK, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, STAGED, WORK
+from cop_zarr.storage.places import place
 from cop_zarr.storage.remote import RemoteFolder
 from cop_zarr.storage.retries import TIMEOUT_SECONDS
 from cop_zarr.storage.urls import expanded, local_path, redact

@@ -6,6 +6,7 @@ from cop_zarr.errors import InputError
 from cop_zarr.storage.filesystems import EXTRAS, StorageOptions, protocol_of
 from cop_zarr.storage.local import LocalFolder
 from cop_zarr.storage.names import SMALL_BYTES
+from cop_zarr.storage.places import place
 from cop_zarr.storage.remote import RemoteFolder
 from cop_zarr.storage.retries import TIMEOUT_SECONDS, check_timeout
 from cop_zarr.storage.urls import links, local_path, redact
@@ -21,14 +22,15 @@ AccessError if that is not permitted.
 
 
 def folder(
-    url: str, storage_options: StorageOptions | None = None, timeout: float = TIMEOUT_SECONDS
+    given: object, storage_options: StorageOptions | None = None, timeout: float = TIMEOUT_SECONDS
 ) -> Folder:
-    """Open a folder by a path or an fsspec URL. Nothing is read, and it need not exist.
+    """Open a folder by a path, an fsspec URL or what :func:`place` takes; it need not exist.
 
     ``timeout`` is in seconds of silence, for one object over a network, with all pauses. Raises InputError,
     MissingDependencyError if the URL's protocol needs a package that is not installed, and StorageError if
     the URL points into an archive, such as a ZIP file, that cannot be read.
     """
+    url, storage_options = place(given, storage_options)
     if not url:
         raise InputError("the path of a store is empty; name a path or a URL")
     check_timeout(timeout)

@@ -112,6 +112,11 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
     Raises InputError if there is no such user, or if it is a URL.
     """
+    if not isinstance(path, str | os.PathLike):
+        kind = type(path)
+        raise InputError(
+            f"a file on a disk is given by its path; got {kind.__module__}.{kind.__qualname__}"
+        )
     given = os.fspath(path)
     if _MISWRITTEN.match(given) and not os.path.lexists(given):
         raise InputError(
