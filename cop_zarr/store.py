@@ -505,8 +505,8 @@ def open(
     ----------
     url : str or path, optional
         A path or any fsspec URL; by default that of ``COP_ZARR_STORE``, or
-        ``data/copernicus_embed.zarr``. Paths of universal_pathlib, fsspec mappers, and zarr's LocalStore and
-        FsspecStore are taken, too, with the options that they hold.
+        ``data/copernicus_embed.zarr``. Paths of universal_pathlib, fsspec mappers, and zarr's LocalStore
+        and FsspecStore are taken, too, with the options that they hold.
     storage_options : mapping, optional
         Passed to the fsspec filesystem of a URL.
     workers : int, optional
