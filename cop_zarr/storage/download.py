@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from cop_zarr.core.progress import Progress
 from cop_zarr.errors import InputError, SourceNotFoundError, StorageError
-from cop_zarr.storage.file_locks import try_lock
+from cop_zarr.storage.file_locks import NO_LOCKS, try_lock
 from cop_zarr.storage.files import disk_errors, temporary_folder
 from cop_zarr.storage.filesystems import StorageOptions, open_filesystem, unknown_option
 from cop_zarr.storage.line import Attempt, line_to
@@ -42,7 +42,7 @@ def fetch(
     try:
         size = with_retries(lambda _: _size(fs, remote), what, timeout, line)
         with disk_errors(what), path.open("ab") as target:
-            if not try_lock(target.fileno()):
+            if not _may_write(target.fileno()):
                 raise StorageError(f"{what}: another process is copying into it; wait for that")
 
             def copy(_: Attempt) -> bool:
@@ -54,6 +54,16 @@ def fetch(
         raise SourceNotFoundError(f"there is no file {redact(url)}") from None
     except (TypeError, LookupError, AttributeError) as error:
         raise InputError(f"{what} with these source_options{unknown_option(error)}") from None
+
+
+def _may_write(descriptor: int) -> bool:
+    """Lock a file; where the disk has no locks, two at once are found by the digest of what they wrote."""
+    try:
+        return try_lock(descriptor)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return True
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from cop_zarr.errors import StorageError, StoreExistsError
 from cop_zarr.storage.exchange import exchange
 from cop_zarr.storage.file_locks import file_lock
 from cop_zarr.storage.files import disk_error, disk_errors, read_start, remove, replacing, sync
+from cop_zarr.storage.locks import Lock
 from cop_zarr.storage.names import LOCK_SUFFIX, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, STAGED, WORK
 from cop_zarr.storage.obstacles import make_room
 
@@ -151,8 +152,11 @@ class LocalFolder:
         return self._final.with_name(self._final.name + PARTIAL_SUFFIX)
 
     @contextlib.contextmanager
-    def locked(self, *, break_lock: bool = False) -> Iterator[None]:  # noqa: ARG002
-        """Lock :attr:`work` with a file lock, which ends with the process and cannot be broken."""
+    def locked(self, *, break_lock: bool = False) -> Iterator[None]:
+        """Lock :attr:`work` with a file lock, which ends with the process and cannot be broken.
+
+        Where the disk has none, as on an object store, by a record of who has it.
+        """
         self.check_writable()
         partial = self._partial
         # beside the folder, which can be moved on every system while the lock is held
@@ -160,7 +164,8 @@ class LocalFolder:
         with disk_errors(f"cannot create {lock.parent}"):
             lock.parent.mkdir(parents=True, exist_ok=True)
         busy = f"another ingest, repair or batch is writing to {partial}; wait for it to end"
-        with file_lock(lock, busy):
+        beside, record = LocalFolder(lock.parent, str(partial)), f"{lock.name}.json"
+        with file_lock(lock, busy, lambda: Lock(beside, record, break_lock=break_lock)):
             self._end_renaming()
             try:
                 with disk_errors(f"cannot create {partial}"):

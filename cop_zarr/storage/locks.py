@@ -33,7 +33,7 @@ class StaleLookError(ConnectionError):
 
 
 class Place(Protocol):
-    """Where a lock is: a folder."""
+    """Where a lock is: a folder on an object store, or on a disk without file locks."""
 
     url: str
 
