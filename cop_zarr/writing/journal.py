@@ -9,7 +9,7 @@ On an object store in the folder of the store, on a disk in ``NAME.partial``, un
 
 A record is written when its chunks have reached the disk. A run that resumes trusts a record only if every
 chunk that it lists is there with the recorded length and CRC-32C. What else was there when a run began is
-overwritten, or removed when the new ``zarr.json`` has been written.
+overwritten, or removed before the new ``zarr.json`` is written.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ from cop_zarr.core.version import __version__
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.codec import crc32c
 from cop_zarr.format.layout import FORMAT_VERSION, ROOT, ROOT_COPY, is_store_key, is_stray_key
-from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.storage import JOB, REQUESTS_AT_ONCE, WORK, Folder, read_if_there
-from cop_zarr.writing.checks import known_keys
 from cop_zarr.writing.writer import BlockRecord
 
 BLOCKS = f"{WORK}blocks/"
@@ -68,7 +66,7 @@ class Journal:
         self.job = job
         self._target, self._staging, self._work = target, target.staging, target.work
         self._waiting: list[BlockRecord] = []
-        self._found: set[str] | None = None  # objects that were there when this run began
+        self._found: set[str] = set()  # objects that were there when this run began
 
     def start(self) -> None:
         """Write the job. An old store in its place cannot be opened any more."""
@@ -145,12 +143,16 @@ class Journal:
         data = read_if_there(self._staging, chunk, record[0] + 1)
         return data is not None and (len(data), crc32c(data)) == record
 
+    def remove_strays(self, keys: Container[str]) -> None:
+        """Remove what was there when this run began, and is not among the keys of the finished store.
+
+        Before its ``zarr.json`` is written: another reader would take an old chunk for data.
+        """
+        strays = (key for key in self._found if key not in keys and not key.startswith(WORK))
+        self._staging.remove(filter(is_store_key, strays))
+
     def publish(self) -> None:
-        """Remove what the finished store does not have, and have it appear in its own place."""
-        found = set(self._list()[0]) if self._found is None else self._found
-        document = read_document(self._staging)
-        strays = found - known_keys(document, open_reader(self._staging, document, workers=1).lengths)
-        self._staging.remove(key for key in strays if is_store_key(key) and not key.startswith(WORK))
+        """Have the finished store appear in its own place."""
         there = () if self._target.remote else self._target.listing() or ()
         only_strays = bool(there) and all(map(is_stray_key, there))  # which are moved into the new store
         self._target.publish(replace=self.job.overwrite or only_strays)

@@ -105,6 +105,10 @@ class StoreWriter:
         """Whether an earlier run wrote all chunks of a window."""
         return bool(self._restored[self._layout.chunk_range(window)].all())
 
+    def chunk_keys(self) -> set[str]:
+        """Keys of the chunks with data."""
+        return {self._layout.chunk_key(row, col) for row, col in np.argwhere(self.integrity[0]).tolist()}
+
     def documents(self, source: dict[str, Any], created: str) -> dict[str, bytes]:
         """Every other object of the store, as :func:`cop_zarr.format.metadata.documents` makes them."""
         return documents(self._layout, source, created, self.valid, self.integrity)

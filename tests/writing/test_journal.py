@@ -172,7 +172,7 @@ def test_resuming_removes_the_root_first(place: Folder, events: list[str]) -> No
     assert events == ["-zarr.json"]
 
 
-def test_publishing_removes_what_the_new_store_does_not_have(place: Folder) -> None:
+def test_what_the_new_store_does_not_have_is_removed(place: Folder) -> None:
     """And on an object store nothing that came since the run began, perhaps from another one."""
     for key in ("embedding/c/0/2/2", "embedding/c/0/9/9", "latitude/c/0", "notes.txt"):
         put(place, key, b"old")
@@ -183,6 +183,7 @@ def test_publishing_removes_what_the_new_store_does_not_have(place: Folder) -> N
         writer.write(LAYOUT.grid.whole, cells(LAYOUT.grid.whole))
         put(place, "embedding/c/0/8/8", b"another's")
         objects = writer.documents({**factory.PROVENANCE, "sha256": SHA256}, JOB.created)
+        journal.remove_strays(objects.keys() | writer.chunk_keys())
         journal.finish(objects["zarr.json"])
         writer.finish(objects)
         journal.publish()
