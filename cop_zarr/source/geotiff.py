@@ -8,12 +8,14 @@ allowed. tifffile decodes; this module plans the blocks and assembles their segm
 from __future__ import annotations
 
 import math
+import os
+import stat
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import BinaryIO, NoReturn, Self
 
 import numpy as np
 import tifffile
@@ -43,6 +45,16 @@ class Block(Window):
     segments: tuple[int, ...]
 
 
+def _open(path: Path) -> BinaryIO:
+    """Open a file for reading; of a pipe, do not wait for who writes to it."""
+    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+
+
+def _check_regular(file: BinaryIO, name: str) -> None:
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        raise SourceError(f"{name} is a pipe or a device; copy what it sends to a file, and name that")
+
+
 class GeoTiff:
     """An open, checked GeoTIFF on the product's lattice. Safe to read from several threads at once.
 
@@ -54,13 +66,14 @@ class GeoTiff:
         self.path = path
         self.name = name or str(path)
         try:
-            self._file = path.open("rb")
+            self._file = _open(path)
         except FileNotFoundError:
             raise SourceNotFoundError(f"there is no file {self.name}") from None
         except OSError as error:
             raise SourceError(f"cannot read {self.name}: {error.strerror}") from error
         self._stamp = file_stamp(self._file.fileno())
         try:
+            _check_regular(self._file, self.name)
             self._page, self.info = inspect(self._file, self.name)
         except BaseException:
             self._file.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -439,3 +440,10 @@ def test_a_file_that_shrinks_while_it_is_read_is_refused(tmp_path: Path) -> None
         last = max(blocks, key=lambda block: tiff._offsets[block.segments[0]])
         with pytest.raises(SourceError, match="cut short"):
             tiff.read(last)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    """A file is read in no order, and twice: for its values and for its SHA-256."""
+    os.mkfifo(tmp_path / "a.tif")
+    with pytest.raises(SourceError, match="pipe"):
+        GeoTiff(tmp_path / "a.tif")
