@@ -28,7 +28,7 @@ from cop_zarr.format.layout import (
     is_leftover_key,
     is_store_key,
 )
-from cop_zarr.format.metadata import unlike_documents
+from cop_zarr.format.prescribed import unlike_documents
 from cop_zarr.storage import LOCK, read_if_there
 from cop_zarr.writing.missing import clear_missing
 
