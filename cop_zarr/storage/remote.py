@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from functools import partial
@@ -13,6 +14,7 @@ from cop_zarr.core.threads import ordered_map
 from cop_zarr.errors import InputError, StorageError, StoreBusyError
 from cop_zarr.storage.async_calls import run_async
 from cop_zarr.storage.filesystems import (
+    EXTRAS,
     READ_ONLY,
     REQUESTS_AT_ONCE,
     StorageOptions,
@@ -105,7 +107,7 @@ class RemoteFolder:
             self._lock.look()  # it is still held: the answer to a first try was lost, or others write late
             self._change("cannot write", key, "pipe_file", data)
         if self._listed is not None:
-            self._listed[key] = ""
+            self._listed[key] = self._version(data)
 
     replace = write
 
@@ -243,6 +245,11 @@ class RemoteFolder:
             if not args:
                 raise
             raise StorageError(f"cannot write {self.url}/{key}: there is no such bucket") from None
+
+    def _version(self, data: bytes) -> str:
+        """The version that S3 gives an object, unless it is encrypted with a key of the caller's."""
+        is_s3 = EXTRAS.get(protocol_of(self._address)) == "s3"
+        return f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"' if is_s3 else ""
 
     def _condition(self, key: str) -> dict[str, str]:
         """Have the server refuse to write over what others have written since the folder was locked.
