@@ -24,7 +24,8 @@ ROWS, COLS, BANDS = (200, 237), (1000, 1053), 5
 IMITATED = """
 import json, sys
 from pathlib import Path
-import tests.support.windows
+from tests.support.windows import imitate
+imitate()
 from tests.test_system import use_everything
 print(json.dumps(use_everything(Path(sys.argv[1]), Path(sys.argv[2]))))
 """

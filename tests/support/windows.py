@@ -1,6 +1,6 @@
 """Make this process refuse what Windows refuses; there was no Windows machine to test on.
 
-Importing this module takes from ``os``, ``signal`` and ``time`` what Windows lacks. From then on folders
+:func:`imitate` takes from ``os``, ``signal`` and ``time`` what Windows lacks. From then on folders
 cannot be opened as files; files that are open or mapped, and folders that hold one, can be neither renamed
 nor removed; nothing is renamed over what is there; and only a file that is open for writing can be synced.
 What packages do inside C or C++ is as it is here.
@@ -93,6 +93,3 @@ def imitate():
     import cop_zarr.system  # noqa: F401, PLC0415
 
     os.name = "posix"  # which pathlib goes by
-
-
-imitate()

@@ -72,6 +72,19 @@ def test_chunks_are_the_cells_they_cover_filled_up_with_zeros() -> None:
     np.testing.assert_array_equal(writer.valid, cells().any(axis=2))
 
 
+@pytest.mark.parametrize("nodata", [None, np.nan, -9999])
+def test_numbers_that_cancel_out_are_data_and_a_lone_minus_zero_is_none(nodata: float | None) -> None:
+    values = cells()
+    values[2, 12] = 5, -5, 0
+    values[3, 12] = -0.0
+    values[4, 12] = np.inf, -np.inf, 1
+    values[5, 12] = 1e-45, 0, 0
+    writer = StoreWriter(LAYOUT, Recorder(), nodata=nodata)
+    writer.write(LAYOUT.grid.whole, values)
+    assert writer.valid[2:6, 12].tolist() == [True, False, True, True]
+    np.testing.assert_array_equal(writer.valid, (values != 0).any(axis=2))
+
+
 def test_the_order_of_writing() -> None:
     """Chunks, and on the disk; the other objects, and on the disk; zarr.json."""
     target = Recorder()
