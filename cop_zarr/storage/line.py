@@ -89,28 +89,33 @@ class Line:
         """Await a request when it is its turn, and learn from it how many the line carries."""
         await self._turn()
         attempt.began = time.monotonic()
-        overload = False
         try:
-            return await request()
+            result = await request()
         except Exception as error:
-            overload = is_overload(error)
+            # what is silent while others are answered has too many beside it; otherwise the server is away
+            busy = self.heard > attempt.began and self._share(attempt) > SLOW_SHARE
+            if busy or is_overload(error):
+                self._send_fewer(attempt)
             raise
+        else:
+            if self._share(attempt) > SLOW_SHARE:
+                self._send_fewer(attempt)
+            elif self._share(attempt) < SLOW_SHARE / 2:
+                self._limit = self._limit + 1 if self._limit < MAX_THREADS else math.inf
+            return result
         finally:
-            self._learn(attempt, overload=overload)
             self._running -= 1
             self._wake()
 
-    def _learn(self, attempt: Attempt, *, overload: bool) -> None:
-        now = time.monotonic()
-        slow = attempt.silence * SLOW_SHARE
-        if overload or now - attempt.began > slow:
-            if attempt.began >= self._lowered:  # others that were sent before say the same
-                self._limit = max(1, min(self._limit, self._running) // 2)
-                self._lowered = now
-        elif now - attempt.began < slow / 2 and self._limit < MAX_THREADS:
-            self._limit += 1
-        elif self._limit >= MAX_THREADS:
-            self._limit = math.inf
+    def _share(self, attempt: Attempt) -> float:
+        """Return how long a try has taken, as a share of the silence that is allowed."""
+        return (time.monotonic() - attempt.began) / attempt.silence
+
+    def _send_fewer(self, attempt: Attempt) -> None:
+        """Halve the number of requests at once, unless this one was sent before it was last halved."""
+        if attempt.began >= self._lowered:
+            self._limit = max(1, min(self._limit, self._running) // 2)
+            self._lowered = time.monotonic()
 
     async def _turn(self) -> None:
         import asyncio

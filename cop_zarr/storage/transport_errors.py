@@ -144,10 +144,8 @@ def _headers(error: BaseException) -> dict[str, str]:
 
 
 def is_overload(error: BaseException) -> bool:
-    """Whether fewer requests at once may help."""
-    status = http_status(error)
-    overloaded = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
-    return status in overloaded if status else any(isinstance(e, TimeoutError) for e in _with_causes(error))
+    """Whether the server says that it is asked too much."""
+    return http_status(error) in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 
 
 def is_refused(error: BaseException) -> bool:

@@ -10,6 +10,9 @@ from cop_zarr.errors import StorageError
 from cop_zarr.storage.line import Attempt
 from cop_zarr.storage.transport_errors import TruncatedError
 
+MIN_KEPT_BYTES = 1024
+"""A try that brings fewer does not give the next ones new time."""
+
 
 class WebFile:
     """The first ``limit`` bytes of a file, or those after ``start``, however much more the server sends.
@@ -47,10 +50,11 @@ class WebFile:
             return await self._receive(response, attempt)
 
     async def _receive(self, response: Any, attempt: Attempt) -> bytes:
+        before = len(self._data)
         try:
             async for part in response.content.iter_any():
                 self._data += part
-                attempt.kept = bool(self._version)
+                attempt.kept = bool(self._version) and len(self._data) - before >= MIN_KEPT_BYTES
                 if len(self._data) >= self._limit:
                     break
         finally:

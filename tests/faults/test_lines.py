@@ -144,7 +144,7 @@ def test_a_name_that_does_not_exist_is_told_at_once(kind, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["http", pytest.param("s3", marks=pytest.mark.slow)])
 def test_a_slow_line_takes_its_time_and_moves_each_byte_once(kind, web, place, request):
-    """The query takes longer than twice its timeout, and a request longer than a silent one may."""
+    """The query takes twice its timeout, and a request longer than a silent one may."""
     if kind == "s3":
         s3 = request.getfixturevalue("s3")
         url = s3.place()
@@ -152,14 +152,14 @@ def test_a_slow_line_takes_its_time_and_moves_each_byte_once(kind, web, place, r
     with front(s3.endpoint if kind == "s3" else web) as line:
         options = s3.through(line.url) if kind == "s3" else {}
         url = url if kind == "s3" else f"{line.url}/a.zarr"
-        timeout = 1.5
+        timeout = 2.4
         store = cop_zarr.open(url, storage_options=options, timeout=timeout, cache_bytes=0)
-        before, line.rate = line.moved, size_of_chunks(place) / (3 * timeout)
+        before, line.rate = line.moved, size_of_chunks(place) / (2 * timeout)
         began = time.monotonic()
         assert PART.all().answered_by(PART.all().ask(store))
         seconds, moved = time.monotonic() - began, line.moved - before
         assert moved < 1.5 * size_of_chunks(place) + 80 * 500  # and the heads of the answers
-        assert 2 * timeout < seconds < 1.5 * moved / line.rate + 1
+        assert 1.9 * timeout < seconds < 1.5 * moved / line.rate + 1
 
 
 def test_what_has_arrived_is_kept(web):
