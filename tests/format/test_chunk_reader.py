@@ -64,7 +64,7 @@ class Remote(WatchedFolder):
 def pauses(monkeypatch):
     """The pauses before an object is read again, without waiting for them."""
     slept = []
-    monkeypatch.setattr(chunks.time, "sleep", slept.append)
+    monkeypatch.setattr(chunks, "sleep", slept.append)
     return slept
 
 
