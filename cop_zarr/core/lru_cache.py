@@ -65,19 +65,21 @@ class LRUCache:
 
     def put(self, key: Hashable, value: Any, nbytes: int) -> None:
         """Keep a value of ``nbytes`` bytes, and drop the least recently used until all fit."""
-        if nbytes > self.capacity:
-            return
-        with _LOCK:
-            total = self._counted() + nbytes
-            self._total = None
-            previous = self._values.pop(key, None)
-            if previous is not None:
-                total -= previous[1]
-            self._values[key] = value, nbytes
-            while total > self.capacity:
-                _, (_, dropped) = self._values.popitem(last=False)
-                total -= dropped
-            self._total = total
+        if nbytes <= self.capacity:
+            with _LOCK:  # and no loop: from its jump back, Python 3.13 would let an interrupt keep the lock
+                self._put(key, value, nbytes)
+
+    def _put(self, key: Hashable, value: Any, nbytes: int) -> None:
+        total = self._counted() + nbytes
+        self._total = None
+        previous = self._values.pop(key, None)
+        if previous is not None:
+            total -= previous[1]
+        self._values[key] = value, nbytes
+        while total > self.capacity:
+            _, (_, dropped) = self._values.popitem(last=False)
+            total -= dropped
+        self._total = total
 
     def _counted(self) -> int:
         if self._total is None:

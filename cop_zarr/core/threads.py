@@ -86,6 +86,7 @@ class _Call(Generic[T, R]):
         self.todo: deque[tuple[int, T]] = deque()
         self.ready: SimpleQueue[tuple[int, R | None, BaseException | None]] = SimpleQueue()
         self.helpers = helpers
+        self.is_finished = False
         self.idle = deque(range(helpers))  # a token for each thread that may begin
 
     def add(self, number: int, item: T) -> None:
@@ -138,6 +139,23 @@ class _Call(Generic[T, R]):
         if error is not None:
             raise error
         return number, result  # type: ignore[return-value]  # R may itself be optional
+
+    def results(self, items: Iterable[T], ahead: int) -> Iterator[R]:
+        """Add items, ``ahead`` at most before the next result, and yield the results in their order."""
+        numbered, found = enumerate(items), dict[int, R]()
+        taken = given = 0
+        while True:
+            while taken - given < ahead and (entry := next(numbered, None)) is not None:
+                self.add(*entry)
+                taken += 1
+            if given == taken:
+                self.is_finished = True
+                return
+            while given not in found:
+                number, result = self.next_result()
+                found[number] = result
+            yield found.pop(given)
+            given += 1
 
     def close(self) -> None:
         """Leave undone what has not begun, and wait for what has, cancelled where it can be."""
@@ -204,24 +222,12 @@ def ordered_map(
         yield from map(fn, items)
         return
     ahead = 2 * workers if ahead is None else ahead
-    numbered, found = enumerate(items), dict[int, R]()
     call = _Call(fn, workers - 1)
-    taken = given = 0
     _pool.reserve(call.helpers)
     try:
-        while True:
-            while taken - given < ahead and (entry := next(numbered, None)) is not None:
-                call.add(*entry)
-                taken += 1
-            if given == taken:
-                return
-            while given not in found:
-                number, result = call.next_result()
-                found[number] = result
-            yield found.pop(given)
-            given += 1
+        yield from call.results(items, ahead)  # a loop here would be left past the rest, as in lru_cache
     finally:
-        if given < taken:
+        if not call.is_finished:
             call.close()
         _pool.release(call.helpers)
 

@@ -132,8 +132,19 @@ def opens(place: Path | str, **options: Any) -> bool:
     return True
 
 
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-c", "from cop_zarr.cli import main; main()", "ingest", *map(str, arguments)]
+MAIN = "from cop_zarr.cli import main; main()"
+
+SLOW = f"""
+import time
+from cop_zarr.writing.journal import Journal
+record = Journal.record
+Journal.record = lambda *block: (record(*block), time.sleep(0.5))
+{MAIN}"""
+"""An ingest that pauses after each block, so that a signal finds it at work on any machine."""
+
+
+def command(*arguments: object, program: str = MAIN) -> list[str]:
+    return [sys.executable, "-c", program, "ingest", *map(str, arguments)]
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -141,14 +152,14 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @contextlib.contextmanager
-def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+def started(*arguments: object, program: str = MAIN) -> Iterator[subprocess.Popen[str]]:
     """An ingest in a process of its own, which does not outlive the context."""
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # under nohup; a child would ignore it, too
     if ignored:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         process = subprocess.Popen(
-            command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command(*arguments, program=program), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
     finally:
         if ignored:
@@ -662,7 +673,7 @@ def test_a_full_disk(part: Path, whole: Tree, volume: Callable[[int], Path], roo
 )
 def test_asked_to_stop(part: Path, whole: Tree, old: Path, out: Path, *, number: int, status: int) -> None:
     before, flags = begin_with(old, out)
-    with started(part, out, *flags) as process:
+    with started(part, out, *flags, program=SLOW) as process:
         until(lambda: any(work(out).glob("ingest/blocks/*-*.json")))
         process.send_signal(number)
         said, complaint = process.communicate(timeout=30)
