@@ -1,4 +1,4 @@
-"""What operating systems do differently; no other module asks which one it runs on."""
+"""What operating systems do differently; beside it, ``storage/exchange`` alone asks which one it is."""
 
 from __future__ import annotations
 

@@ -54,7 +54,10 @@ class Forger:
 Change = tuple[str, "Callable[[Forger], object]"]
 
 CHANGES: dict[str, Change] = {
-    **{f"no record of {key}": (key, lambda f, key=key: f.record["objects"].pop(key)) for key in SMALL_KEYS},
+    **{
+        f"no record of {key}": (key, lambda f, key=key: f.record["objects"].pop(key))
+        for key in sorted(SMALL_KEYS)
+    },
     **{
         f"a record of {key}": (key, lambda f, key=key: f.record["objects"].update({key: [3, 4]}))
         for key in ("embedding/c/0/0/0", "embedding/c/0/2/4", f"embedding/c/0/{10**20}/0", ROOT, COPY)
