@@ -33,6 +33,7 @@ CLIENT_ERRORS = {
 
 PERMANENT_ERRORS = {
     "aiohttp": ["InvalidURL", "ServerFingerprintMismatch"],
+    "huggingface_hub.errors": ["OfflineModeIsEnabled"],
     "ssl": ["SSLCertVerificationError"],
 }
 
@@ -72,6 +73,7 @@ HINTS = {
     "BadZipFile": "it is not a ZIP file, or a damaged one",
     "ParamValidationError": "it names no bucket",
     "FileNotFoundError": "there is no such file",
+    "OfflineModeIsEnabled": "HF_HUB_OFFLINE is set; unset it to ask the hub",
     "TruncatedError": "it ended before its size",
 }
 """What an error means, by the name of its type or of its cause's: a client's own text may hold secrets."""
