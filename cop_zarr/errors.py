@@ -58,6 +58,10 @@ class StorageError(CopZarrError, OSError):
     """A disk or an object store refused to read or write."""
 
 
+class UnreachableError(StorageError, ConnectionError):
+    """No server answered: there is no network, or it was silent or failing until the time was over."""
+
+
 class AccessError(StorageError, PermissionError):
     """An object store denies access to an object, or does not tell whether it exists."""
 

@@ -20,6 +20,7 @@ from cop_zarr.errors import InputError, StoreReplacedError
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.layout import ROOT
+from cop_zarr.format.offline import read_through_cache
 from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.outputs.embedding import Embedding
 from cop_zarr.outputs.info import store_info
@@ -47,7 +48,6 @@ from cop_zarr.regions import BBox, Roi
 from cop_zarr.storage import (
     CACHE_DISK_BYTES,
     TIMEOUT_SECONDS,
-    DiskCache,
     StorageOptions,
     file_stamp,
     folder,
@@ -72,7 +72,7 @@ class Store:
         Length of one embedding: 768 for the published product.
     """
 
-    def __init__(self, reader: ChunkReader, document: StoreDocument) -> None:
+    def __init__(self, reader: ChunkReader, document: StoreDocument, *, offline: bool = False) -> None:
         self._reader = reader
         self._document = document
         self._mask = ValidMask(reader)
@@ -84,6 +84,7 @@ class Store:
             "source_sha256": source["sha256"],
             "synthetic": source["synthetic"],
             "store": self.url,
+            "offline": offline,
         }
 
     def __repr__(self) -> str:
@@ -521,7 +522,10 @@ def open(
         first. 0 keeps none.
     cache_dir : str or path, optional
         A folder in which the objects that were read are kept; processes and stores may share it. It must be
-        the user's own, and writeable by nobody else: who writes to a cache can forge answers.
+        the user's own, and writeable by nobody else: who writes to a cache can forge answers. If no server
+        answers when the store is opened, that is logged as a warning, and queries are answered from what
+        this folder holds of the store that was opened last, with ``meta["offline"]`` True. What it does not
+        hold is an UnreachableError.
     cache_disk_bytes : int
         Limit of that folder; the least recently used objects are deleted first. Each process that writes to
         it may exceed the limit by 5 % of it.
@@ -539,17 +543,17 @@ def open(
     StoreError
         If what is there is not a whole cop-zarr store, is damaged, or of a newer format.
     StorageError
-        If it cannot be read.
+        If it cannot be read; UnreachableError if that is because no server answers.
     """
     memory = LRUCache(cache_bytes)
     place = folder(settings.store_url(url), storage_options, timeout)
-    document = read_document(place)
-    cache = None
-    if cache_dir is not None:
-        cache = DiskCache(Path(cache_dir), cache_disk_bytes, document.sha256)
-    elif cache_disk_bytes != CACHE_DISK_BYTES:
-        raise InputError("cache_disk_bytes cannot be given without cache_dir")
-    return Store(open_reader(place, document, workers, cache, memory), document)
+    if cache_dir is None:
+        if cache_disk_bytes != CACHE_DISK_BYTES:
+            raise InputError("cache_disk_bytes cannot be given without cache_dir")
+        document = read_document(place)
+        return Store(open_reader(place, document, workers, None, memory), document)
+    document, cache, offline = read_through_cache(place, Path(cache_dir), cache_disk_bytes)
+    return Store(open_reader(place, document, workers, cache, memory), document, offline=offline)
 
 
 def query(

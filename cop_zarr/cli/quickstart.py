@@ -42,8 +42,8 @@ REGIONS = {
 def quickstart(folder: Path) -> None:
     """Create a store, verify it, and query a few regions.
 
-    Uses the published file if it is in the folder of RS_EMBED_COP_DIR (default data/copernicus_embed), and
-    otherwise a synthetic file of the whole globe, whose values are made up.
+    Uses the published file if it is in the folder of RS_EMBED_COP_DIR (default data/copernicus_embed) or in
+    the cache of huggingface_hub, and otherwise a synthetic file of the whole globe with made-up values.
     """
     from cop_zarr.source.locate import find_default
     from cop_zarr.storage import folder as storage_folder

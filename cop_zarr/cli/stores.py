@@ -43,7 +43,8 @@ def ingest(
     """Convert the Copernicus-Embed GeoTIFF SOURCE to a STORE.
 
     SOURCE is a GeoTIFF, or a folder with one embed_map_*.tif; by default the folder in RS_EMBED_COP_DIR,
-    or data/copernicus_embed. If that has no file, it is downloaded from its publisher (768 MB).
+    or data/copernicus_embed. If that has no file, the published one is taken from the cache of
+    huggingface_hub, or downloaded (768 MB).
 
     An interrupted ingest, even one that was killed, is finished by the same command with --resume.
     """

@@ -12,6 +12,7 @@ STORE_VARIABLE = "COP_ZARR_STORE"
 SOURCE_VARIABLE = "RS_EMBED_COP_DIR"
 WORKERS_VARIABLE = "COP_ZARR_WORKERS"
 EPOCH_VARIABLE = "SOURCE_DATE_EPOCH"
+OFFLINE_VARIABLE = "HF_HUB_OFFLINE"
 
 
 def store_url(given: Any = None) -> Any:
@@ -24,6 +25,19 @@ def store_url(given: Any = None) -> Any:
 def source_folder() -> str:
     """The folder of the GeoTIFF: ``RS_EMBED_COP_DIR``, the variable of rs-embed."""
     return os.environ.get(SOURCE_VARIABLE) or "data/copernicus_embed"
+
+
+def hub_cache() -> str:
+    """The folder in which huggingface_hub caches files: by its variables, or its default."""
+    user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("HF_HOME") or f"{user}/huggingface"
+    named = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    return os.path.expanduser(os.path.expandvars(named or f"{home}/hub"))  # noqa: PTH111  # of no user, too
+
+
+def hub_is_offline() -> bool:
+    """Whether ``HF_HUB_OFFLINE`` forbids requests to the hub, in the words that huggingface_hub takes."""
+    return os.environ.get(OFFLINE_VARIABLE, "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
 def workers(given: int | None = None, usual: int = 4) -> int:

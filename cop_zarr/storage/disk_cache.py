@@ -19,11 +19,13 @@ objects that are being written at that moment.
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import logging
 import shlex
 import time
 from pathlib import Path
+from typing import Self
 
 from cop_zarr.errors import InputError, StorageError
 from cop_zarr.storage.names import PARTIAL_SUFFIX, SMALL_BYTES
@@ -66,8 +68,18 @@ class DiskCache:
         if limit < 1:
             raise InputError(f"cache_disk_bytes must be at least 1; got {limit}")
         self._folder, self._limit = expanded(folder).absolute(), limit
-        self._own = PrivateFolder(self._folder / f"{identity}{SUFFIX}")
         self._keeps = True
+        self._create(identity)
+
+    def part(self, identity: str) -> Self:
+        """Another part of the same folder; it keeps nothing if this one has given up."""
+        other = copy.copy(self)
+        other._create(identity)  # noqa: SLF001  # of a copy of this cache
+        return other
+
+    def _create(self, identity: str) -> None:
+        """Make the folder of a store's objects, unless it is there."""
+        self._own = PrivateFolder(self._folder / f"{identity}{SUFFIX}")
         try:
             self._folder.mkdir(0o700, parents=True, exist_ok=True)
             check_shareable(self._folder.stat(), str(self._folder))
@@ -81,7 +93,7 @@ class DiskCache:
         except OSError as error:
             if error.errno not in _LEFT_OUT:
                 raise StorageError(
-                    f"cannot keep a cache in {folder}: {error.strerror}; name a folder of your own"
+                    f"cannot keep a cache in {self._folder}: {error.strerror}; name a folder of your own"
                 ) from error
             self._give_up(error)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import weakref
 from collections.abc import Mapping
@@ -27,6 +29,12 @@ EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "h
 
 READ_ONLY = frozenset({"http", "https", "zip", "tar"})
 """Protocols that can only be read."""
+
+SERVER_VARIABLES = (
+    *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_CONFIG_FILE", "HF_ENDPOINT"),
+    *("STORAGE_EMULATOR_HOST", "AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_CONNECTION_STRING"),
+)
+"""Variables by which the clients choose a server that no URL names."""
 
 _opened: weakref.WeakValueDictionary[int, AbstractFileSystem] = weakref.WeakValueDictionary()
 """The filesystems of this process, by identity: two that were opened alike are equal."""
@@ -81,6 +89,20 @@ def open_filesystem(
         fs.turn = Lock()  # threads get each other's bytes of a TAR, and half a list of a ZIP
     _opened[id(fs)] = fs
     return fs, path
+
+
+def server_settings(options: StorageOptions | None) -> str | None:
+    """All that says, beside a URL, which server is asked and who asks; None if that cannot be written down.
+
+    It may hold secrets.
+    """
+    import fsspec.config
+
+    variables = {name: os.environ.get(name) for name in SERVER_VARIABLES}
+    try:
+        return json.dumps([dict(options or {}), variables, fsspec.config.conf], sort_keys=True)
+    except (TypeError, ValueError):
+        return None
 
 
 def _keep_inherited() -> None:

@@ -20,6 +20,7 @@ from cop_zarr.storage.filesystems import (
     StorageOptions,
     open_filesystem,
     protocol_of,
+    server_settings,
     unknown_option,
 )
 from cop_zarr.storage.line import Attempt, line_to
@@ -89,6 +90,11 @@ class RemoteFolder:
                 raise
 
         return self._request("cannot read", key, get)
+
+    def address_digest(self) -> str | None:
+        """SHA-256 (hex) of all that says where this folder is; None if the storage options hold objects."""
+        asked = server_settings(self._options)
+        return asked and hashlib.sha256(f"{self.url} {self._address} {asked}".encode()).hexdigest()
 
     def size(self, key: str) -> int:
         """Return the number of bytes of an object."""

@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from zipfile import BadZipFile
 
-from cop_zarr.errors import AccessError, StorageError
+from cop_zarr.errors import AccessError, StorageError, UnreachableError
 from cop_zarr.storage.error_codes import DENIALS, REFUSALS, TRANSIENT_CODES, error_code
 
 TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
@@ -33,6 +33,7 @@ CLIENT_ERRORS = {
 
 PERMANENT_ERRORS = {
     "aiohttp": ["InvalidURL", "ServerFingerprintMismatch"],
+    "huggingface_hub.errors": ["OfflineModeIsEnabled"],
     "ssl": ["SSLCertVerificationError"],
 }
 
@@ -72,6 +73,7 @@ HINTS = {
     "BadZipFile": "it is not a ZIP file, or a damaged one",
     "ParamValidationError": "it names no bucket",
     "FileNotFoundError": "there is no such file",
+    "OfflineModeIsEnabled": "HF_HUB_OFFLINE is set; unset it to ask the hub",
     "TruncatedError": "it ended before its size",
 }
 """What an error means, by the name of its type or of its cause's: a client's own text may hold secrets."""
@@ -180,6 +182,12 @@ def is_transient(error: BaseException, *, reached: bool = False) -> bool:
     )
 
 
+def is_unreachable(error: BaseException) -> bool:
+    """Whether no server answered, as without a network, or one failed in a way that passes."""
+    offline = _imported({"huggingface_hub.errors": ["OfflineModeIsEnabled"]})
+    return isinstance(error, offline) or is_transient(error, reached=True)
+
+
 def is_denied(error: BaseException) -> bool:
     """Whether access is denied: by the code, if there is one that says so, or the status."""
     denied = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
@@ -204,7 +212,8 @@ def to_storage_error(what: str, error: BaseException, note: str = "") -> Storage
     types = [kind.__name__ for each in _with_causes(error) for kind in type(each).__mro__]
     hint = REFUSALS.get(code) or next((HINTS[name] for name in types if name in HINTS), "")
     hint = hint or (CANNOT if http_status(error) == HTTPStatus.NOT_IMPLEMENTED else "")
-    return StorageError(f"{what}: {error_name(error)}{f' ({hint})' if hint else ''}{note}")
+    kind = UnreachableError if is_unreachable(error) else StorageError
+    return kind(f"{what}: {error_name(error)}{f' ({hint})' if hint else ''}{note}")
 
 
 def _reason_for_denial(what: str) -> str:

@@ -92,8 +92,9 @@ def ingest(
     ----------
     source : str or path, optional
         The GeoTIFF: a path, an fsspec URL, or a folder with one ``embed_map_*.tif``. By default the
-        folder that ``RS_EMBED_COP_DIR`` names (``data/copernicus_embed``), into which the published
-        file is downloaded if it is not there.
+        folder that ``RS_EMBED_COP_DIR`` names (``data/copernicus_embed``), or else the published file in
+        the cache of huggingface_hub, or else that file is downloaded into the folder, unless
+        ``HF_HUB_OFFLINE`` is set.
     store : str or path, optional
         The store to write: a path or an fsspec URL; by default what ``COP_ZARR_STORE`` names, or
         ``data/copernicus_embed.zarr``.

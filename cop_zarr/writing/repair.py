@@ -71,7 +71,7 @@ def repair(
         A path or an fsspec URL; by default what ``COP_ZARR_STORE`` names.
     source : str or path, optional
         The GeoTIFF that the store was made from, by its SHA-256; by default that in the folder that
-        ``RS_EMBED_COP_DIR`` names.
+        ``RS_EMBED_COP_DIR`` names, or the published file in the cache of huggingface_hub.
     break_lock : bool
         As for :func:`cop_zarr.ingest`.
     workers, memory, storage_options, source_options, timeout, progress

@@ -16,6 +16,7 @@ from cop_zarr.errors import (
     DownloadError,
     InputError,
     SourceNotFoundError,
+    StorageError,
 )
 from cop_zarr.source import locate as source
 from cop_zarr.storage import download
@@ -41,6 +42,8 @@ def published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(product, "SHA256", hashlib.sha256(CONTENT).hexdigest())
     monkeypatch.setenv("RS_EMBED_COP_DIR", str(tmp_path / "deep" / "cop"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub cache"))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     with hub.serving(CONTENT) as served:
         monkeypatch.setenv("HF_ENDPOINT", served.url)
         yield served
@@ -153,6 +156,112 @@ def test_a_download_is_checked_and_leaves_nothing_else(published: hub.Hub, tmp_p
     assert len(published.requests) == asked
 
 
+DATASET = f"datasets--{product.REPOSITORY.replace('/', '--')}"
+SNAPSHOT = f"{DATASET}/snapshots/{product.REVISION}/{product.FILENAME}"
+
+
+def cached(cache: Path, content: bytes, *, linked: bool = True) -> Path:
+    """Put a file into a hub's cache, as huggingface_hub does with links and without."""
+    named = cache / SNAPSHOT
+    named.parent.mkdir(parents=True)
+    if linked:
+        blob = cache / DATASET / "blobs" / hashlib.sha256(CONTENT).hexdigest()
+        blob.parent.mkdir()
+        blob.write_bytes(content)
+        named.symlink_to(f"../../blobs/{blob.name}")
+    else:
+        named.write_bytes(content)
+    return named
+
+
+def test_the_cache_of_the_tests_is_what_huggingface_hub_makes(
+    published: hub.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    got = huggingface_hub.hf_hub_download(
+        product.REPOSITORY,
+        product.FILENAME,
+        repo_type="dataset",
+        revision=product.REVISION,
+        cache_dir=tmp_path / "hub cache",
+        endpoint=published.url,
+        token=False,
+    )
+    assert Path(got) == tmp_path / "hub cache" / SNAPSHOT
+    sent = published.sent
+    assert source.default_source(download=True) == Path(got)
+    assert published.sent == sent
+
+
+@pytest.mark.parametrize(
+    ("variables", "where", "kind"),
+    [
+        ({"HF_HUB_CACHE": "a", "HF_HOME": "b"}, "a", "link"),
+        ({"HUGGINGFACE_HUB_CACHE": "a", "HF_HOME": "b"}, "a", "blob"),
+        ({"HF_HOME": "~/b"}, "b/hub", "file"),
+        ({"XDG_CACHE_HOME": "c"}, "c/huggingface/hub", "link"),
+        ({}, ".cache/huggingface/hub", "link"),
+    ],
+)
+def test_the_published_file_in_the_cache_of_the_hub(
+    published: hub.Hub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    variables: dict[str, str],
+    where: str,
+    kind: str,
+) -> None:
+    """None of it is asked for, offline or not; nothing is written."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", **variables}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    named = cached(tmp_path / where, CONTENT, linked=kind != "file")
+    if kind == "blob":
+        named.rename(named.parent.with_name("another revision"))
+    before = names(tmp_path)
+    found = source.default_source(download=False)
+    assert found.read_bytes() == CONTENT
+    assert found.resolve().is_relative_to(tmp_path / where)
+    assert published.requests == []
+    assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize("kind", ["other", "empty", "folder", "loop"])
+def test_another_file_in_the_cache_of_the_hub_is_not_taken(
+    published: hub.Hub, tmp_path: Path, kind: str
+) -> None:
+    named = cached(tmp_path / "hub cache", b"" if kind == "empty" else CONTENT[:-1] + b"?", linked=False)
+    if kind in {"folder", "loop"}:
+        named.unlink()
+        named.mkdir() if kind == "folder" else named.symlink_to(named)
+    assert source.default_source(download=True) == tmp_path / "deep" / "cop" / product.FILENAME
+    assert published.sent == len(CONTENT)
+
+
+def test_the_folder_goes_before_the_cache_of_the_hub(
+    published: hub.Hub, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached(tmp_path / "hub cache", CONTENT)
+    monkeypatch.setenv("RS_EMBED_COP_DIR", str(small.parent))
+    assert source.default_source(download=True) == small
+
+
+@pytest.mark.parametrize("word", ["1", "true", "Yes", "ON"])
+def test_offline_no_request_is_sent(
+    published: hub.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", word)
+    with pytest.raises(DownloadError, match="HF_HUB_OFFLINE"):
+        cop_zarr.ingest(None, tmp_path / "out.zarr")
+    assert published.requests == []
+    assert names(tmp_path) == []
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    assert source.default_source(download=True).read_bytes() == CONTENT
+
+
 def test_nothing_is_downloaded_unless_an_ingest_needs_it(published: hub.Hub, tmp_path: Path) -> None:
     with pytest.raises(InputError):
         cop_zarr.plan_ingest(None, tmp_path / "out.zarr")
@@ -247,3 +356,13 @@ def test_ingest_without_a_source_downloads_it(
     assert np.array_equal(values(tmp_path / "out.zarr"), factory.truth(ROWS, COLS, BANDS))
     assert report.source["published"] is True
     assert report.source["url"] == str(tmp_path / "deep" / "cop" / product.FILENAME)
+
+
+def test_offline_a_file_of_the_hub_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(StorageError, match="HF_HUB_OFFLINE"):
+        cop_zarr.ingest(f"hf://datasets/{product.REPOSITORY}/{product.FILENAME}", tmp_path / "out.zarr")
+    with pytest.raises(StorageError, match="HF_HUB_OFFLINE"):
+        cop_zarr.open(f"hf://datasets/{product.REPOSITORY}/a.zarr")

@@ -14,7 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from gcsfs.extended_gcsfs import ExtendedGcsFileSystem
 
 import cop_zarr
-from cop_zarr.errors import AccessError, CopZarrError, InputError, StorageError
+from cop_zarr.errors import AccessError, CopZarrError, InputError, StorageError, UnreachableError
 from cop_zarr.storage import folder
 from tests.support.servers import _ordinary
 
@@ -161,7 +161,7 @@ class OddFileSystem(MemoryFileSystem):
         (HttpResponseError(409, "PublicAccessNotPermitted"), AccessError, "public"),
         (HttpResponseError(403, None), AccessError, "403"),
         (HttpResponseError(None, None), StorageError, "HttpResponseError"),
-        (HttpResponseError(503, "ServerBusy"), StorageError, "times within"),
+        (HttpResponseError(503, "ServerBusy"), UnreachableError, "times within"),
     ],
 )
 def test_any_clients_errors_become_ours(error, kind, word, monkeypatch):

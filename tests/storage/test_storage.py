@@ -21,6 +21,7 @@ from cop_zarr.errors import (
     StorageError,
     StoreBusyError,
     StoreExistsError,
+    UnreachableError,
 )
 from cop_zarr.storage import (
     WORK,
@@ -598,9 +599,9 @@ def test_progress_starts_the_timeout_anew(copied, web, tmp_path):
     [
         ("a", Status(403), AccessError),
         ("a", Status(401), AccessError),
-        ("a", Status(500), StorageError),
+        ("a", Status(500), UnreachableError),
         ("a", Status(400), StorageError),
-        ("a", Stall(), StorageError),
+        ("a", Stall(), UnreachableError),
         ("b", None, SourceNotFoundError),
     ],
 )

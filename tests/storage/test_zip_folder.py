@@ -19,6 +19,7 @@ from cop_zarr.errors import (
     StorageError,
     StoreNotFoundError,
     StoreReplacedError,
+    UnreachableError,
 )
 from tests.support.front import front
 from tests.support.proxy import CutBody, Reset, Status, fault_proxy, hitting
@@ -80,7 +81,7 @@ def test_every_request_is_tried_again(web, fault):
 
 @pytest.mark.parametrize(
     ("fault", "error"),
-    [(Status(503), StorageError), (Status(403), AccessError), (Status(404), StoreNotFoundError)],
+    [(Status(503), UnreachableError), (Status(403), AccessError), (Status(404), StoreNotFoundError)],
     ids=str,
 )
 def test_what_cannot_be_opened(web, fault, error):
