@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -62,6 +63,28 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDWR | _BINARY if WINDOWS else os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def allocate(path: Path, offset: int, count: int) -> None:
+    """Set aside blocks of the disk for a range of a file, whose content stays; OSError without room.
+
+    On Windows a file has its blocks as soon as it has its length.
+    """
+    if WINDOWS:
+        return
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return  # it has been renamed or removed since it was mapped
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(descriptor, offset, count)
+            return
+        disk, found = os.fstatvfs(descriptor), os.fstat(descriptor)
+        if count - found.st_blocks * 512 > disk.f_bavail * disk.f_frsize:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         os.close(descriptor)
 

@@ -5,15 +5,14 @@ A write to a page of a file that finds no room on the disk ends the process (SIG
 
 from __future__ import annotations
 
-import errno
 import mmap
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
+from cop_zarr import system
 from cop_zarr.errors import StorageError
 
 
@@ -30,7 +29,7 @@ def reserve(array: np.ndarray) -> None:
     low, high = byte_bounds(array)
     first = mapped.offset - mapped.offset % mmap.ALLOCATIONGRANULARITY  # where in the file they begin
     try:
-        _allocate(Path(mapped.filename), first + low - address, high - low)
+        system.allocate(Path(mapped.filename), first + low - address, high - low)
     except OSError as error:
         raise StorageError(
             f"cannot reserve {high - low:,} bytes for out in {mapped.filename}: {error.strerror or error}. "
@@ -46,20 +45,3 @@ def _memory_map(array: Any) -> Any:
             found = array
         array = array.base
     return found
-
-
-def _allocate(path: Path, offset: int, count: int) -> None:
-    """Set aside blocks of the disk for a range of a file, whose content stays; OSError without room."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return  # it has been renamed or removed since it was mapped
-    try:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(descriptor, offset, count)
-            return
-        system, found = os.fstatvfs(descriptor), os.fstat(descriptor)
-        if count - found.st_blocks * 512 > system.f_bavail * system.f_frsize:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    finally:
-        os.close(descriptor)

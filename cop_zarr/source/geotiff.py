@@ -20,6 +20,7 @@ from typing import BinaryIO, NoReturn, Self
 import numpy as np
 import tifffile
 
+from cop_zarr import system
 from cop_zarr.core.grid import Window
 from cop_zarr.errors import MemoryLimitError, SourceError, SourceNotFoundError
 from cop_zarr.source.preflight import check_lzw
@@ -47,7 +48,7 @@ class Block(Window):
 
 def _open(path: Path) -> BinaryIO:
     """Open a file for reading; of a pipe, do not wait for who writes to it."""
-    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | system.READ_FLAGS))
 
 
 def _check_regular(file: BinaryIO, name: str) -> None:

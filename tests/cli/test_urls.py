@@ -60,7 +60,7 @@ def test_disk_cache(run, web, box):
         watched.reset_counts()
         assert run(*command, "--cache-disk-bytes", "1MB").stdout == first.stdout
         assert [request.path for request in watched.requests] == ["/a.zarr/zarr.json"]
-    assert len(list(Path("kept").glob("*/*"))) == 6
+    assert len(list(Path("kept").glob("*/*"))) == 7
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from cop_zarr.errors import (
     InputError,
     StorageError,
     StoreError,
+    UnreachableError,
 )
 from tests.support.proxy import (
     TRANSIENT,
@@ -210,7 +211,7 @@ RETRIED = (
 )
 SINGLE: list[tuple[Fault, type[Exception] | None, float]] = [
     *((fault, error, 60) for fault, error in NOT_RETRIED),
-    *((fault, StorageError, 1.5) for fault in RETRIED),
+    *((fault, UnreachableError, 1.5) for fault in RETRIED),
 ]
 """Faults, their errors (None: the answer is right), and timeouts, short where only they end the tries."""
 

@@ -142,7 +142,8 @@ def test_a_name_that_does_not_exist_is_told_at_once(kind, monkeypatch):
 # Slow lines
 
 
-@pytest.mark.parametrize("kind", ["http", pytest.param("s3", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["http", "s3"])
 def test_a_slow_line_takes_its_time_and_moves_each_byte_once(kind, web, place, request):
     """The query takes twice its timeout, and a request longer than a silent one may."""
     if kind == "s3":
@@ -152,7 +153,7 @@ def test_a_slow_line_takes_its_time_and_moves_each_byte_once(kind, web, place, r
     with front(s3.endpoint if kind == "s3" else web) as line:
         options = s3.through(line.url) if kind == "s3" else {}
         url = url if kind == "s3" else f"{line.url}/a.zarr"
-        timeout = 2.4
+        timeout = 6.0  # a busy machine is not silent for a third of it
         store = cop_zarr.open(url, storage_options=options, timeout=timeout, cache_bytes=0)
         before, line.rate = line.moved, size_of_chunks(place) / (2 * timeout)
         began = time.monotonic()
