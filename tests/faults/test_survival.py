@@ -154,16 +154,17 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 @contextlib.contextmanager
 def started(*arguments: object, program: str = MAIN) -> Iterator[subprocess.Popen[str]]:
     """An ingest in a process of its own, which does not outlive the context."""
-    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # under nohup; a child would ignore it, too
-    if ignored:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # nohup ignores SIGHUP, a shell that runs this in the background SIGINT; a child would ignore them, too
+    ignored = [n for n in (signal.SIGHUP, signal.SIGINT) if signal.getsignal(n) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
     try:
         process = subprocess.Popen(
             command(*arguments, program=program), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
     finally:
-        if ignored:
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
     with process:
         try:
             yield process
