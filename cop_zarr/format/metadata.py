@@ -8,6 +8,7 @@ and ``geoemb:``, but for ``zarr_conventions`` being JSON text.
 from __future__ import annotations
 
 import json
+import threading
 import warnings
 from typing import Any
 
@@ -48,6 +49,9 @@ from cop_zarr.format.layout import (
     TRANSPOSE_ORDER,
     VALID,
 )
+
+_FILTERS = threading.Lock()
+"""Held while warnings are filtered: the filters are the process's, and other threads would restore them."""
 
 
 def _convention(name: str, uuid: str, description: str) -> dict[str, str]:
@@ -103,9 +107,7 @@ def documents(
     _create_small_array(root, VALID, valid, DIMENSIONS[1:], {**VALID_ATTRIBUTES, **on_grid})
     group = root.create_group(INTEGRITY)
     _create_small_array(group, EMBEDDING, integrity, ("record", "chunk_row", "chunk_col"), {})
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
-        zarr.consolidate_metadata(store)
+    _consolidate(store)
     objects = {key: written[key].to_bytes() for key in sorted(written)}
     document = json.loads(objects.pop(ROOT))
     record = document["attributes"][ATTRIBUTE]
@@ -113,6 +115,12 @@ def documents(
     record[DIGEST_ATTRIBUTE] = digest(document)
     root_json = encode_root(document)
     return {**objects, ROOT_COPY: root_json, ROOT: root_json}
+
+
+def _consolidate(store: MemoryStore) -> None:
+    with _FILTERS, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
+        zarr.consolidate_metadata(store)
 
 
 def _create_embedding(root: zarr.Group, layout: Layout) -> None:

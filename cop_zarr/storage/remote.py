@@ -80,13 +80,13 @@ class RemoteFolder:
 
     def _read(self, key: str, limit: int, file: WebFile, start: int = 0) -> bytes:
         def get(fs: AbstractFileSystem, path: str, attempt: Attempt) -> bytes:
-            if "http" in fs.protocol:
-                return self._run(fs, attempt, lambda: file.read(fs, path, attempt))
             try:
+                if "http" in fs.protocol:
+                    return self._run(fs, attempt, lambda: file.read(fs, path, attempt))
                 return bytes(self._call(fs, "cat_file", attempt, path, start=start, end=start + limit))
             except transport_errors() as error:
                 if http_status(error) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                    return b""  # an empty object has no first byte
+                    return b""  # an empty object has no first byte; one that was replaced may be shorter
                 raise
 
         return self._request("cannot read", key, get)

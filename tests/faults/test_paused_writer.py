@@ -22,12 +22,12 @@ from tests.support.servers import S3
 INGEST = """
 import sys, json
 import cop_zarr
-from cop_zarr.errors import StoreBusyError
+from cop_zarr.errors import StoreBusyError, StoreReplacedError
 from cop_zarr.storage import locks
 source, url, options, locks.LOOK_SECONDS = json.loads(sys.argv[1])
 try:
     cop_zarr.ingest(source, url, overwrite=True, storage_options=options)
-except StoreBusyError as error:
+except (StoreBusyError, StoreReplacedError) as error:  # the other one's store, when it reports
     print("stopped", error, flush=True)
 else:
     print("done", flush=True)

@@ -69,4 +69,4 @@ def save_plot(
         image = BytesIO()  # on a full disk, what matplotlib raises while it closes a PDF is no OSError
         figure.savefig(image, format=suffix[1:], dpi=dpi, metadata=NO_METADATA[suffix])
         with replacing(path) as partial:
-            partial.write_bytes(image.getbuffer())
+            partial.write_bytes(image.getvalue())
