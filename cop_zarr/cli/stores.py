@@ -57,7 +57,7 @@ def ingest(
     show(asdict(report), as_json, reports.ingest_text(report))
     if report.source.get("non_finite_cells"):
         found = reports.non_finite_text(report.source)
-        click.echo(f"warning: {found}, as answers that they are part of can be", err=True)
+        click.echo(f"Warning: {found}, as answers that they are part of can be", err=True)
 
 
 @main.command()

@@ -47,10 +47,7 @@ def points_and_crs(x: Any, y: Any, crs: object | None) -> tuple[Any, Any, object
 
     found = np.full(len(shapes), None, object)
     found[:] = shapes
-    single = (shapely.get_type_id(found) == shapely.GeometryType.MULTIPOINT) & (
-        shapely.get_num_geometries(found) == 1
-    )
-    found[single] = shapely.get_geometry(found[single], 0)
+    take_single_points(found)
     others = np.flatnonzero(~np.isin(shapely.get_type_id(found), [-1, shapely.GeometryType.POINT]))
     if len(others):
         raise InputError(
@@ -59,6 +56,15 @@ def points_and_crs(x: Any, y: Any, crs: object | None) -> tuple[Any, Any, object
         )
     found[shapely.is_empty(found)] = None  # GEOS knows no x of an empty point
     return shapely.get_x(found), shapely.get_y(found), crs
+
+
+def take_single_points(shapes: np.ndarray) -> None:
+    """Replace each MultiPoint of one point by that point, in place."""
+    import shapely
+
+    single = shapely.get_type_id(shapes) == shapely.GeometryType.MULTIPOINT
+    single &= shapely.get_num_geometries(shapes) == 1
+    shapes[single] = shapely.get_geometry(shapes[single], 0)
 
 
 def with_vectors(rois: Any, rows: np.ndarray) -> Any:

@@ -146,14 +146,13 @@ class StoreChecks:
         """Check the chunks of a window whose edges are chunk edges, ``requests`` of them at once.
 
         Returns problems, and how many values were compared with ``source``: the window's cells in the
-        source, float32, ``(rows, cols, bands)``, whose ``nodata`` is that of :func:`clear_missing`.
+        source, float32, ``(rows, cols, bands)``, whose ``nodata`` is that of :func:`clear_missing`, which
+        changes them in place.
         """
 
         def check(part: ChunkPart) -> tuple[list[Problem], int]:
-            if source is None:
-                return self._chunk(part, None)
-            expected = source[part.target].copy()
-            if self._document.clears_missing:
+            expected = None if source is None else source[part.target]
+            if expected is not None and self._document.clears_missing:
                 clear_missing(expected, nodata)
             return self._chunk(part, expected)
 

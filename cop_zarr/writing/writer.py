@@ -87,8 +87,7 @@ class StoreWriter:
         # A chunk is stored if any bit of it is set: a lone -0.0 is no data, but must come back as it was.
         stored = np.any(cells.view("u4"), axis=2)
         for part in self._layout.parts(window):
-            count = int(stored[part.target].sum())
-            if count and (data := self._encode_chunk(part, cells[part.target], count)):
+            if stored[part.target].any() and (data := self._encode_chunk(part, cells[part.target])):
                 yield part, data
             else:
                 self.valid[self._layout.chunk_window(part.row, part.col).slices] = False
@@ -122,27 +121,18 @@ class StoreWriter:
         self._target.flush(small)
         self._target.replace(ROOT, objects[ROOT])
 
-    def _encode_chunk(self, part: ChunkPart, cells: np.ndarray, stored: int) -> bytes | None:
-        """Encode one chunk, padded with zeros at the grid's edge, and record it; None if it is empty.
-
-        ``stored`` is how many of its cells have any bit set.
-        """
+    def _encode_chunk(self, part: ChunkPart, cells: np.ndarray) -> bytes | None:
+        """Encode one chunk, padded with zeros at the grid's edge, and record it; None if it is empty."""
         chunk = np.zeros(self._layout.stored_shape, "<f4")
         rows, cols = part.inside
         chunk[cols, rows] = cells.transpose(1, 0, 2)
-        # Sums take half the time of looking at each number: one is not finite if a number is not, and is
-        # 0 if all are, or if they cancel out.
-        sums = np.einsum("xyb->xy", chunk)
-        all_have_data = bool(np.count_nonzero(sums) == stored)
-        if self._nodata is not None and not (math.isnan(self._nodata) and np.isfinite(sums).all()):
+        if self._nodata is not None:
             cleared, _ = self.missing[:, part.row, part.col] = clear_missing(chunk, self._nodata)
             if cleared and not chunk.view("u4").any():
                 return None
-            all_have_data &= not cleared
         data = encode(chunk)
         window = self._layout.chunk_window(part.row, part.col)
-        if not all_have_data:  # "!= 0" and not any() alone, which warns of a signalling NaN
-            sums = np.any(chunk != 0, axis=2)
-        self.valid[window.slices] = sums[cols, rows].T != 0
+        # "!= 0" and not any() alone, which warns of a signalling NaN
+        self.valid[window.slices] = np.any(chunk[cols, rows] != 0, axis=2).T
         self.integrity[:, part.row, part.col] = len(data), crc32c(data)
         return data

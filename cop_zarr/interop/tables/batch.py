@@ -159,15 +159,13 @@ def _coordinate_crs(
     reader: TableReader, coordinates: CoordinateColumns, declared: Declared | None, given: object | None
 ) -> object:
     """The CRS of a table's coordinates: the one given, the one declared for its geometries, or degrees."""
-    if declared is None:
-        stated = None
-        if given is None and coordinates.kind == "geometry":
-            stated = _first_crs(reader, *coordinates.names)
-        return product.CRS if given is None and stated is None else given or stated
     if given is not None:
-        if declared.crs is not None and not declared.is_default:
+        if declared is not None and declared.crs is not None and not declared.is_default:
             check_same_crs(given, declared.crs)
         return given
+    if declared is None:
+        stated = _first_crs(reader, *coordinates.names) if coordinates.kind == "geometry" else None
+        return product.CRS if stated is None else stated
     if declared.crs is None:
         raise InputError(
             f"{reader.path} declares no CRS for its geometries; name it with --crs (crs=), such as "

@@ -13,6 +13,7 @@ from typing import IO
 
 from cop_zarr.errors import SourceError
 from cop_zarr.interop.tables.archive import FeatureFile
+from cop_zarr.regions.forms import GEOJSON_TYPES
 from cop_zarr.regions.geojson import declared_crs
 from cop_zarr.regions.projections import projection
 
@@ -31,12 +32,8 @@ MAX_LINE_BYTES = 64 << 20
 MAX_OBJECT_BYTES = 256 << 20
 """GDAL reads no feature of over 200 MB."""
 
-FEATURES = frozenset(
-    {
-        *("Feature", "Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon"),
-        "GeometryCollection",
-    }
-)
+FEATURES = GEOJSON_TYPES - {"FeatureCollection"}
+"""Types of what a line may hold."""
 
 
 def is_lines(file: IO[bytes], *, named_so: bool) -> bool:

@@ -68,15 +68,14 @@ def _without_curves(values: np.ndarray) -> np.ndarray:
     """WKB whose arcs are chords, of WKB and WKT; None where GDAL cannot read it."""
     found = linearize(values)
     for row, wkb in enumerate(found):
-        if (
-            wkb is not None and inspect(wkb) == "curved"
-        ):  # a collection: GDAL leaves its members as they are
+        finding = "plain" if wkb is None else inspect(wkb)
+        if finding == "curved":  # a collection: GDAL leaves its members as they are
             members = np.array([None, *members_of(wkb)], object)[1:]
             curved = [number for number, member in enumerate(members) if inspect(member) == "curved"]
             members[curved] = _without_curves(members[curved])
             whole = not any(member is None for member in members)
             found[row] = wkb[:9] + b"".join(members) if whole else None
-        elif wkb is not None and inspect(wkb) != "plain":
+        elif finding != "plain":
             found[row] = None
     return found
 

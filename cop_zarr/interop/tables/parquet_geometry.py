@@ -33,10 +33,8 @@ INVALID = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 def declared_geometries(path: Path, file: pq.ParquetFile) -> tuple[str | None, dict[str, Declared]]:
     """GeoParquet's primary column, or None; and what is declared of each column of geometries."""
     found = _of_types(path, file)
-    for name, declared in _of_fields(path, file).items():
-        found[name] = _merged(path, name, declared, found.get(name))
     primary, columns = _of_geoparquet(path, file.schema_arrow)
-    for name, declared in columns.items():
+    for name, declared in (*_of_fields(path, file).items(), *columns.items()):
         found[name] = _merged(path, name, declared, found.get(name))
     unknown = [name for name, kind in _logical_types(file) if kind["Type"] == "Undefined"]
     if unknown and primary is None:

@@ -16,6 +16,7 @@ from cop_zarr.interop.tables.columns import CoordinateColumns, is_binary, is_tex
 from cop_zarr.interop.tables.declared import Edges
 from cop_zarr.interop.tables.geometries import TEXT_FORMATS, parse
 from cop_zarr.interop.tables.geometry_text import check_srids
+from cop_zarr.querying.geodataframe import take_single_points
 from cop_zarr.regions import BBox, PointBuffer
 from cop_zarr.regions.geodesic_edges import SPHERE, with_plane_edges
 from cop_zarr.regions.point_buffer import Shape
@@ -60,9 +61,7 @@ def locate(
         for row, error in check_srids(shapes, crs).items():
             errors.setdefault(row, error)
             shapes[row] = None
-        single = shapely.get_type_id(shapes) == shapely.GeometryType.MULTIPOINT
-        single &= shapely.get_num_geometries(shapes) == 1
-        shapes[single] = shapely.get_geometry(shapes[single], 0)
+        take_single_points(shapes)
         is_point = shapely.get_type_id(shapes) == shapely.GeometryType.POINT
         is_empty = shapely.is_empty(shapes)
         for row in np.flatnonzero(is_point & is_empty).tolist():

@@ -27,21 +27,10 @@ MEMBER_ENDINGS = (".geojson", *sorted(LINE_ENDINGS), ".gpkg", ".fgb", ".shp", ".
 
 ENDINGS = (*MEMBER_ENDINGS, ".json", ".kmz", ".zip")
 
-DRIVERS = frozenset(
-    {
-        *(
-            "GeoJSON",
-            "GeoJSONSeq",
-            "TopoJSON",
-            "ESRIJSON",
-            "JSONFG",
-            "GPKG",
-            "FlatGeobuf",
-            "ESRI Shapefile",
-        ),
-        *("OpenFileGDB", "KML", "LIBKML"),
-    }
-)
+DRIVERS = frozenset({
+    "GeoJSON", "GeoJSONSeq", "TopoJSON", "ESRIJSON", "JSONFG", "GPKG", "FlatGeobuf", "ESRI Shapefile",
+    "OpenFileGDB", "KML", "LIBKML",
+})  # fmt: skip
 """Of GDAL, which looks at the content: a virtual dataset could name any other file or URL."""
 
 READ_ROWS = 16_384
