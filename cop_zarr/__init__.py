@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cop_zarr.interop.tables.batch import batch
     from cop_zarr.interop.tables.runner import BatchReport
     from cop_zarr.outputs.embedding import Embedding
+    from cop_zarr.querying.cells import Cells
     from cop_zarr.regions import BBox, PointBuffer
     from cop_zarr.source.synthetic import synthesize
     from cop_zarr.store import Store, open, query
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BBox": "regions",
     "BatchReport": "interop.tables.runner",
+    "Cells": "querying.cells",
     "CopZarrError": "errors",
     "Embedding": "outputs.embedding",
     "IngestPlan": "writing.plan",
@@ -58,6 +60,7 @@ _HOMES = {
 __all__ = [
     "BBox",
     "BatchReport",
+    "Cells",
     "CopZarrError",
     "Embedding",
     "IngestPlan",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -24,8 +24,10 @@ from cop_zarr.format.offline import read_through_cache
 from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.outputs.embedding import Embedding
 from cop_zarr.outputs.info import store_info
+from cop_zarr.querying import cells as cells_of
 from cop_zarr.querying import points, region
 from cop_zarr.querying.batch import answer_batch
+from cop_zarr.querying.cells import BLOCK_CELLS, Cells
 from cop_zarr.querying.geodataframe import points_and_crs, regions_and_crs, with_vectors
 from cop_zarr.querying.many_regions import RegionBatch, as_region_list
 from cop_zarr.querying.options import (
@@ -488,6 +490,94 @@ class Store:
     def info(self) -> dict[str, Any]:
         """What the store says about itself, JSON-ready: grid, chunks, sizes, source, licence."""
         return store_info(self._reader, self._document, int(self.valid.sum()))
+
+    def cells(
+        self,
+        region: Roi | None = None,
+        *,
+        crs: object | None = None,
+        max_bytes: int = MAX_BYTES,
+        progress: Progress | None = None,
+    ) -> Cells:
+        """Every cell with data, or those that a region touches: places and vectors, as arrays.
+
+        Parameters
+        ----------
+        region : optional
+            As ``roi`` of :meth:`query`, of any size; by default the whole store.
+        crs : str, int or pyproj.CRS, optional
+            The region's CRS, as for :meth:`query`.
+        max_bytes : int
+            Largest array of vectors to return. The 310,000 cells of the published product take 0.95 GB.
+        progress : callable, optional
+            Called with the cells done and the cells in all.
+
+        Returns
+        -------
+        Cells
+            ``lon``, ``lat``, ``rows``, ``cols``, ``(n,)`` each, and ``vectors``, ``(n, bands)``: from north
+            to south, and from west to east within a row. None if the region has no cell with data. A value
+            that is NaN or infinite in the store is so here.
+
+        Raises
+        ------
+        RegionError
+            If the region is malformed, or wholly outside the store.
+        InputError
+            If another argument is not accepted, or there is a CRS and no region.
+        ResultTooLargeError
+            If the vectors would take more than ``max_bytes``.
+        MissingDependencyError
+            If the region is a polygon or a circle, and exactextract is not installed.
+        ChunkError, StoreReplacedError, StorageError
+            As :meth:`query`.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> cells = store.cells((120, 30, 122, 32))
+        >>> cells
+        <Cells: 64 of 16 bands>
+        >>> cells.lon[0], cells.lat[0], cells.vectors.shape
+        (np.float64(120.0), np.float64(32.0), (64, 16))
+        """
+        selection = cells_of.select_cells(self.grid, self.valid, region, crs)
+        return cells_of.read_cells(self._reader, selection, max_bytes, progress)
+
+    def iter_cells(
+        self,
+        region: Roi | None = None,
+        *,
+        crs: object | None = None,
+        cells: int = BLOCK_CELLS,
+        progress: Progress | None = None,
+    ) -> Iterator[Cells]:
+        """The cells of :meth:`cells` in blocks, in the same order, so that they need not fit into memory.
+
+        Each chunk is read once, whatever the size of a block. Parameters that are not named here are those
+        of :meth:`cells`, and so are the errors; arguments are checked at once.
+
+        Parameters
+        ----------
+        cells : int
+            Cells of a block; the last one may have fewer. Memory is needed for two blocks, and for up to
+            two rows of chunks (35 MB each of the published size).
+
+        Yields
+        ------
+        Cells
+            The next ones.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> [len(block) for block in store.iter_cells((120, 30, 122, 32), cells=25)]
+        [25, 25, 14]
+        """
+        selection = cells_of.select_cells(self.grid, self.valid, region, crs)
+        return cells_of.iter_blocks(self._reader, selection, cells, progress)
 
 
 def open(

@@ -99,8 +99,7 @@ def _check_query(output: Output, max_bytes: int, *options: Any) -> CheckedOption
 def check_output(output: Output, max_bytes: int, options: CheckedOptions) -> None:
     """Check the two options that only a single query has, and what cannot be combined with a grid."""
     check_word("output", output, get_args(Output))
-    if not isinstance(max_bytes, Real) or not max_bytes >= 0:
-        raise InputError(f"max_bytes must be a number of bytes; got {max_bytes!r}")
+    check_max_bytes(max_bytes)
     if output == "pooled":
         return
     for name, word, default in (("pooling", options.pooling, "mean"), ("empty", options.empty, "include")):
@@ -114,6 +113,12 @@ def check_output(output: Output, max_bytes: int, options: CheckedOptions) -> Non
             "subpixel='bilinear' gives one vector between the cells and cannot be combined with "
             "output='grid', which gives the cells; use output='pooled', or subpixel='nearest' or 'touch'"
         )
+
+
+def check_max_bytes(max_bytes: float) -> None:
+    """Check the limit of a result in memory."""
+    if not isinstance(max_bytes, Real) or not max_bytes >= 0:
+        raise InputError(f"max_bytes must be a number of bytes; got {max_bytes!r}")
 
 
 def check_on_error(on_error: object) -> None:

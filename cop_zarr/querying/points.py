@@ -43,7 +43,7 @@ class Points:
 
 
 @dataclass(frozen=True)
-class Cells:
+class PointCells:
     """The cells that make up points: ``(k, n)``, 1 (nearest) or 4 (bilinear) of each point.
 
     Rows and columns are -1 outside the grid. Weights sum to 1 for a point, or to 0 for one without data.
@@ -128,12 +128,12 @@ def _outside(grid: Grid, lons: np.ndarray, lats: np.ndarray, method: Method) -> 
     return outside
 
 
-def cells_of(grid: Grid, lons: np.ndarray, lats: np.ndarray, method: Method) -> Cells:
+def cells_of(grid: Grid, lons: np.ndarray, lats: np.ndarray, method: Method) -> PointCells:
     """Find the cells of points."""
     if method == "nearest":
         rows, cols = grid.cells_at(lons[None], lats[None])
-        return Cells(rows, cols, np.ones(rows.shape))
-    return Cells(*grid.cells_around(lons, lats))
+        return PointCells(rows, cols, np.ones(rows.shape))
+    return PointCells(*grid.cells_around(lons, lats))
 
 
 @dataclass(frozen=True)
@@ -162,14 +162,14 @@ class PointBatch:
             yield block.stop - block.start
 
 
-def _skip_empty(cells: Cells, mask: np.ndarray) -> Cells:
+def _skip_empty(cells: PointCells, mask: np.ndarray) -> PointCells:
     """Give weight to cells with data only."""
     weights = np.where(mask[cells.rows, cells.cols], cells.weights, 0)
     total = weights.sum(axis=0)
-    return Cells(cells.rows, cells.cols, weights / np.where(total > 0, total, 1))
+    return PointCells(cells.rows, cells.cols, weights / np.where(total > 0, total, 1))
 
 
-def _gather(reader: ChunkReader, cells: Cells, out: np.ndarray) -> None:
+def _gather(reader: ChunkReader, cells: PointCells, out: np.ndarray) -> None:
     """Read points' vectors into ``(n, bands)``; each chunk is read once, in any order of the points."""
     members = _by_chunk(reader, cells)
     chunks = [index for index in members if reader.holds_data(*index)]
@@ -194,7 +194,7 @@ def _gather(reader: ChunkReader, cells: Cells, out: np.ndarray) -> None:
     out[~(cells.weights > 0).any(axis=0)] = np.nan
 
 
-def _add(chunk: np.ndarray, cells: Cells, corner: int, points: np.ndarray, out: np.ndarray) -> None:
+def _add(chunk: np.ndarray, cells: PointCells, corner: int, points: np.ndarray, out: np.ndarray) -> None:
     """Copy, or add by their weights, the vectors of points that have a corner in a chunk."""
     size = len(chunk)
     for first in range(0, len(points), COPIED_POINTS):
@@ -206,7 +206,7 @@ def _add(chunk: np.ndarray, cells: Cells, corner: int, points: np.ndarray, out: 
             out[some] += cells.weights[corner, some, None] * values
 
 
-def _by_chunk(reader: ChunkReader, cells: Cells) -> dict[ChunkIndex, list[tuple[int, np.ndarray]]]:
+def _by_chunk(reader: ChunkReader, cells: PointCells) -> dict[ChunkIndex, list[tuple[int, np.ndarray]]]:
     """By chunk, in order: the corners in it, and of each the points that have it there."""
     size, chunk_cols = reader.layout.chunk_cells, reader.layout.chunk_grid[1]
     corners = len(cells.weights)

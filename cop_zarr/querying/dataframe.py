@@ -1,0 +1,25 @@
+"""Tables of pandas with a column of vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cop_zarr.errors import MissingDependencyError
+from cop_zarr.querying.geodataframe import COLUMN
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def dataframe(columns: Mapping[str, np.ndarray], vectors: np.ndarray) -> pd.DataFrame:
+    """A DataFrame of some columns ``(n,)`` and, in each row, one of the vectors ``(n, bands)``."""
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise MissingDependencyError(
+            "to_dataframe() needs pandas, which is not installed: pip install pandas"
+        ) from error
+    return pd.DataFrame({**columns, COLUMN: list(vectors)})
