@@ -165,7 +165,8 @@ class LocalFolder:
             lock.parent.mkdir(parents=True, exist_ok=True)
         busy = f"another ingest, repair or batch is writing to {partial}; wait for it to end"
         beside, record = LocalFolder(lock.parent, str(partial)), f"{lock.name}.json"
-        with file_lock(lock, busy, lambda: Lock(beside, record, break_lock=break_lock)):
+        remedy = f"remove {lock.parent / record}"  # a batch has no --break-lock
+        with file_lock(lock, busy, lambda: Lock(beside, record, break_lock=break_lock, remedy=remedy)):
             self._end_renaming()
             try:
                 with disk_errors(f"cannot create {partial}"):

@@ -24,6 +24,9 @@ from cop_zarr.errors import StorageError, StoreBusyError
 LOOK_SECONDS = 1.0
 """How long a holder believes that it still has the lock, from before the request with which it looked."""
 
+BREAK_LOCK = "take its lock with --break-lock (break_lock=True)"
+"""What to do about a holder that cannot end any more."""
+
 _held_tokens: set[str] = set()
 """Tokens of the locks of this process."""
 
@@ -50,12 +53,14 @@ class Place(Protocol):
 class Lock:
     """A lock of a folder, marked by the object ``key`` and held until :meth:`release`.
 
-    ``break_lock`` takes it from whoever has it. Raises StoreBusyError if another process has it, and
-    StorageError if the folder cannot be written.
+    ``break_lock`` takes it from whoever has it. Raises StoreBusyError if another process has it, which says
+    what to do if that cannot end, and StorageError if the folder cannot be written.
     """
 
-    def __init__(self, place: Place, key: str, *, break_lock: bool = False) -> None:
-        self._place, self._key = place, key
+    def __init__(
+        self, place: Place, key: str, *, break_lock: bool = False, remedy: str = BREAK_LOCK
+    ) -> None:
+        self._place, self._key, self._remedy = place, key, remedy
         self._token = uuid.uuid4().hex
         self._seen, self._looking = system.clock(), False
         _held_tokens.add(self._token)
@@ -113,7 +118,7 @@ class Lock:
     def _busy(self, holder: dict[str, Any]) -> StoreBusyError:
         return StoreBusyError(
             f"another ingest, repair or batch is writing to {self._place.url}: {_named(holder)}. Wait for "
-            "it to end; if it cannot, take its lock with --break-lock (break_lock=True)"
+            f"it to end; if it cannot, {self._remedy}"
         )
 
     def _read(self) -> dict[str, Any] | None:

@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cop_zarr.core.threads import ordered_map
-from cop_zarr.errors import InputError, StorageError, StoreBusyError
-from cop_zarr.storage.async_calls import run_async
-from cop_zarr.storage.filesystems import (
-    EXTRAS,
-    READ_ONLY,
-    REQUESTS_AT_ONCE,
-    StorageOptions,
-    open_filesystem,
-    protocol_of,
-    server_settings,
-    unknown_option,
-)
-from cop_zarr.storage.line import Attempt, line_to
+from cop_zarr.errors import InputError, StorageError
+from cop_zarr.storage.connection import Connection
+from cop_zarr.storage.filesystems import EXTRAS, READ_ONLY, REQUESTS_AT_ONCE, StorageOptions
+from cop_zarr.storage.line import Attempt
 from cop_zarr.storage.locks import Lock
 from cop_zarr.storage.names import LOCK, SMALL_BYTES, WORK
-from cop_zarr.storage.retries import with_retries
-from cop_zarr.storage.transport_errors import (
-    http_status,
-    is_transport_error,
-    to_storage_error,
-    transport_errors,
-)
+from cop_zarr.storage.transport_errors import http_status, transport_errors
 from cop_zarr.storage.urls import redact
 from cop_zarr.storage.web_file import WebFile
 
@@ -44,9 +28,6 @@ T = TypeVar("T")
 UNMET = frozenset({HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT})
 """What a server answers if the condition of a write is not met."""
 
-ENDING_SECONDS = 0.5
-"""Time for a request that gives back a lock after an interrupt."""
-
 
 class RemoteFolder:
     """A folder that fsspec reaches; see :class:`cop_zarr.storage.Folder`.
@@ -55,20 +36,16 @@ class RemoteFolder:
     """
 
     remote = True
-    _client_ready: bool
 
     def __init__(self, url: str, storage_options: StorageOptions | None, timeout: float) -> None:
-        self._address, self._options, self._timeout = url, storage_options, timeout
+        self._connection = Connection(url, storage_options, timeout)
         self.url = redact(url)
         self._lock: Lock | None = None
         self._listed: dict[str, str] | None = None  # versions, as first listed under the lock
         self._conditional = True  # until the server says that it does not know conditions
-        self._ending = False
-        """Whether a lock is given back after an interrupt, for which nobody waits long."""
-        self._open()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_fs": None, "_line": None, "_process": None, "_lock": None}
+        return {**self.__dict__, "_lock": None}
 
     def read(self, key: str, limit: int = SMALL_BYTES) -> bytes:
         """Read an object, or its first ``limit`` bytes."""
@@ -82,8 +59,10 @@ class RemoteFolder:
         def get(fs: AbstractFileSystem, path: str, attempt: Attempt) -> bytes:
             try:
                 if "http" in fs.protocol:
-                    return self._run(fs, attempt, lambda: file.read(fs, path, attempt))
-                return bytes(self._call(fs, "cat_file", attempt, path, start=start, end=start + limit))
+                    return self._connection.run(fs, attempt, lambda: file.read(fs, path, attempt))
+                return bytes(
+                    self._connection.call(fs, "cat_file", attempt, path, start=start, end=start + limit)
+                )
             except transport_errors() as error:
                 if http_status(error) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                     return b""  # an empty object has no first byte; one that was replaced may be shorter
@@ -93,17 +72,16 @@ class RemoteFolder:
 
     def address_digest(self) -> str | None:
         """SHA-256 (hex) of all that says where this folder is; None if the storage options hold objects."""
-        asked = server_settings(self._options)
-        return asked and hashlib.sha256(f"{self.url} {self._address} {asked}".encode()).hexdigest()
+        return self._connection.digest(self.url)
 
     def size(self, key: str) -> int:
         """Return the number of bytes of an object."""
-        if "http" in self._filesystem().protocol:
+        if self._connection.is_http:
             file = WebFile(1, 0)
             self._read(key, 1, file)
             return file.size or 0
         info = self._request(
-            "cannot read", key, lambda fs, path, attempt: self._call(fs, "info", attempt, path)
+            "cannot read", key, lambda fs, path, attempt: self._connection.call(fs, "info", attempt, path)
         )
         return int(info["size"])
 
@@ -147,7 +125,7 @@ class RemoteFolder:
         found = self._list("find", detail=True)
         if found is None:
             return None
-        prefix = f"{self._root}/"
+        prefix = f"{self._connection.root}/"
         objects = {
             path.removeprefix(prefix): each
             for path, each in found.items()
@@ -160,17 +138,17 @@ class RemoteFolder:
     def names(self) -> list[str]:
         """List the names directly inside; none over HTTP."""
         found = self._list("ls", detail=False) or ()
-        names = {path.rstrip("/").removeprefix(self._root).strip("/") for path in found}
+        names = {path.rstrip("/").removeprefix(self._connection.root).strip("/") for path in found}
         return sorted(names - {""})
 
     def _list(self, method: str, *, detail: bool) -> Any:
         """Call one of fsspec's methods that list; None over HTTP, empty if there is nothing."""
-        if "http" in self._filesystem().protocol:
+        if self._connection.is_http:
             return None
 
         def send(fs: AbstractFileSystem, path: str, attempt: Attempt) -> Any:
             fs.invalidate_cache()
-            return self._call(fs, method, attempt, path.rstrip("/"), detail=detail)
+            return self._connection.call(fs, method, attempt, path.rstrip("/"), detail=detail)
 
         try:
             return self._request("cannot list", "", send)
@@ -195,12 +173,12 @@ class RemoteFolder:
         try:
             yield
         except (KeyboardInterrupt, SystemExit):
-            self._ending = True
+            self._connection.is_ending = True
             raise
         finally:
             lock.release()
             self._lock = self._listed = None
-            self._ending = False
+            self._connection.is_ending = False
 
     def publish(self, *, replace: bool) -> None:
         """Do nothing: what is staged is in its final place."""
@@ -211,13 +189,13 @@ class RemoteFolder:
 
     def check_writable(self) -> None:
         """Raise InputError for a protocol that can only be read."""
-        protocol = protocol_of(self._address)
+        protocol = self._connection.protocol
         if protocol in READ_ONLY:
             raise InputError(f"{self.url} cannot be written: {protocol}:// URLs can only be read")
 
     def _change(self, what: str, key: str, method: str, *args: bytes, **options: str) -> bool:
         """Write or remove an object, if the lock is still held; return False if a condition is not met."""
-        lock = self._lock
+        lock, request = self._lock, self._connection.call
         guard = lock.guard if lock else None
 
         def send(fs: AbstractFileSystem, path: str, attempt: Attempt) -> bool:
@@ -228,10 +206,10 @@ class RemoteFolder:
                 if conditions and method == "rm_file":  # s3fs's own takes no condition
                     bucket, name, _ = fs.split_path(path)
                     call = partial(
-                        self._call, fs, "call_s3", attempt, "delete_object", Bucket=bucket, Key=name
+                        request, fs, "call_s3", attempt, "delete_object", Bucket=bucket, Key=name
                     )
                 else:
-                    call = partial(self._call, fs, method, attempt, path, *args)
+                    call = partial(request, fs, method, attempt, path, *args)
                 call(guard=guard, **conditions)
             except FileExistsError:  # raised by mode="create"
                 return False
@@ -254,7 +232,7 @@ class RemoteFolder:
 
     def _version(self, data: bytes) -> str:
         """The version that S3 gives an object, unless it is encrypted with a key of the caller's."""
-        is_s3 = EXTRAS.get(protocol_of(self._address)) == "s3"
+        is_s3 = EXTRAS.get(self._connection.protocol) == "s3"
         return f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"' if is_s3 else ""
 
     def _condition(self, key: str) -> dict[str, str]:
@@ -270,91 +248,5 @@ class RemoteFolder:
         return {"IfMatch": self._listed[key]} if self._listed[key] else {}
 
     def _request(self, what: str, key: str, send: Callable[[AbstractFileSystem, str, Attempt], T]) -> T:
-        """Send a request with retries, and raise what it fails with as errors of ours."""
-        place = f"{self.url}/{key}" if key else self.url
-
-        def take_turn(attempt: Attempt) -> T:
-            with turn:
-                return send(fs, f"{self._root}/{key}" if key else self._root, attempt)
-
-        try:
-            fs = self._connected_filesystem()
-            turn = getattr(fs, "turn", contextlib.nullcontext())
-            return with_retries(take_turn, f"{what} {place}", self._patience, self._line)
-        except FileNotFoundError:
-            raise FileNotFoundError(place) from None
-        except (TypeError, LookupError, AttributeError) as error:
-            raise InputError(f"{what} {place} with these storage_options{unknown_option(error)}") from None
-        except StoreBusyError:  # the lock was lost
-            raise
-        except FileExistsError:  # gcsfs's name for status 412
-            raise StorageError(f"{what} {place}: status 412") from None
-        except NotImplementedError:
-            raise StorageError(f"{what} {place}: its filesystem does not support this") from None
-
-    def _call(
-        self,
-        fs: AbstractFileSystem,
-        method: str,
-        attempt: Attempt,
-        *args: Any,
-        guard: Callable[[], None] | None = None,
-        **options: Any,
-    ) -> Any:
-        """Call ``guard`` and a filesystem's method, when it is its turn."""
-        is_async = getattr(fs, "async_impl", False)
-        call = getattr(fs, f"_{method}" if is_async else method)
-
-        def request() -> Any:
-            if guard:
-                guard()
-            return call(*args, **options)
-
-        return self._run(fs, attempt, request) if is_async else request()
-
-    def _run(
-        self,
-        fs: AbstractFileSystem,
-        attempt: Attempt,
-        request: Callable[[], Coroutine[Any, Any, T]],
-        seconds: float | None = None,
-    ) -> T:
-        """Await a request; one of a client that cannot tell silence gets a time for the whole of it."""
-        import asyncio
-
-        if self._ending or not fs.tells_silence:
-            seconds = self._patience
-        return run_async(
-            fs.loop, lambda: self._line.carry(attempt, lambda: asyncio.wait_for(request(), seconds))
-        )
-
-    @property
-    def _patience(self) -> float:
-        return min(self._timeout, ENDING_SECONDS) if self._ending else self._timeout
-
-    def _filesystem(self) -> AbstractFileSystem:
-        """Return this process's filesystem: after a fork, the parent's would wait for a thread for ever."""
-        if self._process != os.getpid():
-            self._open()
-        return self._fs
-
-    def _connected_filesystem(self) -> AbstractFileSystem:
-        """Set up the client first: that takes time, which is not to be taken from a request's."""
-        fs = self._filesystem()
-        if not self._client_ready:
-            self._client_ready = True
-            if hasattr(fs, "set_session"):
-                try:
-                    self._run(fs, Attempt(self._timeout), fs.set_session, self._timeout)
-                except Exception as error:
-                    if not is_transport_error(error):
-                        raise
-                    raise to_storage_error(f"cannot open {self.url}", error) from None
-        return fs
-
-    def _open(self) -> None:
-        self._fs, root = open_filesystem(self._address, self._options, self._timeout)
-        self._root = root.rstrip("/")
-        self._line = line_to(self._fs, self._root)
-        self._process: int | None = os.getpid()
-        self._client_ready = False
+        """Send a request for an object, or for the folder, as :meth:`Connection.request`."""
+        return self._connection.request(what, f"{self.url}/{key}" if key else self.url, key, send)

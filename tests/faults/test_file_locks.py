@@ -49,6 +49,17 @@ def test_a_dead_one_is_taken_and_one_elsewhere_broken_on_purpose(tmp_path: Path,
     assert list(tmp_path.iterdir()) == [tmp_path / "a.zarr"]
 
 
+def test_what_the_message_says_works_for_a_batch(tmp_path: Path, pair: list[Path]) -> None:
+    store = cop_zarr.ingest(pair[0], tmp_path / "a.zarr").store
+    rois, out = tmp_path / "rois.csv", tmp_path / "out.npy"
+    rois.write_text("lon,lat\n0,0\n")
+    (tmp_path / "out.npy.partial.lock.json").write_text(json.dumps({"host": "elsewhere", "pid": 1}))
+    with pytest.raises(StoreBusyError) as caught:
+        cop_zarr.batch(rois, out, store, on_error="nan")
+    Path(str(caught.value).rpartition("remove ")[2]).unlink()
+    assert cop_zarr.batch(rois, out, store, on_error="nan").rows == 1
+
+
 def test_other_errors_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: int) -> bool:
         raise OSError(errno.EIO, "broken")

@@ -260,19 +260,19 @@ def test_a_server_that_is_slow_is_asked_less_at_once(web):
         proxy.schedule = schedule
         with ThreadPoolExecutor(64) as pool:
             assert list(pool.map(place.read, ["a"] * 100)) == [CONTENT] * 100
-        limit = place._line._limit
+        limit = place._connection._line._limit
         assert 1 <= limit < 32
         proxy.schedule = None
         with ThreadPoolExecutor(64) as pool:
             assert list(pool.map(place.read, ["a"] * 400)) == [CONTENT] * 400
-        assert place._line._limit > limit
+        assert place._connection._line._limit > limit
 
 
 def test_a_line_is_shared_by_folders_and_left_by_all(web):
     first, second = folder(web, None, 5), folder(f"{web}/a.zarr", None, 5)
-    assert first._line is second._line
-    assert folder(web, {"headers": {"x": "y"}}, 5)._line is not first._line
+    assert first._connection._line is second._connection._line
+    assert folder(web, {"headers": {"x": "y"}}, 5)._connection._line is not first._connection._line
     with static_server(Path(__file__).parent) as other:
-        assert folder(other, None, 5)._line is not first._line
+        assert folder(other, None, 5)._connection._line is not first._connection._line
     assert first.read("a") == CONTENT
-    assert first._line._running == 0
+    assert first._connection._line._running == 0

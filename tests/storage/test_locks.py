@@ -188,8 +188,8 @@ def test_only_one_of_many_who_break_a_lock_has_it(s3):
 def test_who_has_lost_a_lock_writes_no_more(place, lost):
     other = (
         folder("memory://locks/a.zarr")
-        if place._options is None
-        else folder(place._address, place._options, 10)
+        if place._connection._options is None
+        else folder(place._connection._address, place._connection._options, 10)
     )
     with place.locked():
         place.write("a", b"mine")
