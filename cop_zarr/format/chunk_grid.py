@@ -37,13 +37,19 @@ class ChunkPart(NamedTuple):
         return chunk[cols, rows]
 
 
+ObjectIndex = tuple[int, int]
+"""Row and column of an object in the grid of objects."""
+
+
 @dataclass(frozen=True)
 class Layout:
-    """How an embedding array of ``bands`` on ``grid`` is cut into chunks."""
+    """How an embedding array of ``bands`` on ``grid`` is cut into chunks, and these grouped into objects."""
 
     grid: Grid
     bands: int
     chunk_cells: int = CHUNK_CELLS
+    shard_cells: int | None = None
+    """Rows and columns of a shard, an object of several chunks; None if each chunk is an object."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -66,22 +72,69 @@ class Layout:
         """Size of a decoded chunk."""
         return 4 * self.chunk_cells**2 * self.bands
 
+    @property
+    def object_cells(self) -> int:
+        """Rows and columns of what an object holds: a shard, or a chunk."""
+        return self.shard_cells or self.chunk_cells
+
+    @property
+    def object_grid(self) -> tuple[int, int]:
+        """Number of rows and columns of objects."""
+        rows, cols = self.grid.shape
+        return -(-rows // self.object_cells), -(-cols // self.object_cells)
+
+    @property
+    def shard_chunks(self) -> int:
+        """Rows and columns of chunks that an object holds."""
+        return self.object_cells // self.chunk_cells
+
+    @property
+    def table_shape(self) -> tuple[int, int, int]:
+        """Shape of the integrity table: length and CRC-32C of each chunk, and in a shard its offset."""
+        return 3 if self.shard_cells else 2, *self.chunk_grid
+
     def chunk_key(self, row: int, col: int) -> str:
-        """Key of a chunk object within the store."""
+        """Name of a chunk: without shards, the key of its object within the store."""
         return f"{EMBEDDING}/c/0/{row}/{col}"
+
+    def object_key(self, row: int, col: int) -> str:
+        """Key of an object within the store."""
+        return f"{EMBEDDING}/c/0/{row}/{col}"
+
+    def key_of_chunk(self, row: int, col: int) -> str:
+        """Key of the object that holds a chunk."""
+        return self.object_key(row // self.shard_chunks, col // self.shard_chunks)
 
     def chunk_range(self, window: Window) -> tuple[slice, slice]:
         """Rows and columns of the chunk grid under a window that does not wrap."""
-        size = self.chunk_cells
-        return (
-            slice(window.row // size, -(-window.row_stop // size)),
-            slice(window.col // size, -(-window.col_stop // size)),
-        )
+        return _index_range(window, self.chunk_cells)
+
+    def object_range(self, window: Window) -> tuple[slice, slice]:
+        """Rows and columns of the grid of objects under a window that does not wrap."""
+        return _index_range(window, self.object_cells)
 
     def chunk_window(self, row: int, col: int) -> Window:
         """Cells of a chunk; fewer than a full chunk at the south and east edges."""
-        size, (rows, cols) = self.chunk_cells, self.grid.shape
+        return self._window(row, col, self.chunk_cells)
+
+    def object_window(self, row: int, col: int) -> Window:
+        """Cells that an object holds."""
+        return self._window(row, col, self.object_cells)
+
+    def _window(self, row: int, col: int, size: int) -> Window:
+        rows, cols = self.grid.shape
         return Window(row * size, min((row + 1) * size, rows), col * size, min((col + 1) * size, cols))
+
+    def objects(self, window: Window) -> Iterator[tuple[ObjectIndex, list[ChunkPart]]]:
+        """The objects under a window that does not wrap, row by row, and its parts in each."""
+        size = self.shard_chunks
+        if size == 1:
+            yield from (((part.row, part.col), [part]) for part in self.parts(window))
+            return
+        held: dict[ObjectIndex, list[ChunkPart]] = {}
+        for part in self.parts(window):
+            held.setdefault((part.row // size, part.col // size), []).append(part)
+        yield from sorted(held.items())
 
     def chunks(
         self, window: Window, where: np.ndarray | None = None
@@ -145,6 +198,13 @@ class Layout:
             for chunk_row, rows, target_rows in _cut(window.row, window.row_stop, 0, size)
             for chunk_col, cols, target_cols in columns
         ]
+
+
+def _index_range(window: Window, size: int) -> tuple[slice, slice]:
+    return (
+        slice(window.row // size, -(-window.row_stop // size)),
+        slice(window.col // size, -(-window.col_stop // size)),
+    )
 
 
 def _cut(start: int, stop: int, offset: int, size: int) -> Iterator[tuple[int, slice, slice]]:

@@ -69,10 +69,11 @@ class ChunkReader:
         """Objects read at once, at most."""
         self._cache = cache
         self._objects = document.objects
-        shape = (2, *self.layout.chunk_grid)
-        self.lengths, self.crcs = np.zeros(shape, "<u4")
+        self.table = np.zeros(self.layout.table_shape, "<u4")
+        """The integrity table: length and CRC-32C of each chunk."""
         if with_table:
-            self.lengths, self.crcs = self.read_small(INTEGRITY_CHUNK, shape, "<u4")
+            self.table = self.read_small(INTEGRITY_CHUNK, self.layout.table_shape, "<u4")
+        self.lengths, self.crcs = self.table[:2]
 
     def with_workers(self, workers: int) -> Self:
         """Copy this reader, its cached chunks included, with at most as many workers as it has."""

@@ -12,7 +12,7 @@ import numpy as np
 from cop_zarr.core.grid import Bounds, Window
 from cop_zarr.core.threads import ordered_map
 from cop_zarr.errors import ChunkError, DamageError
-from cop_zarr.format.chunk_grid import ChunkPart
+from cop_zarr.format.chunk_grid import ChunkPart, ObjectIndex
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.codec import decode
 from cop_zarr.format.document import StoreDocument
@@ -48,8 +48,8 @@ class Problem:
 def known_keys(document: StoreDocument, chunk_lengths: np.ndarray) -> set[str]:
     """Every key that may be in a store's folder, the lock of a repair included."""
     stored = np.argwhere(chunk_lengths).tolist()
-    chunks = {document.layout.chunk_key(row, col) for row, col in stored}
-    return {ROOT, ROOT_COPY, LOCK, *SMALL_KEYS} | chunks
+    objects = {document.layout.key_of_chunk(row, col) for row, col in stored}
+    return {ROOT, ROOT_COPY, LOCK, *SMALL_KEYS} | objects
 
 
 class StoreChecks:
@@ -134,16 +134,16 @@ class StoreChecks:
         ]
         return problems, sorted(key for key in unknown if not is_store_key(key))
 
-    def chunk_rows(self) -> Iterator[Window]:
-        """The windows of the rows of chunks."""
-        size, (rows, cols) = self._layout.chunk_cells, self._layout.grid.shape
+    def object_rows(self) -> Iterator[Window]:
+        """The windows of the rows of objects."""
+        size, (rows, cols) = self._layout.object_cells, self._layout.grid.shape
         for row in range(0, rows, size):
             yield Window(row, min(row + size, rows), 0, cols)
 
     def chunks(
         self, window: Window, source: np.ndarray | None, requests: int, nodata: float = math.nan
     ) -> tuple[list[Problem], int]:
-        """Check the chunks of a window whose edges are chunk edges, ``requests`` of them at once.
+        """Check the objects of a window whose edges are edges of objects, ``requests`` of them at once.
 
         Returns problems, and how many values were compared with ``source``: the window's cells in the
         source, float32, ``(rows, cols, bands)``, whose ``nodata`` is that of :func:`clear_missing`, which
@@ -156,7 +156,11 @@ class StoreChecks:
                 clear_missing(expected, nodata)
             return self._chunk(part, expected)
 
-        results = list(ordered_map(check, self._layout.parts(window), workers=requests))
+        def check_object(item: tuple[ObjectIndex, list[ChunkPart]]) -> list[tuple[list[Problem], int]]:
+            return [check(part) for part in item[1]]
+
+        found = ordered_map(check_object, self._layout.objects(window), workers=requests)
+        results = [result for results in found for result in results]
         return [problem for problems, _ in results for problem in problems], sum(n for _, n in results)
 
     def _chunk(self, part: ChunkPart, expected: np.ndarray | None) -> tuple[list[Problem], int]:
@@ -176,7 +180,7 @@ class StoreChecks:
             if expected is not None:
                 messages += _differences(cells, expected, window)
                 compared = cells.size
-        key, bbox = self._layout.chunk_key(part.row, part.col), self._layout.grid.window_bounds(window)
+        key, bbox = self._layout.key_of_chunk(part.row, part.col), self._layout.grid.window_bounds(window)
         return [Problem(key, message, bbox) for message in messages], compared
 
     def _wrong_cells(self, chunk: np.ndarray, cells: np.ndarray, window: Window) -> Iterator[str]:

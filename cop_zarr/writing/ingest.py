@@ -267,7 +267,7 @@ def _write(
     tiff.check_unchanged()
     provenance = _provenance(plan, sha256.result(), writer.missing)
     objects = writer.documents(provenance, journal.job.created)
-    journal.remove_strays(objects.keys() | writer.chunk_keys())
+    journal.remove_strays(objects.keys() | writer.object_keys())
     journal.finish(objects[ROOT])
     writer.finish(objects)
 

@@ -7,8 +7,8 @@ On an object store in the folder of the store, on a disk in ``NAME.partial``, un
     ingest/blocks/R-C.json  the block whose first cell is (R, C) is finished: its part of ``valid``, of the
                             integrity table, and of the counts of cells that are not numbers
 
-A record is written when its chunks have reached the disk. A run that resumes trusts a record only if every
-chunk that it lists is there with the recorded length and CRC-32C. What else was there when a run began is
+A record is written when its objects have reached the disk. A run that resumes trusts a record only if every
+object that it lists is there with the recorded length and CRC-32C. What else was there when a run began is
 overwritten, or removed before the new ``zarr.json`` is written.
 """
 
@@ -117,19 +117,19 @@ class Journal:
         return root is not None and crc32c(root) == self.job.root_crc32c
 
     def resume(self, layout: Layout) -> list[BlockRecord]:
-        """The recorded blocks whose chunks are all as recorded; the records of others are removed."""
+        """The recorded blocks whose objects are all as recorded; the records of others are removed."""
         sizes, records = self._list()
         self._remove_root(sizes)
         blocks = {key: self._read_block(key, layout) for key in records}
-        chunks = {
-            chunk: record
+        objects = {
+            key: record
             for block in blocks.values()
             if block is not None
-            for chunk, record in block.records(layout).items()
+            for key, record in block.records(layout).items()
         }
         workers = REQUESTS_AT_ONCE if self._staging.remote else min(4, os.cpu_count() or 1)
-        found = ordered_map(lambda item: self._is_whole(*item), chunks.items(), workers=workers)
-        whole = {chunk for chunk, is_whole in zip(chunks, found, strict=True) if is_whole}
+        found = ordered_map(lambda item: self._is_whole(*item), objects.items(), workers=workers)
+        whole = {key for key, is_whole in zip(objects, found, strict=True) if is_whole}
         kept = {
             key: block
             for key, block in blocks.items()
@@ -138,9 +138,9 @@ class Journal:
         self._work.remove(blocks.keys() - kept.keys())
         return list(kept.values())
 
-    def _is_whole(self, chunk: str, record: tuple[int, int]) -> bool:
-        """Whether a chunk is there, and as it was when it was recorded."""
-        data = read_if_there(self._staging, chunk, record[0] + 1)
+    def _is_whole(self, key: str, record: tuple[int, int]) -> bool:
+        """Whether an object is there, and as it was when it was recorded."""
+        data = read_if_there(self._staging, key, record[0] + 1)
         return data is not None and (len(data), crc32c(data)) == record
 
     def remove_strays(self, keys: Container[str]) -> None:
@@ -179,6 +179,7 @@ class Journal:
             "window": [window.row, window.row_stop, window.col, window.col_stop],
             "valid": _base64(np.packbits(block.valid)),
             "integrity": _base64(block.integrity),
+            "objects": _base64(block.objects),
             "missing": _base64(block.missing),
         }
         document = {"record": record, "crc32c": crc32c(json.dumps(record).encode())}
@@ -196,17 +197,27 @@ class Journal:
                 return None
             if window.row_stop > layout.grid.rows or window.col_stop > layout.grid.cols:
                 return None
-            rows, cols = layout.chunk_range(window)
             bits = np.frombuffer(base64.b64decode(record["valid"]), "u1")
             valid = np.unpackbits(bits, count=window.cells).astype(bool).reshape(window.shape)
-            shape = (2, rows.stop - rows.start, cols.stop - cols.start)
-            integrity, missing = (
-                np.frombuffer(base64.b64decode(record[name]), "<u4").reshape(shape)
-                for name in ("integrity", "missing")
+            chunks, objects = _shape(layout.chunk_range(window)), _shape(layout.object_range(window))
+            return BlockRecord(
+                window,
+                valid,
+                _numbers(record["integrity"], (layout.table_shape[0], *chunks)),
+                _numbers(record["objects"], (2, *objects)),
+                _numbers(record["missing"], (2, *chunks)),
             )
-            return BlockRecord(window, valid, integrity, missing)
         except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError):
             return None
+
+
+def _shape(ranges: tuple[slice, slice]) -> tuple[int, int]:
+    rows, cols = ranges
+    return rows.stop - rows.start, cols.stop - cols.start
+
+
+def _numbers(text: str, shape: tuple[int, ...]) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), "<u4").reshape(shape)
 
 
 def _base64(values: Any) -> str:

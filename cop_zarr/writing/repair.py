@@ -109,7 +109,7 @@ def repair(
         plan = plan_blocks(tiff, document.layout, run)
         blocks = [block for block in plan.blocks if work.needs(block)]
         for keys in map_blocks(
-            lambda block: work.rewrite_chunks(block, tiff),
+            lambda block: work.rewrite_objects(block, tiff),
             blocks,
             document.layout,
             workers=plan.workers,
@@ -147,30 +147,29 @@ class _Repair:
         self.known: set[str] = set()
         if INTEGRITY_CHUNK not in self._damaged:
             self._reader = open_reader(folder, document, workers=1)
-            self._writer.integrity[:] = self._reader.lengths, self._reader.crcs
+            self._writer.integrity[:] = self._reader.table
             if VALID_CHUNK not in self._damaged:
                 self._writer.valid[:] = self._reader.read_valid()
 
     def needs(self, block: Block) -> bool:
-        """Whether a block of the source holds chunks that have to be made again."""
+        """Whether a block of the source holds objects that have to be made again."""
         if not self._damaged.isdisjoint({INTEGRITY_CHUNK, VALID_CHUNK}):
             return True  # every chunk is needed to make these again
         layout = self._document.layout
-        return any(layout.chunk_key(part.row, part.col) in self._damaged for part in layout.parts(block))
+        return any(layout.object_key(*index) in self._damaged for index, _ in layout.objects(block))
 
-    def rewrite_chunks(self, block: Block, tiff: GeoTiff) -> list[str]:
-        """Rewrite the damaged chunks of a block; called in several threads. Returns their keys."""
-        keys = []
+    def rewrite_objects(self, block: Block, tiff: GeoTiff) -> list[str]:
+        """Rewrite the damaged objects of a block; called in several threads. Returns their keys."""
+        keys, layout = [], self._document.layout
         with tiff.buffer() as buffer:
-            for part, data in self._writer.encode(block, tiff.read(block, buffer)):
-                key = self._document.layout.chunk_key(part.row, part.col)
+            for index, data in self._writer.encode(block, tiff.read(block, buffer)):
+                key = layout.object_key(*index)
                 if key in self._damaged or (self._reader is None and not _is(self._folder, key, data)):
                     _write_checked(self._folder, key, data)
                     keys.append(key)
                 elif self._reader is not None:  # the store's bytes stay, even if another version made them
-                    place = part.row, part.col
-                    record = self._reader.lengths[place], self._reader.crcs[place]
-                    self._writer.integrity[:, part.row, part.col] = record
+                    chunks = layout.chunk_range(layout.object_window(*index))
+                    self._writer.integrity[:, *chunks] = self._reader.table[:, *chunks]
         return keys
 
     def rewrite_small_objects(self) -> None:

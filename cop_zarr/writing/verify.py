@@ -49,7 +49,7 @@ class VerificationReport:
     @property
     def damaged_chunks(self) -> int:
         """Number of chunks of the embedding that something is wrong with."""
-        return len({problem.key for problem in self.problems if problem.bbox is not None})
+        return len({(problem.key, problem.bbox) for problem in self.problems if problem.bbox is not None})
 
 
 def verify(
@@ -120,7 +120,7 @@ def verify_folder(
         with tiff.buffer() as buffer:
             return checks.chunks(window, tiff.read(window, buffer), requests, tiff.info.missing)
 
-    windows: list[Window] = [*(plan.blocks if plan else checks.chunk_rows())]
+    windows: list[Window] = [*(plan.blocks if plan else checks.object_rows())]
     for found, values in map_blocks(
         check, windows, document.layout, workers=workers, progress=run.progress
     ):

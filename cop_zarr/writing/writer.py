@@ -11,7 +11,7 @@ import numpy as np
 
 from cop_zarr.core.grid import Window
 from cop_zarr.core.threads import ordered_map
-from cop_zarr.format.chunk_grid import ChunkPart, Layout
+from cop_zarr.format.chunk_grid import ChunkPart, Layout, ObjectIndex
 from cop_zarr.format.codec import crc32c, encode
 from cop_zarr.format.layout import ROOT
 from cop_zarr.format.metadata import documents
@@ -24,32 +24,34 @@ class BlockRecord:
     """What is recorded of a block's chunks."""
 
     window: Window
-    """Its edges are chunk edges."""
+    """Its edges are edges of objects."""
     valid: np.ndarray
     """bool, ``(rows, cols)``: cells with data."""
     integrity: np.ndarray
-    """uint32, ``(2, chunk rows, chunk cols)``: length and CRC-32C of each chunk, 0 for one without data."""
+    """uint32: the block's part of the integrity table, 0 for a chunk without data."""
+    objects: np.ndarray
+    """uint32, ``(2, object rows, object cols)``: length and CRC-32C of each object, 0 without data."""
     missing: np.ndarray
     """uint32, ``(2, chunk rows, chunk cols)``: the counts of :func:`clear_missing` in each chunk."""
 
     def records(self, layout: Layout) -> dict[str, tuple[int, int]]:
-        """Keys, lengths and CRC-32Cs of the chunk objects."""
-        rows, cols = layout.chunk_range(self.window)
+        """Keys, lengths and CRC-32Cs of the objects."""
+        rows, cols = layout.object_range(self.window)
         return {
-            layout.chunk_key(rows.start + row, cols.start + col): (
-                int(self.integrity[0, row, col]),
-                int(self.integrity[1, row, col]),
+            layout.object_key(rows.start + row, cols.start + col): (
+                int(self.objects[0, row, col]),
+                int(self.objects[1, row, col]),
             )
-            for row, col in np.argwhere(self.integrity[0]).tolist()
+            for row, col in np.argwhere(self.objects[0]).tolist()
         }
 
 
 class StoreWriter:
-    """Encodes and writes chunks, ``requests`` of a window at once, and records their checksums.
+    """Encodes and writes objects, ``requests`` of a window at once, and records their checksums.
 
-    Threads may write windows that share no chunk at the same time. ``valid``, ``integrity`` and ``missing``
-    are those of :class:`BlockRecord`, of the whole grid; 0 where nothing has been written. ``nodata`` is
-    that of :func:`clear_missing`; None stores every cell as it is.
+    Threads may write windows that share no object at the same time. ``valid``, ``integrity``, ``objects``
+    and ``missing`` are those of :class:`BlockRecord`, of the whole grid; 0 where nothing has been written.
+    ``nodata`` is that of :func:`clear_missing`; None stores every cell as it is.
     """
 
     def __init__(
@@ -60,54 +62,62 @@ class StoreWriter:
         self._requests = requests
         self._nodata = nodata
         self.valid = np.zeros(layout.grid.shape, bool)
-        self.integrity = np.zeros((2, *layout.chunk_grid), "<u4")
+        self.integrity = np.zeros(layout.table_shape, "<u4")
+        self.objects = np.zeros((2, *layout.object_grid), "<u4")
         self.missing = np.zeros((2, *layout.chunk_grid), "<u4")
-        self._restored = np.zeros(layout.chunk_grid, bool)  # chunks that an earlier run wrote
+        self._restored = np.zeros(layout.object_grid, bool)  # objects that an earlier run wrote
 
     def write(self, window: Window, cells: np.ndarray) -> BlockRecord:
-        """Write the chunks of a window that no earlier run wrote, and have them reach the disk.
+        """Write the objects of a window that no earlier run wrote, and have them reach the disk.
 
-        The window's edges are chunk edges; ``cells`` is float32, ``(rows, cols, bands)``.
+        The window's edges are edges of objects; ``cells`` is float32, ``(rows, cols, bands)``.
         """
-        chunks = (
-            (self._layout.chunk_key(part.row, part.col), data)
-            for part, data in self.encode(window, cells)
-            if not self._restored[part.row, part.col]
+        objects = (
+            (self._layout.object_key(*index), data)
+            for index, data in self.encode(window, cells)
+            if not self._restored[index]
         )
-        for _ in ordered_map(lambda chunk: self._target.write(*chunk), chunks, workers=self._requests):
+        for _ in ordered_map(lambda item: self._target.write(*item), objects, workers=self._requests):
             pass
-        chunk_range = self._layout.chunk_range(window)
-        integrity, missing = self.integrity[:, *chunk_range], self.missing[:, *chunk_range]
-        record = BlockRecord(window, self.valid[window.slices], integrity, missing)
+        record = self._record(window)
         self._target.flush(record.records(self._layout))
         return record
 
-    def encode(self, window: Window, cells: np.ndarray) -> Iterator[tuple[ChunkPart, bytes]]:
-        """Cut a window into chunks, encode and record them; yields the chunks with data."""
+    def encode(self, window: Window, cells: np.ndarray) -> Iterator[tuple[ObjectIndex, bytes]]:
+        """Cut a window into chunks, encode and record them; yields the objects with data."""
         # A chunk is stored if any bit of it is set: a lone -0.0 is no data, but must come back as it was.
         stored = np.any(cells.view("u4"), axis=2)
-        for part in self._layout.parts(window):
-            if stored[part.target].any() and (data := self._encode_chunk(part, cells[part.target])):
-                yield part, data
+        for index, parts in self._layout.objects(window):
+            chunks = []
+            for part in parts:
+                if stored[part.target].any() and (data := self._encode_chunk(part, cells[part.target])):
+                    chunks.append(data)
+                else:
+                    self.valid[self._layout.chunk_window(part.row, part.col).slices] = False
+                    self.integrity[:, part.row, part.col] = 0
+            if data := b"".join(chunks):
+                self.objects[:, *index] = len(data), crc32c(data)
+                yield index, data
             else:
-                self.valid[self._layout.chunk_window(part.row, part.col).slices] = False
-                self.integrity[:, part.row, part.col] = 0
+                self.objects[:, *index] = 0
 
     def restore(self, block: BlockRecord) -> None:
         """Take over what was recorded of chunks that an earlier run wrote."""
         chunk_range = self._layout.chunk_range(block.window)
+        object_range = self._layout.object_range(block.window)
         self.valid[block.window.slices] = block.valid
         self.integrity[:, *chunk_range] = block.integrity
+        self.objects[:, *object_range] = block.objects
         self.missing[:, *chunk_range] = block.missing
-        self._restored[chunk_range] = True
+        self._restored[object_range] = True
 
     def is_restored(self, window: Window) -> bool:
-        """Whether an earlier run wrote all chunks of a window."""
-        return bool(self._restored[self._layout.chunk_range(window)].all())
+        """Whether an earlier run wrote all objects of a window."""
+        return bool(self._restored[self._layout.object_range(window)].all())
 
-    def chunk_keys(self) -> set[str]:
-        """Keys of the chunks with data."""
-        return {self._layout.chunk_key(row, col) for row, col in np.argwhere(self.integrity[0]).tolist()}
+    def object_keys(self) -> set[str]:
+        """Keys of the objects with data."""
+        return {self._layout.object_key(row, col) for row, col in np.argwhere(self.objects[0]).tolist()}
 
     def documents(self, source: dict[str, Any], created: str) -> dict[str, bytes]:
         """Every other object of the store, as :func:`cop_zarr.format.metadata.documents` makes them."""
@@ -120,6 +130,16 @@ class StoreWriter:
             self._target.write(key, objects[key])
         self._target.flush(small)
         self._target.replace(ROOT, objects[ROOT])
+
+    def _record(self, window: Window) -> BlockRecord:
+        chunk_range, object_range = self._layout.chunk_range(window), self._layout.object_range(window)
+        return BlockRecord(
+            window,
+            self.valid[window.slices],
+            self.integrity[:, *chunk_range],
+            self.objects[:, *object_range],
+            self.missing[:, *chunk_range],
+        )
 
     def _encode_chunk(self, part: ChunkPart, cells: np.ndarray) -> bytes | None:
         """Encode one chunk, padded with zeros at the grid's edge, and record it; None if it is empty."""
@@ -134,5 +154,5 @@ class StoreWriter:
         window = self._layout.chunk_window(part.row, part.col)
         # "!= 0" and not any() alone, which warns of a signalling NaN
         self.valid[window.slices] = np.any(chunk[cols, rows] != 0, axis=2).T
-        self.integrity[:, part.row, part.col] = len(data), crc32c(data)
+        self.integrity[:2, part.row, part.col] = len(data), crc32c(data)
         return data

@@ -183,7 +183,7 @@ def test_what_the_new_store_does_not_have_is_removed(place: Folder) -> None:
         writer.write(LAYOUT.grid.whole, cells(LAYOUT.grid.whole))
         put(place, "embedding/c/0/8/8", b"another's")
         objects = writer.documents({**factory.PROVENANCE, "sha256": SHA256}, JOB.created)
-        journal.remove_strays(objects.keys() | writer.chunk_keys())
+        journal.remove_strays(objects.keys() | writer.object_keys())
         journal.finish(objects["zarr.json"])
         writer.finish(objects)
         journal.publish()
