@@ -43,13 +43,18 @@ ObjectIndex = tuple[int, int]
 
 @dataclass(frozen=True)
 class Layout:
-    """How an embedding array of ``bands`` on ``grid`` is cut into chunks, and these grouped into objects."""
+    """How an embedding array of ``bands`` on ``grid`` is cut into chunks and objects."""
 
     grid: Grid
     bands: int
     chunk_cells: int = CHUNK_CELLS
     shard_cells: int | None = None
     """Rows and columns of a shard, an object of several chunks; None if each chunk is an object."""
+
+    @property
+    def format_version(self) -> int:
+        """Version of the format that a store of this layout has: the first that knows it."""
+        return 2 if self.shard_cells else 1
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -21,6 +21,7 @@ from cop_zarr.format.layout import (
     FORMAT_VERSION,
     KEYS,
     OBJECT_ATTRIBUTE,
+    SHARD_CELLS,
     TRANSPOSE_ORDER,
 )
 from cop_zarr.storage import SMALL_BYTES
@@ -147,9 +148,12 @@ def _layout(document: dict[str, Any]) -> Layout:
     array = document["consolidated_metadata"]["metadata"][EMBEDDING]
     bands, rows, cols = _integers(array["shape"])
     transform = document["attributes"]["spatial:transform"]
-    layout = Layout(Grid.from_corner(transform[2], transform[5], rows, cols), bands)
-    chunk_shape = array["chunk_grid"]["configuration"]["chunk_shape"]
-    codecs = {codec["name"]: codec.get("configuration", {}) for codec in array["codecs"]}
+    chunk_shape, given, shard_cells = _sharding(array)
+    grid = Grid.from_corner(transform[2], transform[5], rows, cols)
+    layout = Layout(grid, bands, shard_cells=shard_cells)
+    if document["attributes"][ATTRIBUTE]["version"] < layout.format_version:
+        raise ValueError("it has shards, which its version does not know")
+    codecs = {codec["name"]: codec.get("configuration", {}) for codec in given}
     expected = {
         "transpose": {"order": list(TRANSPOSE_ORDER)},
         "bytes": {"endian": "little"},
@@ -159,7 +163,7 @@ def _layout(document: dict[str, Any]) -> Layout:
         raise ValueError(f"{bands} bands")
     if array["data_type"] != "float32" or codecs != expected:
         raise ValueError(f"{array['data_type']} with codecs {list(codecs)}")
-    if [codec["name"] for codec in array["codecs"]] != list(expected) or array["fill_value"] != 0:
+    if [codec["name"] for codec in given] != list(expected) or array["fill_value"] != 0:
         raise ValueError(f"codecs {list(codecs)} and fill value {array['fill_value']}")
     if array["chunk_key_encoding"] != {"name": "default", "configuration": {"separator": "/"}}:
         raise ValueError(f"chunk keys {array['chunk_key_encoding']}")
@@ -168,6 +172,20 @@ def _layout(document: dict[str, Any]) -> Layout:
     if chunk_shape != [bands, layout.chunk_cells, layout.chunk_cells]:
         raise ValueError(f"chunks of {chunk_shape}")
     return layout
+
+
+def _sharding(array: dict[str, Any]) -> tuple[list[int], list[dict[str, Any]], int | None]:
+    """Shape and codecs of the chunks of an array, and the cells along a shard if there are shards."""
+    shape, codecs = array["chunk_grid"]["configuration"]["chunk_shape"], array["codecs"]
+    if codecs[0]["name"] != "sharding_indexed":
+        return shape, codecs, None
+    given = codecs[0]["configuration"]
+    index = [codec["name"] for codec in given["index_codecs"]], given.get("index_location", "end")
+    if len(codecs) > 1 or index != (["bytes", "crc32c"], "end"):
+        raise ValueError(f"shards with {index}")
+    if shape != [given["chunk_shape"][0], SHARD_CELLS, SHARD_CELLS]:
+        raise ValueError(f"shards of {shape}")
+    return given["chunk_shape"], given["codecs"], SHARD_CELLS
 
 
 def _object_record(key: str, entry: Any) -> ObjectRecord:

@@ -3,12 +3,14 @@
 A store is one Zarr v3 group; ``docs/store-format.md`` is its specification::
 
     zarr.json                    group: conventions, provenance, consolidated metadata, object table
-    embedding/c/0/I/J            float32 (band, latitude, longitude), chunks of 8 x 8 cells, every band
+    embedding/c/0/I/J            float32 (band, latitude, longitude), chunks of 8 x 8 cells, every band;
+                                 or shards of 64 x 64 cells, each with the chunks in it
     valid/c/0/0                  bool    (latitude, longitude), False where all bands are 0
     latitude/c/0  longitude/c/0  float64 cell centres in degrees
     band/c/0                     int32   0 … bands - 1
     spatial_ref/c                int32   scalar that carries the CRS (CF grid mapping)
-    integrity/embedding/c/0/0/0  uint32  (2, chunk rows, chunk cols): length and CRC-32C of each chunk
+    integrity/embedding/c/0/0/0  uint32  (2, chunk rows, chunk cols): length and CRC-32C of each chunk;
+                                 with shards (3, …), the offset of the chunk in its shard, too
     integrity/root.json          a copy of zarr.json, to repair it from
 
 A chunk of ``embedding`` in which no bit is set is not written; its length in the integrity table is 0. Any
@@ -24,7 +26,9 @@ from typing import Any
 from cop_zarr.storage import PARTIAL_SUFFIX, WORK
 
 FORMAT = "cop-zarr"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""The newest version that is read. A store has the first that knows its layout: 1, or 2 with shards."""
+
 ATTRIBUTE = "cop_zarr"
 """The root attribute that holds format, provenance and object table."""
 
@@ -43,6 +47,9 @@ INTEGRITY_CHUNK = "integrity/embedding/c/0/0/0"
 
 CHUNK_CELLS = 8
 """Rows and columns of a chunk, chosen by measurement (docs/store-format.md)."""
+
+SHARD_CELLS = 64
+"""Rows and columns of a shard (docs/store-format.md)."""
 
 TRANSPOSE_ORDER = (2, 1, 0)
 """Stored axes are (longitude, latitude, band): the only pixel-interleaved order that all readers, GDAL 3.12

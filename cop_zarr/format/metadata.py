@@ -38,7 +38,6 @@ from cop_zarr.format.layout import (
     DIMENSIONS,
     EMBEDDING,
     FORMAT,
-    FORMAT_VERSION,
     INTEGRITY,
     LATITUDE,
     LONGITUDE,
@@ -95,8 +94,8 @@ def documents(
     """Make every object of a store but the chunks of ``embedding``, by key.
 
     They must be written in this order: ``zarr.json``, which makes a store of them, is the last, and its
-    copy the one before. ``valid`` is bool, ``(rows, cols)``; ``integrity`` is uint32, ``(2, chunk rows,
-    chunk cols)``: length and CRC-32C of each chunk.
+    copy the one before. ``valid`` is bool, ``(rows, cols)``; ``integrity`` is uint32, of the layout's
+    ``table_shape``: length and CRC-32C of each chunk, and its offset in its shard.
     """
     written: dict[str, Buffer] = {}
     store = MemoryStore(written)
@@ -124,10 +123,12 @@ def _consolidate(store: MemoryStore) -> None:
 
 
 def _create_embedding(root: zarr.Group, layout: Layout) -> None:
+    shard = layout.shard_cells
     root.create_array(
         EMBEDDING,
         shape=layout.shape,
         chunks=(layout.bands, layout.chunk_cells, layout.chunk_cells),
+        shards=(layout.bands, shard, shard) if shard else None,
         dtype="float32",
         filters=[TransposeCodec(order=TRANSPOSE_ORDER)],
         serializer=BytesCodec(endian="little"),
@@ -180,7 +181,7 @@ def _group_attributes(layout: Layout, source: dict[str, Any], created: str) -> d
     geo = _geo_attributes(layout)
     record = {
         "format": FORMAT,
-        "version": FORMAT_VERSION,
+        "version": layout.format_version,
         "created": created,
         "cop_zarr_version": __version__,
         "year": product.YEAR,
