@@ -25,6 +25,9 @@ NO_LINK = getattr(os, "O_NOFOLLOW", 0) | _BINARY
 LOCK_FLAGS = os.O_RDWR | os.O_CREAT | NO_LINK
 """How to open a lock file, which may not be a link."""
 
+MOVES_OPEN_FILES = not WINDOWS
+"""Whether a file, or a folder with it, can be moved and removed while it is open."""
+
 STOP_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 """Signals that ask a process to end."""
 

@@ -232,10 +232,10 @@ def test_zarr_of_another_writer(small, tmp_path, version):
 def test_newer_format(copied):
     root = copied / "zarr.json"
     document = decode_root(root.read_bytes())
-    document["attributes"]["cop_zarr"]["version"] = 2
+    document["attributes"]["cop_zarr"]["version"] = 3
     document["attributes"]["cop_zarr"]["sha256"] = digest(document)
     root.write_text(json.dumps(document))
-    with pytest.raises(FormatVersionError, match="version 2"):
+    with pytest.raises(FormatVersionError, match="version 3"):
         cop_zarr.open(copied)
 
 

@@ -37,6 +37,9 @@ class ChunkPart(NamedTuple):
         return chunk[cols, rows]
 
 
+ChunkIndex = tuple[int, int]
+"""Row and column of a chunk in the chunk grid."""
+
 ObjectIndex = tuple[int, int]
 """Row and column of an object in the grid of objects."""
 

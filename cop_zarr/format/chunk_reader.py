@@ -1,7 +1,9 @@
 """Read, check and decode the chunks of a store.
 
-Chunks are read as objects and decoded by numcodecs: zarr-python's array indexing takes several times as
-long for one chunk. An object is decoded only if it has the length and the CRC-32C of the integrity table.
+Chunks are read as objects, or as ranges of shards, and decoded by numcodecs: zarr-python's array indexing
+takes several times as long for one chunk. One is decoded only if it has the length and the CRC-32C of the
+integrity table. From a disk, each is read by itself; over a network, those that lie close in a shard come
+together.
 """
 
 from __future__ import annotations
@@ -9,24 +11,23 @@ from __future__ import annotations
 import copy
 import shlex
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self, TypeVar
 
 import numpy as np
 
 from cop_zarr.core.lru_cache import ENTRY_BYTES, LRUCache
-from cop_zarr.core.threads import ordered_map, sleep
+from cop_zarr.core.threads import ordered_map
 from cop_zarr.errors import ChunkError, DamageError, StorageError, StoreError, StoreReplacedError
-from cop_zarr.format.chunk_grid import Layout
-from cop_zarr.format.codec import MAX_OVERHEAD, crc32c, decode
-from cop_zarr.format.document import ObjectRecord, StoreDocument, parse
+from cop_zarr.format.chunk_grid import ChunkIndex, Layout
+from cop_zarr.format.codec import decode
+from cop_zarr.format.document import StoreDocument, parse
+from cop_zarr.format.encoded_chunks import Encoded, EncodedChunks
 from cop_zarr.format.layout import INTEGRITY_CHUNK, ROOT, VALID_CHUNK
-from cop_zarr.storage import JOB, SMALL_BYTES, DiskCache, Folder
+from cop_zarr.format.object_reader import ObjectReader
+from cop_zarr.storage import JOB, DiskCache, Folder
 
 T = TypeVar("T")
-
-ChunkIndex = tuple[int, int]
-"""Row and column of a chunk in the chunk grid."""
 
 MIN_PARALLEL_CHUNKS = 2
 """Fewer chunks than this are read without threads."""
@@ -35,11 +36,8 @@ PREFETCH = 64
 """Chunks that threads may be ahead of the result that is taken next, if ``2 * workers`` is not more."""
 
 PREFETCH_BYTES = 64 << 20
-"""Decoded size of the chunks that threads may be ahead, unless ``workers`` chunks are larger."""
-
-SHORT_PAUSES = (0.1, 0.5)
-"""Seconds before a remote object that is shorter than recorded is read again: a server that announces no
-length may have been cut off. One that stays short is damaged."""
+"""Decoded size of the chunks that threads may be ahead, unless ``workers`` chunks are larger. The ranges of
+shards that are read at once are no larger either, unless one alone is."""
 
 
 class ChunkReader:
@@ -67,13 +65,17 @@ class ChunkReader:
         """Digest of ``zarr.json``: tells this store from another one in its place."""
         self.workers = workers
         """Objects read at once, at most."""
-        self._cache = cache
-        self._objects = document.objects
-        self.table = np.zeros(self.layout.table_shape, "<u4")
-        """The integrity table: length and CRC-32C of each chunk."""
+        self._objects = ObjectReader(folder, cache)
+        self._records = document.objects
+        table = np.zeros(self.layout.table_shape, "<u4")
         if with_table:
-            self.table = self.read_small(INTEGRITY_CHUNK, self.layout.table_shape, "<u4")
-        self.lengths, self.crcs = self.table[:2]
+            table = self.read_small(INTEGRITY_CHUNK, self.layout.table_shape, "<u4")
+        try:
+            self.encoded = EncodedChunks(self.layout, table, self._objects)
+        except DamageError as damage:
+            raise self._chunk_error(INTEGRITY_CHUNK, damage) from damage
+        self.lengths = self.encoded.lengths
+        """Stored size of each chunk: uint32, 0 for one without data."""
 
     def with_workers(self, workers: int) -> Self:
         """Copy this reader, its cached chunks included, with at most as many workers as it has."""
@@ -89,17 +91,21 @@ class ChunkReader:
         """Read the mask of cells with data: bool, ``(rows, cols)``."""
         return self.read_small(VALID_CHUNK, self.layout.grid.shape, "?")
 
-    def read(self, row: int, col: int, out: np.ndarray | None = None) -> np.ndarray:
+    def read(
+        self, row: int, col: int, out: np.ndarray | None = None, encoded: Encoded | None = None
+    ) -> np.ndarray:
         """Read a chunk that holds data, from memory if it is there.
 
         float32, ``(longitude, latitude, band)``: a full chunk even at the edges, not writeable if it is
-        cached. With ``out``, it is decoded into that array and not cached. ChunkError if the object is
-        absent or damaged; StoreReplacedError if that is because another store has taken this one's place.
+        cached. With ``out``, it is decoded into that array and not cached; with ``encoded``, it was read
+        already. ChunkError if it is absent or damaged; StoreReplacedError if that is because another store
+        has taken this one's place.
         """
         chunk: np.ndarray | None = self.memory.get((row, col))
         if chunk is not None:
             return chunk
-        chunk = self._decode(row, col, np.empty(self.layout.stored_shape, "<f4") if out is None else out)
+        chunk = np.empty(self.layout.stored_shape, "<f4") if out is None else out
+        self._decode(row, col, chunk, encoded)
         if out is None and self.memory.capacity:
             chunk.flags.writeable = False
             self.memory.put((row, col), chunk, chunk.nbytes + ENTRY_BYTES)
@@ -119,73 +125,79 @@ class ChunkReader:
         must be if ``fn`` returns the chunk or a view of it.
 
         ``chunks`` hold data, each once. ``fn`` is called with a chunk's position among them and the chunk,
-        in the thread that decoded it. Errors are those of :meth:`read`.
+        in the thread that decoded it. Its results wait for their turn: with remote shards, those of a row
+        of shards, so they should be small. Errors are those of :meth:`read`.
         """
         uncached = sum(index not in self.memory for index in chunks)
         keep = uncached * self.layout.chunk_bytes <= self.memory.capacity
         buffers: deque[np.ndarray] = deque()
 
-        def read(position: int) -> T:
+        def read(position: int, encoded: Encoded | None = None) -> T:
             if keep:
-                return fn(position, self.read(*chunks[position]))
+                return fn(position, self.read(*chunks[position], None, encoded))
             try:
                 buffer = buffers.pop()
             except IndexError:
                 buffer = np.empty(self.layout.stored_shape, "<f4")
-            result = fn(position, self.read(*chunks[position], buffer))
+            result = fn(position, self.read(*chunks[position], buffer, encoded))
             if reuse_buffers:
                 buffers.append(buffer)
             return result
 
+        if uncached >= MIN_PARALLEL_CHUNKS and self.layout.shard_cells and self.folder.remote:
+            together = len(chunks) if reuse_buffers else PREFETCH_BYTES // self.layout.chunk_bytes
+            return self._map_spans(chunks, read, max(1, together))
         workers = self.workers if uncached >= MIN_PARALLEL_CHUNKS else 1
         prefetch = min(max(PREFETCH, 2 * workers), PREFETCH_BYTES // self.layout.chunk_bytes)
         return ordered_map(read, range(len(chunks)), workers=workers, ahead=max(workers, prefetch))
 
-    def _decode(self, row: int, col: int, out: np.ndarray) -> np.ndarray:
-        """Read a chunk's object and decode it."""
-        key = self.layout.chunk_key(row, col)
-        record = ObjectRecord(self.lengths.item(row, col), self.crcs.item(row, col))
+    def _map_spans(
+        self, chunks: Sequence[ChunkIndex], read: Callable[[int, Encoded | None], T], together: int
+    ) -> Iterator[T]:
+        """Read chunks of remote shards, several by one request; yield results in the order of the chunks.
+
+        One request brings chunks out of ``together`` that follow one another.
+        """
+        groups: list[list[int]] = []
+        for first in range(0, len(chunks), together):
+            positions = range(first, min(first + together, len(chunks)))
+            absent = [position for position in positions if chunks[position] not in self.memory]
+            groups += ([position] for position in positions if chunks[position] in self.memory)
+            spans = self.encoded.spans([chunks[position] for position in absent])
+            groups += ([absent[number] for number in span] for span in spans)
+        groups.sort(key=min)
+
+        def read_group(positions: list[int]) -> list[tuple[int, T]]:
+            absent = [chunks[position] for position in positions if chunks[position] not in self.memory]
+            found = self.encoded.read_together(absent)
+            return [(position, read(position, found.get(chunks[position]))) for position in positions]
+
+        largest = max(sum(self.lengths.item(*chunks[each]) for each in group) for group in groups)
+        ahead = max(1, min(max(PREFETCH, 2 * self.workers), PREFETCH_BYTES // largest))
+        return _in_order(ordered_map(read_group, groups, workers=min(self.workers, ahead), ahead=ahead))
+
+    def _decode(self, row: int, col: int, out: np.ndarray, encoded: Encoded | None) -> None:
+        """Decode a chunk, which is read first unless it was."""
         try:
-            return decode(self.read_checked(key, record, self.layout.chunk_bytes + MAX_OVERHEAD), out)
+            data = self.encoded.read(row, col) if encoded is None else encoded
+            if isinstance(data, DamageError):
+                raise data
+            decode(data, out)
         except DamageError as damage:
+            key = self.layout.key_of_chunk(row, col)
             raise self._chunk_error(key, damage, self._extent(row, col)) from damage
 
-    def read_checked(self, key: str, record: ObjectRecord, max_bytes: int = SMALL_BYTES) -> bytes:
-        """Read an object, from the disk cache if it is there; DamageError if it is not what is recorded."""
-        if record.length > max_bytes:
-            raise DamageError(f"{record.length:,} bytes are recorded, more than it can have")
-        if self._cache is None:
-            return self._read_object(key, record)
-        cached = self._cache.get(key, record.length + 1)
-        if cached is not None:
-            try:
-                return _check(cached, record)
-            except DamageError:
-                self._cache.drop(key)
-        data = self._read_object(key, record)
-        self._cache.put(key, data)
-        return data
-
-    def _read_object(self, key: str, record: ObjectRecord) -> bytes:
-        """Read an object from the store, at most one byte more than is recorded, and check it."""
-        try:
-            data = self.folder.read(key, record.length + 1)
-            for pause in SHORT_PAUSES if self.folder.remote else ():
-                if len(data) >= record.length:
-                    break
-                sleep(pause)
-                data = self.folder.read(key, record.length + 1)
-        except FileNotFoundError:
-            raise DamageError("it is absent") from None
-        return _check(data, record)
+    def read_checked(self, key: str) -> bytes:
+        """Read a small object; DamageError if it is not what is recorded."""
+        return self._objects.read(key, self._records[key])
 
     def read_small(self, key: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         """Read a small array that is stored in one object."""
-        if key not in self._objects:
+        if key not in self._records:
             damage = DamageError("zarr.json does not record it")
             raise self._chunk_error(key, damage) from damage
         try:
-            return decode(self.read_checked(key, self._objects[key]), np.empty(shape, dtype))
+            return decode(self.read_checked(key), np.empty(shape, dtype))
         except DamageError as damage:
             raise self._chunk_error(key, damage) from damage
 
@@ -223,12 +235,12 @@ class ChunkReader:
         return f" (lat {lats[-1]:g} … {lats[0]:g}, lon {lons[0]:g} … {lons[-1]:g})"
 
 
-def _check(data: bytes, record: ObjectRecord) -> bytes:
-    """Return an object's bytes if they are as recorded."""
-    if len(data) > record.length:
-        raise DamageError(f"it has more than {record.length:,} bytes")
-    if len(data) < record.length:
-        raise DamageError(f"it has {len(data):,} bytes instead of {record.length:,}")
-    if crc32c(data) != record.crc32c:
-        raise DamageError("its CRC-32C is not the recorded one")
-    return data
+def _in_order(found: Iterable[list[tuple[int, T]]]) -> Iterator[T]:
+    """Yield results by their positions, which are 0, 1, 2 …, as soon as all before them are there."""
+    waiting: dict[int, T] = {}
+    position = 0
+    for results in found:
+        waiting.update(results)
+        while position in waiting:
+            yield waiting.pop(position)
+            position += 1

@@ -19,8 +19,8 @@ from cop_zarr.core.grid import Grid, Window
 from cop_zarr.core.grouping import group_by
 from cop_zarr.core.reducers import REDUCERS, Reducer
 from cop_zarr.errors import InputError, RegionError
-from cop_zarr.format.chunk_grid import Layout
-from cop_zarr.format.chunk_reader import ChunkIndex, ChunkReader
+from cop_zarr.format.chunk_grid import ChunkIndex, Layout
+from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.querying.options import CheckedOptions, OnError
 from cop_zarr.querying.passes import passes, touching_pairs
 from cop_zarr.querying.plan import Plan, plan

@@ -14,7 +14,8 @@ from cop_zarr.core.grouping import group_by
 from cop_zarr.core.positions import normalised, on_globe, range_error
 from cop_zarr.core.product import LATTICE_COLS, LATTICE_ROWS
 from cop_zarr.errors import RegionError
-from cop_zarr.format.chunk_reader import ChunkIndex, ChunkReader
+from cop_zarr.format.chunk_grid import ChunkIndex
+from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.querying.options import EMPTIES, Empty, OnError, check_on_error, check_word
 from cop_zarr.querying.valid_mask import ValidMask
 

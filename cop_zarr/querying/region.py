@@ -11,8 +11,8 @@ from cop_zarr.core.lru_cache import ENTRY_BYTES
 from cop_zarr.core.reducers import REDUCERS, Partial, Reducer, nbytes, quiet
 from cop_zarr.core.threads import Background
 from cop_zarr.errors import ResultTooLargeError
-from cop_zarr.format.chunk_grid import ChunkPart
-from cop_zarr.format.chunk_reader import ChunkIndex, ChunkReader
+from cop_zarr.format.chunk_grid import ChunkIndex, ChunkPart
+from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.querying.options import CheckedOptions, Output
 from cop_zarr.querying.plan import Plan
 from cop_zarr.querying.pool_parts import effective_weights, empty_weight, pool_part, with_weight

@@ -18,6 +18,7 @@ from cop_zarr.storage.files import disk_error, disk_errors, read_start, remove, 
 from cop_zarr.storage.locks import Lock
 from cop_zarr.storage.names import LOCK_SUFFIX, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, STAGED, WORK
 from cop_zarr.storage.obstacles import make_room
+from cop_zarr.storage.open_files import OpenFiles
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class LocalFolder:
         self._root = path.absolute()  # the working directory may change
         self._final = Path(os.path.realpath(self._root))  # what is locked and published
         self._prefix = f"{self._root}/"
+        self._open_files = OpenFiles()
         self._created: set[Path] = set()  # folders known to exist, so that each is created once
 
     def read(self, key: str, limit: int = SMALL_BYTES) -> bytes:
@@ -50,12 +52,20 @@ class LocalFolder:
                 return read_start(descriptor, min(found.st_size, limit))
             finally:
                 os.close(descriptor)
-        except (FileNotFoundError, NotADirectoryError):
-            raise FileNotFoundError(path) from None
         except OSError as error:
-            if error.errno in _NO_FILE:
-                raise FileNotFoundError(path) from None
-            raise disk_error(f"cannot read {path}", error) from error
+            raise _read_error(path, error) from None
+
+    def read_range(self, key: str, start: int, count: int) -> bytes:
+        """Read a part of an object, shorter where the object ends; its file is kept open."""
+        path = self._prefix + key
+        try:
+            return self._open_files.read(path, start, count)
+        except OSError as error:
+            raise _read_error(path, error) from None
+
+    def forget(self, key: str) -> None:
+        """Have :meth:`read_range` read what an object is now, if it was replaced since it was opened."""
+        self._open_files.forget(self._prefix + key)
 
     def write(self, key: str, data: bytes) -> None:
         """Write an object that nobody reads yet."""
@@ -257,3 +267,10 @@ class LocalFolder:
             raise StorageError(f"{parent} is a link, or below one; nothing is written through it")
         parent.mkdir(parents=True, exist_ok=True)
         self._created.add(parent)
+
+
+def _read_error(path: str, error: OSError) -> FileNotFoundError | StorageError:
+    """The error to raise for a file that could not be read."""
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)) or error.errno in _NO_FILE:
+        return FileNotFoundError(path)
+    return disk_error(f"cannot read {path}", error)

@@ -55,6 +55,9 @@ class RemoteFolder:
         """Read a part of an object, shorter where the object ends."""
         return self._read(key, count, WebFile(count, start), start)
 
+    def forget(self, key: str) -> None:
+        """Do nothing: no object is kept open."""
+
     def _read(self, key: str, limit: int, file: WebFile, start: int = 0) -> bytes:
         def get(fs: AbstractFileSystem, path: str, attempt: Attempt) -> bytes:
             try:

@@ -14,8 +14,14 @@ MIN_KEPT_BYTES = 1024
 """A try that brings fewer does not give the next ones new time."""
 
 
+MAX_WHOLE_BYTES = 1 << 20
+"""Largest file that is read as a whole for the sake of a part."""
+
+
 class WebFile:
     """The first ``limit`` bytes of a file, or those after ``start``, however much more the server sends.
+
+    Of a server that sends no parts, a small file is read as a whole.
 
     What has arrived is kept between tries if the server names the file's version (a strong ETag), so that
     two versions are never mixed.
@@ -25,6 +31,7 @@ class WebFile:
         self._limit, self._start = limit, start
         self._data = bytearray()
         self._version = ""
+        self._skipped = 0  # bytes before the part, where the whole file is sent
         self.size: int | None = None
         """Bytes of the whole file, if the server has said so beside a part of it."""
 
@@ -42,11 +49,12 @@ class WebFile:
                 self._data.clear()
                 raise TruncatedError
             response.raise_for_status()
-            if response.status != HTTPStatus.PARTIAL_CONTENT:
-                self._check_whole()
             self._version = _version(response.headers)
             size = response.headers.get("Content-Range", "").rpartition("/")[2]
             self.size = int(size) if size.isascii() and size.isdigit() else None
+            self._skipped = 0
+            if response.status != HTTPStatus.PARTIAL_CONTENT:
+                self._take_whole(response.content_length)
             return await self._receive(response, attempt)
 
     async def _receive(self, response: Any, attempt: Attempt) -> bytes:
@@ -55,10 +63,10 @@ class WebFile:
             async for part in response.content.iter_any():
                 self._data += part
                 attempt.kept = bool(self._version) and len(self._data) - before >= MIN_KEPT_BYTES
-                if len(self._data) >= self._limit:
+                if len(self._data) >= self._skipped + self._limit:
                     break
         finally:
-            data = bytes(self._data[: self._limit])
+            data = bytes(self._data[self._skipped : self._skipped + self._limit])
             if not self._version:
                 self._data.clear()
         return data
@@ -84,11 +92,17 @@ class WebFile:
             or not response.headers.get("Content-Range", "").startswith(f"bytes {self._position}-")
         )
 
-    def _check_whole(self) -> None:
-        """Begin anew with a whole file that is sent instead of a part."""
+    def _take_whole(self, size: int | None) -> None:
+        """Begin anew with a whole file that is sent instead of a part; None if its size is not said."""
         self._data.clear()
-        if self._start is not None:
-            raise StorageError("the server sends no parts of a file; download the ZIP file, and name that")
+        if self._start is None:
+            return
+        if size is None or size > MAX_WHOLE_BYTES:
+            raise StorageError(
+                "the server sends no parts of a file, and this one is too large to be read for each of them"
+                f"{'' if size is None else f' ({size:,} bytes)'}; download it, and name the copy"
+            )
+        self._skipped, self._version, self.size = self._start, "", size
 
 
 def _version(headers: Mapping[str, str]) -> str:

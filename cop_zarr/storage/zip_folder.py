@@ -1,4 +1,4 @@
-"""A folder in a ZIP file on a server: each object is one request, for exactly its bytes."""
+"""A folder in a ZIP file on a server: each object, or part of one, is a request for exactly its bytes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from cop_zarr.storage.names import SMALL_BYTES
 from cop_zarr.storage.remote import RemoteFolder
 from cop_zarr.storage.transport_errors import to_storage_error
 from cop_zarr.storage.urls import links, redact
+from cop_zarr.storage.web_file import MAX_WHOLE_BYTES
 
 TAIL_BYTES = 64 << 10
 """Read first: the end of the list of files, and all of a short one."""
@@ -47,15 +48,11 @@ class ZipFolder(RemoteFolder):
         path = inside.partition("://")[2].strip("/")
         self._inside = f"{path}/" if path else ""
         self._files: dict[str, zipfile.ZipInfo] | None = None
+        self._first_bytes: dict[int, int] = {}  # of objects of which parts were read, by their headers
 
     def read(self, key: str, limit: int = SMALL_BYTES) -> bytes:
         """Read an object, or its first ``limit`` bytes."""
-        info = self._list_files().get(self._inside + key)
-        if info is None:
-            raise FileNotFoundError(f"{self.url}/{key}")
-        where = f"cannot read {self.url}/{key}"
-        if info.flag_bits & 1 or info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-            raise StorageError(f"{where}: it is encrypted or compressed as few are; unpack the ZIP file")
+        info, where = self._find(key), f"cannot read {self.url}/{key}"
         name = len(info.filename.encode())
         size = (
             min(info.compress_size, limit)
@@ -64,15 +61,12 @@ class ZipFolder(RemoteFolder):
         )
         if size > max(2 * limit, SMALL_BYTES):
             raise StorageError(f"{where}: it has {size:,} bytes in the ZIP file, more than it can have")
-        data = self._read_range(
+        data = self.read_archive(
             info.header_offset, HEADER_BYTES + name + len(info.extra) + SPARE_BYTES + size
         )
-        first = HEADER_BYTES + name + int.from_bytes(data[28:30], "little")
-        if data[:4] != MAGIC or data[HEADER_BYTES : HEADER_BYTES + name] != info.filename.encode():
-            self._files = None  # the archive was replaced
-            raise FileNotFoundError(f"{self.url}/{key}")
+        first = self._after_header(info, data)
         if len(data) < first + size:
-            data += self._read_range(info.header_offset + len(data), first + size - len(data))
+            data += self.read_archive(info.header_offset + len(data), first + size - len(data))
         body = data[first : first + size]
         if info.compress_type == zipfile.ZIP_STORED:
             return body
@@ -80,6 +74,43 @@ class ZipFolder(RemoteFolder):
             return zlib.decompressobj(-zlib.MAX_WBITS).decompress(body, limit)
         except zlib.error as error:
             raise to_storage_error(where, error) from None
+
+    def read_range(self, key: str, start: int, count: int) -> bytes:
+        """Read a part of an object, shorter where that ends; StorageError for a large compressed one."""
+        info = self._find(key)
+        if info.compress_type != zipfile.ZIP_STORED:
+            if info.file_size <= MAX_WHOLE_BYTES:
+                return self.read(key, start + count)[start:]
+            raise StorageError(
+                f"cannot read a part of {self.url}/{key}: it is compressed in the ZIP file; unpack "
+                "that, or make it without compression (zip -0)"
+            )
+        first = self._first_bytes.get(info.header_offset)
+        if first is None:
+            header = self.read_archive(info.header_offset, HEADER_BYTES + len(info.filename.encode()))
+            first = info.header_offset + self._after_header(info, header)
+            self._first_bytes[info.header_offset] = first
+        count = min(count, info.file_size - start)
+        return self.read_archive(first + start, count) if count > 0 else b""
+
+    def _find(self, key: str) -> zipfile.ZipInfo:
+        """Where an object is in the archive; StorageError if it cannot be read."""
+        info = self._list_files().get(self._inside + key)
+        if info is None:
+            raise FileNotFoundError(f"{self.url}/{key}")
+        if info.flag_bits & 1 or info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+            where = f"cannot read {self.url}/{key}"
+            raise StorageError(f"{where}: it is encrypted or compressed as few are; unpack the ZIP file")
+        return info
+
+    def _after_header(self, info: zipfile.ZipInfo, data: bytes) -> int:
+        """How far after its header an object begins; FileNotFoundError if the header is not its own."""
+        name = info.filename.encode()
+        if data[:4] != MAGIC or data[HEADER_BYTES : HEADER_BYTES + len(name)] != name:
+            self._files = None  # the archive was replaced
+            self._first_bytes.clear()
+            raise FileNotFoundError(f"{self.url}/{info.filename.removeprefix(self._inside)}")
+        return HEADER_BYTES + len(name) + int.from_bytes(data[28:30], "little")
 
     def listing(self) -> dict[str, int]:
         """Return every object's key and size; none if there is no such ZIP file."""
@@ -110,8 +141,9 @@ class ZipFolder(RemoteFolder):
                 raise to_storage_error(f"cannot open {self.url}", error) from None
         return self._files
 
-    def _read_range(self, start: int, count: int) -> bytes:
-        return self.read_range("", start, count)
+    def read_archive(self, start: int, count: int) -> bytes:
+        """Read a part of the ZIP file."""
+        return super().read_range("", start, count)
 
 
 class _Archive(io.RawIOBase):
@@ -121,7 +153,7 @@ class _Archive(io.RawIOBase):
         self._folder = folder
         self._size = folder.size("")
         self._start = max(0, self._size - TAIL_BYTES)
-        self._tail = folder.read_range("", self._start, TAIL_BYTES) if self._size else b""
+        self._tail = folder.read_archive(self._start, TAIL_BYTES) if self._size else b""
         self._position = 0
 
     def seekable(self) -> bool:
@@ -145,6 +177,6 @@ class _Archive(io.RawIOBase):
         if start >= self._start:
             data = self._tail[start - self._start : end - self._start]
         else:
-            data = self._folder.read_range("", start, end - start) if end > start else b""
+            data = self._folder.read_archive(start, end - start) if end > start else b""
         self._position += len(data)
         return data

@@ -18,7 +18,7 @@ import pytest
 
 import cop_zarr
 from cop_zarr.errors import ChunkError, StoreError
-from cop_zarr.format import chunk_reader
+from cop_zarr.format import object_reader
 from tests.support import factory
 from tests.support.servers import S3
 
@@ -374,7 +374,7 @@ def test_on_s3(
     pytestconfig: pytest.Config,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(chunk_reader, "SHORT_PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(object_reader, "SHORT_PAUSES", (0.01, 0.01))
     for number, key in enumerate(S3_KEYS):
         for turn in (0, 3):
             name = S3_DAMAGES[(number + turn) % len(S3_DAMAGES)]

@@ -13,9 +13,9 @@ from numcodecs import blosc
 
 import cop_zarr
 from cop_zarr.errors import ChunkError, DamageError, StorageError
-from cop_zarr.format import chunk_reader as chunks
-from cop_zarr.format.chunk_reader import SHORT_PAUSES
+from cop_zarr.format import object_reader
 from cop_zarr.format.codec import crc32c, decode, encode
+from cop_zarr.format.object_reader import SHORT_PAUSES
 from cop_zarr.storage import LocalFolder
 from tests.support import factory
 from tests.support.folders import WatchedFolder, open_in
@@ -64,7 +64,7 @@ class Remote(WatchedFolder):
 def pauses(monkeypatch):
     """The pauses before an object is read again, without waiting for them."""
     slept = []
-    monkeypatch.setattr(chunks, "sleep", slept.append)
+    monkeypatch.setattr(object_reader, "sleep", slept.append)
     return slept
 
 
@@ -155,8 +155,9 @@ def test_bomb_is_refused_before_memory_is_allocated(store_path, numbers):
     bomb = blosc.compress(np.zeros(numbers, "f4"), b"lz4", 5, blosc.BITSHUFFLE)
     store = open_in(WatchedFolder(LocalFolder(store_path), answering(bomb)))
     reader = store._reader
-    reader.lengths, reader.crcs = reader.lengths.copy(), reader.crcs.copy()
-    reader.lengths[29, 150], reader.crcs[29, 150] = len(bomb), crc32c(bomb)
+    encoded = reader.encoded
+    encoded.lengths, encoded.crcs = encoded.lengths.copy(), encoded.crcs.copy()
+    encoded.lengths[29, 150], encoded.crcs[29, 150] = len(bomb), crc32c(bomb)
     assert store.valid.any(), "it takes 1 MB, and is read before memory is traced"
     tracemalloc.start()
     with pytest.raises(ChunkError, match=KEY):

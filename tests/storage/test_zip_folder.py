@@ -21,6 +21,7 @@ from cop_zarr.errors import (
     StoreReplacedError,
     UnreachableError,
 )
+from cop_zarr.storage import web_file
 from tests.support.front import front
 from tests.support.proxy import CutBody, Reset, Status, fault_proxy, hitting
 from tests.support.questions import Part
@@ -116,8 +117,14 @@ def test_what_is_no_store_in_a_zip_file(place, web, tmp_path):
         cop_zarr.open(url_of(web, "stored"), storage_options={"headers": {}})
     with pytest.raises(InputError):
         cop_zarr.ingest(place / "a.tif", url_of(web, "stored"), overwrite=True)
-    with static_server(place, ranges=False) as plain, pytest.raises(StorageError, match="download"):
-        cop_zarr.open(url_of(plain, "stored"))
+
+
+def test_a_server_that_sends_no_parts(place, monkeypatch):
+    with static_server(place, ranges=False) as plain:
+        assert PART.all().answered_by(PART.all().ask(cop_zarr.open(url_of(plain, "stored"))))
+        monkeypatch.setattr(web_file, "MAX_WHOLE_BYTES", 1000)
+        with pytest.raises(StorageError, match="download"):
+            cop_zarr.open(url_of(plain, "stored"))
 
 
 def test_a_zip_file_that_is_replaced_or_damaged(place, web):

@@ -9,7 +9,8 @@ import numpy as np
 
 from cop_zarr import system
 from cop_zarr.core.grid import Window
-from cop_zarr.format.chunk_reader import ChunkIndex, ChunkReader
+from cop_zarr.format.chunk_grid import ChunkIndex
+from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.storage.files import disk_errors
 
 WRITE_FAILED = "cannot write decoded cells to a temporary file; set TMPDIR to a folder with room for it"
