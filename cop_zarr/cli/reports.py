@@ -28,6 +28,7 @@ def plan_text(plan: IngestPlan) -> str:
             "grid": f"{rows} x {cols} cells, {plan.info.bands} bands",
             "store": plan.store,
             "chunks": f"{chunk_rows} x {chunk_cols} of {size} x {size} cells",
+            **_shards(plan.layout.shard_cells),
             "estimated size": f"{size_text(plan.store_bytes)}, if as much of it is land as of the globe",
             "estimated memory": f"{size_text(plan.memory_bytes)}, {_count(plan.workers, 'worker')}",
         }
@@ -105,6 +106,7 @@ def info_text(info: dict[str, Any]) -> str:
             "year": str(info["year"]),
             "cells": f"{info['valid_cells']:,} of {info['total_cells']:,} with data",
             "chunks": f"{info['chunks_stored']:,} of {info['chunks_total']:,} with data",
+            **_shards(info["shard_cells"] and info["shard_cells"][0]),
             **_source(info["source"]),
             "created": f"{info['created']} by {info['created_by']}",
             "licence": info["license"],
@@ -116,6 +118,10 @@ def info_text(info: dict[str, Any]) -> str:
 def cells_text(meta: dict[str, Any]) -> str:
     """How many cells, and how many of them with data."""
     return f"{meta['total_cells']:,} cells, {meta['valid_cells']:,} with data"
+
+
+def _shards(cells: int | None) -> dict[str, str]:
+    return {"shards": f"{cells} x {cells} cells"} if cells else {}
 
 
 def size_text(count: float) -> str:

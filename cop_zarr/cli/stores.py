@@ -29,6 +29,7 @@ BREAK_LOCK = click.option(
     click.option("--overwrite", is_flag=True, help="Replace an existing cop-zarr store."),
     click.option("--resume", is_flag=True, help="Continue an interrupted ingest."),
     click.option("--strict", is_flag=True, help="Refuse a source that is not the published file."),
+    click.option("--shards", is_flag=True, help="Write few large objects, for publishing."),
     *RUN_OPTIONS,
 )
 @JSON

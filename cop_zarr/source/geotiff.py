@@ -36,7 +36,8 @@ DECODES_INTO_BUFFER = frozenset({8, 32946, 50000})
 Fresh memory of 200 MB, which the kernel provides page by page, takes half as long as decoding into it."""
 
 MAX_BLOCK_BYTES = 256 << 20
-"""Largest block that is assembled from several segments, if the memory allowed is no less."""
+"""Largest block that is assembled from several segments, if the memory allowed is no less; at least one row
+of chunks or shards."""
 
 
 @dataclass(frozen=True)
@@ -104,17 +105,17 @@ class GeoTiff:
         if self._stamp != file_stamp(self._file.fileno()):
             self._fail("it was changed while it was read")
 
-    def blocks(self, chunk_cells: int, memory: int, *, reserve: int = 0) -> list[Block]:
-        """Cut the image into blocks whose edges are chunk edges, largest encoded size first.
+    def blocks(self, edge_cells: int, memory: int, *, reserve: int = 0) -> list[Block]:
+        """Cut the image into blocks whose edges are those of chunks or shards, largest encoded size first.
 
-        A block is one segment's rectangle where segments are aligned to chunks (GDAL's tiles always are:
-        their sides are multiples of 16), otherwise the smallest aligned rectangle of whole segments that
-        fits; where none fits, segments on a block's edge are decoded once for each block. A block takes at
-        most ``memory - reserve`` bytes.
+        These have ``edge_cells`` rows and columns. A block is one segment's rectangle where segments are
+        aligned to them (GDAL's tiles always are to chunks: their sides are multiples of 16), otherwise the
+        smallest aligned rectangle of whole segments that fits; where none fits, segments on a block's edge
+        are decoded once for each block. A block takes at most ``memory - reserve`` bytes.
 
-        Raises MemoryLimitError if one segment alone, or one row of chunks, needs more.
+        Raises MemoryLimitError if one segment alone, or one row of chunks or shards, needs more.
         """
-        height, width = self._block_shape(chunk_cells, memory, reserve)
+        height, width = self._block_shape(edge_cells, memory, reserve)
         rows, cols = self.info.grid.shape
         blocks = [
             self._block(row, min(row + height, rows), col, min(col + width, cols))
@@ -207,20 +208,20 @@ class GeoTiff:
         plain = page.is_tiled and page.planarconfig == 1 and not self._decoding_copies
         return bool(plain and page.compression in DECODES_INTO_BUFFER and page.fillorder == 1)
 
-    def _block_shape(self, chunk_cells: int, memory: int, reserve: int) -> tuple[int, int]:
-        """Rows and columns of a block: whole segments if they fit, whole chunks in any case."""
+    def _block_shape(self, edge_cells: int, memory: int, reserve: int) -> tuple[int, int]:
+        """Rows and columns of a block: whole segments if they fit, whole chunks or shards in any case."""
         rows, cols = self.info.grid.shape
         seg_rows, seg_cols = map(min, self._segment_shape, (rows, cols))
-        width = min(math.lcm(seg_cols, chunk_cells), cols) if seg_cols < cols else cols
-        height = min(math.lcm(seg_rows, chunk_cells), rows) if seg_rows < rows else rows
+        width = min(math.lcm(seg_cols, edge_cells), cols) if seg_cols < cols else cols
+        height = min(math.lcm(seg_rows, edge_cells), rows) if seg_rows < rows else rows
         if (height, width) == (seg_rows, seg_cols) and self._page.planarconfig == 1:
             return height, width
         segments = 3 * self._segment_bytes  # encoded, decoded, and a copy
-        spare = min(MAX_BLOCK_BYTES, memory - reserve - segments)
         row_bytes = width * self.info.bands * 4
-        fitting = spare // row_bytes // chunk_cells * chunk_cells
+        spare = min(max(MAX_BLOCK_BYTES, edge_cells * row_bytes), memory - reserve - segments)
+        fitting = spare // row_bytes // edge_cells * edge_cells
         if fitting < 1:
-            self._fail_for_memory(reserve + segments + chunk_cells * row_bytes, memory)
+            self._fail_for_memory(reserve + segments + edge_cells * row_bytes, memory)
         return min(height, fitting), width
 
     def _block(self, row: int, row_stop: int, col: int, col_stop: int) -> Block:

@@ -13,11 +13,15 @@ from cop_zarr.core.progress import Progress
 from cop_zarr.core.threads import ordered_map
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.source.geotiff import Block, GeoTiff
+from cop_zarr.storage import REQUESTS_AT_ONCE, Folder
 from cop_zarr.writing.options import Run
 
 BASE_BYTES = 160 << 20
 """Memory of everything but the blocks at work. A 16-band ingest peaks at 75 MB in all; the rest is room for
 what the allocator keeps."""
+
+OBJECTS_BYTES = 64 << 20
+"""Memory for the objects that are read or written at once."""
 
 AnyWindow = TypeVar("AnyWindow", bound=Window)
 R = TypeVar("R")
@@ -37,12 +41,20 @@ def cpu_workers(workers: int | None) -> int:
     return min(settings.workers(workers), os.cpu_count() or 1)
 
 
+def requests_at_once(folder: Folder, layout: Layout, workers: int) -> int:
+    """Objects that each of some threads reads or writes at once, in memory of a bounded size for all."""
+    if not folder.remote:
+        return 1
+    object_bytes = layout.chunk_bytes * layout.shard_chunks**2
+    return max(1, min(REQUESTS_AT_ONCE, OBJECTS_BYTES // object_bytes) // workers)
+
+
 def plan_blocks(tiff: GeoTiff, layout: Layout, run: Run) -> BlockPlan:
-    """Cut a source into blocks whose edges are the layout's chunk edges.
+    """Cut a source into blocks whose edges are edges of the layout's objects.
 
     Raises MemoryLimitError if not even one block fits into ``run.memory`` bytes.
     """
-    blocks = tiff.blocks(layout.chunk_cells, run.memory, reserve=BASE_BYTES)
+    blocks = tiff.blocks(layout.object_cells, run.memory, reserve=BASE_BYTES)
     largest = max(map(tiff.block_memory, blocks))
     workers = min(cpu_workers(run.workers), len(blocks), (run.memory - BASE_BYTES) // largest)
     return BlockPlan(blocks, workers, BASE_BYTES + workers * largest)

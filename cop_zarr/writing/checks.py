@@ -12,10 +12,11 @@ import numpy as np
 from cop_zarr.core.grid import Bounds, Window
 from cop_zarr.core.threads import ordered_map
 from cop_zarr.errors import ChunkError, DamageError
-from cop_zarr.format.chunk_grid import ChunkPart, ObjectIndex
+from cop_zarr.format.chunk_grid import ChunkIndex, ChunkPart, ObjectIndex
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.codec import decode
 from cop_zarr.format.document import StoreDocument
+from cop_zarr.format.encoded_chunks import Encoded
 from cop_zarr.format.layout import (
     BAND,
     LATITUDE,
@@ -68,7 +69,7 @@ class StoreChecks:
             problems.append(Problem(ROOT, wrong[ROOT]))
         for key in SMALL_KEYS & self._document.objects.keys():
             try:
-                data = self._reader.read_checked(key, self._document.objects[key])
+                data = self._reader.read_checked(key)
                 message = wrong.get(key) or self._wrong_content(key, data)
             except DamageError as damage:
                 message = str(damage)
@@ -150,25 +151,42 @@ class StoreChecks:
         changes them in place.
         """
 
-        def check(part: ChunkPart) -> tuple[list[Problem], int]:
-            expected = None if source is None else source[part.target]
-            if expected is not None and self._document.clears_missing:
-                clear_missing(expected, nodata)
-            return self._chunk(part, expected)
+        def check(item: tuple[ObjectIndex, list[ChunkPart]]) -> tuple[list[Problem], int]:
+            index, parts = item
+            problems, encoded = self._shard(index, parts)
+            compared = 0
+            for part in parts:
+                expected = None if source is None else source[part.target]
+                if expected is not None and self._document.clears_missing:
+                    clear_missing(expected, nodata)
+                found, count = self._chunk(part, expected, encoded.get((part.row, part.col)))
+                problems += found
+                compared += count
+            return problems, compared
 
-        def check_object(item: tuple[ObjectIndex, list[ChunkPart]]) -> list[tuple[list[Problem], int]]:
-            return [check(part) for part in item[1]]
-
-        found = ordered_map(check_object, self._layout.objects(window), workers=requests)
-        results = [result for results in found for result in results]
+        results = list(ordered_map(check, self._layout.objects(window), workers=requests))
         return [problem for problems, _ in results for problem in problems], sum(n for _, n in results)
 
-    def _chunk(self, part: ChunkPart, expected: np.ndarray | None) -> tuple[list[Problem], int]:
+    def _shard(
+        self, index: ObjectIndex, parts: list[ChunkPart]
+    ) -> tuple[list[Problem], dict[ChunkIndex, Encoded]]:
+        """Read a shard and check what is no chunk in it; return its chunks, too. Nothing without shards."""
+        chunks = [(part.row, part.col) for part in parts if self._reader.holds_data(part.row, part.col)]
+        if self._layout.shard_cells is None or not chunks:
+            return [], {}
+        damage, encoded = self._reader.encoded.read_shard(index, chunks)
+        if damage is None:
+            return [], encoded
+        return [Problem(self._layout.object_key(*index), str(damage))], encoded
+
+    def _chunk(
+        self, part: ChunkPart, expected: np.ndarray | None, encoded: Encoded | None
+    ) -> tuple[list[Problem], int]:
         """Check a chunk against its record, against ``valid``, and against the source's cells."""
         window = self._layout.chunk_window(part.row, part.col)
         try:
             if self._reader.holds_data(part.row, part.col):
-                chunk = self._reader.read(part.row, part.col)
+                chunk = self._reader.read(part.row, part.col, encoded=encoded)
             else:
                 chunk = np.zeros(self._layout.stored_shape, "f4")
         except ChunkError as error:

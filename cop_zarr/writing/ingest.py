@@ -21,8 +21,8 @@ from cop_zarr.errors import SourceError, StorageError, StoreError, StoreExistsEr
 from cop_zarr.format.layout import ROOT, is_store_key
 from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.source.geotiff import Block, GeoTiff
-from cop_zarr.storage import REQUESTS_AT_ONCE, Folder
-from cop_zarr.writing.blockwise import map_blocks
+from cop_zarr.storage import Folder
+from cop_zarr.writing.blockwise import map_blocks, requests_at_once
 from cop_zarr.writing.destination import check_destination, check_only_store_objects, holds_store
 from cop_zarr.writing.journal import VERSIONS, IngestJob, Journal
 from cop_zarr.writing.options import Run, RunOptions
@@ -59,6 +59,7 @@ def plan_ingest(
     overwrite: bool = False,
     resume: bool = False,
     strict: bool = False,
+    shards: bool = False,
     **options: Unpack[RunOptions],
 ) -> IngestPlan:
     """Check source and destination, and estimate what an ingest would take; nothing is written.
@@ -73,7 +74,7 @@ def plan_ingest(
     with run.open_source(source) as tiff:
         if strict:
             _check_published(tiff, tiff.sha256())
-        return make_plan(tiff, target.url, run)[0]
+        return make_plan(tiff, target.url, run, shards=shards)[0]
 
 
 def ingest(
@@ -84,6 +85,7 @@ def ingest(
     resume: bool = False,
     strict: bool = False,
     break_lock: bool = False,
+    shards: bool = False,
     **options: Unpack[RunOptions],
 ) -> IngestReport:
     """Convert the Copernicus-Embed GeoTIFF into a store.
@@ -108,6 +110,9 @@ def ingest(
     break_lock : bool
         Take the lock of another process that is writing there, which then stops. For one that cannot end
         any more, on another machine; on a disk, locks end with their process.
+    shards : bool
+        Write shards: objects of 64 x 64 cells instead of 8 x 8, some 200 instead of 6,800 for the globe.
+        They are for publishing: several chunks are read by one request. GDAL before 3.13 cannot read them.
     workers : int, optional
         Blocks at work at once, at most; by default ``COP_ZARR_WORKERS`` or 4, and no more than the
         machine has processors.
@@ -150,14 +155,14 @@ def ingest(
     ``zarr.json`` of the old one is removed first.
     """
     run = Run(**options)
-    job = IngestJob(settings.timestamp(), overwrite)
+    job = IngestJob(settings.timestamp(), overwrite, shards=shards)
     target = run.folder(store)
     check_destination(target, overwrite=overwrite, resume=resume)
     with (
         run.open_source(source, download=True) as tiff,
         closing(Background(tiff.sha256)) as sha256,
     ):
-        plan, blocks = make_plan(tiff, target.url, run)
+        plan, blocks = make_plan(tiff, target.url, run, shards=shards)
         if strict:
             _check_published(tiff, sha256.result())
         with target.locked(break_lock=break_lock):
@@ -191,27 +196,36 @@ def _start_or_resume(
             left = replace(left, overwrite=job.overwrite or left.overwrite)
             journal = Journal(target, left)
             finished, published = journal.is_finished(), journal.is_published()
-            if (finished or published) and left.source_sha256 == sha256.result():
+            if (finished or published) and _makes_the_same(left, job, sha256):
                 if finished:
                     _publish(target, journal)
                 return None
             if published:
-                left = None  # a whole store, of another source; only its journal was left over
-        if left is None and _is_complete(target, sha256.result(), overwrite=job.overwrite):
+                left = None  # another whole store; only its journal was left over
+        if left is None and _is_complete(target, job, sha256.result()):
             return None
     if left is not None:
-        same_source = left.source_sha256 in {None, sha256.result()}
-        if not same_source and not job.overwrite:
+        if not _makes_the_same(left, job, sha256) and not job.overwrite:
             raise StoreExistsError(
-                f"{target.work.url} holds an unfinished ingest of another source (SHA-256 "
-                f"{left.source_sha256}); resume that one, or start again with --overwrite (overwrite=True)"
+                f"{target.work.url} holds an unfinished ingest of {_described(left)}; resume that one, or "
+                "start again with --overwrite (overwrite=True)"
             )
-        if same_source and left.made_by == VERSIONS:
+        if _makes_the_same(left, job, sha256) and left.made_by == VERSIONS:
             return Journal(target, left)
         job = replace(job, overwrite=left.overwrite)
     journal = Journal(target, job)
     journal.start()
     return journal
+
+
+def _makes_the_same(left: IngestJob, job: IngestJob, sha256: Background[str]) -> bool:
+    """Whether an unfinished job has the source and the layout of a new one."""
+    return left.shards == job.shards and left.source_sha256 in {None, sha256.result()}
+
+
+def _described(left: IngestJob) -> str:
+    shards = "with --shards (shards=True)" if left.shards else "without --shards"
+    return f"the source with SHA-256 {left.source_sha256}, {shards}"
 
 
 def _publish(target: Folder, journal: Journal) -> None:
@@ -221,17 +235,22 @@ def _publish(target: Folder, journal: Journal) -> None:
     journal.publish()
 
 
-def _is_complete(target: Folder, sha256: str, *, overwrite: bool) -> bool:
-    """Whether a folder holds a whole store of this source; any other store may only be overwritten."""
+def _is_complete(target: Folder, job: IngestJob, sha256: str) -> bool:
+    """Whether a folder holds the whole store that a job makes; any other store may only be overwritten."""
     try:
-        if read_document(target).record["source"]["sha256"] == sha256:
+        document = read_document(target)
+        has_shards = document.layout.shard_cells is not None
+        if document.record["source"]["sha256"] != sha256:
+            found = "a store of another source"
+        elif has_shards != job.shards:
+            found = f"a store of this source {'with' if has_shards else 'without'} shards"
+        else:
             return True
-        found = "a store of another source"
     except StoreNotFoundError:
         return False
     except StoreError as error:
         found = f"no whole store ({error})"
-    if not overwrite and holds_store(target):
+    if not job.overwrite and holds_store(target):
         raise StoreExistsError(f"{target.url} holds {found}; replace it with --overwrite (overwrite=True)")
     return False
 
@@ -247,7 +266,7 @@ def _write(
     run: Run,
 ) -> None:
     """Write what is missing of a store, ``zarr.json`` last."""
-    requests = max(1, REQUESTS_AT_ONCE // plan.workers) if staging.remote else 1
+    requests = requests_at_once(staging, plan.layout, plan.workers)
     writer = StoreWriter(plan.layout, staging, requests, plan.info.missing)
     for record in journal.resume(plan.layout):
         writer.restore(record)
@@ -284,7 +303,7 @@ def _report(target: Folder) -> IngestReport:
         total_cells=document.layout.grid.whole.cells,
         chunks_stored=int((reader.lengths > 0).sum()),
         chunks_total=reader.lengths.size,
-        store_bytes=int(reader.lengths.sum(dtype="i8")) + small_bytes + 2 * root_bytes,  # with its copy
+        store_bytes=reader.encoded.stored_bytes + small_bytes + 2 * root_bytes,  # with its copy
     )
 
 

@@ -48,6 +48,7 @@ class IngestJob:
     source_sha256: str | None = None  # None until it is known; no block is recorded before
     root_crc32c: int | None = None  # of the finished zarr.json, recorded just before that is written
     made_by: str = VERSIONS
+    shards: bool = False  # whether the store has them
 
     @classmethod
     def read(cls, target: Folder) -> IngestJob | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cop_zarr.format.chunk_grid import Layout
+from cop_zarr.format.layout import SHARD_CELLS
 from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.source.tags import GeoTiffInfo
 from cop_zarr.writing.blockwise import plan_blocks
@@ -40,10 +41,10 @@ class IngestPlan:
     """Estimated size of the store, if as much of it holds data as of the published file."""
 
 
-def make_plan(tiff: GeoTiff, store: str, run: Run) -> tuple[IngestPlan, list[Block]]:
+def make_plan(tiff: GeoTiff, store: str, run: Run, *, shards: bool) -> tuple[IngestPlan, list[Block]]:
     """Plan an ingest, and cut the source into the plan's blocks."""
     info = tiff.info
-    layout = Layout(info.grid, info.bands)
+    layout = Layout(info.grid, info.bands, shard_cells=SHARD_CELLS if shards else None)
     found = plan_blocks(tiff, layout, run)
     plan = IngestPlan(
         source=tiff.name,

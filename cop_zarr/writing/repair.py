@@ -141,13 +141,15 @@ class _Repair:
         missing = nodata if document.clears_missing else None
         self._writer = StoreWriter(document.layout, folder, nodata=missing)
         self._reader: ChunkReader | None = None
+        self._table = self._writer.integrity  # as recorded, if that can be read
         self.rewritten: set[str] = set()
         self.removed: set[str] = set()
         self.foreign: set[str] = set()
         self.known: set[str] = set()
         if INTEGRITY_CHUNK not in self._damaged:
             self._reader = open_reader(folder, document, workers=1)
-            self._writer.integrity[:] = self._reader.table
+            self._table = self._reader.encoded.table
+            self._writer.integrity[:] = self._table
             if VALID_CHUNK not in self._damaged:
                 self._writer.valid[:] = self._reader.read_valid()
 
@@ -169,7 +171,7 @@ class _Repair:
                     keys.append(key)
                 elif self._reader is not None:  # the store's bytes stay, even if another version made them
                     chunks = layout.chunk_range(layout.object_window(*index))
-                    self._writer.integrity[:, *chunks] = self._reader.table[:, *chunks]
+                    self._writer.integrity[:, *chunks] = self._table[:, *chunks]
         return keys
 
     def rewrite_small_objects(self) -> None:

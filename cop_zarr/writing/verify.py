@@ -13,8 +13,8 @@ from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.layout import INTEGRITY_CHUNK
 from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.source.geotiff import Block, GeoTiff
-from cop_zarr.storage import REQUESTS_AT_ONCE, Folder
-from cop_zarr.writing.blockwise import cpu_workers, map_blocks, plan_blocks
+from cop_zarr.storage import Folder
+from cop_zarr.writing.blockwise import cpu_workers, map_blocks, plan_blocks, requests_at_once
 from cop_zarr.writing.checks import Problem, StoreChecks
 from cop_zarr.writing.options import Run, RunOptions
 
@@ -112,7 +112,7 @@ def verify_folder(
     problems, compared = checks.small_objects(), 0
     unknown, foreign = checks.unknown_objects() or (None, [])
     workers = plan.workers if plan else cpu_workers(run.workers)
-    requests = max(1, REQUESTS_AT_ONCE // workers) if folder.remote else 1
+    requests = requests_at_once(folder, document.layout, workers)
 
     def check(window: Window) -> tuple[list[Problem], int]:
         if not isinstance(window, Block) or tiff is None:

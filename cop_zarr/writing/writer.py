@@ -15,6 +15,7 @@ from cop_zarr.format.chunk_grid import ChunkPart, Layout, ObjectIndex
 from cop_zarr.format.codec import crc32c, encode
 from cop_zarr.format.layout import ROOT
 from cop_zarr.format.metadata import documents
+from cop_zarr.format.shards import chunk_offsets, encode_shard, shard_table
 from cop_zarr.storage import Folder
 from cop_zarr.writing.missing import clear_missing
 
@@ -95,11 +96,20 @@ class StoreWriter:
                 else:
                     self.valid[self._layout.chunk_window(part.row, part.col).slices] = False
                     self.integrity[:, part.row, part.col] = 0
-            if data := b"".join(chunks):
-                self.objects[:, *index] = len(data), crc32c(data)
-                yield index, data
-            else:
+            if not chunks:
                 self.objects[:, *index] = 0
+                continue
+            data = self._join(index, chunks)
+            self.objects[:, *index] = len(data), crc32c(data)
+            yield index, data
+
+    def _join(self, index: ObjectIndex, chunks: list[bytes]) -> bytes:
+        """Make an object of its chunks; in a shard, record where they are."""
+        if self._layout.shard_cells is None:
+            return chunks[0]
+        part = self.integrity[:, *self._layout.chunk_range(self._layout.object_window(*index))]
+        part[2] = chunk_offsets(part[0], self._layout.shard_chunks)
+        return encode_shard(chunks, shard_table(self.integrity, self._layout, index))
 
     def restore(self, block: BlockRecord) -> None:
         """Take over what was recorded of chunks that an earlier run wrote."""

@@ -159,7 +159,7 @@ def test_a_table_and_a_mask_that_are_wrong_about_an_empty_chunk(
 ) -> None:
     store = cop_zarr.open(copied)
     assert not store._reader.holds_data(*empty)
-    table = np.stack([store._reader.lengths, store._reader.crcs])
+    table = store._reader.encoded.table
     mask = store.valid.copy()
     forger = Forger(copied)
     table[:, *empty] = 5
