@@ -140,6 +140,44 @@ def part(tmp_path_factory):
     return folder / "a.zarr"
 
 
+SHARD_READERS = {name: reader for name, reader in READERS.items() if name != "GDAL"}
+SHARD_WINDOWS = {
+    "all": ((0, 16), (0, 137), (0, 153)),
+    "one number": ((15, 16), (70, 71), (80, 81)),
+    "across shard edges": ((0, 16), (60, 70), (120, 140)),
+    "the last corner": ((3, 9), (136, 137), (152, 153)),
+}
+"""Of a part of 3 x 3 shards, none of them full at the edges, and some without data."""
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory):
+    """A sharded store of 16 bands."""
+    folder = tmp_path_factory.mktemp("sharded")
+    source = factory.write_geotiff(folder / "a.tif", rows=(300, 437), cols=(565, 718))
+    cop_zarr.ingest(source, folder / "a.zarr", shards=True)
+    return folder / "a.zarr"
+
+
+@pytest.mark.parametrize("reader", SHARD_READERS.values(), ids=SHARD_READERS)
+def test_every_reader_gives_the_same_bits_of_shards(reader, sharded):
+    truth = factory.truth((300, 437), (565, 718))
+    for (name, window), found in zip(
+        SHARD_WINDOWS.items(), reader(sharded, list(SHARD_WINDOWS.values())), strict=True
+    ):
+        assert np.asarray(found).tobytes() == cut(truth, window).tobytes(), name
+
+
+def test_gdal_reads_shards_or_refuses_them(sharded):
+    """It knows the codec from 3.13 on."""
+    if Version(rasterio.__gdal_version__) < Version("3.13"):
+        with pytest.raises(rasterio.errors.RasterioError), open_by_gdal(sharded) as raster:
+            raster.read()
+        return
+    (found,) = by_gdal(sharded, [SHARD_WINDOWS["all"]])
+    assert found.tobytes() == factory.truth((300, 437), (565, 718)).tobytes()
+
+
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
 def test_every_reader_gives_the_same_bits(reader, store_path, globe, part):
     for path, truth, windows in (
