@@ -323,10 +323,12 @@ class Store:
         client: Any = None,
         **options: Unpack[QueryOptions],
     ) -> Any:
-        """Pool many regions, each into one vector: those that :meth:`query` gives, to the last bit.
+        """Pool many regions, each into one vector, with one pass over the chunks under all of them.
 
-        Regions are ordered by chunk, so that each chunk is decoded once for each million of small regions.
-        Memory is bounded, apart from that of the regions and the vectors themselves.
+        Each chunk is decoded once for each million of small regions, and pooled into all that touch it at
+        once. Vectors are those of :meth:`query` to one unit in the last place of float32, but where large
+        values cancel; of ``max`` and ``min`` they are equal. Memory is bounded, apart from that of the
+        regions and the vectors themselves.
 
         Parameters
         ----------

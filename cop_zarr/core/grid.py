@@ -273,6 +273,20 @@ class Grid:
         window = Window(*rows, *cols)
         return window, window.shape != (row_stop - row, width)
 
+    def touched_windows(self, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The windows of many boxes, ``(n, 4)``, as :meth:`touched` finds them; and where they are right.
+
+        Returns int64, ``(n, 4)``, and bool, ``(n,)``: False for a box that may not be inside this grid.
+        """
+        west, south, east, north = bounds.T
+        row, row_stop = _touched_spans(LATTICE_NORTH - north, LATTICE_NORTH - south)
+        col, col_stop = _touched_spans(west - LATTICE_WEST, east - LATTICE_WEST)
+        width = np.minimum(col_stop - col, LATTICE_COLS)
+        col = (col - self.col_offset) % LATTICE_COLS
+        windows = np.stack([row - self.row_offset, row_stop - self.row_offset, col, col + width], axis=1)
+        inside = (windows[:, 0] >= 0) & (windows[:, 1] <= self.rows)
+        return windows, inside if self.cyclic else inside & (windows[:, 3] <= self.cols)
+
     def outside(self, bounds: Bounds) -> RegionError:
         """The error for a region that touches no cell of this grid."""
         return RegionError(
@@ -327,6 +341,14 @@ def _touched_span(low_deg: float, high_deg: float) -> tuple[int, int]:
     tolerance = TOUCH_TOLERANCE * min(1, high - low)  # of the interval if that is smaller than a cell
     first = math.floor(low + tolerance)
     return first, max(first + 1, math.ceil(high - tolerance))
+
+
+def _touched_spans(low_deg: np.ndarray, high_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`_touched_span` of many intervals."""
+    low, high = low_deg / STEP_DEG, high_deg / STEP_DEG
+    tolerance = TOUCH_TOLERANCE * np.minimum(1, high - low)
+    first = np.floor(low + tolerance).astype("i8")
+    return first, np.maximum(first + 1, np.ceil(high - tolerance).astype("i8"))
 
 
 def _text(bounds: Bounds) -> str:

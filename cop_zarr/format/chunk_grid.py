@@ -161,18 +161,6 @@ class Layout:
         index = attrgetter("row", "col")
         return [(key, list(group)) for key, group in groupby(sorted(parts, key=index), index)]
 
-    def parts_in(self, window: Window, place: tuple[int, int]) -> Iterator[ChunkPart]:
-        """The parts of a window in one chunk: one, or two if it goes all around the globe."""
-        (chunk_row, chunk_col), size = place, self.chunk_cells
-        row, col = chunk_row * size, chunk_col * size
-        top, bottom = max(window.row, row), min(window.row_stop, row + size)
-        for first, stop, offset in split_columns(window, self.grid.cols):
-            left, right, shift = max(first, col), min(stop, col + size), offset - first
-            if left < right:
-                inside = slice(top - row, bottom - row), slice(left - col, right - col)
-                target = slice(top - window.row, bottom - window.row), slice(left + shift, right + shift)
-                yield ChunkPart(chunk_row, chunk_col, inside, target)
-
     def chunks_of_windows(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The chunks under many windows, each given by the numbers of a :class:`Window`: int64, ``(n, 4)``.
 

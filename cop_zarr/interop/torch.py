@@ -1,8 +1,8 @@
 """Map-style datasets for PyTorch: the vectors of points and of regions, a batch at a time.
 
 An item is a float32 tensor ``(bands,)``, or that and its label. A :class:`torch.utils.data.DataLoader` asks
-for the items of a whole batch at once, so each chunk under the batch is read and decoded once. Vectors have
-the bits that :meth:`cop_zarr.Store.sample` and :meth:`cop_zarr.Store.query_many` give.
+for the items of a whole batch at once, so each chunk under the batch is read and decoded once. Vectors are
+those that :meth:`cop_zarr.Store.sample` and :meth:`cop_zarr.Store.query_many` give.
 
 Points, regions and options are checked when a dataset is created. A dataset may be forked, or pickled to
 workers that are spawned: a pickle holds the open store (about 140 KB of the published size, without cached

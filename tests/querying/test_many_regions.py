@@ -1,4 +1,4 @@
-"""Many regions at once: the vectors of single queries, to the last bit, for fewer reads."""
+"""Many regions at once: the vectors of single queries, to float32's last digit, for fewer reads."""
 
 import collections
 import json
@@ -11,23 +11,29 @@ import shapely
 import cop_zarr
 from cop_zarr import PointBuffer
 from cop_zarr.errors import ChunkError, InputError, RegionError, SubcellError
-from cop_zarr.querying import many_regions, out_array, passes
+from cop_zarr.querying import many_regions, out_array, pool_batch
 from tests.support import factory
 from tests.support.questions import REDUCERS
-from tests.support.regions import OPTIONS, SMALLER_KINDS, draw_regions, same_bits, single_queries
+from tests.support.regions import (
+    OPTIONS,
+    SMALLER_KINDS,
+    draw_regions,
+    same_digits,
+    single_queries,
+)
 
 STEP, BANDS = factory.STEP, factory.BANDS
 OCEAN, LAND = (-82, -5, -70, 5), (10, 40, 12, 42)
 LARGE, ONE_CHUNK = (100, 20, 120, 40), (10, 40, 10.5, 40.5)
 TINY, UPSIDE_DOWN = (10, 40, 10.1, 42), (10, 50, 12, 40)
 BOW_TIE = shapely.Polygon([(10, 40), (12, 42), (12, 40), (10, 42)])
-# The bits of single queries
+# The digits of single queries
 
 
 @pytest.mark.parametrize("count", [60, pytest.param(300, marks=pytest.mark.slow)])
-def test_regions_have_the_bits_of_single_queries(fresh, count):
+def test_regions_have_the_digits_of_single_queries(fresh, count):
     regions = draw_regions(count, seed=0)
-    same_bits(fresh.query_many(regions), single_queries(fresh, regions))
+    same_digits(fresh.query_many(regions), single_queries(fresh, regions))
 
 
 @pytest.mark.parametrize("empty", ["include", "skip"])
@@ -35,13 +41,13 @@ def test_regions_have_the_bits_of_single_queries(fresh, count):
     ("subpixel", "pooling"),
     [("touch", "mean"), ("touch", "std"), ("nearest", "max"), ("nearest", "mean"), ("bilinear", "mean")],
 )
-def test_regions_smaller_than_a_cell_have_the_bits_of_single_queries(fresh, subpixel, pooling, empty):
+def test_regions_smaller_than_a_cell_have_the_digits_of_single_queries(fresh, subpixel, pooling, empty):
     lons, lats, sizes = np.random.default_rng(2).uniform((-180, -88, 10), (180, 88, 10_000), (40, 3)).T
     regions = [PointBuffer(*each) for each in zip(lons, lats, sizes, ["box", "circle"] * 20, strict=True)]
     regions += [(179.95, 5, -179.95, 5.1), PointBuffer(10, 90, 500), shapely.box(0.1, 0.1, 0.15, 9)]
     regions += draw_regions(12, 3, SMALLER_KINDS)
     options = {"subpixel": subpixel, "pooling": pooling, "empty": empty}
-    same_bits(fresh.query_many(regions, **options), single_queries(fresh, regions, **options))
+    same_digits(fresh.query_many(regions, **options), single_queries(fresh, regions, **options))
 
 
 def over_the_part(count, seed):
@@ -68,28 +74,28 @@ def over_the_part(count, seed):
         for number, each in enumerate(OPTIONS)
     ],
 )
-def test_any_options_give_the_bits_of_single_queries(fresh, part, options):
-    """The largest of -0.0 and 0.0 is either; which one must not depend on how many regions are asked."""
+def test_any_options_give_the_digits_of_single_queries(fresh, part, options):
     regions = [*draw_regions(12, 1, SMALLER_KINDS), (3, 10, 2.9, 12), OCEAN]
-    same_bits(fresh.query_many(regions, **options), single_queries(fresh, regions, **options))
+    same_digits(fresh.query_many(regions, **options), single_queries(fresh, regions, **options))
     regions = list(over_the_part(30, 0))
     with np.errstate(all="ignore"):
-        same_bits(part.query_many(regions, **options), single_queries(part, regions, **options))
+        found, expected = part.query_many(regions, **options), single_queries(part, regions, **options)
+    same_digits(found, expected, cancelled=1e-15)  # the deviation of equal cells
 
 
 @pytest.mark.parametrize(
     "options", [{}, {"pooling": "max"}, {"pooling": "std", "empty": "skip", "weights": "area"}], ids=str
 )
-def test_neither_order_nor_memory_nor_workers_change_a_bit(fresh, store_path, options):
+def test_neither_order_nor_memory_nor_workers_change_a_digit(fresh, store_path, options):
     regions = draw_regions(20, 5)
     expected = fresh.query_many(regions, **options)
     order = np.random.default_rng(0).permutation(np.r_[0:20, 0:20])  # each twice
-    same_bits(fresh.query_many([regions[number] for number in order], **options), expected[order])
+    same_digits(fresh.query_many([regions[number] for number in order], **options), expected[order])
     for size, workers in ((1, 1), (20_000, 8), (256 << 20, 8)):
         store = cop_zarr.open(store_path, cache_bytes=size, workers=workers)
         for _ in range(2):
-            same_bits(store.query_many(regions, **options), expected)
-        same_bits(single_queries(store, regions, **options), expected)
+            same_digits(store.query_many(regions, **options), expected)
+        same_digits(single_queries(store, regions, **options), expected)
 
 
 @pytest.mark.parametrize("pooling", REDUCERS)
@@ -131,59 +137,62 @@ def test_no_region_reads_nothing(watched):
     assert not read_keys
 
 
-# Several passes and portions
-
-
-@pytest.mark.parametrize("limit", [1, 2, 4, 7])
-def test_any_number_of_unfinished_regions_gives_the_same(fresh, monkeypatch, limit):
-    """Also where large regions follow a pattern in the order, so that a pass may have nothing to do."""
-    for regions in (
-        draw_regions(40, 9, SMALLER_KINDS),
-        *([LARGE, *[beside] * count] * 5 for beside in (OCEAN, ONE_CHUNK) for count in (1, 2, 3)),
-    ):
-        with monkeypatch.context() as patch:
-            expected = fresh.query_many(regions)
-            patch.setattr(passes, "MAX_UNFINISHED", limit)
-            same_bits(fresh.query_many(regions), expected)
+# Several portions
 
 
 @pytest.fixture
-def unfinished(monkeypatch):
-    """The largest number of reducers that held something at once."""
-    count = SimpleNamespace(now=set(), most=0)
+def sweeps(monkeypatch):
+    """Bytes of the states that each sweep over the chunks has kept."""
+    kept = []
 
-    class Counted(many_regions.REDUCERS["mean"]):
-        def merge(self, partial):
-            count.now.add(id(self))
-            count.most = max(count.most, len(count.now))
-            super().merge(partial)
+    class Watched(pool_batch._Sweep):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            kept.append(self._states.nbytes)
 
-        def result(self):
-            count.now.discard(id(self))
-            return super().result()
-
-    monkeypatch.setitem(many_regions.REDUCERS, "mean", Counted)
-    return count
+    monkeypatch.setattr(pool_batch, "_Sweep", Watched)
+    return kept
 
 
-@pytest.mark.parametrize("pattern", [[], [OCEAN], [OCEAN, ONE_CHUNK, OCEAN]], ids=len)
-@pytest.mark.parametrize("limit", [("MAX_UNFINISHED", 10), ("MAX_UNFINISHED_BYTES", 160 * BANDS)])
-def test_unfinished_regions_are_limited(fresh, monkeypatch, unfinished, pattern, limit):
-    regions = [LARGE, *pattern] * 20
-    fresh.query_many(regions)
-    assert unfinished.most >= 20
-    monkeypatch.setattr(passes, *limit)
-    unfinished.most = 0
-    fresh.query_many(regions)
-    assert 10 <= unfinished.most <= 11, "one more may begin in the chunk in which another ends"
+@pytest.mark.parametrize("pooling", ["mean", "std"])
+@pytest.mark.parametrize("limit", [1, 2, 7])
+def test_unfinished_regions_are_limited_and_give_the_same(fresh, monkeypatch, sweeps, limit, pooling):
+    """Also where large regions are all in one half, or follow a pattern."""
+    size = limit * BANDS * 8 * (2 if pooling == "std" else 1)
+    for regions in (
+        draw_regions(40, 9, SMALLER_KINDS),
+        [LARGE] * 20 + [OCEAN] * 20,
+        [LARGE, OCEAN, ONE_CHUNK, OCEAN] * 10,
+    ):
+        expected = fresh.query_many(regions, pooling=pooling)
+        assert sweeps.pop() > 7 * size / limit
+        assert not sweeps
+        with monkeypatch.context() as patch:
+            patch.setattr(pool_batch, "MAX_UNFINISHED_BYTES", size)
+            same_digits(fresh.query_many(regions, pooling=pooling), expected)
+        assert len(sweeps) > 1
+        assert max(sweeps) <= size
+        sweeps.clear()
 
 
-def test_regions_of_one_chunk_need_one_pass(monkeypatch, watched):
+def test_regions_of_one_chunk_need_one_sweep(monkeypatch, watched):
     store, read_keys = watched
-    monkeypatch.setattr(passes, "MAX_UNFINISHED", 1)
+    monkeypatch.setattr(pool_batch, "MAX_UNFINISHED_BYTES", 1)
     boxes = [(lon, lat, lon + 0.5, lat + 0.5) for lon in (100.2, 110.3, 130.2) for lat in (50.7, 20.6)]
     store.query_many(boxes * 30)
     assert max(collections.Counter(read_keys).values()) == 1
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "std"])
+def test_any_number_of_regions_in_a_chunk_gives_the_same(watched, monkeypatch, pooling):
+    store, read_keys = watched
+    regions = [(10 + west / 7, 40, 13 + west / 5, 43 + west / 9) for west in range(20)] + [ONE_CHUNK] * 9
+    expected = store.query_many(regions, pooling=pooling)
+    for count in (1, 3, 29):
+        monkeypatch.setattr(pool_batch, "MAX_ROWS", count)
+        read_keys.clear()
+        same_digits(store.query_many(regions, pooling=pooling), expected)
+        assert max(collections.Counter(read_keys).values()) == 1
 
 
 @pytest.mark.parametrize("size", [1, 60_000])
@@ -191,7 +200,7 @@ def test_plans_that_do_not_fit_together_give_the_same(fresh, monkeypatch, size):
     regions = [*draw_regions(40, 10, SMALLER_KINDS), OCEAN, LAND]
     expected = fresh.query_many(regions)
     monkeypatch.setattr(many_regions, "PLAN_BYTES", size)
-    same_bits(fresh.query_many(regions), expected)
+    same_digits(fresh.query_many(regions), expected)
     with pytest.raises(RegionError, match="region 30: "):
         fresh.query_many([*regions[:30], None, *regions])
 
@@ -221,7 +230,7 @@ def test_a_refused_region_is_named_or_nan(fresh, region, kind):
     for on_error in ("nan", lambda number, refusal: reported.append((number, type(refusal)))):
         found = fresh.query_many(regions, on_error=on_error)
         assert np.isnan(found[2]).all()
-        same_bits(found[:2], fresh.query_many(regions[:2]))
+        same_digits(found[:2], fresh.query_many(regions[:2]))
     assert reported == [(2, kind)]
 
 
@@ -277,7 +286,7 @@ FEATURES = [
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_ways_to_give_several_regions(fresh, regions, given):
-    same_bits(fresh.query_many(given), single_queries(fresh, regions))
+    same_digits(fresh.query_many(given), single_queries(fresh, regions))
 
 
 def test_crs_and_repair_are_those_of_all(fresh):
@@ -286,7 +295,7 @@ def test_crs_and_repair_are_those_of_all(fresh):
         ([mercator, shapely.box(*mercator)], {"crs": "EPSG:3857"}),
         ([BOW_TIE, LAND], {"repair": True}),
     ):
-        same_bits(fresh.query_many(regions, **options), single_queries(fresh, regions, **options))
+        same_digits(fresh.query_many(regions, **options), single_queries(fresh, regions, **options))
 
 
 @pytest.mark.parametrize(
@@ -314,9 +323,9 @@ def test_what_is_not_several_regions_is_refused(watched, regions, on_error):
 @pytest.mark.parametrize("size", [1 << 29, 5_000])
 @pytest.mark.parametrize("out", [None, "f8"])
 def test_progress_grows_to_the_number_of_regions(fresh, monkeypatch, size, out):
-    """With refused regions and ocean among them, in several portions, passes and blocks."""
+    """With refused regions and ocean among them, in several portions, halves and blocks."""
     monkeypatch.setattr(many_regions, "PLAN_BYTES", size)
-    monkeypatch.setattr(passes, "MAX_UNFINISHED", 5)
+    monkeypatch.setattr(pool_batch, "MAX_UNFINISHED_BYTES", 5 * BANDS * 8)
     monkeypatch.setattr(out_array, "BLOCK_BYTES", 31 * BANDS * 4)
     regions = [*draw_regions(50, 14, SMALLER_KINDS), TINY, None, OCEAN, TINY, OCEAN, LAND]
     table, calls = None if out is None else np.empty((len(regions), BANDS), out), []
@@ -336,7 +345,7 @@ def test_an_exception_of_progress_ends_the_query(fresh, error):
 
     with pytest.raises(error):
         fresh.query_many(draw_regions(40, 15), progress=stop)
-    same_bits(fresh.query_many([LAND]), single_queries(fresh, [LAND]))
+    same_digits(fresh.query_many([LAND]), single_queries(fresh, [LAND]))
 
 
 class Faulty:

@@ -1,4 +1,4 @@
-"""Random regions of every kind, and comparison of vectors to the last bit."""
+"""Random regions of every kind, and comparison of vectors to the last bit, or to the last digit."""
 
 import itertools
 from types import SimpleNamespace
@@ -26,6 +26,17 @@ def same_bits(found, expected, message=""):
     np.testing.assert_array_equal(
         np.ascontiguousarray(found).view("u4"), np.ascontiguousarray(expected).view("u4"), message
     )
+
+
+def same_digits(found, expected, cancelled=0.0):
+    """Assert that two float32 arrays differ by one unit in the last place at most, or by ``cancelled``."""
+    assert found.dtype == expected.dtype == np.float32
+    assert found.shape == expected.shape
+    same = (found == expected) | (np.isnan(found) & np.isnan(expected))
+    with np.errstate(invalid="ignore", over="ignore"):
+        last_place = np.spacing(np.maximum(np.abs(found), np.abs(expected)))
+        same |= np.abs(found - expected) <= np.maximum(last_place, cancelled)
+    assert same.all(), f"{found[~same][:5]} instead of {expected[~same][:5]}"
 
 
 def single_queries(store, regions, **options):

@@ -1,0 +1,152 @@
+"""Reducers for many regions at once: each pools the same cells, with weights of its own.
+
+Sums of all regions are one matrix product in float64: regions x cells by cells x bands. All else goes
+region by region, over its own cells only. A state is what a region's cells were pooled to so far, in
+``planes`` vectors of one value a band. The reducers of one region (:mod:`cop_zarr.core.reducers`) add
+float64 numbers in another order.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+
+class BatchReducer(Protocol):
+    """Pools cells into one vector for each region."""
+
+    planes: int
+    """Vectors of a state."""
+
+    def pool(self, cells: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Compute states, ``(regions, planes, bands)``, float64.
+
+        ``cells`` are float32, ``(cells, bands)``; ``weights`` float64, ``(regions, cells)``, none negative,
+        and some of each region above 0. A cell of weight 0 does not count, even if it is NaN.
+        """
+
+    def merge(
+        self, states: np.ndarray, weight: np.ndarray, others: np.ndarray, other_weight: np.ndarray
+    ) -> np.ndarray:
+        """Merge states with others of the same regions; both weigh ``(regions,)``."""
+
+    def result(self, states: np.ndarray, weight: np.ndarray, empty: np.ndarray) -> np.ndarray:
+        """The pooled vectors, ``(regions, bands)``, of the states and of zeros that weigh ``empty``."""
+
+
+class Sum:
+    """Weighted sums."""
+
+    planes = 1
+
+    def pool(self, cells: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Sum the cells."""
+        return _sums(cells.astype("f8"), weights)[:, None]
+
+    def merge(
+        self,
+        states: np.ndarray,
+        weight: np.ndarray,  # noqa: ARG002  # a reducer's interface, as below
+        others: np.ndarray,
+        other_weight: np.ndarray,  # noqa: ARG002
+    ) -> np.ndarray:
+        """Add the sums."""
+        return np.asarray(states + others)
+
+    def result(self, states: np.ndarray, weight: np.ndarray, empty: np.ndarray) -> np.ndarray:  # noqa: ARG002
+        """The sums."""
+        return states[:, 0]
+
+
+class Mean(Sum):
+    """Weighted arithmetic means."""
+
+    def result(self, states: np.ndarray, weight: np.ndarray, empty: np.ndarray) -> np.ndarray:
+        """The means."""
+        return np.asarray(states[:, 0] / (weight + empty)[:, None])
+
+
+class Deviation:
+    """Weighted population standard deviations; a state is mean and squared deviations.
+
+    Deviations are taken from each region's own mean, cell by cell: as the difference of two products, a
+    small one would be lost.
+    """
+
+    planes = 2
+
+    def pool(self, cells: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Means and squared deviations of the cells."""
+        wide = cells.astype("f8")
+        means = _sums(wide, weights) / weights.sum(axis=1)[:, None]
+        squares = np.empty_like(means)
+        for region, weight in enumerate(weights):
+            counts = weight > 0
+            squares[region] = weight[counts] @ (wide[counts] - means[region]) ** 2
+        return np.stack([means, squares], axis=1)
+
+    def merge(
+        self, states: np.ndarray, weight: np.ndarray, others: np.ndarray, other_weight: np.ndarray
+    ) -> np.ndarray:
+        """Merge by means and squared deviations (Chan, Golub and LeVeque 1983)."""
+        share = (other_weight / (weight + other_weight))[:, None]
+        gap = others[:, 0] - states[:, 0]
+        squares = states[:, 1] + others[:, 1] + gap**2 * (weight[:, None] * share)
+        return np.stack([states[:, 0] + gap * share, squares], axis=1)
+
+    def result(self, states: np.ndarray, weight: np.ndarray, empty: np.ndarray) -> np.ndarray:
+        """The standard deviations."""
+        squares = self.merge(states, weight, np.zeros_like(states), empty)[:, 1]
+        return np.asarray(np.sqrt(squares / (weight + empty)[:, None]))
+
+
+class Extreme:
+    """Maxima or minima of each band; NaN where a cell is NaN."""
+
+    planes = 1
+
+    def __init__(self, ufunc: np.ufunc) -> None:
+        self._ufunc = ufunc
+
+    def pool(self, cells: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Extremes of the cells; their weights have no further effect."""
+        states = np.empty((len(weights), 1, cells.shape[1]))
+        for state, counts in zip(states, weights > 0, strict=True):
+            state[0] = self._ufunc.reduce(cells[counts], axis=0)
+        return states
+
+    def merge(
+        self,
+        states: np.ndarray,
+        weight: np.ndarray,  # noqa: ARG002
+        others: np.ndarray,
+        other_weight: np.ndarray,  # noqa: ARG002
+    ) -> np.ndarray:
+        """Compare the extremes."""
+        return np.asarray(self._ufunc(states, others))
+
+    def result(self, states: np.ndarray, weight: np.ndarray, empty: np.ndarray) -> np.ndarray:  # noqa: ARG002
+        """The extremes."""
+        extremes = states[:, 0]
+        return np.where(empty[:, None] > 0, self._ufunc(extremes, 0), extremes)
+
+
+BATCH_REDUCERS: dict[str, BatchReducer] = {
+    "mean": Mean(),
+    "max": Extreme(np.maximum),
+    "min": Extreme(np.minimum),
+    "std": Deviation(),
+    "sum": Sum(),
+}
+"""Reducer of each ``pooling=`` word."""
+
+
+def _sums(cells: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted sums of float64 cells: ``(regions, bands)``."""
+    sums = weights @ cells
+    if not np.isfinite(sums).all():  # 0 times NaN, or times infinity, is NaN
+        for region, weight in enumerate(weights):
+            counts = weight > 0
+            sums[region] = weight[counts] @ cells[counts]
+    return np.asarray(sums)
