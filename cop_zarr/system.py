@@ -28,6 +28,9 @@ LOCK_FLAGS = os.O_RDWR | os.O_CREAT | NO_LINK
 MOVES_OPEN_FILES = not WINDOWS
 """Whether a file, or a folder with it, can be moved and removed while it is open."""
 
+MAX_DESCRIPTORS = 256
+"""Open files that a process may have where the system does not tell."""
+
 STOP_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 """Signals that ask a process to end."""
 
@@ -39,6 +42,11 @@ def at_fork(**hooks: Callable[[], object]) -> None:
     """Call functions when this process forks, as os.register_at_fork does; Windows has no forks."""
     if not WINDOWS:
         os.register_at_fork(**hooks)
+
+
+def max_descriptors() -> int:
+    """Open files that this process may have."""
+    return MAX_DESCRIPTORS if WINDOWS else max(MAX_DESCRIPTORS, os.sysconf("SC_OPEN_MAX"))
 
 
 def read_at(descriptor: int, count: int, offset: int) -> bytes:

@@ -66,14 +66,14 @@ class EncodedChunks:
         return [span.chunks for span in plan_spans(*self._ranges(chunks))]
 
     def read_together(self, chunks: Sequence[ChunkIndex]) -> dict[ChunkIndex, Encoded]:
-        """Read chunks of shards: those not in the disk cache, by the requests of :meth:`spans`."""
+        """Read chunks of one of the :meth:`spans`, by one request unless some are in the disk cache."""
         found: dict[ChunkIndex, Encoded] = {}
         for chunk in chunks:
             data = self._objects.cached(self._layout.chunk_key(*chunk), self.record(*chunk))
             if data is not None:
                 found[chunk] = data
         missing = [chunk for chunk in chunks if chunk not in found]
-        for start, stop, numbers in plan_spans(*self._ranges(missing)):
+        for start, stop, numbers in plan_spans(*self._ranges(missing), together=not found):
             wanted = [missing[number] for number in numbers]
             try:
                 data = self._objects.read_range(self._layout.key_of_chunk(*wanted[0]), start, stop - start)

@@ -27,16 +27,18 @@ class Span(NamedTuple):
     """Numbers of chunks, in the order in which they lie in the object."""
 
 
-def plan_spans(objects: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> list[Span]:
+def plan_spans(
+    objects: np.ndarray, starts: np.ndarray, lengths: np.ndarray, *, together: bool = False
+) -> list[Span]:
     """Merge the ranges of chunks, each ``(n,)``: the object's number, first byte and length in it.
 
-    The smallest gaps are closed first. Spans come in the order of their first chunk.
+    The smallest gaps are closed first; with ``together``, all. Spans are in the order of their first chunk.
     """
     order = np.lexsort((starts, objects))
     first, last = starts[order].astype("i8"), (starts + lengths.astype("i8"))[order]
     gaps = first[1:] - last[:-1]
     same = objects[order][1:] == objects[order][:-1]
-    joined = np.zeros(len(gaps), bool)
+    joined = same if together else np.zeros(len(gaps), bool)
     joined[_gaps_to_close(gaps, same, int(lengths.sum(dtype="i8")))] = True
     edges = [0, *(np.flatnonzero(~joined) + 1).tolist(), len(order)]
     spans = [

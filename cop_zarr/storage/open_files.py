@@ -9,8 +9,9 @@ import stat
 from cop_zarr import system
 from cop_zarr.storage.files import read_range
 
-MAX_OPEN_FILES = 64
-"""Files that one folder keeps open: more than there are shards in a row around the globe."""
+MAX_OPEN_FILES = 256
+"""Files that one folder keeps open, unless that is more than a quarter of those that the process may.
+The globe has some 200 shards with data."""
 
 
 class _OpenFile:
@@ -36,6 +37,7 @@ class OpenFiles:
 
     def __init__(self) -> None:
         self._files: dict[str, _OpenFile] = {}
+        self._most = max(1, min(MAX_OPEN_FILES, system.max_descriptors() // 4))
 
     def __reduce__(self) -> tuple[type[OpenFiles], tuple[()]]:
         return OpenFiles, ()
@@ -58,7 +60,7 @@ class OpenFiles:
             self._files.clear()
             file = _OpenFile(path)
         if system.MOVES_OPEN_FILES:
-            if len(self._files) >= MAX_OPEN_FILES:
+            if len(self._files) >= self._most:
                 self._files.clear()
             self._files[path] = file
         return file
