@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 from cop_zarr import system
@@ -45,6 +45,10 @@ class LRUCache:
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._values
+
+    def count_absent(self, keys: Iterable[Hashable]) -> int:
+        """How many of some keys are absent."""
+        return sum([key not in self._values for key in keys])
 
     @property
     def nbytes(self) -> int:

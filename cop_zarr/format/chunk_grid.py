@@ -24,12 +24,8 @@ class ChunkPart(NamedTuple):
     """Rows and columns within the chunk."""
     target: tuple[slice, slice]
     """Rows and columns within the window."""
-
-    @property
-    def cells(self) -> int:
-        """Number of cells in this part."""
-        rows, cols = self.inside
-        return int((rows.stop - rows.start) * (cols.stop - cols.start))
+    cells: int
+    """Number of cells in this part."""
 
     def of(self, chunk: np.ndarray) -> np.ndarray:
         """The cells of this part of a chunk; both are ``(longitude, latitude, band)``."""
@@ -154,8 +150,7 @@ class Layout:
         """
         parts = self.parts(window)
         if where is not None:
-            held = where.tolist() if len(parts) > 64 else where
-            parts = [part for part in parts if held[part.row][part.col]]
+            parts = [part for part in parts if where.item(part.row, part.col)]
         if window.col_stop <= self.grid.cols:
             return [((part.row, part.col), [part]) for part in parts]
         index = attrgetter("row", "col")
@@ -190,9 +185,9 @@ class Layout:
             for cut in _cut(first, stop, offset, size)
         ]
         return [
-            ChunkPart(chunk_row, chunk_col, (rows, cols), (target_rows, target_cols))
-            for chunk_row, rows, target_rows in _cut(window.row, window.row_stop, 0, size)
-            for chunk_col, cols, target_cols in columns
+            ChunkPart(chunk_row, chunk_col, (rows, cols), (target_rows, target_cols), height * width)
+            for chunk_row, rows, target_rows, height in _cut(window.row, window.row_stop, 0, size)
+            for chunk_col, cols, target_cols, width in columns
         ]
 
 
@@ -203,11 +198,13 @@ def _index_range(window: Window, size: int) -> tuple[slice, slice]:
     )
 
 
-def _cut(start: int, stop: int, offset: int, size: int) -> Iterator[tuple[int, slice, slice]]:
-    """Cut a run of cells at chunk edges: chunk index, slice in the chunk, slice from ``offset`` on."""
-    shift = offset - start
+def _cut(start: int, stop: int, offset: int, size: int) -> list[tuple[int, slice, slice, int]]:
+    """Cut a run of cells at chunk edges: chunk index, slice in it, slice from ``offset`` on, length."""
+    cuts, shift = [], offset - start
     while start < stop:
         index, first = divmod(start, size)
-        last = min(stop - start + first, size)
-        yield index, slice(first, last), slice(start + shift, start + shift + last - first)
-        start += last - first
+        end = min(start - first + size, stop)
+        inside = slice(first, first + end - start)
+        cuts.append((index, inside, slice(start + shift, end + shift), end - start))
+        start = end
+    return cuts

@@ -128,7 +128,9 @@ class ChunkReader:
         in the thread that decoded it. Its results wait for their turn: with remote shards, those of a row
         of shards, so they should be small. Errors are those of :meth:`read`.
         """
-        uncached = sum(index not in self.memory for index in chunks)
+        uncached = self.memory.count_absent(chunks)
+        if not uncached:
+            return (fn(position, self.read(*index)) for position, index in enumerate(chunks))
         keep = uncached * self.layout.chunk_bytes <= self.memory.capacity
         buffers: deque[np.ndarray] = deque()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def pool(reader: ChunkReader, window: Window, pooling: str, weights: np.ndarray 
     reducer = REDUCERS[pooling](reader.layout.bands)
     chunks = reader.layout.chunks(window, reader.lengths)
     if weights is None:
-        reducer.add_empty(window.cells - sum(part.cells for _, parts in chunks for part in parts))
+        reducer.add_empty(window.cells - sum([part.cells for _, parts in chunks for part in parts]))
     else:
         weighted = ((index, with_weight(parts, weights)) for index, parts in chunks)
         chunks = [(index, parts) for index, parts in weighted if parts]
@@ -76,21 +76,20 @@ def _pool_chunks(
     reader: ChunkReader, reducer: Reducer, chunks: ChunkParts, weights: np.ndarray | None
 ) -> Iterator[list[Partial]]:
     """Pool the parts of each chunk, in order; what whole chunks were pooled to is cached."""
-    keys: dict[ChunkIndex, Hashable] = {}
-    if weights is None and reader.memory.capacity:
-        size = reader.layout.chunk_cells
-        whole = [index for index, parts in chunks if len(parts) == 1 and parts[0].cells == size**2]
-        keys = {index: (reducer.kind, *index) for index in whole}
-    cached: dict[ChunkIndex, list[Partial]] = {
-        index: partials for index, key in keys.items() if (partials := reader.memory.get(key)) is not None
-    }
+    memory, kind, whole = reader.memory, reducer.kind, reader.layout.chunk_cells**2
+    keeps_totals = weights is None and memory.capacity > 0
+    cached: dict[ChunkIndex, list[Partial]] = {}
+    if keeps_totals:
+        for index, parts in chunks:
+            if parts[0].cells == whole and (partials := memory.get((kind, *index))) is not None:
+                cached[index] = partials
     uncached = [chunk for chunk in chunks if chunk[0] not in cached] if cached else chunks
 
     def pool_chunk(position: int, chunk: np.ndarray) -> list[Partial]:
         index, parts = uncached[position]
         partials = [pool_part(reducer, part, chunk, weights) for part in parts]
-        if (key := keys.get(index)) is not None:
-            reader.memory.put(key, partials, sum(map(nbytes, partials)) + ENTRY_BYTES)
+        if keeps_totals and parts[0].cells == whole:
+            memory.put((kind, *index), partials, sum(map(nbytes, partials)) + ENTRY_BYTES)
         return partials
 
     pooled = reader.map_chunks([index for index, _ in uncached], pool_chunk)
