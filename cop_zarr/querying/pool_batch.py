@@ -119,7 +119,7 @@ class _Sweep:
         if old < whole:
             slots, before = self._slots[regions[old:whole]], self._weight[regions[old:whole]]
             states[old:whole] = self._reducer.merge(
-                self._states[slots], before, states[old:whole], weight[old:whole]
+                self._states.take(slots, axis=0), before, states[old:whole], weight[old:whole]
             )
             weight[old:whole] += before
             self._free += slots.tolist()
