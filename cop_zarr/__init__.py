@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cop_zarr.source.synthetic import synthesize
     from cop_zarr.store import Store, open, query
     from cop_zarr.writing.checks import Problem
+    from cop_zarr.writing.copying import CopyReport, copy
     from cop_zarr.writing.ingest import IngestReport, ingest, plan_ingest
     from cop_zarr.writing.plan import IngestPlan
     from cop_zarr.writing.repair import RepairReport, repair
@@ -39,6 +40,7 @@ _HOMES = {
     "BatchReport": "interop.tables.runner",
     "Cells": "querying.cells",
     "CopZarrError": "errors",
+    "CopyReport": "writing.copying",
     "Embedding": "outputs.embedding",
     "IngestPlan": "writing.plan",
     "IngestReport": "writing.ingest",
@@ -48,6 +50,7 @@ _HOMES = {
     "Store": "store",
     "VerificationReport": "writing.verify",
     "batch": "interop.tables.batch",
+    "copy": "writing.copying",
     "ingest": "writing.ingest",
     "open": "store",
     "plan_ingest": "writing.ingest",
@@ -62,6 +65,7 @@ __all__ = [
     "BatchReport",
     "Cells",
     "CopZarrError",
+    "CopyReport",
     "Embedding",
     "IngestPlan",
     "IngestReport",
@@ -72,6 +76,7 @@ __all__ = [
     "VerificationReport",
     "__version__",
     "batch",
+    "copy",
     "ingest",
     "open",
     "plan_ingest",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cop_zarr.interop.tables.runner import BatchReport
     from cop_zarr.writing.checks import Problem
+    from cop_zarr.writing.copying import CopyReport
     from cop_zarr.writing.ingest import IngestReport
     from cop_zarr.writing.plan import IngestPlan
     from cop_zarr.writing.repair import RepairReport
@@ -43,6 +44,18 @@ def ingest_text(report: IngestReport) -> str:
             "cells": f"{report.valid_cells:,} of {report.total_cells:,} with data",
             "chunks": f"{report.chunks_stored:,} of {report.chunks_total:,} with data",
             **_source(report.source),
+        }
+    )
+
+
+def copy_text(report: CopyReport) -> str:
+    """What a copy wrote."""
+    return _table(
+        {
+            "store": report.copy,
+            "copied": f"{report.store}: {_count(report.chunks_copied, 'chunk')}, each checked",
+            "objects": f"{report.objects_written:,}{' (shards)' if report.shards else ''}",
+            "sha256": report.sha256,
         }
     )
 

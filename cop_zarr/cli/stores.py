@@ -62,6 +62,34 @@ def ingest(
 
 
 @main.command()
+@click.argument("store")
+@click.argument("other")
+@click.option("--shards/--no-shards", default=None, help="Whether OTHER has shards.  [as STORE has]")
+@BREAK_LOCK
+@option_group(
+    "options",
+    click.option("--overwrite", is_flag=True, help="Replace an existing cop-zarr store."),
+    *RUN_OPTIONS,
+)
+@JSON
+def copy(
+    store: str,
+    other: str,
+    shards: bool | None,
+    break_lock: bool,
+    options: dict[str, Any],
+    as_json: bool,
+) -> None:
+    """Copy a STORE to OTHER, with shards or without; its source is not needed.
+
+    Each chunk is checked on the way. --source-options are for STORE, --storage-options for OTHER.
+    """
+    with progress("copy") as options["progress"]:
+        report = cop_zarr.copy(store, other, shards=shards, break_lock=break_lock, **options)
+    show(asdict(report), as_json, reports.copy_text(report))
+
+
+@main.command()
 @STORE
 @click.option("--source", help="The GeoTIFF it was made from: compare every value.")
 @option_group("options", *RUN_OPTIONS)

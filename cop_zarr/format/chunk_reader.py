@@ -186,8 +186,29 @@ class ChunkReader:
                 raise data
             decode(data, out)
         except DamageError as damage:
-            key = self.layout.key_of_chunk(row, col)
-            raise self._chunk_error(key, damage, self._extent(row, col)) from damage
+            raise self._damaged(row, col, damage) from damage
+
+    def read_encoded(self, chunks: Sequence[ChunkIndex], requests: int) -> dict[ChunkIndex, bytes]:
+        """Read chunks that hold data as they are stored, those of one shard together.
+
+        Without shards, ``requests`` remote ones are read at once. Errors are those of :meth:`read`.
+        """
+
+        def read(index: ChunkIndex) -> Encoded:
+            try:
+                return self.encoded.read(*index)
+            except DamageError as damage:
+                return damage
+
+        if self.layout.shard_cells:
+            found = self.encoded.read_together(chunks)
+        else:
+            workers = requests if self.folder.remote else 1
+            found = dict(zip(chunks, ordered_map(read, chunks, workers=workers), strict=True))
+        for index, data in found.items():
+            if isinstance(data, DamageError):
+                raise self._damaged(*index, data)
+        return found  # type: ignore[return-value]  # none of them is damaged
 
     def read_checked(self, key: str) -> bytes:
         """Read a small object; DamageError if it is not what is recorded."""
@@ -202,6 +223,9 @@ class ChunkReader:
             return decode(self.read_checked(key), np.empty(shape, dtype))
         except DamageError as damage:
             raise self._chunk_error(key, damage) from damage
+
+    def _damaged(self, row: int, col: int, damage: DamageError) -> StoreError:
+        return self._chunk_error(self.layout.key_of_chunk(row, col), damage, self._extent(row, col))
 
     def _chunk_error(self, key: str, damage: DamageError, extent: str = "") -> StoreError:
         url = self.folder.url

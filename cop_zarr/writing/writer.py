@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from cop_zarr.core.grid import Window
 from cop_zarr.core.threads import ordered_map
-from cop_zarr.format.chunk_grid import ChunkPart, Layout, ObjectIndex
+from cop_zarr.format.chunk_grid import ChunkIndex, ChunkPart, Layout, ObjectIndex
 from cop_zarr.format.codec import crc32c, encode
 from cop_zarr.format.layout import ROOT
 from cop_zarr.format.metadata import documents
@@ -73,10 +73,26 @@ class StoreWriter:
 
         The window's edges are edges of objects; ``cells`` is float32, ``(rows, cols, bands)``.
         """
+        return self._write(window, self.encode(window, cells))
+
+    def write_encoded(self, window: Window, chunks: Mapping[ChunkIndex, bytes]) -> BlockRecord:
+        """Write the objects of a window, of chunks that are encoded already, as :meth:`write` does.
+
+        ``valid`` is not changed.
+        """
+
+        def objects() -> Iterator[tuple[ObjectIndex, bytes]]:
+            for index, parts in self._layout.objects(window):
+                held = {(part.row, part.col): chunks.get((part.row, part.col), b"") for part in parts}
+                for place, data in held.items():
+                    self.integrity[:2, *place] = len(data), crc32c(data) if data else 0
+                yield from self._object(index, [data for data in held.values() if data])
+
+        return self._write(window, objects())
+
+    def _write(self, window: Window, encoded: Iterable[tuple[ObjectIndex, bytes]]) -> BlockRecord:
         objects = (
-            (self._layout.object_key(*index), data)
-            for index, data in self.encode(window, cells)
-            if not self._restored[index]
+            (self._layout.object_key(*index), data) for index, data in encoded if not self._restored[index]
         )
         for _ in ordered_map(lambda item: self._target.write(*item), objects, workers=self._requests):
             pass
@@ -96,12 +112,16 @@ class StoreWriter:
                 else:
                     self.valid[self._layout.chunk_window(part.row, part.col).slices] = False
                     self.integrity[:, part.row, part.col] = 0
-            if not chunks:
-                self.objects[:, *index] = 0
-                continue
-            data = self._join(index, chunks)
-            self.objects[:, *index] = len(data), crc32c(data)
-            yield index, data
+            yield from self._object(index, chunks)
+
+    def _object(self, index: ObjectIndex, chunks: list[bytes]) -> Iterator[tuple[ObjectIndex, bytes]]:
+        """Make and record the object of some chunks with data; none, if there are none."""
+        if not chunks:
+            self.objects[:, *index] = 0
+            return
+        data = self._join(index, chunks)
+        self.objects[:, *index] = len(data), crc32c(data)
+        yield index, data
 
     def _join(self, index: ObjectIndex, chunks: list[bytes]) -> bytes:
         """Make an object of its chunks; in a shard, record where they are."""

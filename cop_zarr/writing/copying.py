@@ -1,0 +1,166 @@
+"""Copy a store, with shards or without. Chunks move as they are stored, each checked on the way."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Unpack
+
+from cop_zarr.core import settings
+from cop_zarr.core.grid import Window
+from cop_zarr.errors import CopZarrError, InputError, StoreExistsError
+from cop_zarr.format.chunk_grid import Layout
+from cop_zarr.format.chunk_reader import ChunkReader
+from cop_zarr.format.document import StoreDocument
+from cop_zarr.format.layout import ROOT, SHARD_CELLS, is_store_key
+from cop_zarr.format.opening import open_reader, read_document
+from cop_zarr.storage import REQUESTS_AT_ONCE, Folder, LocalFolder
+from cop_zarr.writing.blockwise import map_blocks
+from cop_zarr.writing.destination import State, check_destination, check_only_store_objects, classify
+from cop_zarr.writing.journal import IngestJob, Journal
+from cop_zarr.writing.options import Run, RunOptions
+from cop_zarr.writing.writer import BlockRecord, StoreWriter
+
+
+@dataclass(frozen=True)
+class CopyReport:
+    """What a copy did."""
+
+    store: str
+    """The store that was copied."""
+    copy: str
+    """The new store."""
+    shards: bool
+    """Whether the new store has shards."""
+    chunks_copied: int
+    """Chunks with data, each checked."""
+    objects_written: int
+    """Objects that hold them, one each without shards."""
+    sha256: str
+    """Identity of the new store."""
+
+
+def copy(
+    store: str | os.PathLike[str],
+    other: str | os.PathLike[str],
+    *,
+    shards: bool | None = None,
+    overwrite: bool = False,
+    break_lock: bool = False,
+    **options: Unpack[RunOptions],
+) -> CopyReport:
+    """Copy a store, with shards or without them; the source is not needed.
+
+    Every number keeps its bits, and chunks their bytes: each is compared with its recorded length and
+    CRC-32C before it is written. The new store has the provenance of the old one.
+
+    Parameters
+    ----------
+    store : str or path
+        The store to copy: a path or an fsspec URL.
+    other : str or path
+        The store to write.
+    shards : bool, optional
+        Whether the new store has shards, as for :func:`cop_zarr.ingest`; by default if the old one has.
+    overwrite, break_lock
+        As for :func:`cop_zarr.ingest`. A copy that was killed is not resumed: ``overwrite`` starts again.
+    source_options, storage_options : mapping, optional
+        Passed to the fsspec filesystem of the old store's and of the new store's URL.
+    workers, timeout, progress
+        As for :func:`cop_zarr.ingest`; ``memory`` is not used: a copy takes some 200 MB.
+
+    Returns
+    -------
+    CopyReport
+
+    Raises
+    ------
+    StoreNotFoundError, StoreError
+        If the store is absent, or is damaged; nothing is left of the copy then.
+    StoreExistsError, StoreBusyError
+        If something is at the new place already, or another process is writing there.
+    InputError
+        If both places are the same or one is inside the other, or the new store's URL can only be read.
+    StorageError
+        If one of them cannot be read or written.
+    """
+    run = Run(**options)
+    source = replace(run, storage_options=run.source_options).folder(store)
+    target = run.folder(other)
+    _check_apart(source, target)
+    document = read_document(source)
+    reader = open_reader(source, document, run.workers)
+    has_shards = document.layout.shard_cells is not None if shards is None else shards
+    layout = replace(document.layout, shard_cells=SHARD_CELLS if has_shards else None)
+    _check_free(target, overwrite=overwrite)
+    with target.locked(break_lock=break_lock):
+        _check_free(target, overwrite=overwrite)
+        job = IngestJob(document.record["created"], overwrite, document.sha256, shards=has_shards)
+        journal = Journal(target, job)
+        journal.start()
+        try:
+            writer = _write(reader, document, target.staging, layout, run)
+            objects = writer.documents(document.record["source"], document.record["created"])
+            journal.remove_strays(objects.keys() | writer.object_keys())
+            journal.finish(objects[ROOT])
+            writer.finish(objects)
+        except CopZarrError:
+            journal.discard()
+            raise
+        if overwrite:
+            check_only_store_objects(target)
+        journal.publish()
+        target.remove_work(is_store_key)
+    return CopyReport(
+        store=source.url,
+        copy=target.url,
+        shards=has_shards,
+        chunks_copied=int((reader.lengths > 0).sum()),
+        objects_written=len(writer.object_keys()),
+        sha256=read_document(target).sha256,
+    )
+
+
+def _write(
+    reader: ChunkReader, document: StoreDocument, staging: Folder, layout: Layout, run: Run
+) -> StoreWriter:
+    """Write the objects that hold chunks, those of one shard's cells after another."""
+    workers = settings.workers(run.workers)
+    requests = max(1, REQUESTS_AT_ONCE // workers)
+    writer = StoreWriter(layout, staging, requests if staging.remote else 1)
+    writer.valid[:] = reader.read_valid()
+    shards = replace(document.layout, shard_cells=SHARD_CELLS)
+    rows, cols = shards.object_grid
+    windows = [shards.object_window(row, col) for row in range(rows) for col in range(cols)]
+
+    def move(window: Window) -> BlockRecord:
+        chunks = [(part.row, part.col) for part in layout.parts(window)]
+        held = [index for index in chunks if reader.holds_data(*index)]
+        return writer.write_encoded(window, reader.read_encoded(held, requests))
+
+    for _ in map_blocks(move, windows, layout, workers=workers, progress=run.progress):
+        pass
+    return writer
+
+
+def _check_apart(source: Folder, target: Folder) -> None:
+    """Raise InputError unless two folders have nothing in common."""
+    places = [each.url.rstrip("/") for each in (source, target)]
+    if isinstance(source, LocalFolder) and isinstance(target, LocalFolder):
+        places = [os.path.realpath(place) for place in places]
+    one, two = (f"{place}/" for place in places)
+    if one.startswith(two) or two.startswith(one):
+        raise InputError(
+            f"cannot copy {source.url} to {target.url}: one is the other, or inside it; name another place"
+        )
+
+
+def _check_free(target: Folder, *, overwrite: bool) -> None:
+    """Raise as :func:`check_destination` does; what a killed run has left can only be replaced."""
+    target.check_writable()
+    if not overwrite and classify(target) in {State.UNFINISHED, State.UNFINISHED_BESIDE_STORE}:
+        raise StoreExistsError(
+            f"{target.work.url} holds an unfinished ingest or copy; replace it with --overwrite "
+            "(overwrite=True)"
+        )
+    check_destination(target, overwrite=overwrite, resume=False)
