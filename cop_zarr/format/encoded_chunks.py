@@ -22,7 +22,7 @@ class EncodedChunks:
     """The chunks of a store as they are stored, found and checked by its integrity table. Thread-safe.
 
     The index of a shard is not read: the table has the offsets, too. Raises DamageError if they are not
-    those that the lengths make.
+    those that the lengths make, or if a chunk in a shard is longer than it can be.
     """
 
     def __init__(self, layout: Layout, table: np.ndarray, objects: ObjectReader) -> None:
@@ -32,6 +32,8 @@ class EncodedChunks:
         self.lengths, self.crcs, *offsets = table
         self.offsets = offsets[0] if offsets else None
         """Offset of each chunk in its shard; None without shards."""
+        if offsets and self.lengths.max(initial=0) > self._max_bytes:
+            raise DamageError("a chunk is longer in it than one can be")
         if offsets and not np.array_equal(offsets[0], chunk_offsets(self.lengths, layout.shard_chunks)):
             raise DamageError("its offsets are not those of chunks that follow one another in shards")
 

@@ -18,7 +18,7 @@ from cop_zarr.storage.locks import Lock
 from cop_zarr.storage.names import LOCK, SMALL_BYTES, WORK
 from cop_zarr.storage.transport_errors import http_status, transport_errors
 from cop_zarr.storage.urls import redact
-from cop_zarr.storage.web_file import WebFile
+from cop_zarr.storage.web_file import NO_PARTS, WebFile
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -53,7 +53,10 @@ class RemoteFolder:
 
     def read_range(self, key: str, start: int, count: int) -> bytes:
         """Read a part of an object, shorter where the object ends."""
-        return self._read(key, count, WebFile(count, start), start)
+        data = self._read(key, count, WebFile(count, start), start)
+        if len(data) > count:
+            raise StorageError(f"cannot read {self.url}/{key}: the server {NO_PARTS}")
+        return data
 
     def forget(self, key: str) -> None:
         """Do nothing: no object is kept open."""

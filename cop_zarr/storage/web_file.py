@@ -17,6 +17,12 @@ MIN_KEPT_BYTES = 1024
 MAX_WHOLE_BYTES = 1 << 20
 """Largest file that is read as a whole for the sake of a part."""
 
+NO_PARTS = (
+    "sends no parts of a file, and this one is too large to be read for each of them; download it, and "
+    "name the copy"
+)
+"""What is said of a server that ignores ranges."""
+
 
 class WebFile:
     """The first ``limit`` bytes of a file, or those after ``start``, however much more the server sends.
@@ -98,10 +104,7 @@ class WebFile:
         if self._start is None:
             return
         if size is None or size > MAX_WHOLE_BYTES:
-            raise StorageError(
-                "the server sends no parts of a file, and this one is too large to be read for each of them"
-                f"{'' if size is None else f' ({size:,} bytes)'}; download it, and name the copy"
-            )
+            raise StorageError(f"the server {NO_PARTS}")
         self._skipped, self._version, self.size = self._start, "", size
 
 

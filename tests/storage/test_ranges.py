@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 import cop_zarr
 from cop_zarr.errors import ChunkError, StorageError, StoreReplacedError
@@ -231,6 +232,19 @@ def test_a_server_that_sends_no_parts(site: Path, monkeypatch: pytest.MonkeyPatc
         assert not isinstance(caught.value, ChunkError)
         shutil.copytree(site / "a.zarr", site / "downloaded.zarr")
         assert np.array_equal(grid(cop_zarr.open(site / "downloaded.zarr")), expected())
+
+
+def test_an_object_store_that_sends_no_parts(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"memory://{tmp_path.name}/a.zarr"
+    cop_zarr.copy(site / "a.zarr", url)
+    store = cop_zarr.open(url, cache_bytes=0)
+    cat_file = MemoryFileSystem.cat_file
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", lambda fs, path, **_: cat_file(fs, path))
+    with pytest.raises(StorageError, match="download") as caught:
+        grid(store)
+    assert not isinstance(caught.value, ChunkError)
 
 
 def answering(headers: dict[str, str], body: bytes) -> Status:

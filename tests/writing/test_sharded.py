@@ -274,7 +274,13 @@ def exchange(table: np.ndarray) -> None:
     table[:, 8, 8], table[:, 8, 9] = two, one
 
 
-@pytest.mark.parametrize("change", [overlap, leave, exchange])
+def huge(table: np.ndarray) -> None:
+    """The last chunk of a shard, so that all offsets are right."""
+    row, col = np.argwhere(table[0, 8:16, 8:16])[-1] + 8
+    table[0, row, col] = 2**32 - 1
+
+
+@pytest.mark.parametrize("change", [overlap, leave, exchange, huge])
 def test_offsets_that_cannot_be(store: Path, source: Path, change: Callable[[np.ndarray], None]) -> None:
     before = objects(store)
     forged(store, change)
