@@ -23,12 +23,12 @@ RATIOS = (
     ("warm/1", READER, 0.8),
     ("warm/2", READER, 0.8),
     ("warm/20", READER, 0.8),
-    ("warm/1", API, 0.4),
-    ("warm/2", API, 0.4),
-    ("warm/20", API, 0.4),
+    ("warm/1", API, 0.5),
+    ("warm/2", API, 0.7),
+    ("warm/20", API, 1.0),
     ("uncached/globe", LIMIT, 1.2),
     ("points/100000", API, 0.2),
-    ("boxes/20000", API, 0.4),
+    ("boxes/20000", API, 0.3),
 )
 """Case, library, and the most that cop-zarr's time may be of that library's."""
 
@@ -77,6 +77,9 @@ def of_cases(table: Table) -> Iterator[Finding]:
         if case in table:
             found = ratio(table[case].get(COP_ZARR), table[case].get(library))
             yield _at_most(case, found, most, f"{{:.2f}} x {library}")
+    if "boxes/200000" in table:
+        found = ratio(table["boxes/200000"].get(COP_ZARR), table["boxes/20000"].get(COP_ZARR))
+        yield _at_most("boxes/200000", found, 6, "{:.2f} x 20,000 boxes")
     for case, most in SAME_ANSWERS.items():
         if found := table.get(case, {}).get(API):
             yield _at_most(case, found.difference, most, "differs from rs-embed by {:.1e}")

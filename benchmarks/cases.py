@@ -68,7 +68,7 @@ def cases() -> Iterator[Case]:
     for n in (1, 1000, 100_000, 1_000_000):
         title = f"{n:,} points" if n > 1 else "1 point"
         yield Case(f"points/{n}", "points", title, "1", _turns(n))
-    for n in (1, 10, 100, 1000, 20_000):
+    for n in (1, 10, 100, 1000, 20_000, 200_000):
         title = f"{n:,} boxes" if n > 1 else "1 box"
         yield Case(f"boxes/{n}", "boxes", title, "boxes", _turns(n), memory=n == 20_000)
     for n in (1, 3, 9, 27, 81, 243, 721):

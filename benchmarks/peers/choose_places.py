@@ -77,6 +77,8 @@ def main(store: str, target: str) -> None:
         "far-64": [square(160, 1080, 64)],  # 8 x 8 chunks in Mongolia and China
         "far-ocean": [square(400, 200, 16)],
     }
+    more = centered(rng, lon, lat, 1, 180_000)
+    found["boxes"] = np.concatenate([found["boxes"], more])
     found["far-2"] = found["far-open"] = found["2"][:1]
     for side in (1, 3, 9, 27, 81, 243, 721):  # around 40° N 95° E, moved inside the lattice
         row, col = min(200 - side // 2, ROWS - side), min(1100 - side // 2, COLS - side)

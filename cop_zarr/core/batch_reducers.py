@@ -30,13 +30,14 @@ class BatchReducer(Protocol):
         and some of each region above 0. A cell of weight 0 does not count, even if it is NaN.
         """
 
-    def merge(
-        self, states: np.ndarray, weight: np.ndarray, others: np.ndarray, other_weight: np.ndarray
-    ) -> np.ndarray:
-        """Merge states with others of the same regions; both weigh ``(regions,)``."""
+    def merge(self, states: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Merge states with others of the same regions."""
 
     def result(self, states: np.ndarray, weight: np.ndarray, empty: np.ndarray) -> np.ndarray:
-        """The pooled vectors, ``(regions, bands)``, of the states and of zeros that weigh ``empty``."""
+        """The pooled vectors, ``(regions, bands)``, of the states and of zeros that weigh ``empty``.
+
+        ``weight`` is that of the cells in the states; both are ``(regions,)``.
+        """
 
 
 class Sum:
@@ -46,19 +47,13 @@ class Sum:
 
     def pool(self, cells: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Sum the cells."""
-        return _sums(cells.astype("f8"), weights)[:, None]
+        return _sums(*_used(cells, weights))[:, None]
 
-    def merge(
-        self,
-        states: np.ndarray,
-        weight: np.ndarray,  # noqa: ARG002  # a reducer's interface, as below
-        others: np.ndarray,
-        other_weight: np.ndarray,  # noqa: ARG002
-    ) -> np.ndarray:
+    def merge(self, states: np.ndarray, others: np.ndarray) -> np.ndarray:
         """Add the sums."""
         return np.asarray(states + others)
 
-    def result(self, states: np.ndarray, weight: np.ndarray, empty: np.ndarray) -> np.ndarray:  # noqa: ARG002
+    def result(self, states: np.ndarray, weight: np.ndarray, empty: np.ndarray) -> np.ndarray:  # noqa: ARG002  # a reducer's interface, as below
         """The sums."""
         return states[:, 0]
 
@@ -72,37 +67,38 @@ class Mean(Sum):
 
 
 class Deviation:
-    """Weighted population standard deviations; a state is mean and squared deviations.
+    """Weighted population standard deviations; a state is weight, mean and squared deviations.
 
     Deviations are taken from each region's own mean, cell by cell: as the difference of two products, a
     small one would be lost.
     """
 
-    planes = 2
+    planes = 3
 
     def pool(self, cells: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Means and squared deviations of the cells."""
-        wide = cells.astype("f8")
-        means = _sums(wide, weights) / weights.sum(axis=1)[:, None]
-        squares = np.empty_like(means)
-        for region, weight in enumerate(weights):
+        wide, weights = _used(cells, weights)
+        states = np.empty((len(weights), 3, cells.shape[1]))
+        states[:, 0] = weights.sum(axis=1)[:, None]
+        states[:, 1] = _sums(wide, weights) / states[:, 0]
+        for state, weight in zip(states, weights, strict=True):
             counts = weight > 0
-            squares[region] = weight[counts] @ (wide[counts] - means[region]) ** 2
-        return np.stack([means, squares], axis=1)
+            state[2] = weight[counts] @ (wide[counts] - state[1]) ** 2
+        return states
 
-    def merge(
-        self, states: np.ndarray, weight: np.ndarray, others: np.ndarray, other_weight: np.ndarray
-    ) -> np.ndarray:
+    def merge(self, states: np.ndarray, others: np.ndarray) -> np.ndarray:
         """Merge by means and squared deviations (Chan, Golub and LeVeque 1983)."""
-        share = (other_weight / (weight + other_weight))[:, None]
-        gap = others[:, 0] - states[:, 0]
-        squares = states[:, 1] + others[:, 1] + gap**2 * (weight[:, None] * share)
-        return np.stack([states[:, 0] + gap * share, squares], axis=1)
+        weight = states[:, 0] + others[:, 0]
+        share, gap = others[:, 0] / weight, others[:, 1] - states[:, 1]
+        squares = states[:, 2] + others[:, 2] + gap**2 * (states[:, 0] * share)
+        return np.stack([weight, states[:, 1] + gap * share, squares], axis=1)
 
-    def result(self, states: np.ndarray, weight: np.ndarray, empty: np.ndarray) -> np.ndarray:
+    def result(self, states: np.ndarray, weight: np.ndarray, empty: np.ndarray) -> np.ndarray:  # noqa: ARG002
         """The standard deviations."""
-        squares = self.merge(states, weight, np.zeros_like(states), empty)[:, 1]
-        return np.asarray(np.sqrt(squares / (weight + empty)[:, None]))
+        zeros = np.zeros_like(states)
+        zeros[:, 0] = empty[:, None]
+        merged = self.merge(states, zeros)
+        return np.asarray(np.sqrt(merged[:, 2] / merged[:, 0]))
 
 
 class Extreme:
@@ -120,13 +116,7 @@ class Extreme:
             state[0] = self._ufunc.reduce(cells[counts], axis=0)
         return states
 
-    def merge(
-        self,
-        states: np.ndarray,
-        weight: np.ndarray,  # noqa: ARG002
-        others: np.ndarray,
-        other_weight: np.ndarray,  # noqa: ARG002
-    ) -> np.ndarray:
+    def merge(self, states: np.ndarray, others: np.ndarray) -> np.ndarray:
         """Compare the extremes."""
         return np.asarray(self._ufunc(states, others))
 
@@ -144,6 +134,14 @@ BATCH_REDUCERS: dict[str, BatchReducer] = {
     "sum": Sum(),
 }
 """Reducer of each ``pooling=`` word."""
+
+
+def _used(cells: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The cells as float64, and their weights; of few regions, only the cells that count in any of them."""
+    if len(weights) > PRODUCT_ROWS:
+        return cells.astype("f8"), weights
+    used = weights.any(axis=0)
+    return cells[used].astype("f8"), weights[:, used]
 
 
 def _sums(cells: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -13,7 +13,8 @@ import numpy as np
 
 from cop_zarr.format.chunk_grid import Layout
 
-BEGINS, BETWEEN, ENDS, WHOLE = range(4)
+STAGES = np.arange(4, dtype="i1")
+BEGINS, BETWEEN, ENDS, WHOLE = STAGES.tolist()
 """Stages: in this order, states that are kept come first, and those that are finished last."""
 
 
@@ -55,12 +56,6 @@ class Pairs:
             tile = self.tile[some]
             weights[tile >= 0] = self.tiles[tile[tile >= 0]]
         return weights
-
-    @property
-    def max_unfinished(self) -> int:
-        """How many regions have begun and not ended, at most, after any number of pairs."""
-        changes = np.array([1, 0, -1, 0])[self.stage]  # by stage
-        return int(np.cumsum(changes).max(initial=0))
 
     def take(self, positions: np.ndarray) -> Pairs:
         """The pairs at some positions, in their order."""
@@ -109,7 +104,7 @@ def _stages(chunks: np.ndarray, regions: np.ndarray) -> np.ndarray:
     stages = np.full(len(order), BETWEEN, "i1")
     first, last = (np.ones(len(order), "?") for _ in range(2))
     first[1:] = last[:-1] = changes
-    stages[order] = np.select([first & last, first, last], [WHOLE, BEGINS, ENDS], BETWEEN)
+    stages[order] = np.array([BETWEEN, ENDS, BEGINS, WHOLE])[2 * first + last]
     return stages
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from cop_zarr.core.batch_reducers import BATCH_REDUCERS, BatchReducer
 from cop_zarr.format.chunk_reader import ChunkReader
-from cop_zarr.querying.pairs import BETWEEN, ENDS, WHOLE, Pairs, touching_pairs
+from cop_zarr.querying.pairs import BEGINS, ENDS, STAGES, WHOLE, Pairs, touching_pairs
 
 MAX_UNFINISHED_BYTES = 256 << 20
 """Memory for the states of unfinished regions: of 43,690 means of 768 bands."""
@@ -52,45 +53,71 @@ def pool_regions(
     """Pool regions into their rows of ``out``, float32; yield how many more are done."""
     layout, reducer = reader.layout, BATCH_REDUCERS[pooling]
     pairs, elsewhere = touching_pairs(layout, reader.lengths > 0, regions.windows, regions.weights)
-    if pairs.max_unfinished * reducer.planes * layout.bands * 8 > MAX_UNFINISHED_BYTES and len(regions) > 1:
-        del pairs, elsewhere
+    slots, count = _slots(pairs)
+    if count * reducer.planes * layout.bands * 8 > MAX_UNFINISHED_BYTES and len(regions) > 1:
+        del pairs, elsewhere, slots
         middle = len(regions) // 2
         yield from pool_regions(reader, regions.part(0, middle), pooling, out)
         yield from pool_regions(reader, regions.part(middle, len(regions)), pooling, out)
         return
-    untouched = np.bincount(pairs.regions, minlength=len(regions)) == 0
+    weight = np.bincount(pairs.regions, pairs.weight, len(regions))
+    untouched = weight == 0
     out[regions.rows[untouched]] = np.where(elsewhere[untouched] > 0, 0, np.nan)[:, None]
-    yield int(untouched.sum())
-    sweep = _Sweep(reducer, pairs, elsewhere=elsewhere, rows=regions.rows, out=out)
-    yield from sweep.run(reader)
+    yield int(np.count_nonzero(untouched))
+    owners = pairs.regions
+    ends = _Ends(regions.rows[owners], weight[owners], elsewhere[owners], out)
+    states = np.empty((count, reducer.planes, layout.bands))
+    yield from _Sweep(reducer, pairs, slots, states, ends).run(reader)
 
 
-class _Sweep:
+def _slots(pairs: Pairs) -> tuple[np.ndarray, int]:
+    """Where the state of each pair's region is kept, -1 if it is not: int64; and the number of places."""
+    free: list[int] = []
+    held: dict[int, int] = {}
+    slots, count = [], 0
+    for region, stage in zip(pairs.regions.tolist(), pairs.stage.tolist(), strict=True):
+        if stage == WHOLE:
+            slots.append(-1)
+            continue
+        if stage == BEGINS:
+            if not free:
+                free.append(count)
+                count += 1
+            held[region] = free.pop()
+        slots.append(held[region])
+        if stage == ENDS:
+            free.append(held.pop(region))
+    return np.array(slots, "i8"), count
+
+
+class _Ends(NamedTuple):
+    """Where and how the vector of each pair's region is written."""
+
+    rows: np.ndarray
+    weight: np.ndarray
+    """Weight of the region's cells in chunks with data."""
+    elsewhere: np.ndarray
+    """And in the others."""
+    out: np.ndarray
+
+
+class _Sweep(NamedTuple):
     """Pools the chunks of sorted pairs one after the other, and writes the vectors of regions that end."""
 
-    def __init__(
-        self,
-        reducer: BatchReducer,
-        pairs: Pairs,
-        *,
-        elsewhere: np.ndarray,
-        rows: np.ndarray,
-        out: np.ndarray,
-    ) -> None:
-        self._reducer, self._pairs = reducer, pairs
-        self._elsewhere, self._rows, self._out = elsewhere, rows, out
-        self._weight = np.zeros(len(rows))  # of each region, in the chunks before
-        self._slots = np.zeros(len(rows), "i8")  # of each unfinished region in the states
-        self._free = list(range(pairs.max_unfinished))
-        self._states = np.empty((len(self._free), reducer.planes, out.shape[1]))
+    reducer: BatchReducer
+    pairs: Pairs
+    slots: np.ndarray
+    states: np.ndarray
+    """States of unfinished regions, by slot."""
+    ends: _Ends
 
     def run(self, reader: ChunkReader) -> Iterator[int]:
         """Read each chunk once; yield how many more regions are done."""
-        chunks, starts = np.unique(self._pairs.chunks, return_index=True)
+        chunks, starts = np.unique(self.pairs.chunks, return_index=True)
         indices = [divmod(number, reader.layout.chunk_grid[1]) for number in chunks.tolist()]
         blocks = [
             [slice(row, min(row + MAX_ROWS, stop)) for row in range(first, stop, MAX_ROWS)]
-            for first, stop in pairwise([*starts.tolist(), len(self._pairs)])
+            for first, stop in pairwise([*starts.tolist(), len(self.pairs)])
         ]
 
         def pool(position: int, chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -110,26 +137,19 @@ class _Sweep:
 
     def _pool(self, chunk: np.ndarray, some: slice) -> np.ndarray:
         """States of some pairs of a chunk."""
-        return self._reducer.pool(chunk.reshape(-1, chunk.shape[-1]), self._pairs.weights(some))
+        return self.reducer.pool(chunk.reshape(-1, chunk.shape[-1]), self.pairs.weights(some))
 
     def _merge(self, some: slice, states: np.ndarray) -> int:
         """Merge the states of some pairs; return how many regions are finished by them."""
-        regions, weight = self._pairs.regions[some], self._pairs.weight[some].copy()
-        old, kept, whole = np.searchsorted(self._pairs.stage[some], (BETWEEN, ENDS, WHOLE)).tolist()
+        slots, stages = self.slots[some], self.pairs.stage[some]
+        old, kept, whole = map(int, stages.searchsorted(STAGES[1:]))
         if old < whole:
-            slots, before = self._slots[regions[old:whole]], self._weight[regions[old:whole]]
-            states[old:whole] = self._reducer.merge(
-                self._states.take(slots, axis=0), before, states[old:whole], weight[old:whole]
-            )
-            weight[old:whole] += before
-            self._free += slots.tolist()
+            before = self.states.take(slots[old:whole], axis=0)
+            states[old:whole] = self.reducer.merge(before, states[old:whole])
         if kept:
-            slots = np.array(self._free[-kept:])
-            del self._free[-kept:]
-            self._slots[regions[:kept]], self._weight[regions[:kept]] = slots, weight[:kept]
-            self._states[slots] = states[:kept]
-        ended = regions[kept:]
-        self._out[self._rows[ended]] = self._reducer.result(
-            states[kept:], weight[kept:], self._elsewhere[ended]
-        )
-        return len(ended)
+            self.states[slots[:kept]] = states[:kept]
+        if kept < len(states):
+            rows, weight, elsewhere, out = self.ends
+            ended = slice(some.start + kept, some.stop)
+            out[rows[ended]] = self.reducer.result(states[kept:], weight[ended], elsewhere[ended])
+        return len(states) - kept

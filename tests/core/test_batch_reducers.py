@@ -14,13 +14,12 @@ from tests.core.test_reducers import BANDS, INFINITE, independent
 def pooled(word, cells, weights, cuts=(), empty=0.0):
     """The vectors of ``(regions, cells)`` weights, chunk by chunk; every region touches every chunk."""
     reducer = BATCH_REDUCERS[word]
-    states = total = None
+    states = None
     for chunk, some in zip(np.split(cells, cuts), np.split(weights, cuts, axis=1), strict=True):
-        found, weight = reducer.pool(chunk, some), some.sum(axis=1)
+        found = reducer.pool(chunk, some)
         assert found.shape == (len(weights), reducer.planes, cells.shape[1])
-        states = found if states is None else reducer.merge(states, total, found, weight)
-        total = weight if total is None else total + weight
-    return reducer.result(states, total, np.full(len(weights), empty)).astype("f4")
+        states = found if states is None else reducer.merge(states, found)
+    return reducer.result(states, weights.sum(axis=1), np.full(len(weights), empty)).astype("f4")
 
 
 @pytest.mark.parametrize("weighted", [False, True])

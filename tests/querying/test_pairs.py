@@ -61,20 +61,18 @@ def test_a_region_begins_once_and_ends_once(layout, several):
     pairs, _ = touching_pairs(layout, np.ones(layout.chunk_grid, "?"), numbers, {})
     assert (np.diff(pairs.chunks) >= 0).all()
     assert (np.diff(pairs.stage)[np.diff(pairs.chunks) == 0] >= 0).all()
-    unfinished, most = set(), 0
+    unfinished = set()
     for region, stage in zip(pairs.regions.tolist(), pairs.stage.tolist(), strict=True):
         assert (region in unfinished) == (stage in {of_pairs.BETWEEN, of_pairs.ENDS})
         if stage == of_pairs.BEGINS:
             unfinished.add(region)
         elif stage == of_pairs.ENDS:
             unfinished.remove(region)
-        most = max(most, len(unfinished))
     assert not unfinished
-    assert pairs.max_unfinished == most
     assert set(pairs.regions.tolist()) == set(range(len(several)))
 
 
 def test_no_region_has_no_pairs():
     layout = Layout(Grid(100, 700, 20, 30), 4)
     pairs, elsewhere = touching_pairs(layout, np.ones(layout.chunk_grid, "?"), np.zeros((0, 4), "i8"), {})
-    assert len(pairs) == len(elsewhere) == pairs.max_unfinished == 0
+    assert len(pairs) == len(elsewhere) == 0
