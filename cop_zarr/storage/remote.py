@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+EXACTLY: dict[str, dict[str, Any]] = {"hf": {"cache_type": "none"}}
+"""Options with which a protocol's filesystem reads what it is asked for, and not five megabytes more."""
+
 UNMET = frozenset({HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT})
 """What a server answers if the condition of a write is not met."""
 
@@ -66,9 +69,9 @@ class RemoteFolder:
             try:
                 if "http" in fs.protocol:
                     return self._connection.run(fs, attempt, lambda: file.read(fs, path, attempt))
-                return bytes(
-                    self._connection.call(fs, "cat_file", attempt, path, start=start, end=start + limit)
-                )
+                options = EXACTLY.get(self._connection.protocol, {})
+                call = partial(self._connection.call, fs, "cat_file", attempt, path)
+                return bytes(call(start=start, end=start + limit, **options))
             except transport_errors() as error:
                 if http_status(error) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                     return b""  # an empty object has no first byte; one that was replaced may be shorter

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 import cop_zarr
 from cop_zarr.errors import ChunkError, StorageError, StoreReplacedError
-from cop_zarr.storage import LocalFolder, open_files, web_file
+from cop_zarr.storage import LocalFolder, folder, open_files, web_file
 from tests.support import factory
 from tests.support.proxy import CutSilently, Flip, Status, fault_proxy, hitting
 from tests.support.servers import static_server
@@ -245,6 +246,23 @@ def test_an_object_store_that_sends_no_parts(
     with pytest.raises(StorageError, match="download") as caught:
         grid(store)
     assert not isinstance(caught.value, ChunkError)
+
+
+def test_the_hub_is_asked_for_no_more_than_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hf://, whose files fsspec otherwise reads five megabytes ahead."""
+    hub = pytest.importorskip("huggingface_hub.hf_file_system")
+    asked = []
+
+    def fetch(_: object, start: int, end: int) -> bytes:
+        asked.append((start, end))
+        return bytes(end - start)
+
+    path = SimpleNamespace(unresolve=lambda: "datasets/me/repo/a.zarr/a")
+    monkeypatch.setattr(hub.HfFileSystem, "resolve_path", lambda *_, **__: path)
+    monkeypatch.setattr(hub.HfFileSystem, "info", lambda *_, **__: {"size": 10**8, "type": "file"})
+    monkeypatch.setattr(hub.HfFileSystemFile, "_fetch_range", fetch)
+    assert folder("hf://datasets/me/repo/a.zarr").read_range("a", 1000, 2000) == bytes(2000)
+    assert asked == [(1000, 3000)]
 
 
 def answering(headers: dict[str, str], body: bytes) -> Status:
