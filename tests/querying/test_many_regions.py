@@ -115,6 +115,22 @@ def test_vectors_are_those_of_numpy(store, globe, pooling):
         np.testing.assert_allclose(found[row], expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("weights", [None, "coverage", "area"])
+@pytest.mark.parametrize("pooling", ["mean", "sum", "std"])
+def test_nan_and_infinity_in_a_chunk_spoil_the_regions_that_touch_them_only(part, pooling, weights):
+    """Both are in the chunk's cell of row 218, column 830; -inf is beside them."""
+    beside, around = (25.9, 34.4, 26.85, 35.1), (27.4, 35.4, 27.6, 35.6)
+    options = {"pooling": pooling, "weights": weights, "subpixel": "touch"}
+    found = part.query_many([beside, around, shapely.box(*beside)], **options)
+    assert np.isfinite(found[[0, 2]]).all()
+    assert np.isnan(found[1, 0])
+    assert not np.isfinite(found[1, 1])
+    assert np.isfinite(found[1, 2:]).all()
+    if weights is None:
+        cells = factory.truth((220, 223), (824, 828), 4).astype("f8") - 9_000
+        np.testing.assert_allclose(found[0], REDUCERS[pooling](cells, axis=(1, 2)), rtol=1e-6)
+
+
 # What is read
 
 
