@@ -1,4 +1,4 @@
-"""Single files on a disk: replace them atomically, sync them, recognise that they were changed."""
+"""Files on a disk: replace them atomically, sync them, recognise that they were changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pathlib import Path
 
 from cop_zarr import system
 from cop_zarr.errors import AccessError, CopZarrError, StorageError, StoreExistsError
-from cop_zarr.storage.names import PARTIAL_SUFFIX
+from cop_zarr.storage.exchange import exchange
+from cop_zarr.storage.names import PARTIAL_SUFFIX, REPLACED
 
 HASHED_BYTES = 1 << 20
 """Bytes of a file hashed at a time."""
@@ -42,18 +43,40 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield the path of a new file that replaces ``path`` when the context is left without an exception.
 
     Its name is unique, so that two processes that write the same file each write a complete one. It is
-    synced to the disk before it gets its final name. Raises StorageError if it cannot be written.
+    synced to the disk before it gets its final name. A new folder replaces a folder, with all that this
+    one holds. Raises StorageError if it cannot be written.
     """
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL_SUFFIX}")
     try:
         with disk_errors(f"cannot write {path}"):
             yield partial
-            sync(partial)
-            partial.replace(path)
+            _sync_all(partial)
+            _take_place(partial, path)
             sync(path.parent)
     finally:
         with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+            remove(partial)
+
+
+def _sync_all(path: Path) -> None:
+    """Sync a file, or a folder and all that it holds."""
+    for each in (*path.rglob("*"), path):
+        sync(each)
+
+
+def _take_place(new: Path, path: Path) -> None:
+    """Rename a file or folder to ``path``; a folder that is there is left under the new one's name."""
+    if not (new.is_dir() and path.is_dir()):
+        new.replace(path)
+    elif not exchange(new, path):
+        aside = new.with_name(f"{new.name}.{REPLACED}")
+        path.rename(aside)
+        try:
+            new.rename(path)
+        except OSError:
+            aside.rename(path)
+            raise
+        aside.rename(new)
 
 
 def remove(path: Path) -> None:
