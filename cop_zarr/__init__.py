@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cop_zarr.errors import CopZarrError
     from cop_zarr.interop.tables.batch import batch
     from cop_zarr.interop.tables.runner import BatchReport
+    from cop_zarr.outputs.cell_map import CellMap
     from cop_zarr.outputs.embedding import Embedding
     from cop_zarr.querying.cells import Cells
     from cop_zarr.regions import BBox, PointBuffer
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BBox": "regions",
     "BatchReport": "interop.tables.runner",
+    "CellMap": "outputs.cell_map",
     "Cells": "querying.cells",
     "CopZarrError": "errors",
     "Embedding": "outputs.embedding",
@@ -60,6 +62,7 @@ _HOMES = {
 __all__ = [
     "BBox",
     "BatchReport",
+    "CellMap",
     "Cells",
     "CopZarrError",
     "Embedding",

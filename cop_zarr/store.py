@@ -22,6 +22,7 @@ from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.layout import ROOT
 from cop_zarr.format.offline import read_through_cache
 from cop_zarr.format.opening import open_reader, read_document
+from cop_zarr.outputs.cell_map import CellMap
 from cop_zarr.outputs.embedding import Embedding
 from cop_zarr.outputs.info import store_info
 from cop_zarr.querying import cells as cells_of
@@ -578,6 +579,42 @@ class Store:
         """
         selection = cells_of.select_cells(self.grid, self.valid, region, crs)
         return cells_of.iter_blocks(self._reader, selection, cells, progress)
+
+    def map(self, values: ArrayLike, *, name: str = "value") -> CellMap:
+        """Make a map of one number, or several, for each cell with data: a picture, a GeoTIFF, a Dataset.
+
+        Parameters
+        ----------
+        values : array_like
+            ``(n,)`` or ``(n, k)``, one row for each cell with data, in the order of :meth:`cells`; or
+            ``(rows, cols)`` or ``(rows, cols, k)``, the shape of the grid, of which only cells with data
+            are used. Bools, integers (within ±2**53) or floats; they are copied.
+        name : str
+            What the numbers are, a word of letters, digits and underscores.
+
+        Returns
+        -------
+        CellMap
+
+        Raises
+        ------
+        InputError
+            If an argument is not accepted.
+        ChunkError, StoreReplacedError, StorageError
+            If the mask of cells with data cannot be read.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> rows, cols = store.valid.nonzero()
+        >>> store.map(rows // 100, name="zone")
+        <CellMap zone (616455,) int64>
+        >>> store.map([1, 2, 3])
+        Traceback (most recent call last):
+        cop_zarr.errors.InputError: values must have one row for each of the 616,455 cells with data, ...
+        """
+        return CellMap(values, grid=self.grid, valid=self.valid, name=name, facts=self._facts)
 
 
 def open(

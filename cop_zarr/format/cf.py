@@ -12,6 +12,8 @@ from cop_zarr.core import product
 from cop_zarr.core.grid import Affine
 from cop_zarr.format.layout import BAND, LATITUDE, LONGITUDE
 
+CONVENTIONS = "CF-1.11"
+
 EMBEDDING_ATTRIBUTES = {
     "long_name": "Copernicus-FM embedding",
     "units": "1",
@@ -39,7 +41,7 @@ def group_attributes(record: Mapping[str, Any]) -> dict[str, Any]:
     source = record["source"]
     prefix = "SYNTHETIC STAND-IN for " if source["synthetic"] else ""
     return {
-        "Conventions": "CF-1.11",
+        "Conventions": CONVENTIONS,
         "title": f"{prefix}Copernicus-Embed, {product.YEAR}, on the ERA5 0.25° grid",
         "source": source["url"],
         "references": product.CITATION,

@@ -1,0 +1,69 @@
+"""Write a Dataset of xarray to a netCDF file or a Zarr group."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cop_zarr.errors import MissingDependencyError, StoreExistsError
+from cop_zarr.storage import replacing, replacing_folder
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+MARK = "cop_zarr_output"
+"""Attribute of the Zarr groups that are written here: no other group is replaced."""
+
+ENGINES = {"h5netcdf": "h5netcdf", "netcdf4": "netCDF4"}
+"""xarray's engines for netCDF-4, and their packages. SciPy writes netCDF-3, without unsigned numbers."""
+
+
+def netcdf_engine() -> Any:
+    """The engine of xarray that writes netCDF-4; MissingDependencyError if none is installed."""
+    for engine, package in ENGINES.items():
+        if find_spec(package) is not None:
+            return engine
+    raise MissingDependencyError(
+        "netCDF files need h5netcdf or netCDF4, and neither is installed: pip install 'cop-zarr[netcdf]'"
+    )
+
+
+def write_netcdf(make: Callable[[], xr.Dataset], path: Path) -> None:
+    """Write a compressed netCDF-4 file, atomically; ``make`` gives what it is to hold."""
+    engine, dataset = netcdf_engine(), make()
+    encoding = {
+        str(name): {**variable.encoding, "zlib": True, "complevel": 4}
+        for name, variable in dataset.data_vars.items()
+    }
+    with replacing(path) as partial:
+        dataset.to_netcdf(partial, format="NETCDF4", engine=engine, encoding=encoding)
+
+
+def write_zarr(make: Callable[[], xr.Dataset], path: Path) -> None:
+    """Write a Zarr v3 group, atomically; StoreExistsError in the place of what is no such group."""
+    check_replaceable(path)
+    dataset = make().assign_attrs({MARK: 1})
+    with replacing_folder(path) as partial, warnings.catch_warnings():
+        # consolidated metadata is not in the core of Zarr v3 yet; xarray reads it
+        warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
+        dataset.to_zarr(partial, zarr_format=3, consolidated=True)
+
+
+def check_replaceable(path: Path) -> None:
+    """Check that what is in the place of a Zarr group was written by :func:`write_zarr`, or nothing."""
+    if path.exists() and not _is_ours(path):
+        raise StoreExistsError(f"{path} is no group that a map was saved to; name another output")
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return MARK in json.loads((path / "zarr.json").read_bytes())["attributes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+WRITERS = {".nc": write_netcdf, ".zarr": write_zarr}
