@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cop_zarr.errors import MissingDependencyError, StoreExistsError
-from cop_zarr.storage import replacing, replacing_folder
+from cop_zarr.storage import replacing
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -47,7 +47,8 @@ def write_zarr(make: Callable[[], xr.Dataset], path: Path) -> None:
     """Write a Zarr v3 group, atomically; StoreExistsError in the place of what is no such group."""
     check_replaceable(path)
     dataset = make().assign_attrs({MARK: 1})
-    with replacing_folder(path) as partial, warnings.catch_warnings():
+    with replacing(path) as partial, warnings.catch_warnings():
+        partial.mkdir()  # zarr would create a parent that is missing, too
         # consolidated metadata is not in the core of Zarr v3 yet; xarray reads it
         warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
         dataset.to_zarr(partial, zarr_format=3, consolidated=True)

@@ -79,46 +79,6 @@ def _take_place(new: Path, path: Path) -> None:
         aside.rename(new)
 
 
-@contextlib.contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield the path of a new folder that replaces ``path``, a folder or nothing; as :func:`replacing`.
-
-    Where the system cannot exchange two names, there is no folder for a moment.
-    """
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL_SUFFIX}")
-    try:
-        with disk_errors(f"cannot write {path}"):
-            partial.mkdir()
-            yield partial
-            _sync_all(partial)
-            if not (path.exists() and exchange(partial, path)):
-                _rename_folder(partial, path)
-            sync(path.parent)
-    finally:
-        with contextlib.suppress(OSError):
-            remove(partial)  # what is not complete, or the old folder
-
-
-def _sync_all(folder: Path) -> None:
-    for path in (*folder.rglob("*"), folder):
-        sync(path)
-
-
-def _rename_folder(new: Path, path: Path) -> None:
-    """Give a folder the name of another, which is removed."""
-    aside = new.with_name(f"{new.name}.{REPLACED}")
-    if path.exists():
-        path.rename(aside)
-    try:
-        new.rename(path)
-    except OSError:
-        if aside.exists():
-            aside.rename(path)
-        raise
-    if aside.exists():
-        remove(aside)
-
-
 def remove(path: Path) -> None:
     """Remove a file, or a folder and all that it holds; nothing may be there."""
     if path.is_dir():
