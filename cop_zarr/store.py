@@ -26,6 +26,7 @@ from cop_zarr.outputs.cell_map import CellMap
 from cop_zarr.outputs.embedding import Embedding
 from cop_zarr.outputs.info import store_info
 from cop_zarr.querying import cells as cells_of
+from cop_zarr.querying import patches as patches_of
 from cop_zarr.querying import points, region
 from cop_zarr.querying.batch import answer_batch
 from cop_zarr.querying.cells import BLOCK_CELLS, Cells
@@ -41,6 +42,7 @@ from cop_zarr.querying.options import (
     QueryOptions,
     Subpixel,
     Weights,
+    check_max_bytes,
     check_on_error,
     check_query,
 )
@@ -615,6 +617,73 @@ class Store:
         cop_zarr.errors.InputError: values must have one row for each of the 616,455 cells with data, ...
         """
         return CellMap(values, grid=self.grid, valid=self.valid, name=name, facts=self._facts)
+
+    def patches(
+        self,
+        lon: Any,
+        lat: ArrayLike | None = None,
+        size: int = 5,
+        *,
+        crs: object | None = None,
+        empty: Empty = "include",
+        on_error: OnError = "raise",
+        max_bytes: int = MAX_BYTES,
+        progress: Progress | None = None,
+    ) -> np.ndarray:
+        """The square of cells around each point, as images of many bands.
+
+        Columns follow their meridians. Over a pole, they continue on the opposite meridian, 180° away: the
+        cell *k* rows beyond the row of the pole is the one *k* rows before it there. Cells become narrower
+        towards the poles, and a patch with them.
+
+        Parameters
+        ----------
+        lon, lat, crs
+            As :meth:`sample`. The cell that a point is in is the middle of its patch.
+        size : int
+            Rows and columns of a patch: an odd number from 1 to 721.
+        empty : {"include", "skip"}
+            Whether cells without data are the zeros they hold, or NaN.
+        on_error : {"raise", "nan"} or callable
+            As :meth:`sample`, of a point whose own cell is not in the store, too: its patch is NaN.
+        max_bytes : int
+            Largest array to return.
+        progress : callable, optional
+            Called with the points done and the points in all.
+
+        Returns
+        -------
+        ndarray
+            float32, the points' shape and ``(bands, size, size)``, north up; NaN for cells outside a store
+            of a part of the globe. As in a grid, the numbers of a cell lie beside each other in memory.
+
+        Raises
+        ------
+        ResultTooLargeError
+            If the patches would take more than ``max_bytes``.
+        RegionError, InputError, ChunkError, StoreReplacedError, StorageError
+            As :meth:`sample`; InputError also for another ``size``.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> patches = store.patches([11.5, 179.9], [48.1, -16.5], size=3)
+        >>> patches.shape
+        (2, 16, 3, 3)
+        >>> bool((patches[:, :, 1, 1] == store.sample([11.5, 179.9], [48.1, -16.5])).all())
+        True
+        """
+        size = patches_of.check_size(size)
+        points.check_options("nearest", empty, on_error)
+        check_max_bytes(max_bytes)
+        x, y, crs = points_and_crs(lon, lat, crs)
+        given = points.check_points(self.grid, x, y, "nearest", on_error, crs=crs)
+        patches_of.check_patch_bytes(given.lons.size, self.bands, size, max_bytes)
+        found = patches_of.read_patches(
+            self._reader, self._mask, given, size, empty=empty, progress=progress
+        )
+        return found.reshape(*given.shape, *found.shape[1:])
 
 
 def open(
