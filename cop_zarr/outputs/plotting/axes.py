@@ -32,7 +32,7 @@ CLASSES, CAPTION = "classes", "caption"
 LINE_POINTS = 12.5
 """Line height of the caption."""
 
-BELOW_CAPTION_POINTS = 6.0
+BELOW_CAPTION_POINTS = 1.5
 
 CAPTION_OFFSET_POINTS = 24.0
 """Distance from the axes down to the caption, below the labels of longitudes."""
