@@ -243,6 +243,8 @@ def _in_cell_order(values: ArrayLike, valid: np.ndarray) -> np.ndarray:
 def _wrong_shape(shape: tuple[int, ...], valid: np.ndarray) -> str:
     rows, cols = valid.shape
     advice = ""
+    if 0 < len(shape) <= 2 and shape[0] < np.count_nonzero(valid):
+        advice = "; those of a region's cells belong into a grid: grid[cells.rows, cells.cols] = values"
     if len(shape) == 3 and shape[1:] == valid.shape:
         advice = "; bands come last here: np.moveaxis(values, 0, -1)"
     length = f"{shape[0]:,} values in an array of shape {shape}" if shape else "a single number"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cop_zarr.errors import MissingDependencyError, StoreExistsError
 from cop_zarr.storage import replacing
@@ -18,29 +19,33 @@ if TYPE_CHECKING:
 MARK = "cop_zarr_output"
 """Attribute of the Zarr groups that are written here: no other group is replaced."""
 
-ENGINES = {"h5netcdf": "h5netcdf", "netcdf4": "netCDF4"}
-"""xarray's engines for netCDF-4, and their packages. SciPy writes netCDF-3, without unsigned numbers."""
-
-
-def netcdf_engine() -> Any:
-    """The engine of xarray that writes netCDF-4; MissingDependencyError if none is installed."""
-    for engine, package in ENGINES.items():
-        if find_spec(package) is not None:
-            return engine
-    raise MissingDependencyError(
-        "netCDF files need h5netcdf or netCDF4, and neither is installed: pip install 'cop-zarr[netcdf]'"
-    )
+MIN_XARRAY = (2025, 8)
+"""The version that writes netCDF-4 to memory."""
 
 
 def write_netcdf(make: Callable[[], xr.Dataset], path: Path) -> None:
-    """Write a compressed netCDF-4 file, atomically; ``make`` gives what it is to hold."""
-    engine, dataset = netcdf_engine(), make()
+    """Write a compressed netCDF-4 file, atomically; ``make`` gives what it is to hold.
+
+    The file is made in memory: where the disk is full, HDF5 ends the process.
+    """
+    dataset = make()
+    _check_netcdf()
     encoding = {
         str(name): {**variable.encoding, "zlib": True, "complevel": 4}
         for name, variable in dataset.data_vars.items()
     }
+    image = dataset.to_netcdf(None, format="NETCDF4", engine="h5netcdf", encoding=encoding)
     with replacing(path) as partial:
-        dataset.to_netcdf(partial, format="NETCDF4", engine=engine, encoding=encoding)
+        partial.write_bytes(image)
+
+
+def _check_netcdf() -> None:
+    xarray = tuple(int(part) for part in version("xarray").split(".")[:2])
+    if find_spec("h5netcdf") is None or xarray < MIN_XARRAY:
+        raise MissingDependencyError(
+            f"netCDF files need h5netcdf, and xarray {'.'.join(map(str, MIN_XARRAY))} or newer: "
+            "pip install 'cop-zarr[netcdf]'"
+        )
 
 
 def write_zarr(make: Callable[[], xr.Dataset], path: Path) -> None:
