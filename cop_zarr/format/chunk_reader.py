@@ -16,7 +16,14 @@ import numpy as np
 
 from cop_zarr.core.lru_cache import ENTRY_BYTES, LRUCache
 from cop_zarr.core.threads import ordered_map, sleep
-from cop_zarr.errors import ChunkError, DamageError, StorageError, StoreError, StoreReplacedError
+from cop_zarr.errors import (
+    ChunkError,
+    DamageError,
+    StorageError,
+    StoreError,
+    StoreReplacedError,
+    UnreachableError,
+)
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.codec import MAX_OVERHEAD, crc32c, decode
 from cop_zarr.format.document import ObjectRecord, StoreDocument, parse
@@ -163,6 +170,21 @@ class ChunkReader:
                 self._cache.drop(key)
         data = self._read_object(key, record)
         self._cache.put(key, data)
+        return data
+
+    def read_unrecorded(self, key: str) -> bytes:
+        """Read an object that nothing records, or what the disk cache has of it if no server answers.
+
+        FileNotFoundError if there is none.
+        """
+        try:
+            data = self.folder.read(key)
+        except UnreachableError:
+            if self._cache is None or (cached := self._cache.get(key)) is None:
+                raise
+            return cached
+        if self._cache is not None and self._cache.get(key) != data:
+            self._cache.put(key, data)
         return data
 
     def _read_object(self, key: str, record: ObjectRecord) -> bytes:
