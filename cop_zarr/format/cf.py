@@ -24,6 +24,24 @@ VALID_ATTRIBUTES = {"long_name": "cell has data"}
 
 WEIGHTS_ATTRIBUTES = {"long_name": "how much a cell belongs to the region"}
 
+VALUES_ATTRIBUTES = {
+    "component": {"long_name": "principal component, by variance", "units": "1"},
+    "leading": {"long_name": "number of leading components", "units": "1"},
+    "mean": {"long_name": "mean embedding of all cells with data", "units": "1"},
+    "axes": {"long_name": "unit vector of the principal component", "units": "1"},
+    "explained_variance": {"long_name": "variance along the component", "units": "1"},
+    "explained_variance_ratio": {"long_name": "share of the variance along the component", "units": "1"},
+    "scores": {
+        "long_name": "score along the principal component",
+        "units": "1",
+    },
+    "remainder": {
+        "long_name": "distance from the plane of the leading components",
+        "units": "1",
+    },
+}
+"""Of principal components."""
+
 AXIS_ATTRIBUTES = {
     LATITUDE: {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
     LONGITUDE: {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},

@@ -35,6 +35,7 @@ from cop_zarr.format.layout import (
     OBJECT_ATTRIBUTE,
     ROOT,
 )
+from cop_zarr.storage import SMALL_BYTES
 
 COMPONENTS_FORMAT = "cop-zarr-components"
 COMPONENTS_VERSION = 1
@@ -132,10 +133,28 @@ class KeptComponents:
         remainder: np.ndarray = self.read_chunk("remainder", number)[0][valid]
         return remainder
 
+    def chunks(self) -> list[tuple[str, int]]:
+        """Array and number of each chunk of maps."""
+        numbers = range(len(leading_counts(self.count)))  # as many remainders as chunks of scores
+        return [(name, number) for name in ("scores", "remainder") for number in numbers]
+
+    def chunk_keys(self) -> list[str]:
+        """Keys of the chunks of maps."""
+        return [f"{COMPONENTS}/{name}/c/{number}/0/0" for name, number in self.chunks()]
+
     def read_chunk(self, name: str, number: int) -> np.ndarray:
         """Read a chunk of scores, or the remainder of one number of components: float32, 3-D."""
         depth = min(CHUNK_COMPONENTS, self.count) if name == "scores" else 1
         return self.read(f"{name}/c/{number}/0/0", (depth, *self.reader.layout.grid.shape), "<f4")
+
+    def read_object(self, key: str) -> bytes:
+        """Read an object of the group by its key in the store; ComponentsError if it is not as recorded."""
+        layout = self.reader.layout
+        limit = max(4 * CHUNK_COMPONENTS * layout.grid.whole.cells, 8 * self.count * layout.bands)
+        try:
+            return self.reader.read_checked(key, self.objects[key], limit + SMALL_BYTES)
+        except (DamageError, KeyError) as error:
+            raise damaged(self.reader, f"{key}: {error}") from error
 
     def read(self, key: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         """Read an array's only chunk, or one of several, by its key in the group.
@@ -186,7 +205,7 @@ def parse_kept(reader: ChunkReader, data: bytes) -> KeptComponents:
         raise damaged(reader, f"its {ROOT} cannot be read") from None
     if isinstance(version, int) and version > COMPONENTS_VERSION:
         raise FormatVersionError(
-            f"{reader.folder.url}/{COMPONENTS} has version {version} of its format, and this cop-zarr reads "
+            f"{reader.folder.url}/{COMPONENTS} has version {version} of its format; this cop-zarr reads "
             f"up to version {COMPONENTS_VERSION}: pip install --upgrade cop-zarr"
         )
     numbers = [version, count, cells, *(number for entry in objects.values() for number in entry)]

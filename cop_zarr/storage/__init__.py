@@ -11,7 +11,16 @@ from cop_zarr.storage.files import check_absent, file_stamp, replacing, sha256_o
 from cop_zarr.storage.filesystems import REQUESTS_AT_ONCE, StorageOptions
 from cop_zarr.storage.folders import Folder, folder, read_if_there
 from cop_zarr.storage.local import LocalFolder
-from cop_zarr.storage.names import JOB, LOCK, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, STAGED, WORK
+from cop_zarr.storage.names import (
+    JOB,
+    LOCK,
+    PARTIAL_SUFFIX,
+    REPLACED,
+    SMALL_BYTES,
+    STAGED,
+    STAGED_GROUP,
+    WORK,
+)
 from cop_zarr.storage.places import place
 from cop_zarr.storage.remote import RemoteFolder
 from cop_zarr.storage.retries import TIMEOUT_SECONDS
