@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from cop_zarr.interop.tables.batch import batch
     from cop_zarr.interop.tables.runner import BatchReport
     from cop_zarr.outputs.cell_map import CellMap
+    from cop_zarr.outputs.components import Components
     from cop_zarr.outputs.embedding import Embedding
     from cop_zarr.querying.cells import Cells
     from cop_zarr.regions import BBox, PointBuffer
     from cop_zarr.source.synthetic import synthesize
     from cop_zarr.store import Store, open, query
     from cop_zarr.writing.checks import Problem
+    from cop_zarr.writing.components import ComponentsReport, keep_components
     from cop_zarr.writing.ingest import IngestReport, ingest, plan_ingest
     from cop_zarr.writing.plan import IngestPlan
     from cop_zarr.writing.repair import RepairReport, repair
@@ -40,6 +42,8 @@ _HOMES = {
     "BatchReport": "interop.tables.runner",
     "CellMap": "outputs.cell_map",
     "Cells": "querying.cells",
+    "Components": "outputs.components",
+    "ComponentsReport": "writing.components",
     "CopZarrError": "errors",
     "Embedding": "outputs.embedding",
     "IngestPlan": "writing.plan",
@@ -51,6 +55,7 @@ _HOMES = {
     "VerificationReport": "writing.verify",
     "batch": "interop.tables.batch",
     "ingest": "writing.ingest",
+    "keep_components": "writing.components",
     "open": "store",
     "plan_ingest": "writing.ingest",
     "query": "store",
@@ -64,6 +69,8 @@ __all__ = [
     "BatchReport",
     "CellMap",
     "Cells",
+    "Components",
+    "ComponentsReport",
     "CopZarrError",
     "Embedding",
     "IngestPlan",
@@ -76,6 +83,7 @@ __all__ = [
     "__version__",
     "batch",
     "ingest",
+    "keep_components",
     "open",
     "plan_ingest",
     "query",

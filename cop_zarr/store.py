@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cop_zarr.analysis.components import find_components
 from cop_zarr.core import product, settings
 from cop_zarr.core.grid import Grid
 from cop_zarr.core.lru_cache import CACHE_BYTES, LRUCache
@@ -23,6 +24,7 @@ from cop_zarr.format.layout import ROOT
 from cop_zarr.format.offline import read_through_cache
 from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.outputs.cell_map import CellMap
+from cop_zarr.outputs.components import Components, make_components
 from cop_zarr.outputs.embedding import Embedding
 from cop_zarr.outputs.info import store_info
 from cop_zarr.querying import cells as cells_of
@@ -62,6 +64,8 @@ from cop_zarr.storage import (
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
+
+    from cop_zarr.outputs.plotting.pca_map import ColoursOf
 
 
 class Store:
@@ -425,15 +429,18 @@ class Store:
         bbox: BBox | Sequence[float] | None = None,
         *,
         region: Roi | None = None,
+        colours_of: ColoursOf = "store",
         ax: Axes | None = None,
         progress: Progress | None = None,
         **options: Unpack[QueryOptions],
     ) -> Axes:
         """Plot the embeddings as colours, or the cells and weights of a query.
 
-        Red, green and blue are the first three principal components of the cells shown, each from its 2nd
-        to its 98th percentile, so colours of two plots can be compared only if both show the same cells.
-        Memory does not grow with the extent: the published product takes less than 300 MB.
+        Red, green and blue are the first three principal components of all cells of the store, each from
+        the 2nd to the 98th percentile of all cells: colours of two plots of a store can be compared, and
+        those of two stores cannot. Where the store keeps its components, only a part of these is read (13
+        MB of the published size); otherwise every chunk is read twice for the first plot, and
+        ``cop-zarr components`` keeps them. Less than 400 MB of memory are needed.
 
         Parameters
         ----------
@@ -443,6 +450,9 @@ class Store:
         region : optional
             As ``roi`` of :meth:`query`: plot the cells of a query, their weights and the region's outline,
             instead of embeddings. No embedding is read then.
+        colours_of : {"store", "shown"}
+            Whose components and percentiles the colours are: of all cells of the store, or of the cells
+            shown, which alone are read then, and show more contrast; such plots cannot be compared.
         ax : matplotlib.axes.Axes, optional
             By default the Axes of a new pyplot figure, which a notebook displays.
         progress : callable, optional
@@ -463,6 +473,8 @@ class Store:
             If matplotlib is not installed.
         RegionError, InputError, SubcellError
             As :meth:`query`, of either region; or if options are given without ``region``.
+        ComponentsError
+            If the components kept are damaged, or another store's.
         ChunkError, StoreReplacedError, StorageError
             As :meth:`query`.
 
@@ -487,7 +499,13 @@ class Store:
         if given != CheckedOptions():
             raise InputError(f"{', '.join(options)} cannot be given without region=")
         return plotting.plot_store(
-            self._reader, self.valid, synthetic=synthetic, bbox=bbox, ax=ax, progress=progress
+            self._reader,
+            self.valid,
+            synthetic=synthetic,
+            bbox=bbox,
+            colours_of=colours_of,
+            ax=ax,
+            progress=progress,
         )
 
     def info(self) -> dict[str, Any]:
@@ -684,6 +702,58 @@ class Store:
             self._reader, self._mask, given, size, empty=empty, progress=progress
         )
         return found.reshape(*given.shape, *found.shape[1:])
+
+    def components(
+        self, count: int | None = None, *, recompute: bool = False, progress: Progress | None = None
+    ) -> Components:
+        """The principal components of all cells with data: axes, scores, what is left over.
+
+        A store that keeps them (``cop-zarr components``, :func:`cop_zarr.keep_components`) has them read.
+        Otherwise they are derived, which reads every chunk twice, and a warning in the log says how to keep
+        them; they stay in the store's memory, if ``cache_bytes`` has room.
+
+        They are exact (float64 sums over all cells whose values are all finite, each counted once), and the
+        same bits each time on one machine, with any number of workers.
+
+        Parameters
+        ----------
+        count : int, optional
+            How many, at most the number of bands; by default all that are kept, or else 64.
+        recompute : bool
+            Derive them in any case, where those kept are damaged, too.
+        progress : callable, optional
+            Called with the bytes done and those in all, if they are derived.
+
+        Returns
+        -------
+        Components
+
+        Raises
+        ------
+        InputError
+            If ``count`` is not accepted, or no cell with data has only finite values.
+        ComponentsError
+            If the components kept are damaged, or another store's; FormatVersionError if a newer cop-zarr
+            kept them.
+        ResultTooLargeError
+            If the covariance of the bands would take more than a gigabyte.
+        ChunkError, StoreReplacedError, StorageError
+            As :meth:`query`.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> components = store.components(4)
+        >>> components
+        <Components: 4 of 16 bands, 80% of the variance of 616,455 cells>
+        >>> components.scores.shape
+        (616455, 4)
+        >>> store.map(components.scores[:, :3], name="component")
+        <CellMap component (616455, 3) float32>
+        """
+        scored = find_components(self._reader, self.valid, count, recompute=recompute, progress=progress)
+        return make_components(scored, self._reader, self.valid, self._document.record)
 
 
 def open(

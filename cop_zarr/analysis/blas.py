@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
 MAX_WORKERS = 4
 """Products at once, at most: each holds a batch of cells."""
 
@@ -38,6 +36,8 @@ def product_workers(workers: int) -> int:
 
 
 def _enter() -> None:
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415  # which no query needs
+
     global _users, _limits  # noqa: PLW0603  # the library's setting is the process's, too
     with _LOCK:
         _users += 1

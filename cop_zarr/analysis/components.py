@@ -7,6 +7,8 @@ of workers, so that the same cells give the same bits.
 
 from __future__ import annotations
 
+import logging
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -20,8 +22,11 @@ from cop_zarr.core.reducers import quiet
 from cop_zarr.core.threads import ordered_map
 from cop_zarr.errors import InputError, ResultTooLargeError
 from cop_zarr.format.chunk_reader import ChunkReader
-from cop_zarr.format.components import leading_counts, read_kept
+from cop_zarr.format.components import KeptComponents, leading_counts, read_kept
+from cop_zarr.format.layout import COMPONENTS
 from cop_zarr.querying.cells import CellSelection, map_cells
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -97,25 +102,60 @@ def check_count(count: int | None, bands: int) -> None:
         raise InputError(f"count must be 1 to {bands}, the number of bands; got {count}")
 
 
-def kept_components(reader: ChunkReader, valid: np.ndarray, count: int | None) -> ScoredCells | None:
-    """The first ``count`` components that a store keeps, or all; None if it keeps none or fewer.
-
-    Errors are those of :func:`read_kept`.
-    """
-    kept = read_kept(reader)
-    if kept is None or (count or 0) > kept.count:
-        return None
-    count = count or kept.count
-    ratios = kept.explained_variance_ratio
+def _first(kept: KeptComponents, valid: np.ndarray, count: int) -> ScoredCells:
+    """The first ``count`` components that a store keeps, and the scores of its cells."""
     found = PrincipalComponents(
-        kept.mean, kept.axes[:count], kept.explained_variance[:count], ratios[:count], kept.cells
+        kept.mean,
+        kept.axes[:count],
+        kept.explained_variance[:count],
+        kept.explained_variance_ratio[:count],
+        kept.cells,
     )
     leading = min(number for number in leading_counts(kept.count) if number >= count)
     scores, remainder = kept.scores(valid, leading), kept.remainder(valid, leading)
-    beyond = scores[:, count:]
-    if beyond.shape[1]:
-        remainder = np.sqrt(remainder**2 + np.einsum("ij,ij->i", beyond, beyond))
+    if leading > count:
+        beyond = scores[:, count:].astype("f8")
+        remainder = np.sqrt(remainder.astype("f8") ** 2 + (beyond**2).sum(axis=1)).astype("f4")
     return ScoredCells(found, scores[:, :count], remainder, kept=True)
+
+
+def find_components(
+    reader: ChunkReader,
+    valid: np.ndarray,
+    count: int | None,
+    *,
+    recompute: bool = False,
+    progress: Progress | None = None,
+) -> ScoredCells:
+    """The components that a store keeps; if there are none, or fewer, those of all its cells, derived.
+
+    ``valid`` is the store's mask; ``count`` None is all that are kept, or :data:`DEFAULT_COUNT`. What is
+    derived stays in the memory of the reader, if that has room. With ``recompute``, what is kept and what
+    is in memory is not looked at.
+    """
+    bands = reader.layout.bands
+    check_count(count, bands)
+    kept = None if recompute else read_kept(reader)
+    if kept is not None and kept.count >= (count or 1):
+        return _first(kept, valid, kept.count if count is None else int(count))
+    count = min(DEFAULT_COUNT, bands) if count is None else int(count)
+    found: ScoredCells | None = None if recompute else reader.memory.get((COMPONENTS, count))
+    if found is None:
+        selection = CellSelection(reader.layout.grid, reader.layout.grid.whole, valid)
+        found = derive(reader, selection, count, progress)
+        reader.memory.put((COMPONENTS, count), found, found.scores.nbytes + found.remainder.nbytes)
+        if not recompute:
+            _say_how_to_keep(reader, count, found.components.cells, "" if kept is None else " --overwrite")
+    return found
+
+
+def _say_how_to_keep(reader: ChunkReader, count: int, cells: int, option: str) -> None:
+    url, useful = reader.folder.url, max(count, min(DEFAULT_COUNT, reader.layout.bands))
+    logger.warning(
+        "%s does not keep %d components, so they were derived from %d cells; to keep them: cop-zarr "
+        "components %s --count %d%s",
+        *(url, count, cells, shlex.quote(url), useful, option),
+    )
 
 
 def derive(

@@ -10,6 +10,7 @@ answers at once.
 from cop_zarr.cli import (  # noqa: F401  # each adds its commands
     batch,
     cells,
+    components,
     plot,
     query,
     quickstart,

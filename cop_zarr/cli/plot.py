@@ -18,6 +18,7 @@ from cop_zarr.cli.options import (
     STORE_OPTIONS,
     TEXT_FILE,
     PathToWrite,
+    choice,
     option_group,
 )
 from cop_zarr.cli.output import progress
@@ -61,6 +62,12 @@ def box_or_file(text: str) -> Any:
     BUFFER,
     SHAPE,
 )
+@choice(
+    "--colours-of",
+    "store shown",
+    "Whose principal components the colours are: of all cells, so that plots can be compared, or of those "
+    "shown.",
+)
 @option_group("options", REPAIR, CRS, *POOLING_OPTIONS)
 @option_group(
     "size",
@@ -75,6 +82,7 @@ def plot(
     to: Path | None,
     bbox: tuple[float, float, float, float] | None,
     overwrite: bool,
+    colours_of: Any,
     named: dict[str, Any],
     options: dict[str, Any],
     size: dict[str, float],
@@ -84,9 +92,9 @@ def plot(
 
     The file is named by --to, or after the STORE: "plot STORE OUT" is "plot STORE --to OUT".
 
-    Red, green and blue are the first three principal components of the cells shown, each from its 2nd to
-    its 98th percentile. With --region or --point, the plot shows the cells of a query and their weights;
-    options are those of "cop-zarr query".
+    Red, green and blue are the first three principal components of all its cells, each from its 2nd to its
+    98th percentile; a STORE that keeps them ("cop-zarr components") is plotted sooner. With --region or
+    --point, the plot shows the cells of a query and their weights; options are those of "cop-zarr query".
     """
     from cop_zarr.outputs.plotting import save
 
@@ -97,7 +105,7 @@ def plot(
     with progress("plot") as advance:
         save.save_plot(
             picture,
-            lambda axes: opened.plot(bbox, **query, ax=axes, progress=advance),
+            lambda axes: opened.plot(bbox, **query, colours_of=colours_of, ax=axes, progress=advance),
             **size,
             overwrite=overwrite,
         )

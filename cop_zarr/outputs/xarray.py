@@ -24,6 +24,7 @@ from cop_zarr.format.cf import (
     CONVENTIONS,
     EMBEDDING_ATTRIBUTES,
     VALID_ATTRIBUTES,
+    VALUES_ATTRIBUTES,
     WEIGHTS_ATTRIBUTES,
     axes,
     grid_mapping,
@@ -37,6 +38,7 @@ from cop_zarr.outputs.xarray_indexing import read_outer, read_points
 
 if TYPE_CHECKING:
     from cop_zarr.outputs.cell_map import CellMap
+    from cop_zarr.outputs.components import Components
 
 try:
     import xarray as xr
@@ -47,7 +49,7 @@ except ImportError as error:
         "to_xarray() needs xarray, which is not installed: pip install 'cop-zarr[xarray]'"
     ) from error
 
-WEIGHTS = "weights"
+WEIGHTS, COMPONENT, RATIO = "weights", "component", "explained_variance_ratio"
 GRID_MAPPING = {"grid_mapping": SPATIAL_REF}
 
 
@@ -166,6 +168,34 @@ def map_dataset(found: CellMap, stored: Encoding) -> xr.Dataset:
             "references": product.CITATION,
             **{name: _attribute(value) for name, value in found.facts.items()},
         },
+    )
+
+
+def components_dataset(found: Components, from_0_to_360: bool) -> xr.Dataset:
+    """Components as a Dataset, as :meth:`cop_zarr.Components.to_xarray`."""
+    grid, count = found.grid, len(found.axes)
+    longitudes = grid.longitudes % 360 if from_0_to_360 else (grid.longitudes + 180) % 360 - 180
+    order = np.argsort(longitudes)
+    maps = np.full((count + 1, *grid.shape), np.nan, "f4")
+    maps[:count, found.valid], maps[count, found.valid] = found.scores.T, found.remainder
+    maps = maps[:, :, order]
+    along = axes(0, grid.latitudes, longitudes[order])
+    del along[BAND]
+    component = {COMPONENT: xr.Variable((COMPONENT,), np.arange(1, count + 1, dtype="i4"))}
+    component[RATIO] = xr.Variable((COMPONENT,), found.explained_variance_ratio.astype("f4"))
+    for name, variable in component.items():
+        variable.attrs, variable.encoding = VALUES_ATTRIBUTES[name], {"_FillValue": None}
+    return xr.Dataset(
+        {
+            "scores": xr.Variable(
+                (COMPONENT, *DIMENSIONS[1:]), maps[:count], VALUES_ATTRIBUTES["scores"], GRID_MAPPING
+            ),
+            "remainder": xr.Variable(
+                DIMENSIONS[1:], maps[count], VALUES_ATTRIBUTES["remainder"], GRID_MAPPING
+            ),
+        },
+        {**component, **_coordinates(along)},
+        {**found.attributes},
     )
 
 

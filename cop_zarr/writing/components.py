@@ -163,7 +163,7 @@ def _write(
     found = fit(reader, selection, count, advance)
     if not found.cells:
         raise InputError(
-            f"{folder.url} has no cell with data whose values are all finite, so it has no components"
+            f"{folder.url} has no components, because no cell with data has only finite values"
         )
     scores, remainders = project(reader, selection, found, advance)
     staging = folder.group_staging
