@@ -144,7 +144,7 @@ def find_components(
         selection = CellSelection(reader.layout.grid, reader.layout.grid.whole, valid)
         found = derive(reader, selection, count, progress)
         reader.memory.put((COMPONENTS, count), found, found.scores.nbytes + found.remainder.nbytes)
-        if not recompute:
+        if found.components.cells and not recompute:
             _say_how_to_keep(reader, count, found.components.cells, "" if kept is None else " --overwrite")
     return found
 

@@ -21,7 +21,7 @@ from cop_zarr.errors import AccessError, InputError, StoreError, StoreExistsErro
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.codec import crc32c, encode
 from cop_zarr.format.components import CHUNK_COMPONENTS, COMPONENTS_ROOT, KeptComponents, read_kept
-from cop_zarr.format.components_metadata import component_documents
+from cop_zarr.format.components_metadata import NUMBERS, component_documents
 from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.layout import COMPONENT_KEYS, COMPONENTS, is_store_key
 from cop_zarr.format.opening import open_reader, read_document
@@ -125,13 +125,18 @@ def keep_components(
 
 
 def _enough(reader: ChunkReader, count: int | None) -> KeptComponents | None:
-    """The components that a store keeps, if it keeps any; StoreExistsError if they are too few."""
+    """The components that a store keeps, if it keeps any; StoreExistsError if they are too few.
+
+    Those read in any case are checked here; ``verify`` checks all.
+    """
     kept = read_kept(reader)
     if kept is not None and (count or 0) > kept.count:
         raise StoreExistsError(
             f"{reader.folder.url} keeps {kept.count} components; replace them by {count} with --overwrite "
             "(overwrite=True)"
         )
+    for name in NUMBERS if kept else ():
+        getattr(kept, name)
     return kept
 
 
