@@ -337,6 +337,9 @@ def test_without_matplotlib_the_extra_is_named(store_path, tmp_path):
 
 
 def test_pyplot_is_left_alone(store_path):
-    draw = "from matplotlib.figure import Figure; s.plot((0, 0, 9, 9), colours_of='shown', ax=Figure().add_subplot()); "
+    draw = (
+        "from matplotlib.figure import Figure; ax = Figure().add_subplot(); "
+        "s.plot((0, 0, 9, 9), colours_of='shown', ax=ax); "
+    )
     done = python("import sys; " + ASK + draw + "print('matplotlib.pyplot' in sys.modules)", store_path)
     assert done.stdout == "False\n", done.stderr
