@@ -109,6 +109,21 @@ def test_a_damaged_chunk_leaves_no_output(run, name, damage):
     assert not list(Path().glob("*.partial"))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_an_interrupt_leaves_no_output(run, name, monkeypatch):
+    iter_cells = cop_zarr.Store.iter_cells
+
+    def interrupted(*arguments, **options):
+        yield next(iter_cells(*arguments, **options))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cop_zarr.interop.cell_files.BLOCK_BYTES", 16 * 7)
+    monkeypatch.setattr(cop_zarr.Store, "iter_cells", interrupted)
+    before = {path.name for path in Path().iterdir()}
+    assert run("cells", "a.zarr", "--to", name).exit_code == 1  # click's for Ctrl-C
+    assert {path.name for path in Path().iterdir()} == before
+
+
 def test_a_folder_that_is_no_output_is_not_replaced(run):
     for name in ("b.zarr", "b.npz", "b.parquet"):
         Path(name).mkdir()
