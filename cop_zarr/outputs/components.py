@@ -148,9 +148,9 @@ class Components:
 def check_file(path: Path, *, overwrite: bool) -> None:
     """Check the name of a netCDF file to write, and that it can be written, before the work is done."""
     check_target(path, overwrite, [".nc"])
-    from cop_zarr.outputs.datasets import netcdf_engine
+    from cop_zarr.outputs.datasets import check_netcdf
 
-    netcdf_engine()
+    check_netcdf()
 
 
 def save(components: Components, path: Path, longitudes: Longitudes) -> None:

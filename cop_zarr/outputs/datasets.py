@@ -29,7 +29,7 @@ def write_netcdf(make: Callable[[], xr.Dataset], path: Path) -> None:
     The file is made in memory: where the disk is full, HDF5 ends the process.
     """
     dataset = make()
-    _check_netcdf()
+    check_netcdf()
     encoding = {
         str(name): {**variable.encoding, "zlib": True, "complevel": 4}
         for name, variable in dataset.data_vars.items()
@@ -39,7 +39,8 @@ def write_netcdf(make: Callable[[], xr.Dataset], path: Path) -> None:
         partial.write_bytes(image)
 
 
-def _check_netcdf() -> None:
+def check_netcdf() -> None:
+    """Raise MissingDependencyError if netCDF files cannot be written."""
     xarray = tuple(int(part) for part in version("xarray").split(".")[:2])
     if find_spec("h5netcdf") is None or xarray < MIN_XARRAY:
         raise MissingDependencyError(
