@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SLOW = {"README", "plotting", "training"}
+SLOW = {"README", "classifier", "plotting", "training"}
 NEEDS = re.compile(r"<!-- needs: ([\w. ]+) -->\n")
 FENCE = re.compile(r"(<!-- ci: \w+ -->\n)?^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
