@@ -97,13 +97,6 @@ def keep_components(
         If those kept are damaged or another store's, and ``overwrite`` is not set.
     StoreNotFoundError, StoreError, ChunkError, StorageError
         If the store cannot be read, or not be written.
-
-    Examples
-    --------
-    >>> import cop_zarr
-    >>> report = cop_zarr.keep_components("my-copy.zarr", 4)
-    >>> report.count, report.derived
-    (4, True)
     """
     folder = Run(storage_options=storage_options, timeout=timeout).folder(store)
     document = read_document(folder)
