@@ -41,19 +41,19 @@ class Cells:
     """
 
     lon: np.ndarray
-    """Longitudes of the cells' centres in degrees, -180 to 179.75: float64, ``(n,)``."""
+    """float64, ``(n,)``, degrees from -180 to 179.75 of the cells' centres."""
 
     lat: np.ndarray
-    """Latitudes of the cells' centres in degrees: float64, ``(n,)``."""
+    """float64, ``(n,)``, degrees from 90 to -90 of the cells' centres."""
 
     rows: np.ndarray
-    """Rows of the cells in the store's grid, from 0 in the north: int64, ``(n,)``."""
+    """int64, ``(n,)``, rows in the store's grid, from 0 in the north."""
 
     cols: np.ndarray
-    """Columns of the cells in the store's grid, from 0 in the west: int64, ``(n,)``."""
+    """int64, ``(n,)``, columns in the store's grid, from 0 in the west."""
 
     vectors: np.ndarray
-    """The embeddings, as they are stored: float32, ``(n, bands)``."""
+    """float32, ``(n, bands)``, the embeddings as they are stored."""
 
     def __len__(self) -> int:
         return len(self.vectors)

@@ -1,5 +1,6 @@
 """Cells with data as arrays, whole and in blocks, against the values that GDAL wrote."""
 
+import sys
 import tracemalloc
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import shapely
 
 import cop_zarr
-from cop_zarr.errors import InputError, RegionError, ResultTooLargeError
+from cop_zarr.errors import InputError, MissingDependencyError, RegionError, ResultTooLargeError
 from tests.support import factory
 
 
@@ -140,6 +141,12 @@ def test_dataframe(store):
     np.testing.assert_array_equal(frame[["row", "col"]].T, [cells.rows, cells.cols])
     np.testing.assert_array_equal(np.stack(frame["embedding"]), cells.vectors)
     assert np.shares_memory(frame["embedding"][3], cells.vectors)
+
+
+def test_no_dataframe_without_pandas(part, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingDependencyError, match="pandas"):
+        part.cells().to_dataframe()
 
 
 def test_only_chunks_under_the_region_are_read(watched):
