@@ -28,8 +28,8 @@ def write_netcdf(make: Callable[[], xr.Dataset], path: Path) -> None:
 
     The file is made in memory: where the disk is full, HDF5 ends the process.
     """
-    dataset = make()
     check_netcdf()
+    dataset = make()
     encoding = {
         str(name): {**variable.encoding, "zlib": True, "complevel": 4}
         for name, variable in dataset.data_vars.items()
@@ -41,8 +41,8 @@ def write_netcdf(make: Callable[[], xr.Dataset], path: Path) -> None:
 
 def check_netcdf() -> None:
     """Raise MissingDependencyError if netCDF files cannot be written."""
-    xarray = tuple(int(part) for part in version("xarray").split(".")[:2])
-    if find_spec("h5netcdf") is None or xarray < MIN_XARRAY:
+    installed = all(find_spec(name) is not None for name in ("h5netcdf", "xarray"))
+    if not installed or tuple(map(int, version("xarray").split(".")[:2])) < MIN_XARRAY:
         raise MissingDependencyError(
             f"netCDF files need h5netcdf, and xarray {'.'.join(map(str, MIN_XARRAY))} or newer: "
             "pip install 'cop-zarr[netcdf]'"

@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import rasterio
+import rioxarray  # noqa: F401  # the accessor .rio
 import shapely
 import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -123,6 +124,27 @@ def test_integers_get_the_smallest_type_that_has_a_nodata_value(small, tmp_path,
         np.testing.assert_array_equal(raw.n.values[small.valid], values)
         np.testing.assert_equal(raw.n.values[~small.valid], nodata)
     np.testing.assert_array_equal(found.to_xarray().n.values[small.valid], values)
+
+
+def test_a_large_file_is_a_bigtiff(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("cop_zarr.outputs.geotiff.BIG_BYTES", 20 * 24 * 8 * 2)
+    for count, version in ((2, 42), (3, 43)):
+        values = drawn(8, (small.valid.sum(), count), "float64")
+        small.map(values).save(tmp_path / "a.tif", overwrite=True)
+        assert int.from_bytes((tmp_path / "a.tif").read_bytes()[2:4], sys.byteorder) == version
+        with rasterio.open(tmp_path / "a.tif") as tif:
+            np.testing.assert_array_equal(tif.read()[:, small.valid], values.T)
+
+
+def test_made_up_values_are_marked_everywhere(small, tmp_path):
+    facts = {**small._facts, "synthetic": True}
+    found = cop_zarr.CellMap(small.valid, grid=small.grid, valid=small.valid, name="land", facts=facts)
+    assert "synthetic" in repr(found)
+    found.save(tmp_path / "a.tif")
+    with rasterio.open(tmp_path / "a.tif") as tif:
+        assert tif.tags()["synthetic"] == "True"
+    assert found.to_xarray().attrs["synthetic"] == 1
+    assert "SYNTHETIC" in picture(found).get_title()
 
 
 @pytest.mark.parametrize("suffix", ["nc", "zarr"])
@@ -487,7 +509,7 @@ def test_a_map_of_no_cell(tmp_path):
     ("blocked", "suffix", "extra"),
     [
         (["matplotlib"], "png", "plot"),
-        (["xarray"], "nc", "xarray"),
+        (["xarray"], "nc", "netcdf"),
         (["xarray"], "zarr", "xarray"),
         (["h5netcdf"], "nc", "netcdf"),
     ],
