@@ -99,7 +99,8 @@ class CellMap:
             default the whole store.
         band : int, optional
             Which of ``k`` numbers to plot, from 0. By default three floats are red, green and blue, each
-            from its 2nd to its 98th percentile, and of others the first is plotted; the caption says so.
+            from its 2nd to its 98th percentile, unless ``cmap`` or ``categorical`` is given, and of others
+            the first is plotted; the caption says so.
         cmap : str or matplotlib.colors.Colormap, optional
             By default viridis; for classes, colours that are easy to tell apart.
         categorical : bool, optional

@@ -473,6 +473,7 @@ def test_numbers_without_a_range(small, value):
     [
         ({"band": 2}, errors.InputError),
         ({"band": -1}, errors.InputError),
+        ({"band": True}, errors.InputError),
         ({"band": 0.5}, errors.InputError),
         ({"cmap": 5}, errors.InputError),
         ({"cmap": "no such"}, errors.InputError),
@@ -490,8 +491,9 @@ def test_wrong_options_of_a_plot(small, options, error):
 def test_numbers_too_large_for_colours(small):
     values = np.full(small.valid.sum(), 1e308)
     values[0] = -1e308
-    with pytest.raises(errors.InputError):
-        small.map(values).plot()
+    for numbers in (values, np.stack([values] * 3, axis=1)):
+        with pytest.raises(errors.InputError):
+            small.map(numbers).plot()
 
 
 def test_a_map_of_no_cell(tmp_path):

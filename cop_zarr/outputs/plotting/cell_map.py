@@ -106,7 +106,9 @@ def _extent(found: CellMap, wanted: Plan | None) -> Extent:
 
 
 def _checked_band(found: CellMap, band: int | None) -> int | None:
-    if band is not None and not (isinstance(band, Integral) and 0 <= band < found.bands):
+    if band is not None and not (
+        isinstance(band, Integral) and not isinstance(band, bool) and 0 <= band < found.bands
+    ):
         raise InputError(f"band must be 0 to {found.bands - 1}, or None; got {band!r}")
     return band
 
@@ -120,6 +122,7 @@ def _colours(found: CellMap, band: int | None, cmap: Any, categorical: bool | No
         categorical = values.dtype.kind != "f"
     cells = f"{len(values):,} cells; grey: no data"
     if band is None and found.bands == CHANNELS and not categorical and cmap is None:
+        _check_magnitude(values)
         low, high = PERCENTILES
         scaled = f"each from its {low:g}nd to its {high:g}th percentile"
         caption = f"red, green, blue: {found.name} 0, 1, 2, {scaled}; {cells}{_unknown(values)}"
@@ -156,13 +159,18 @@ def _number_colours(values: np.ndarray, cmap: Colormap | None, cells: str) -> Co
     finite = numbers[np.isfinite(numbers)]
     if not finite.size:
         return Colours(np.zeros((len(values), 4), "u1"), f"no cell has a finite number; {cells}")
+    _check_magnitude(finite)
     low, high = float(finite.min()), float(finite.max())
-    if max(-low, high) > MAX_NUMBER:
-        raise InputError(f"numbers beyond ±{MAX_NUMBER:g} have no colours; got {low:g} to {high:g}")
     scale = Normalize(low, high) if high > low else Normalize(low - 0.5, low + 0.5)
     mappable = ScalarMappable(scale, (cmap or mpl.colormaps[COLOURS]).with_extremes(bad=(0, 0, 0, 0)))
     rgba = mappable.to_rgba(np.ma.masked_invalid(np.clip(numbers, low, high)), bytes=True)
     return Colours(rgba, cells, mappable)
+
+
+def _check_magnitude(values: np.ndarray) -> None:
+    large = np.isfinite(values) & (np.abs(values) > MAX_NUMBER)
+    if large.any():
+        raise InputError(f"numbers beyond ±{MAX_NUMBER:g} have no colours; got {values[large][0]:g}")
 
 
 def _class_colours(values: np.ndarray, cmap: Colormap | None, cells: str) -> Colours:
