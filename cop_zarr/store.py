@@ -574,7 +574,7 @@ class Store:
         cells: int = BLOCK_CELLS,
         progress: Progress | None = None,
     ) -> Iterator[Cells]:
-        """The cells of :meth:`cells` in blocks, in the same order, so that they need not fit into memory.
+        """The cells of ``cells()`` in blocks, in the same order, so that they need not fit into memory.
 
         Each chunk is read once, whatever the size of a block. Parameters that are not named here are those
         of :meth:`cells`, and so are the errors; arguments are checked at once.
