@@ -17,7 +17,7 @@ import numpy as np
 from cop_zarr.analysis.components import DEFAULT_COUNT, PrincipalComponents, check_count, fit, project
 from cop_zarr.core import settings
 from cop_zarr.core.progress import Progress, cell_counter
-from cop_zarr.errors import AccessError, InputError, StoreError, StoreExistsError
+from cop_zarr.errors import InputError, StorageError, StoreError, StoreExistsError, UnreachableError
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.codec import crc32c, encode
 from cop_zarr.format.components import CHUNK_COMPONENTS, COMPONENTS_ROOT, KeptComponents, read_kept
@@ -105,7 +105,9 @@ def keep_components(
     if not overwrite and (kept := _enough(reader, count)):
         return _report(kept, derived=False)
     count = min(DEFAULT_COUNT, document.layout.bands) if count is None else int(count)
-    with _says_what_else(folder), folder.locked(break_lock=break_lock):
+    with _says_what_else(folder, InputError):
+        folder.check_writable()
+    with _says_what_else(folder, StorageError), folder.locked(break_lock=break_lock):
         if reader.is_replaced():
             raise reader.replaced_error()
         check_only_store_objects(folder, lambda key: not _is_inside(key) or is_store_key(key))
@@ -138,13 +140,13 @@ def _is_inside(key: str) -> bool:
 
 
 @contextmanager
-def _says_what_else(folder: Folder) -> Iterator[None]:
+def _says_what_else(folder: Folder, kind: type[InputError | StorageError]) -> Iterator[None]:
     """Where a store cannot be written, say how to have its components nevertheless."""
     try:
         yield
-    except (AccessError, InputError) as error:
-        if isinstance(error, InputError) and folder.remote is False:
-            raise
+    except UnreachableError:
+        raise
+    except kind as error:
         raise type(error)(
             f"{error}. Have its components in a file: cop-zarr components {shlex.quote(folder.url)} --to "
             "FILE.nc, or in memory: store.components()"
