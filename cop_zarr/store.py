@@ -746,7 +746,7 @@ class Store:
         >>> store = cop_zarr.open("copernicus.zarr")
         >>> components = store.components(4)
         >>> components
-        <Components: 4 of 16 bands, 80% of the variance of 616,455 cells>
+        <Components: 4 of 16 bands, 100% of the variance of 616,455 cells>
         >>> components.scores.shape
         (616455, 4)
         >>> store.map(components.scores[:, :3], name="component")
