@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cop_zarr.outputs.cell_map import CellMap
     from cop_zarr.outputs.components import Components
     from cop_zarr.outputs.embedding import Embedding
+    from cop_zarr.outputs.matches import Matches
     from cop_zarr.querying.cells import Cells
     from cop_zarr.regions import BBox, PointBuffer
     from cop_zarr.source.synthetic import synthesize
@@ -48,6 +49,7 @@ _HOMES = {
     "Embedding": "outputs.embedding",
     "IngestPlan": "writing.plan",
     "IngestReport": "writing.ingest",
+    "Matches": "outputs.matches",
     "PointBuffer": "regions",
     "Problem": "writing.checks",
     "RepairReport": "writing.repair",
@@ -75,6 +77,7 @@ __all__ = [
     "Embedding",
     "IngestPlan",
     "IngestReport",
+    "Matches",
     "PointBuffer",
     "Problem",
     "RepairReport",

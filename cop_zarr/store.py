@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cop_zarr.analysis.components import find_components
+from cop_zarr.analysis.metrics import Metric
+from cop_zarr.analysis.similar import Search, SimilarOptions
 from cop_zarr.core import product, settings
 from cop_zarr.core.grid import Grid
 from cop_zarr.core.lru_cache import CACHE_BYTES, LRUCache
@@ -27,6 +29,7 @@ from cop_zarr.outputs.cell_map import CellMap
 from cop_zarr.outputs.components import Components, make_components
 from cop_zarr.outputs.embedding import Embedding
 from cop_zarr.outputs.info import store_info
+from cop_zarr.outputs.matches import Matches
 from cop_zarr.querying import cells as cells_of
 from cop_zarr.querying import patches as patches_of
 from cop_zarr.querying import points, region
@@ -754,6 +757,163 @@ class Store:
         """
         scored = find_components(self._reader, self.valid, count, recompute=recompute, progress=progress)
         return make_components(scored, self._reader, self.valid, self._document.record)
+
+    def similar(
+        self,
+        places: Any,
+        negatives: Any = None,
+        *,
+        k: int = 10,
+        metric: Metric = "cosine",
+        within: Roi | None = None,
+        exclude_km: float = 0,
+        spacing_km: float = 0,
+        progress: Progress | None = None,
+    ) -> Matches:
+        """Find the cells most like some places, and unlike others.
+
+        The answer is exact: scores are sums in float64 of the stored values, and equal scores are in the
+        order of row and column. Without an option, a place's own cells come first. Vectors are read chunk
+        by chunk, and not kept.
+
+        Parameters
+        ----------
+        places
+            One or several: regions, as ``roi`` of :meth:`query`, whose vector is the mean of their cells
+            with data; points (lon, lat) or of GeoJSON, which have that of their cell; vectors, as a NumPy
+            array of ``(bands,)`` or ``(n, bands)``; pooled answers; a GeoDataFrame or GeoSeries. Of a list,
+            each element is a place.
+        negatives : optional
+            Places that matches should be unlike, in the same forms; only for cosines.
+        k : int
+            How many cells to find.
+        metric : {"cosine", "l2"}
+            Cosine of the angle: the query is the mean of the unit vectors of ``places``, minus that of
+            ``negatives``, made a unit vector again. Or distance from the mean of the vectors as they are.
+        within : optional
+            A region: only cells that it touches.
+        exclude_km : float
+            Leave out cells whose centre is nearer than this to a place: to a point itself, or to the centre
+            of any cell that a region touches. Vectors are nowhere.
+        spacing_km : float
+            Leave out cells whose centre is nearer than this to that of a better match. Distances are
+            geodesic, on the WGS84 ellipsoid.
+        progress : callable, optional
+            Called with the chunks read and those in all.
+
+        Returns
+        -------
+        Matches
+            ``k`` cells, the best first. Cells that have a value that is not finite never match; there are
+            fewer than ``k`` if there are too few others, or none is ``spacing_km`` away.
+
+        Raises
+        ------
+        RegionError
+            If a place is malformed, outside the store or without data, or ``within`` has no cell with data.
+        InputError
+            If there are fewer than ``k`` cells with data; if a vector has another length, or values that
+            are not finite; if places and negatives cancel each other; or if an option is not accepted.
+        ChunkError, StoreReplacedError, StorageError
+            As :meth:`query`.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store.similar((11.5, 48.1), k=3, exclude_km=200)
+        <Matches: 3 by cosine, from 1 to 1>
+        >>> len(store.similar([(11.5, 48.1), (120, 30, 122, 32)], negatives=(24, 39), k=2))
+        2
+        """
+        options = SimilarOptions(k, metric, within, exclude_km, spacing_km)
+        found = Search(self._reader, self._mask, progress).similar(places, negatives, options)
+        return Matches.of(found, metric, self.grid, self.valid, synthetic=self._facts["synthetic"])
+
+    def similarity(
+        self,
+        places: Any,
+        negatives: Any = None,
+        *,
+        metric: Metric = "cosine",
+        within: Roi | None = None,
+        progress: Progress | None = None,
+    ) -> CellMap:
+        """Map how similar each cell is to some places, by the scores that :meth:`similar` gives.
+
+        Parameters
+        ----------
+        places, negatives, metric, within
+            As :meth:`similar`.
+        progress : callable, optional
+            Called with the cells read and those in all.
+
+        Returns
+        -------
+        CellMap
+            float64, one score for each cell with data, or for those that ``within`` touches; NaN for cells
+            that have a value that is not finite. Cosines are -1 to 1; small distances are similar.
+
+        Raises
+        ------
+        RegionError, InputError, ChunkError, StoreReplacedError, StorageError
+            As :meth:`similar`.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store.similarity((11.5, 48.1))
+        <CellMap cosine (616455,) float64>
+        """
+        search = Search(self._reader, self._mask, progress)
+        scores, selected = search.similarity(places, negatives, metric, within)
+        return CellMap(scores, grid=self.grid, valid=selected, name=metric, facts=self._facts)
+
+    def similar_many(
+        self,
+        places: Any,
+        *,
+        k: int = 10,
+        metric: Metric = "cosine",
+        within: Roi | None = None,
+        exclude_km: float = 0,
+        progress: Progress | None = None,
+    ) -> list[Matches]:
+        """Find the cells most like each of many places: those that :meth:`similar` finds, to the last bit.
+
+        All chunks are read once for each thousand of places: a thousand take some ten times as long as one.
+
+        Parameters
+        ----------
+        places
+            Several, as :meth:`similar` takes them; each is a question by itself.
+        k, metric, within, exclude_km
+            As :meth:`similar`, for all places.
+        progress : callable, optional
+            Called with the cells read and those in all, for each thousand of places.
+
+        Returns
+        -------
+        list of Matches
+            One for each place, in the order given.
+
+        Raises
+        ------
+        RegionError, InputError, ChunkError, StoreReplacedError, StorageError
+            As :meth:`similar`.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> [len(matches) for matches in store.similar_many([(11.5, 48.1), (121.5, 31.2)], k=3)]
+        [3, 3]
+        """
+        options = SimilarOptions(k, metric, within, exclude_km)
+        found = Search(self._reader, self._mask, progress).similar_many(places, options)
+        synthetic = self._facts["synthetic"]
+        return [Matches.of(match, metric, self.grid, self.valid, synthetic=synthetic) for match in found]
 
 
 def open(

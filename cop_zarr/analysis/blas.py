@@ -36,7 +36,7 @@ def product_workers(workers: int) -> int:
 
 
 def _enter() -> None:
-    from threadpoolctl import threadpool_limits  # noqa: PLC0415  # which no query needs
+    from threadpoolctl import threadpool_limits  # which no query needs
 
     global _users, _limits  # noqa: PLW0603  # the library's setting is the process's, too
     with _LOCK:

@@ -14,6 +14,7 @@ from cop_zarr.cli import (  # noqa: F401  # each adds its commands
     plot,
     query,
     quickstart,
+    similar,
     stores,
     synth,
 )

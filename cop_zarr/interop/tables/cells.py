@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from cop_zarr.interop.tables.checkpoint import storage_errors
 from cop_zarr.interop.tables.columns import CoordinateColumns
 from cop_zarr.interop.tables.parquet_geometry import DEFAULT_CRS
 from cop_zarr.interop.tables.writers import WRITERS, check_writable
+from cop_zarr.outputs.matches import Matches
 from cop_zarr.querying.cells import Cells
 from cop_zarr.querying.geodataframe import COLUMN
 from cop_zarr.storage import replacing
@@ -29,11 +30,30 @@ def write_cell_table(
     """
     with_points = path.suffix.lower() != ".zarr"
     schema = _schema(bands, with_points=with_points)
+
+    def parts() -> Iterator[pa.Table]:
+        return (_part(block, schema, with_points=with_points) for block in blocks())
+
+    _write(path, schema, count, parts, overwrite=overwrite)
+
+
+def write_match_table(path: Path, matches: Matches, *, overwrite: bool) -> None:
+    """Write the columns of cells and ``score`` as Parquet, the best match first."""
+    schema = _schema(matches.vectors.shape[1], with_points=True)
+    cells = Cells(matches.lon, matches.lat, matches.rows, matches.cols, matches.vectors)
+    table = _part(cells, schema, with_points=True).append_column("score", pa.array(matches.score))
+    _write(path, table.schema, len(matches), lambda: [table], overwrite=overwrite)
+
+
+def _write(
+    path: Path, schema: pa.Schema, count: int, parts: Callable[[], Iterable[pa.Table]], *, overwrite: bool
+) -> None:
+    with_points = GEOMETRY in schema.names
     points = CoordinateColumns("geometry", (GEOMETRY,))
     table = AnsweredTable(
         schema=schema,
         rows=count,
-        parts=lambda: (_part(block, schema, with_points=with_points) for block in blocks()),
+        parts=parts,
         coordinates=points if with_points else CoordinateColumns("point", ("lon", "lat")),
         crs=DEFAULT_CRS,
         geometry_column=None,
