@@ -143,10 +143,19 @@ def find_components(
     if found is None:
         selection = CellSelection(reader.layout.grid, reader.layout.grid.whole, valid)
         found = derive(reader, selection, count, progress)
+        _make_read_only(found)
         reader.memory.put((COMPONENTS, count), found, found.scores.nbytes + found.remainder.nbytes)
         if found.components.cells and not recompute:
             _say_how_to_keep(reader, count, found.components.cells, "" if kept is None else " --overwrite")
     return found
+
+
+def _make_read_only(found: ScoredCells) -> None:
+    """Have nobody change arrays that stay in memory for others."""
+    components = found.components
+    variances = components.explained_variance, components.explained_variance_ratio
+    for values in (found.scores, found.remainder, components.mean, components.axes, *variances):
+        values.flags.writeable = False
 
 
 def _say_how_to_keep(reader: ChunkReader, count: int, cells: int, option: str) -> None:
@@ -284,4 +293,6 @@ def _batches(
 def _finite(numbers: np.ndarray, cells: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
     """Number of cells, and the numbers and vectors of those whose values are all finite."""
     finite = np.isfinite(cells).all(axis=1)
+    if finite.all():  # nearly always: a copy less
+        return len(cells), numbers, cells
     return len(cells), numbers[finite], cells[finite]

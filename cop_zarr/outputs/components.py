@@ -30,7 +30,8 @@ class Components:
     They are exact: mean and covariance are float64 sums over all cells, each of which counts once. The
     sign of an axis has no meaning; its element of largest magnitude is positive. A component that has no
     variance (there are fewer cells than bands, or bands that are sums of others) has some axis at right
-    angles to the others, and scores near 0.
+    angles to the others, and scores near 0. The arrays of components that were derived, not read, are not
+    writeable.
     """
 
     mean: np.ndarray

@@ -224,6 +224,8 @@ def test_what_is_derived_stays_in_memory_and_is_said_once(small, caplog):
     with caplog.at_level(logging.WARNING, "cop_zarr"):
         first = store.components(4)
         assert store.components(4).scores is first.scores
+        with pytest.raises(ValueError):
+            first.scores[0] = 0
         assert store.components(4, recompute=True).scores is not first.scores
     (record,) = caplog.records
     assert f"cop-zarr components {small.url} --count 24" in record.getMessage()
