@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Collection, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -87,14 +88,29 @@ def _unlike_documents(kept: KeptComponents, document: StoreDocument) -> Iterator
     root = json.loads(prescribed[COMPONENTS_ROOT])
     if wrong := difference(kept.document, root):
         yield COMPONENTS_ROOT, wrong
-    members = (kept.document.get("consolidated_metadata") or {}).get("metadata") or {}
+    members = _members(kept)
     for name, own in root["consolidated_metadata"]["metadata"].items():
         key = f"{COMPONENTS}/{name}/{ROOT}"
         if wrong := difference(members.get(name), own):
             yield COMPONENTS_ROOT, f"what it says of {name}: {wrong}"
         with contextlib.suppress(ComponentsError):  # named already
-            if json.loads(kept.read_object(key)) != members.get(name):
+            if _decoded(kept.read_object(key)) != members.get(name):
                 yield key, f"it is not what {COMPONENTS_ROOT} says of it"
+
+
+def _members(kept: KeptComponents) -> dict[str, Any]:
+    """What the group's root says of its arrays; nothing if that is no mapping."""
+    found = kept.document.get("consolidated_metadata")
+    members = found.get("metadata") if isinstance(found, dict) else None
+    return members if isinstance(members, dict) else {}
+
+
+def _decoded(data: bytes) -> Any:
+    """A document, or None if it is no JSON."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _wrong_numbers(kept: KeptComponents) -> Iterator[tuple[str, str]]:

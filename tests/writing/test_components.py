@@ -304,6 +304,54 @@ def test_verify_finds_documents_that_are_not_the_formats(copy, member):
     assert found <= {"components/zarr.json", "components/scores/zarr.json"}
 
 
+@pytest.mark.parametrize("value", [None, [], {}, {"metadata": []}, {"metadata": {"scores": 3}}])
+def test_verify_survives_any_consolidated_metadata(copy, value):
+    reseal(
+        copy / "components/zarr.json",
+        lambda document, _: document.update(consolidated_metadata=value),
+    )
+    assert "components/zarr.json" in {problem.key for problem in cop_zarr.verify(copy).problems}
+
+
+def test_verify_survives_a_document_that_is_no_json(copy):
+    data = b"{"
+    (copy / "components/axes/zarr.json").write_bytes(data)
+
+    def change(_, record):
+        record["objects"]["components/axes/zarr.json"] = [len(data), crc32c(data)]
+
+    reseal(copy / "components/zarr.json", change)
+    assert [problem.key for problem in cop_zarr.verify(copy).problems] == ["components/axes/zarr.json"]
+
+
+def set_record(**members):
+    return lambda _, record: record.update(members)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        set_record(count=0),
+        set_record(count=21),
+        set_record(count="18"),
+        set_record(cells=-1),
+        set_record(version=True),
+        set_record(objects=[]),
+        set_record(objects={"embedding/c/0/0/0": [1, 2]}),
+        set_record(objects={"components/axes/c/0/0": [1]}),
+        set_record(objects={"components/axes/c/0/0": [1.0, 2]}),
+        set_record(format="cop-zarr"),
+        lambda document, _: document.update(attributes={"cop_zarr": {"sha256": ""}}),
+    ],
+    ids=["0", "21", "text", "cells", "version", "list", "key", "short", "float", "format", "empty"],
+)
+def test_documents_that_claim_what_cannot_be(copy, change):
+    reseal(copy / "components/zarr.json", change)
+    with pytest.raises(errors.ComponentsError):
+        cop_zarr.open(copy).components()
+    assert [problem.key for problem in cop_zarr.verify(copy).problems] == ["components/zarr.json"]
+
+
 def test_objects_that_nothing_records(copy, plain):
     (copy / "components/scores/c/9/0").mkdir(parents=True)
     (copy / "components/scores/c/9/0/0").write_bytes(b"stray")
