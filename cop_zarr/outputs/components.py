@@ -35,25 +35,25 @@ class Components:
     """
 
     mean: np.ndarray
-    """Mean vector: float64, ``(bands,)``."""
+    """The mean vector (float64, ``(bands,)``)."""
 
     axes: np.ndarray
-    """Unit vectors at right angles to each other, largest variance first: float64, ``(count, bands)``."""
+    """Unit vectors at right angles, largest variance first (float64, ``(count, bands)``)."""
 
     explained_variance: np.ndarray
-    """Variance along each axis, with n - 1 in its denominator: float64, ``(count,)``."""
+    """Variance along each axis, with n - 1 in its denominator (float64, ``(count,)``)."""
 
     explained_variance_ratio: np.ndarray
-    """Share of all variance along each axis, 0 to 1: float64, ``(count,)``."""
+    """Share of all variance along each axis, 0 to 1 (float64, ``(count,)``)."""
 
     scores: np.ndarray
-    """Coordinates of the cells along the axes: float32, ``(n, count)``.
+    """Coordinates of the cells along the axes (float32, ``(n, count)``).
 
     In the order of :meth:`Store.cells`. NaN for a cell that has a value that is not finite.
     """
 
     remainder: np.ndarray
-    """Length of what the components leave over of each cell's vector: float32, ``(n,)``; NaN as scores."""
+    """Length of what the components leave of each cell's vector (float32, ``(n,)``); NaN as scores."""
 
     cells: int
     """Number of cells that they were derived from."""
@@ -65,10 +65,10 @@ class Components:
     """Where the store's cells are."""
 
     valid: np.ndarray
-    """The store's mask of cells with data: bool, ``(rows, cols)``."""
+    """The store's mask of cells with data (bool, ``(rows, cols)``)."""
 
     attributes: Mapping[str, Any] = field(repr=False)
-    """Where the values are from: title, source, references, license, history."""
+    """Title, source, references, license and history of the values."""
 
     _scored: ScoredCells = field(repr=False)
 

@@ -39,7 +39,7 @@ class ComponentsReport:
     count: int
     """Components kept."""
     cells: int
-    """Cells that they were derived from: those with data whose values are all finite."""
+    """Cells with data whose values are all finite, from which they were derived."""
     explained_variance_ratio: list[float]
     """Share of all variance along each of them."""
     stored_bytes: int
