@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import operator
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cop_zarr.analysis.component_bounds import component_bounds
 from cop_zarr.analysis.metrics import METRICS, Metric, Queries
 from cop_zarr.analysis.nearby import cells_near
 from cop_zarr.analysis.places import Place, PlaceReader, combine
@@ -18,14 +20,17 @@ from cop_zarr.analysis.search import Found, best_cells, product_bounds
 from cop_zarr.analysis.search_many import best_of_many
 from cop_zarr.core.grid import Grid
 from cop_zarr.core.progress import Progress
-from cop_zarr.errors import InputError, RegionError
+from cop_zarr.errors import ComponentsError, InputError, RegionError
 from cop_zarr.format.chunk_reader import ChunkReader
+from cop_zarr.format.components import read_kept
 from cop_zarr.querying.batch import answer_batch
 from cop_zarr.querying.cells import CellSelection, map_cells, select_cells
 from cop_zarr.querying.options import check_word
 from cop_zarr.querying.points import PointBatch, check_points
 from cop_zarr.querying.valid_mask import ValidMask
 from cop_zarr.regions import Roi
+
+logger = logging.getLogger(__name__)
 
 MAX_TOGETHER = 1024
 """Queries answered in one pass: for the published product, what they leave out takes 44 MB."""
@@ -84,7 +89,9 @@ class Search:
         if options.exclude_km:
             selected &= ~self._near(positions, options.exclude_km)
         check_k(options.k, int(np.count_nonzero(selected)), options)
-        bounds = product_bounds(self.reader, selected, queries, self.progress)
+        bounds = self._kept_bounds(selected, queries)
+        if bounds is None:
+            bounds = product_bounds(self.reader, selected, queries, self.progress)
         found = best_cells(self.reader, bounds, queries, options.k, options.spacing_km)
         return self._match(found, queries, positions)
 
@@ -137,6 +144,22 @@ class Search:
         else:
             vector = np.mean([place.vector for place in given], axis=0)
         return given, METRICS[metric](vector[None])
+
+    def _kept_bounds(self, selected: np.ndarray, queries: Queries) -> np.ndarray | None:
+        """Upper bounds from components that the store keeps: float64, the grid's shape; None without."""
+        valid = self.valid.read()
+        try:
+            kept = read_kept(self.reader)
+            if kept is None:
+                return None
+            found = component_bounds(kept, valid, queries)
+        except ComponentsError as error:
+            logger.warning("All chunks are read instead: %s", error)
+            return None
+        bounds = np.full(selected.shape, -np.inf)
+        bounds[valid] = found
+        bounds[~selected] = -np.inf
+        return bounds
 
     def _selected(self, within: Roi | None) -> np.ndarray:
         """The cells to search: bool, the grid's shape."""

@@ -30,7 +30,7 @@ def stores(tmp_path_factory):
     place = tmp_path_factory.mktemp("similar")
     made = {
         "over the antimeridian": ((300, 341), (1405, 1475), 24),
-        "at a pole": ((0, 21), (0, 1440), 5),
+        "at a pole": ((0, 13), (0, 1440), 5),
         "four bands": ((700, 721), (100, 150), 4),
     }
     found = {}
