@@ -381,3 +381,21 @@ class TestBadInput:
             store.similar((11.5, 48.1), within=(-100, 10, -95, 12))
         with pytest.raises(RegionError):
             stores["four bands"][0].similar(np.ones(4), within=(100, 0, 110, 10))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_similarity_maps_the_scores_of_matches(stores, truths, metric):
+    (store, _), truth = stores["over the antimeridian"], truths["over the antimeridian"]
+    vector = truth.flat[truth.may_match][5]
+    query = truth.query([vector]) if metric == "cosine" else vector
+    scores = truth.scores(query, metric)
+    for within in (None, (176, 10, -178, 14)):
+        found = store.similarity(vector.astype("f4"), metric=metric, within=within)
+        cells = store.cells(within)
+        numbers = np.sort(cells.rows * truth.shape[1] + cells.cols)
+        np.testing.assert_allclose(found.values, scores[numbers], rtol=1e-11, atol=1e-12)
+        matches = store.similar(vector.astype("f4"), k=20, metric=metric, within=within)
+        places = np.searchsorted(numbers, cells_of(matches, truth.shape))
+        np.testing.assert_array_equal(found.values[places], matches.score)
+    with pytest.raises(InputError, match="metric"):
+        store.similarity(vector, metric="dot")
