@@ -839,7 +839,7 @@ class Store:
         within: Roi | None = None,
         progress: Progress | None = None,
     ) -> CellMap:
-        """Map how similar each cell is to some places, by the scores that :meth:`similar` gives.
+        """Map how similar each cell is to some places: the scores by which a search orders them.
 
         Parameters
         ----------
@@ -880,7 +880,7 @@ class Store:
         exclude_km: float = 0,
         progress: Progress | None = None,
     ) -> list[Matches]:
-        """Find the cells most like each of many places: those that :meth:`similar` finds, to the last bit.
+        """Find the cells most like each of many places, with the same bits as one search for each.
 
         All chunks are read once for each thousand of places: a thousand take some ten times as long as one.
 

@@ -32,25 +32,25 @@ class Matches:
     """Cells similar to places, the best first. ``len()`` is their number."""
 
     lon: np.ndarray
-    """Longitudes of the cells' centres in degrees, -180 to 179.75: float64, ``(n,)``."""
+    """Longitudes of the cells' centres in degrees, -180 to 179.75; float64, ``(n,)``."""
 
     lat: np.ndarray
-    """Latitudes of the cells' centres in degrees: float64, ``(n,)``."""
+    """Latitudes of the cells' centres in degrees; float64, ``(n,)``."""
 
     score: np.ndarray
-    """Cosines, -1 to 1, the largest first; or distances, the smallest first: float64, ``(n,)``."""
+    """Cosines, -1 to 1, the largest first; or distances, the smallest first; float64, ``(n,)``."""
 
     rows: np.ndarray
-    """Rows of the cells in the store's grid, from 0 in the north: int64, ``(n,)``."""
+    """Rows of the cells in the store's grid, from 0 in the north; int64, ``(n,)``."""
 
     cols: np.ndarray
-    """Columns of the cells in the store's grid, from 0 in the west: int64, ``(n,)``."""
+    """Columns of the cells in the store's grid, from 0 in the west; int64, ``(n,)``."""
 
     vectors: np.ndarray
-    """The embeddings, as they are stored: float32, ``(n, bands)``."""
+    """The embeddings, as they are stored; float32, ``(n, bands)``."""
 
     metric: str
-    """What the scores are: "cosine" or "l2"."""
+    """What the scores are, "cosine" or "l2"."""
 
     _map: MatchMap = field(repr=False)
 
