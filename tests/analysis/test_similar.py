@@ -350,7 +350,7 @@ class TestBadInput:
 
     @pytest.mark.parametrize(
         "places",
-        [[], None, "Munich", 3, (1, 2, 3), [(11.5, 95)], (11.5, 95), shapely.Point(), object(), [None]],
+        [[], None, "Munich", 3, (1, 2, 3), [(11.5, 95)], (11.5, 95), shapely.Point(), object, [None]],
         ids=repr,
     )
     def test_what_is_no_place(self, store, places):
