@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 from cop_zarr.analysis.components import ScoredCells
 from cop_zarr.core.grid import Grid
 from cop_zarr.errors import InputError
-from cop_zarr.format.cf import group_attributes
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.outputs.files import check_target
 
@@ -165,6 +164,8 @@ def make_components(
     scored: ScoredCells, reader: ChunkReader, valid: np.ndarray, record: Mapping[str, Any]
 ) -> Components:
     """Components of a store's cells, whose document has ``record``; InputError if there are none."""
+    from cop_zarr.format.cf import group_attributes  # imports pyproj, which a query does not need
+
     found = scored.components
     if not found.cells:
         raise InputError(
