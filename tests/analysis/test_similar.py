@@ -66,7 +66,8 @@ def test_random_questions_have_the_answers_of_brute_force(stores, truths, name, 
         cells = rng.choice(held, rng.integers(1, 4))
         places = [(truth.lon[cell], truth.lat[cell]) for cell in cells]
         exclude, spacing = rng.choice([0, 40.0, 300.0], 2)
-        negatives = rng.choice(held, rng.integers(0, 3)) if metric == "cosine" else []
+        others = np.setdiff1d(held, cells)  # a place minus itself is no direction
+        negatives = rng.choice(others, rng.integers(0, 3)) if metric == "cosine" else []
         query = truth.flat[cells].mean(axis=0)
         if metric == "cosine":
             query = truth.query(truth.flat[cells], truth.flat[negatives])
