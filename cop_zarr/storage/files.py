@@ -31,9 +31,11 @@ def file_stamp(file: Path | int) -> tuple[int, ...]:
 
 
 def check_absent(path: Path, *, overwrite: bool) -> None:
-    """Raise StoreExistsError if a file exists and may not be overwritten."""
+    """Raise StoreExistsError if a file exists and may not be replaced, StorageError if it has no folder."""
     with disk_errors(f"cannot write {path}"):
-        exists = path.exists()
+        exists, has_folder = path.exists(), path.absolute().parent.is_dir()
+    if not has_folder:
+        raise StorageError(f"cannot write {path}: there is no folder {path.parent}; create it first")
     if exists and not overwrite:
         raise StoreExistsError(f"{path} exists; replace it with --overwrite (overwrite=True)")
 
