@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cop_zarr.analysis.blas import product_workers, single_threaded_blas
+from cop_zarr.core.arrays import as_array
 from cop_zarr.core.progress import Progress, cell_counter
 from cop_zarr.core.reducers import quiet
 from cop_zarr.core.threads import ordered_map
@@ -67,7 +68,7 @@ class PrincipalComponents:
     @quiet
     def transform(self, vectors: ArrayLike) -> np.ndarray:
         """Scores of vectors: float64, ``(…, count)``; NaN for a vector that is not finite."""
-        given = np.asarray(vectors)
+        given = as_array(vectors, "vectors")
         if given.dtype.kind not in "fiu" or given.shape[-1:] != self.mean.shape:
             raise InputError(
                 f"vectors must be numbers, {self.mean.size} in the last dimension; got {given.dtype} of "

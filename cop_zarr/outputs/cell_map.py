@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cop_zarr.core.arrays import as_array
 from cop_zarr.core.grid import Grid
 from cop_zarr.errors import InputError
 from cop_zarr.outputs import map_files
@@ -212,20 +213,18 @@ class CellMap:
 
 def _in_cell_order(values: ArrayLike, valid: np.ndarray) -> np.ndarray:
     """A copy of numbers of cells, or of a whole grid, in the order of the cells: ``(n,)`` or ``(n, k)``."""
-    try:
-        given = np.asarray(values)
-    except (ValueError, TypeError, RuntimeError) as error:  # of ragged lists, or a tensor's own
-        raise InputError(
-            f"values must be an array of numbers; got {type(values).__name__}: {error}"
-        ) from error
+    given = as_array(values, "values")
     if given.dtype.kind not in "biuf" or given.dtype.itemsize > 8:
         raise InputError(
             f"values must be bools, integers or floats of at most 64 bits; got {given.dtype}. Classes with "
             "names are numbered by np.unique(values, return_inverse=True)[1]"
         )
-    if np.ma.is_masked(values):
-        raise InputError("values has masked elements; fill them first, as values.filled(np.nan) does")
     native = np.array(given, given.dtype.newbyteorder("="))
+    if native.shape == valid.shape and np.count_nonzero(valid) == len(valid) and not valid.all():
+        raise InputError(
+            f"values of the shape {native.shape} may be a grid, or numbers of the {len(valid)} cells with "
+            "data; give a grid of k numbers, (rows, cols, k)"
+        )
     if native.shape[:2] == valid.shape and native.ndim <= 3:
         native = native[valid]
     elif native.shape[:1] != (np.count_nonzero(valid),) or native.ndim > 2:

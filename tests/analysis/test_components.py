@@ -200,8 +200,12 @@ def test_counts_that_are_refused(small, count):
 
 
 @pytest.mark.parametrize(
-    "given", [np.zeros(23), np.zeros((24, 2)), 3.0, ["a"] * 24, np.zeros((3, 24), "?")]
-)
+    "given",
+    [
+        np.zeros(23), np.zeros((24, 2)), 3.0, ["a"] * 24, np.zeros((3, 24), "?"), [[1, 2], [3]],
+        np.ma.array(np.zeros(24), mask=True),
+    ],
+)  # fmt: skip
 def test_vectors_that_are_refused(small, given):
     with pytest.raises(errors.InputError):
         small.components(3).transform(given)

@@ -216,6 +216,17 @@ WRONG_VALUES = {
 }
 
 
+def test_a_grid_that_may_be_numbers_of_cells(tmp_path):
+    values = np.zeros((2, 3, 4), "f4")
+    values[:, [0, 1, 2], [3, 0, 1]] = 1
+    factory.write_geotiff(tmp_path / "a.tif", values, rows=(150, 153), cols=(760, 764))
+    cop_zarr.ingest(tmp_path / "a.tif", tmp_path / "a.zarr")
+    store = cop_zarr.open(tmp_path / "a.zarr")
+    with pytest.raises(errors.InputError):
+        store.map(np.arange(12.0).reshape(3, 4))
+    np.testing.assert_array_equal(store.map(np.arange(12.0).reshape(3, 4, 1)).values[:, 0], [3, 4, 9])
+
+
 @pytest.mark.parametrize("case", WRONG_VALUES)
 def test_wrong_values(small, case):
     cells = int(small.valid.sum())
