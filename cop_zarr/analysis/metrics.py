@@ -153,8 +153,10 @@ def products(queries: np.ndarray, cells: np.ndarray) -> np.ndarray:
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors ``(n, bands)`` in float64, each divided by its length."""
+    """Vectors ``(n, bands)`` in float64, each divided by its length; any length but 0 will do."""
     vectors = vectors.astype("f8")
+    exponents = np.frexp(np.abs(vectors).max(axis=1, keepdims=True))[1]
+    vectors = np.ldexp(vectors, -exponents)  # the same digits, whose squares are in range
     return np.asarray(vectors / np.sqrt((vectors * vectors).sum(axis=1, keepdims=True)))
 
 

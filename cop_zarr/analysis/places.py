@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from cop_zarr.analysis.metrics import unit
+from cop_zarr.core.arrays import as_array
 from cop_zarr.core.grid import Affine, Grid, Window
 from cop_zarr.core.positions import normalised
 from cop_zarr.errors import InputError, RegionError
@@ -58,15 +59,18 @@ class PlaceReader:
             else:
                 (points if _is_point(item) else regions).append(number)
         self._read_points(items, points, crs, rows)
-        self._read_regions(items, regions, crs, rows)
+        self._read_regions(
+            [(number, items[number], _label(name, items, number)) for number in regions], crs, rows
+        )
         for number in range(len(items)):
-            check_vector(rows[number].vector, _label(name, items, number))
+            check_place(rows[number], _label(name, items, number))
         return [rows[number] for number in range(len(items))]
 
     def _from_vector(self, item: Any, label: str) -> Place:
         vector, bands = np.asarray(item.data if _is_answer(item) else item), self._reader.layout.bands
         if vector.shape != (bands,) or vector.dtype.kind not in "fiu":
             hint = "; of a grid, use a pooled answer" if vector.ndim == 3 else ""
+            hint = "; a point is a tuple, (lon, lat)" if vector.shape == (2,) else hint
             raise InputError(
                 f"{label} must be a vector of {bands} numbers, as this store has; got {vector.dtype} "
                 f"values of the shape {vector.shape}{hint}"
@@ -84,19 +88,25 @@ class PlaceReader:
         for number, lon, lat, vector in zip(points, given.lons, given.lats, found, strict=True):
             rows[number] = Place(vector.astype("f8"), (lon[None], lat[None]))
 
-    def _read_regions(self, items: list[Any], regions: list[int], crs: Any, rows: dict[int, Place]) -> None:
+    def _read_regions(self, regions: list[tuple[int, Any, str]], crs: Any, rows: dict[int, Place]) -> None:
+        """Read regions, each of which has a number and a label."""
         if not regions:
             return
         options = CheckedOptions(crs=crs, empty="skip", subpixel="touch")
-        rois = [items[number] for number in regions]
-        batch = RegionBatch(self._reader, rois, options, "raise", self._valid)
+        positions = [self._region_cells(roi, options, label) for _, roi, label in regions]
+        batch = RegionBatch(self._reader, [roi for _, roi, _ in regions], options, "raise", self._valid)
         found = answer_batch(batch, None, progress=None, client=None)
-        for number, vector in zip(regions, found, strict=True):
-            rows[number] = Place(vector.astype("f8"), self._region_cells(items[number], options))
+        for (number, *_), position, vector in zip(regions, positions, found, strict=True):
+            rows[number] = Place(vector.astype("f8"), position)
 
-    def _region_cells(self, roi: Any, options: CheckedOptions) -> tuple[np.ndarray, np.ndarray]:
+    def _region_cells(self, roi: Any, options: CheckedOptions, label: str) -> tuple[np.ndarray, np.ndarray]:
         """Centres of the cells that a region touches, with data or without."""
-        found = plan(self._grid, roi, options)
+        if roi is None:
+            raise RegionError(f"{label} is None; leave it out")
+        try:
+            found = plan(self._grid, roi, options)
+        except RegionError as error:
+            raise type(error)(f"{label}: {error}") from error
         rows, cols = np.nonzero(found.members)
         lats, lons = self._grid.window_latitudes(found.window), self._grid.window_longitudes(found.window)
         return normalised(lons[cols], lats[rows])
@@ -104,29 +114,33 @@ class PlaceReader:
 
 def place_list(given: Any, name: str) -> tuple[list[Any], object | None]:
     """Places as a list, and the CRS that a table of them declares."""
-    if isinstance(given, np.ndarray):
+    given = _as_vector(given, name)
+    if isinstance(given, np.ndarray) and given.dtype.kind != "O":
         items, crs = (list(given) if given.ndim == 2 else [given]), None
     elif _is_answer(given) or _is_numbers(given) or isinstance(given, str | bytes):
         items, crs = [given], None
     else:
         table, crs = regions_and_crs(given, None)
+        table = table.tolist() if isinstance(table, np.ndarray) else table  # edges of boxes, or geometries
         several = isinstance(table, Iterable) and not has_geo_interface(table) and not is_one_region(table)
         items = list(table) if several else [table]
-    items = [_as_vector(item) for item in items]
+    items = [_as_vector(item, name) for item in items]
     if not items:
         raise InputError(f"{name} must hold at least one place: {ACCEPTED}")
     return items, crs
 
 
-def check_vector(vector: np.ndarray, label: str) -> None:
+def check_place(place: Place, label: str) -> None:
     """Check that there is something to be like."""
-    if np.isnan(vector).all():
+    if place.position is not None and np.isnan(place.vector).all():
         raise RegionError(
             f"{label} has no data, so there is nothing there to be like; name a place on land (Store.valid "
             "is the mask of cells with data)"
         )
-    if not np.isfinite(vector).all():
-        raise InputError(f"{label} has values that are not finite; leave it out, or name another place")
+    if not (np.abs(place.vector) <= np.finfo("f4").max).all():
+        raise InputError(
+            f"{label} has values that are not finite, or beyond float32; leave it out, or change it"
+        )
 
 
 def combine(places: list[Place], negatives: list[Place]) -> np.ndarray:
@@ -143,8 +157,12 @@ def combine(places: list[Place], negatives: list[Place]) -> np.ndarray:
     return np.asarray(unit(query[None])[0])
 
 
-def _as_vector(item: Any) -> Any:
-    """A sequence of numbers too long for a point or a box as an array; anything else as it is."""
+def _as_vector(item: Any, name: str) -> Any:
+    """Arrays of any library, and numbers too many for a point or a box, as an array; others as they are."""
+    region = hasattr(item, "columns") or has_geo_interface(item) or is_one_region(item)
+    if hasattr(item, "__array__") and hasattr(item, "dtype") and not (region or _is_answer(item)):
+        array = as_array(item, name)
+        return item if array.dtype.kind == "O" else array
     return np.asarray(item) if _is_numbers(item) and len(item) not in (2, 4, 6) else item
 
 
@@ -169,7 +187,10 @@ def _coordinates(item: Any) -> Sequence[float]:
 
     document = item if isinstance(item, Mapping) else item.__geo_interface__
     document = cast("dict[str, Any]", document.get("geometry", document))
-    coordinates = shapely.get_coordinates(shapely.geometry.shape(document))
+    try:
+        coordinates = shapely.get_coordinates(shapely.geometry.shape(document))
+    except (LookupError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
+        raise RegionError(f"the point's coordinates must be [lon, lat]: {error}") from error
     if len(coordinates) != 1:
         raise RegionError("the point is empty; leave it out")
     return tuple(coordinates[0])

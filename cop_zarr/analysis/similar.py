@@ -71,6 +71,7 @@ class SimilarOptions:
             k = 0
         if k < 1 or isinstance(self.k, bool):
             raise InputError(f"k must be a whole number of cells, at least 1; got {self.k!r}")
+        object.__setattr__(self, "k", k)  # of uint8, -k is no negative number
 
 
 @dataclass(frozen=True)
@@ -166,8 +167,10 @@ class Search:
         selection = select_cells(self._grid, self.valid.read(), within, None)
         selected = np.zeros(self._grid.shape, "?")
         selected[selection.indices()] = True
-        if not selected.any():
+        if not selected.any() and within is not None:
             raise RegionError("no cell that within touches has data; name a region with land in it")
+        if not selected.any():
+            raise InputError(f"{self.reader.folder.url} has no cell with data, so that nothing is similar")
         return selected
 
     def _near(self, positions: list[Positions], km: float) -> np.ndarray:

@@ -56,7 +56,7 @@ def write_matches(path: Path, matches: Matches, *, overwrite: bool) -> None:
 
 def _csv(matches: Matches) -> str:
     file = io.StringIO()
-    writer = csv.DictWriter(file, ["rank", *matches.columns()], lineterminator="\n")
+    writer = csv.DictWriter(file, ["rank", *matches.fields()], lineterminator="\n")
     writer.writeheader()
     writer.writerows({"rank": rank, **cell} for rank, cell in enumerate(matches.records(), 1))
     return file.getvalue()

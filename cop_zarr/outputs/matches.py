@@ -116,7 +116,7 @@ class Matches:
         >>> matches.to_dataframe().columns.to_list()
         ['lon', 'lat', 'score', 'row', 'col', 'embedding']
         """
-        return dataframe(self.columns(), self.vectors)
+        return dataframe(self.fields(), self.vectors)
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
         """Plot the cells on a map of the store, numbered by rank, and the places that they are like.
@@ -147,12 +147,12 @@ class Matches:
 
         return plot_matches(self, self._map, ax)
 
-    def columns(self) -> dict[str, np.ndarray]:
+    def fields(self) -> dict[str, np.ndarray]:
         """All but the vectors, by the names that tables have for them."""
         names = ("lon", "lat", "score", "row", "col")
         return dict(zip(names, (self.lon, self.lat, self.score, self.rows, self.cols), strict=True))
 
     def records(self) -> list[dict[str, Any]]:
         """The columns as a dict a cell, JSON-ready."""
-        columns = {name: values.tolist() for name, values in self.columns().items()}
+        columns = {name: values.tolist() for name, values in self.fields().items()}
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

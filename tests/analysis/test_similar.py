@@ -237,6 +237,23 @@ class TestPlaces:
         np.testing.assert_array_equal(found.rows, store.similar((11.5, 48.1), k=5, exclude_km=100).rows)
         np.testing.assert_allclose(store.similar(table, k=5).score, expected.score)
 
+    def test_arrays_of_other_libraries(self, store):
+        pandas, torch = pytest.importorskip("pandas"), pytest.importorskip("torch")
+        vector = store.sample(11.5, 48.1)
+        expected = store.similar(vector, k=5)
+        for given in (pandas.Series(vector), torch.tensor(vector), [torch.tensor(vector)]):
+            np.testing.assert_array_equal(store.similar(given, k=5).score, expected.score)
+        bounds = pandas.DataFrame([(120, 30, 122, 32)], columns=["minx", "miny", "maxx", "maxy"])
+        expected = store.similar((120, 30, 122, 32), k=5)
+        for given in (bounds, bounds.iloc[0]):
+            np.testing.assert_array_equal(store.similar(given, k=5).rows, expected.rows)
+
+    @pytest.mark.parametrize("power", [-1070, -600, 100])
+    def test_cosines_do_not_depend_on_length(self, store, power):
+        vector = np.round(store.sample(11.5, 48.1).astype("f8"))
+        found = store.similar(np.ldexp(vector, power), k=5)
+        np.testing.assert_array_equal(found.score, store.similar(vector, k=5).score)
+
     def test_an_answer_is_where_its_region_is(self, store):
         triangle = shapely.Polygon([(120, 30), (122, 30), (121, 32)])
         answer = store.query(triangle, empty="skip")
@@ -315,6 +332,12 @@ class TestWhere:
 
 
 class TestBadInput:
+    def test_k_of_any_integer_type(self, stores):
+        store = stores["four bands"][0]
+        for k in (np.uint8(200), np.int8(100), np.array(3)):
+            assert len(store.similar(np.ones(4), k=k)) == int(k)
+            assert len(store.similar_many(np.ones((1, 4)), k=k)[0]) == int(k)
+
     @pytest.mark.parametrize("k", [0, -1, 1.5, True, "3", None, 2**40])
     def test_k(self, store, k):
         for search_for in (store.similar, lambda place, k: store.similar_many([place], k=k)):
@@ -342,8 +365,12 @@ class TestBadInput:
         [
             np.full(16, np.nan), np.r_[np.inf, np.ones(15)], np.ones(15), np.ones((2, 17)),
             np.ones((2, 2, 16)), np.zeros(16), np.array(["a"] * 16), np.ones(0), np.float64(3), [1.0] * 15,
+            np.full(16, 1e39), np.ma.array(np.ones(16), mask=[1] + 15 * [0]),
         ],
-        ids=["nan", "inf", "short", "long", "3-D", "zero", "text", "empty", "scalar", "list"],
+        ids=[
+            "nan", "inf", "short", "long", "3-D", "zero", "text", "empty", "scalar", "list",
+            "beyond float32", "masked",
+        ],
     )  # fmt: skip
     def test_vectors(self, store, vector):
         with pytest.raises(InputError):
@@ -357,6 +384,17 @@ class TestBadInput:
     def test_what_is_no_place(self, store, places):
         with pytest.raises(InputError):
             store.similar(places)
+
+    @pytest.mark.parametrize("kind", ["Point", "MultiPoint"])
+    @pytest.mark.parametrize("coordinates", [None, 5, "ab", [None, 2], [[1, 2], [3, 4]]], ids=repr)
+    def test_points_of_geojson(self, store, kind, coordinates):
+        with pytest.raises(RegionError):
+            store.similar({"type": kind, "coordinates": coordinates})
+
+    def test_a_wrong_place_is_named(self, store):
+        for wrong in ("Munich", None, store.similar((11.5, 48.1), k=2)):
+            with pytest.raises(RegionError, match=r"places\[2\]"):
+                store.similar([(120, 30, 122, 32), (11.5, 48.1), wrong])
 
     @pytest.mark.parametrize("km", [-1, np.nan, np.inf, "3", True, None])
     def test_distances(self, store, km):

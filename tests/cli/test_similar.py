@@ -44,7 +44,7 @@ def test_files(run, expected, name):
         found = {"lon": table.geometry.x, "lat": table.geometry.y, **table}
         if "embedding" in table:
             np.testing.assert_array_equal(np.array(list(table["embedding"])), expected.vectors)
-    for column, values in expected.columns().items():
+    for column, values in expected.fields().items():
         np.testing.assert_array_equal(found[column], values)
 
 
