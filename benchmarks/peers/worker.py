@@ -159,13 +159,9 @@ def _places(library: Library, group: str, size: str, path: str) -> tuple[list[An
     """The places of a case, and the part of its work that they are."""
     with np.load(path) as places:
         if "similar" in group:
-            points = places["lon"][: int(size)], places["lat"][: int(size)]
-            asked = (
-                [points]
-                if group == "similar-many"
-                else list(zip(*map(np.ndarray.tolist, points), strict=True))
-            )
-            return asked, 1.0
+            points = [places[name][: int(size)] for name in ("lon", "lat")]
+            each = list(zip(*(values.tolist() for values in points), strict=True))
+            return [points] if group == "similar-many" else each, 1.0
         if group not in {"points", "boxes"}:
             key = {"growth": f"side-{size}", "remote": f"far-{size}"}.get(group, size)
             return list(map(tuple, places[key].tolist()))[: library.max_places.get(size)], 1.0
