@@ -177,8 +177,8 @@ def derive(
     """
     advance = cell_counter(2 * selection.size, 4 * reader.layout.bands, progress)
     found = fit(reader, selection, count, advance)
-    scores, remainders = project(reader, selection, found, advance)
-    return ScoredCells(found, scores, remainders[-1], kept=False)
+    maps = project(reader, selection, found, advance)
+    return ScoredCells(found, maps["scores"].T, maps["remainder"][-1], kept=False)
 
 
 @quiet
@@ -235,28 +235,30 @@ def project(
     selection: CellSelection,
     components: PrincipalComponents,
     advance: Callable[[int], None],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of a selection's cells, float32, ``(cells, count)``, and what is left over.
+) -> dict[str, np.ndarray]:
+    """What is kept of a selection's cells, as maps: float32, ``(maps, cells)``, by name.
 
-    The latter is float32, ``(n, cells)``, of each of the n :func:`leading_counts`. Both are NaN for cells
-    that are not finite, or whose scores are beyond float32.
+    ``scores`` are one map a component, ``remainder`` one for each of :func:`leading_counts`, ``length``
+    is one. All are NaN for cells that are not finite, or of which one is beyond float32.
     """
-    count, size = len(components.axes), selection.size
-    last = np.array(leading_counts(count)) - 1
-    scores, remainders = np.full((count, size), np.nan, "f4"), np.full((last.size, size), np.nan, "f4")
+    last = np.array(leading_counts(len(components.axes))) - 1
+    numbers_of = {"scores": len(components.axes), "remainder": last.size, "length": 1}
+    maps = {name: np.full((number, selection.size), np.nan, "f4") for name, number in numbers_of.items()}
 
     def project_batch(given: tuple[np.ndarray, np.ndarray]) -> None:
         numbers, batch = given
+        maps["length"][0, numbers] = np.sqrt(np.einsum("ij,ij->i", batch, batch))
         batch -= components.mean
         along = components.axes @ batch.T
         left = np.einsum("ij,ij->i", batch, batch) - np.cumsum(along**2, axis=0)[last]
-        scores[:, numbers], remainders[:, numbers] = along, np.sqrt(np.maximum(left, 0.0))
+        maps["scores"][:, numbers], maps["remainder"][:, numbers] = along, np.sqrt(np.maximum(left, 0.0))
 
     for _ in _map_batches(project_batch, _batches(reader, selection, advance), reader.workers):
         pass
-    beyond = ~(np.isfinite(scores).all(axis=0) & np.isfinite(remainders).all(axis=0))
-    scores[:, beyond] = remainders[:, beyond] = np.nan
-    return scores.T, remainders
+    beyond = ~np.all([np.isfinite(values).all(axis=0) for values in maps.values()], axis=0)
+    for values in maps.values():
+        values[:, beyond] = np.nan
+    return maps
 
 
 def _map_batches(fn: Callable[[T], R], batches: Iterator[T], workers: int) -> Iterator[R]:

@@ -39,6 +39,7 @@ VALUES_ATTRIBUTES = {
         "long_name": "distance from the plane of the leading components",
         "units": "1",
     },
+    "length": {"long_name": "length of the embedding", "units": "1"},
 }
 """Of principal components."""
 

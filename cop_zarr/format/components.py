@@ -9,6 +9,7 @@ specification::
     components/explained_variance/c/0    float64 (component); explained_variance_ratio the same
     components/scores/c/I/0/0            float32 (component, latitude, longitude), 8 components a chunk
     components/remainder/c/I/0/0         float32 (leading, latitude, longitude): left by the first 8, 16 …
+    components/length/c/0/0              float32 (latitude, longitude): of the vector itself
 
 The store's ``zarr.json`` says nothing of them: readers that don't know the group pass over it.
 """
@@ -51,6 +52,11 @@ MAX_READERS = 4
 def leading_counts(count: int) -> list[int]:
     """The numbers of leading components for which a remainder is kept: each whole chunk, and all."""
     return [*range(CHUNK_COMPONENTS, count, CHUNK_COMPONENTS), count]
+
+
+def map_key(name: str, number: int) -> str:
+    """Key in the group of a chunk of scores, of remainders, or of lengths, which have one only."""
+    return f"{name}/c/0/0" if name == "length" else f"{name}/c/{number}/0/0"
 
 
 @dataclass(frozen=True)
@@ -133,19 +139,20 @@ class KeptComponents:
         remainder: np.ndarray = self.read_chunk("remainder", number)[0][valid]
         return remainder
 
+    def length(self, valid: np.ndarray) -> np.ndarray:
+        """Lengths of the vectors of a mask's cells: float32, ``(cells,)``; NaN as for :meth:`scores`."""
+        length: np.ndarray = self.read_chunk("length", 0)[0][valid]
+        return length
+
     def chunks(self) -> list[tuple[str, int]]:
         """Array and number of each chunk of maps."""
         numbers = range(len(leading_counts(self.count)))  # as many remainders as chunks of scores
-        return [(name, number) for name in ("scores", "remainder") for number in numbers]
-
-    def chunk_keys(self) -> list[str]:
-        """Keys of the chunks of maps."""
-        return [f"{COMPONENTS}/{name}/c/{number}/0/0" for name, number in self.chunks()]
+        return [(name, number) for name in ("scores", "remainder") for number in numbers] + [("length", 0)]
 
     def read_chunk(self, name: str, number: int) -> np.ndarray:
-        """Read a chunk of scores, or the remainder of one number of components: float32, 3-D."""
+        """Read a chunk of scores, the remainder of one number of components, or lengths: float32, 3-D."""
         depth = min(CHUNK_COMPONENTS, self.count) if name == "scores" else 1
-        return self.read(f"{name}/c/{number}/0/0", (depth, *self.reader.layout.grid.shape), "<f4")
+        return self.read(map_key(name, number), (depth, *self.reader.layout.grid.shape), "<f4")
 
     def read_object(self, key: str) -> bytes:
         """Read an object of the group by its key in the store; ComponentsError if it is not as recorded."""

@@ -66,7 +66,7 @@ def component_documents(
     created: str = "",
     chunks: Mapping[str, tuple[int, int]] | None = None,
 ) -> dict[str, bytes]:
-    """Make every object of the group but the chunks of scores and remainder, by key; its root is the last.
+    """Make every object of the group but the chunks of maps, by key; its root is the last.
 
     ``arrays`` are mean, axes, explained_variance and explained_variance_ratio, float64, derived from
     ``cells`` cells, or zeros; ``chunks`` has the length and CRC-32C of each other object.
@@ -84,11 +84,10 @@ def component_documents(
         shape = tuple(len(along[dimension]) for dimension in dimensions)
         values = np.zeros(shape) if arrays is None else np.asarray(arrays[name], "<f8")
         create_small_array(root, name, values, dimensions, VALUES_ATTRIBUTES[name])
-    for name, dimension, depth in (
-        ("scores", COMPONENT, min(CHUNK_COMPONENTS, count)),
-        ("remainder", LEADING, 1),
-    ):
-        _create_maps(root, document.layout, name, (dimension, len(along[dimension]), depth))
+    scores = {COMPONENT: (count, min(CHUNK_COMPONENTS, count))}
+    remainder = {LEADING: (len(along[LEADING]), 1)}
+    for name, leading in {"scores": scores, "remainder": remainder, "length": {}}.items():
+        _create_maps(root, document.layout, name, leading)
     consolidate(store, COMPONENTS)
     written.pop(ROOT, None)  # of the group around it, which zarr-python makes up
     objects = {key: written[key].to_bytes() for key in sorted(written)}
@@ -102,18 +101,19 @@ def component_documents(
     return {**objects, COMPONENTS_ROOT: encode_root(group)}
 
 
-def _create_maps(root: zarr.Group, layout: Layout, name: str, along: tuple[str, int, int]) -> None:
-    """Create an array of maps of the whole grid: dimension, number of maps, maps in a chunk."""
-    dimension, number, depth = along
+def _create_maps(
+    root: zarr.Group, layout: Layout, name: str, leading: Mapping[str, tuple[int, int]]
+) -> None:
+    """Create an array of maps of the whole grid: number of maps along a dimension, and those in a chunk."""
     root.create_array(
         name,
-        shape=(number, *layout.grid.shape),
-        chunks=(depth, *layout.grid.shape),
+        shape=(*(number for number, _ in leading.values()), *layout.grid.shape),
+        chunks=(*(depth for _, depth in leading.values()), *layout.grid.shape),
         dtype="float32",
         serializer=BytesCodec(endian="little"),
         compressors=[BloscCodec(**BLOSC)],
         fill_value=np.nan,
-        dimension_names=(dimension, *DIMENSIONS[1:]),
+        dimension_names=(*leading, *DIMENSIONS[1:]),
         attributes={**VALUES_ATTRIBUTES[name], **on_grid(layout)},
     )
 

@@ -74,8 +74,8 @@ SMALL_KEYS = frozenset(
 """The keys that ``zarr.json`` records: all but its own, its copy's and the chunks' of ``embedding``."""
 
 COMPONENT_KEYS = re.compile(
-    rf"{COMPONENTS}/((mean|axes|explained_variance|explained_variance_ratio|scores|remainder|component|leading"
-    r"|latitude|longitude|band|spatial_ref)/)?(zarr\.json|c(/\d+)*)"
+    rf"{COMPONENTS}/((mean|axes|explained_variance|explained_variance_ratio|scores|remainder|length|component"
+    r"|leading|latitude|longitude|band|spatial_ref)/)?(zarr\.json|c(/\d+)*)"
 )
 """The keys that the group of components may have, which ``zarr.json`` does not record."""
 

@@ -14,13 +14,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cop_zarr.analysis.components import DEFAULT_COUNT, PrincipalComponents, check_count, fit, project
+from cop_zarr.analysis.components import DEFAULT_COUNT, check_count, fit, project
 from cop_zarr.core import settings
 from cop_zarr.core.progress import Progress, cell_counter
 from cop_zarr.errors import InputError, StorageError, StoreError, StoreExistsError, UnreachableError
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.codec import crc32c, encode
-from cop_zarr.format.components import CHUNK_COMPONENTS, COMPONENTS_ROOT, KeptComponents, read_kept
+from cop_zarr.format.components import (
+    CHUNK_COMPONENTS,
+    COMPONENTS_ROOT,
+    KeptComponents,
+    map_key,
+    read_kept,
+)
 from cop_zarr.format.components_metadata import NUMBERS, component_documents
 from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.layout import COMPONENT_KEYS, COMPONENTS, is_store_key
@@ -165,12 +171,12 @@ def _write(
         raise InputError(
             f"{folder.url} has no components, because no cell with data has only finite values"
         )
-    scores, remainders = project(reader, selection, found, advance)
+    maps = project(reader, selection, found, advance)
     staging = folder.group_staging
     if staging is folder:
         _clear(folder)
     chunks = {}
-    for key, data in _encode(found, scores, remainders, valid):
+    for key, data in _encode(maps, valid):
         staging.write(key, data)
         chunks[key] = len(data), crc32c(data)
     arrays = {
@@ -197,19 +203,17 @@ def _clear(folder: Folder) -> None:
     folder.remove(key for key in listing if COMPONENT_KEYS.fullmatch(key))
 
 
-def _encode(
-    found: PrincipalComponents, scores: np.ndarray, remainders: np.ndarray, valid: np.ndarray
-) -> Iterator[tuple[str, bytes]]:
-    """Encode scores and remainders as maps of the whole grid, NaN where there is no data."""
-    depth = min(CHUNK_COMPONENTS, len(found.axes))
-    maps = np.empty((depth, *valid.shape), "<f4")
-    for name, values in (("scores", scores.T), ("remainder", remainders)):
+def _encode(maps: dict[str, np.ndarray], valid: np.ndarray) -> Iterator[tuple[str, bytes]]:
+    """Encode what is kept of cells as maps of the whole grid, NaN where there is no data."""
+    depth = min(CHUNK_COMPONENTS, len(maps["scores"]))
+    whole = np.empty((depth, *valid.shape), "<f4")
+    for name, values in maps.items():
         size = depth if name == "scores" else 1
         for number in range(-(-len(values) // size)):
             part = values[number * size : (number + 1) * size]
-            maps[:] = np.nan
-            maps[: len(part), valid] = part
-            yield f"{COMPONENTS}/{name}/c/{number}/0/0", encode(maps[:size])
+            whole[:] = np.nan
+            whole[: len(part), valid] = part
+            yield f"{COMPONENTS}/{map_key(name, number)}", encode(whole[:size])
 
 
 def _report(kept: KeptComponents, *, derived: bool) -> ComponentsReport:

@@ -12,7 +12,7 @@ import numpy as np
 from cop_zarr.analysis.components import PrincipalComponents, project
 from cop_zarr.errors import ChunkError, ComponentsError, FormatVersionError
 from cop_zarr.format.chunk_reader import ChunkReader
-from cop_zarr.format.components import COMPONENTS_ROOT, KeptComponents, read_kept
+from cop_zarr.format.components import COMPONENTS_ROOT, KeptComponents, map_key, read_kept
 from cop_zarr.format.components_metadata import component_documents, coordinates
 from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.layout import COMPONENT_KEYS, COMPONENTS, ROOT
@@ -82,7 +82,9 @@ def _damaged_objects(kept: KeptComponents) -> Iterator[tuple[str, str]]:
 def _unlike_documents(kept: KeptComponents, document: StoreDocument) -> Iterator[tuple[str, str]]:
     """Documents that are not those that the format prescribes, and objects that are too many or missing."""
     prescribed = component_documents(document, kept.count)
-    expected = {*prescribed, *kept.chunk_keys()} - {COMPONENTS_ROOT}
+    expected = {*prescribed, *(f"{COMPONENTS}/{map_key(*chunk)}" for chunk in kept.chunks())} - {
+        COMPONENTS_ROOT
+    }
     for key in expected ^ kept.objects.keys():
         yield key, f"{COMPONENTS_ROOT} {'does not record' if key in expected else 'records'} it"
     root = json.loads(prescribed[COMPONENTS_ROOT])
@@ -147,24 +149,25 @@ def _wrong_maps(kept: KeptComponents, valid: np.ndarray) -> Iterator[tuple[str, 
         wrong = (finite != known).any() or (known & ~valid).any() or known.sum() > kept.cells
         if not wrong and expected is not None:
             rows = expected[name][first : first + len(maps)]
-            size = kept.rounding * 2 * np.nan_to_num(np.abs(expected["size"]))
             difference = np.abs(maps[:, sample] - rows)
-            wrong = bool((difference > size).any() or (np.isnan(difference) != np.isnan(rows)).any())
+            off = 2 * kept.rounding * np.nan_to_num(expected["length" if name == "length" else "distance"])
+            wrong = bool((difference > off).any() or (np.isnan(difference) != np.isnan(rows)).any())
         if wrong:
-            yield f"{COMPONENTS}/{name}/c/{number}/0/0", "its values are not those of the store's cells"
+            yield f"{COMPONENTS}/{map_key(name, number)}", "its values are not those of the store's cells"
 
 
 def _maps_of(kept: KeptComponents, sample: np.ndarray) -> dict[str, np.ndarray] | None:
-    """Scores and remainders of some cells, computed again; None if their chunks are damaged."""
+    """What is kept of some cells, computed again, and their distance from the mean.
+
+    None if their chunks are damaged.
+    """
     grid = kept.reader.layout.grid
     found = PrincipalComponents(
         kept.mean, kept.axes, kept.explained_variance, kept.explained_variance_ratio, kept.cells
     )
     try:
-        scores, remainders = project(
-            kept.reader, CellSelection(grid, grid.whole, sample), found, lambda _: None
-        )
+        maps = project(kept.reader, CellSelection(grid, grid.whole, sample), found, lambda _: None)
     except ChunkError:  # which is reported beside
         return None
-    size = np.sqrt((scores.astype("f8") ** 2).sum(axis=1) + remainders[-1].astype("f8") ** 2)
-    return {"scores": scores.T, "remainder": remainders, "size": size}
+    scores, remainder = maps["scores"].astype("f8"), maps["remainder"][-1].astype("f8")
+    return {**maps, "distance": np.sqrt((scores**2).sum(axis=0) + remainder**2)}

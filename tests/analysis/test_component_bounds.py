@@ -27,6 +27,7 @@ class Kept:
         exact = centred @ self.axes.T
         self._scores = exact.astype("f4")
         self._left = np.linalg.norm(centred - exact @ self.axes, axis=1).astype("f4")
+        self._length = np.linalg.norm(vectors, axis=1).astype("f4")
         sums = 2 * vectors.shape[1] * (1 + 2 * math.sqrt(count))
         self.rounding = 2.0**-23 + math.sqrt(sums * 2.0**-53)
 
@@ -36,6 +37,9 @@ class Kept:
     def remainder(self, _, count):
         assert count == self.count
         return self._left
+
+    def length(self, _):
+        return self._length
 
 
 def hostile_vectors(rng, bands):
@@ -55,10 +59,23 @@ def test_bounds_hold_for_hostile_vectors(trials):
         vectors = hostile_vectors(rng, bands)
         kept = Kept(vectors, int(rng.integers(1, min(bands, 32) + 1)))
         mixed = vectors[1].astype("f8") + vectors[2]
-        for query in (vectors[3].astype("f8"), vectors[55] * -2.0, mixed, rng.normal(size=bands)):
+        huge = 1e39 * rng.normal(size=bands)
+        for query in (vectors[3].astype("f8"), vectors[55] * -2.0, mixed, rng.normal(size=bands), huge):
             for queries in (metrics.Cosine(metrics.unit(query[None])), metrics.Euclidean(query[None])):
                 upper = component_bounds(kept, np.ones(300, "?"), queries)
                 assert (queries.keys(vectors, 0) <= upper).all()
+
+
+@pytest.mark.parametrize("metric", [metrics.Cosine, metrics.Euclidean])
+@pytest.mark.parametrize("common", [0, 1, 30])
+def test_few_cells_are_left_whatever_they_have_in_common(metric, common):
+    rng = np.random.default_rng(4)
+    vectors = rng.normal(size=(3000, 8)) @ rng.normal(size=(8, 100)) + 0.1 * rng.normal(size=(3000, 100))
+    vectors = (vectors + common * rng.normal(size=100)).astype("f4")
+    query = vectors[7].astype("f8")
+    queries = metric(metrics.unit(query[None]) if metric is metrics.Cosine else query[None])
+    upper = component_bounds(Kept(vectors, 8), np.ones(3000, "?"), queries)
+    assert np.count_nonzero(upper >= np.sort(queries.keys(vectors, 0))[-10]) <= 15
 
 
 @pytest.fixture(scope="module")

@@ -117,6 +117,9 @@ def test_rounding_is_within_the_bound(keeping):
         assert (off[finite] <= kept.rounding * distance[finite]).all()
         assert np.isnan(scores[~finite]).all()
         assert np.isnan(remainder[~finite]).all()
+    length, exact = kept.length(store.valid), np.linalg.norm(cells, axis=1)
+    np.testing.assert_allclose(length[finite], exact[finite], rtol=2.0**-24 * 1.001)
+    assert np.isnan(length[~finite]).all()
     assert leading_counts(18) == [8, 16, 18]
     assert kept.rounding < 3e-6
 
@@ -130,6 +133,7 @@ def test_xarray_opens_the_group(keeping):
         np.testing.assert_array_equal(group.scores.values[:, store.valid].T, found.scores)
         np.testing.assert_array_equal(group.remainder.values[-1][store.valid], found.remainder)
         assert np.isnan(group.scores.values[:, ~store.valid]).all()
+        assert group.length.dims == ("latitude", "longitude")
         np.testing.assert_array_equal(group.latitude, store.grid.latitudes)
         np.testing.assert_array_equal(group.longitude, store.grid.longitudes)
         assert group.component.values.tolist() == list(range(1, 19))
@@ -177,6 +181,7 @@ OBJECTS = [
     "axes/zarr.json",
     "scores/c/1/0/0",
     "remainder/c/2/0/0",
+    "length/c/0/0",
     "latitude/c/0",
     "component/c/0",
 ]
@@ -193,7 +198,7 @@ def test_damage_is_named_and_never_believed(copy, plain, key, damage):
     store = cop_zarr.open(copy)
     if (key, damage) == ("zarr.json", "remove"):
         assert not store.components(18).kept
-    elif not key.startswith(("axes/zarr", "latitude", "component")):  # which only other readers read
+    elif not key.startswith(("axes/zarr", "length", "latitude", "component")):  # which it does not read
         with pytest.raises(errors.ComponentsError) as caught:
             store.components()
         assert f"cop-zarr components {copy} --overwrite" in str(caught.value)
@@ -272,6 +277,7 @@ WRONG = {
     "component": ("component/c/0", np.arange(18, dtype="i4")),
     "scores": ("scores/c/1/0/0", np.zeros((8, 20, 24), "f4")),
     "remainder": ("remainder/c/1/0/0", np.full((1, 20, 24), np.nan, "f4")),
+    "length": ("length/c/0/0", np.ones((20, 24), "f4")),
 }
 
 
