@@ -22,7 +22,7 @@ from cop_zarr.core.version import __version__
 from cop_zarr.errors import InputError
 from cop_zarr.source.georeferencing import georeferencing_tags
 from cop_zarr.source.tags import SYNTHETIC_MARK
-from cop_zarr.storage import check_absent, expanded, replacing
+from cop_zarr.storage import check_absent, disk_errors, expanded, replacing
 
 TILE = 256
 """Side of a tile: that of the published file."""
@@ -93,9 +93,10 @@ def synthesize(
     if seed < 0:
         raise InputError(f"seed must be 0 or more; got {seed}")
     final = expanded(path)
+    with disk_errors(f"cannot write {final}"):
+        final.parent.mkdir(parents=True, exist_ok=True)
     check_absent(final, overwrite=overwrite)
     with replacing(final) as partial:
-        final.parent.mkdir(parents=True, exist_ok=True)
         _write(partial, grid, bands, seed, progress)
     return final
 
