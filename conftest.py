@@ -16,9 +16,7 @@ from tests.support import factory
 from tests.support.folders import WatchedFolder, open_in
 
 collect_ignore = [
-    f"cop_zarr/interop/{module}"
-    for package, module in (("torch", "torch.py"), ("rs_embed", "rs_embed"))
-    if find_spec(package) is None
+    f"cop_zarr/interop/{package}" for package in ("torch", "rs_embed") if find_spec(package) is None
 ]
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import bars, processes
-from benchmarks.cases import ANSWERS, GROUPS, MAX_ROUNDS, Case, cases
+from benchmarks.cases import ANSWERS, GLOBE, GROUPS, MAX_ROUNDS, Case, cases
 from benchmarks.network import served
-from benchmarks.prepare import ROOT, Bench, machine, prepare
+from benchmarks.prepare import ROOT, Bench, copy_store, machine, prepare
 from benchmarks.report import report
 from benchmarks.workers import Table, Workers
 
@@ -57,8 +57,12 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     asked = [case for case in cases() if case.group in options.only]
     timings, table, findings = {}, {}, []
     if PROCESSES in options.only:
-        timings = processes.measure(bench)
+        timings |= processes.measure(bench, processes.store_commands)
         findings += bars.of_processes(timings)
+    if GLOBE in options.only:
+        copy_store(bench)
+        timings |= processes.measure(bench, processes.component_commands)
+        findings += bars.of_components(timings)
     if asked:
         table = _ask(bench, asked, quick=options.quick)
         findings += bars.of_cases(table)
@@ -87,8 +91,15 @@ def _ask(bench: Bench, asked: Sequence[Case], *, quick: bool) -> Table:
     """Ask every library every case, after all answers were compared."""
     places = str(bench.work / "places.npz")
     processes.run(processes.script("choose_places.py", str(bench.store), places), bench.environment)
-    with served(bench.store, bench.environment) as (far, counter):
-        setting = {"store": str(bench.store), "source": str(bench.source), "places": places, "far": far}
+    with served(bench.work, bench.environment) as (far, counter):
+        setting = {
+            "store": str(bench.store),
+            "kept": str(bench.store_with_components),
+            "source": str(bench.source),
+            "places": places,
+            "far": f"{far}/{bench.store.name}",
+            "far_kept": f"{far}/{bench.store_with_components.name}",
+        }
         workers = Workers(asked, bench, setting)
         workers.compare_answers(bench.work)
         for number in range(1, bench.rounds + 1):

@@ -11,6 +11,9 @@ LATENCY_SECONDS = 0.05
 ANSWERS = "answers"
 """Cases that are compared with rs-embed, and not timed."""
 
+GLOBE = "globe"
+"""All cells at once: they are asked of other libraries than the rest."""
+
 GROUPS = {
     "warm": "pooled, warm, no region asked twice",
     "uncached": "pooled, nothing decoded is kept",
@@ -20,6 +23,7 @@ GROUPS = {
     "boxes": "pooled, boxes of 1° on land, from opening on",
     "growth": "pooled squares of cells, nothing decoded is kept",
     "remote": "over HTTP, 50 ms a request, pooled, from an open store",
+    GLOBE: "all cells: read, and the 10 most like a place",
 }
 """Groups that are timed, and the heads of their tables."""
 
@@ -49,13 +53,18 @@ class Case:
     """In the table."""
 
     places: str
-    """The list in the file of ``peers/choose_places.py``."""
+    """The list in the file of ``peers/choose_places.py``; "points" are the first of its points."""
 
     turns: int = 1
     """Most turns in a round."""
 
     memory: bool = True
     """Whether each library's peak memory is measured."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether requests are counted."""
+        return self.name.startswith("remote")
 
 
 def cases() -> Iterator[Case]:
@@ -75,6 +84,15 @@ def cases() -> Iterator[Case]:
         yield Case(f"growth/{n}", "growth", f"{n} x {n} cells", f"side-{n}", _turns(n), memory=False)
     for size, title in {"open": "open", "2": "2°", "64": "64 chunks", "ocean": "ocean"}.items():
         yield Case(f"remote/{size}", "remote", title, f"far-{size}", 3, memory=size != "open")
+    yield Case("components/globe", GLOBE, "components", "globe", turns=0, memory=False)
+    for name, (title, turns) in {
+        "cells/globe": ("every cell with data", 3),
+        "similar/4": ("similar, nothing kept", 1),
+        "similar-kept/16": ("similar, components kept", 5),
+        "similar-many/1000": ("similar to each of 1,000", 1),
+        "remote-similar/1": ("similar, kept, over HTTP", 3),
+    }.items():
+        yield Case(name, GLOBE, title, "points", turns, memory=name != "similar-many/1000")
 
 
 def _turns(count: int) -> int:

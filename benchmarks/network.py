@@ -1,8 +1,8 @@
 """A store over HTTP on the loopback interface, with the latency of a distant one.
 
 The server and the proxy are processes of their own: ``python -m benchmarks.network serve FOLDER`` prints
-its port; ``… delay PORT`` prints a URL and a port where each connection is told the number of requests so
-far. Both end with their stdin.
+its port; ``… delay PORT`` prints a URL and a port where each connection is told the requests so far: their
+number, and the bytes of their answers. Both end with their stdin.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from benchmarks.prepare import ROOT
 
 
 @contextmanager
-def served(store: Path, environment: Mapping[str, str]) -> Iterator[tuple[str, int]]:
-    """Serve a store with latency: its URL, and the port of the counter."""
+def served(folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    """Serve a folder with latency: its URL, and the port of the counter."""
     with (
-        _process("serve", str(store.parent), environment) as port,
+        _process("serve", str(folder), environment) as port,
         _process("delay", port, environment) as line,
     ):
         url, counter = line.split()
-        yield f"{url}/{store.name}", int(counter)
+        yield url, int(counter)
 
 
 @contextmanager
@@ -59,7 +59,8 @@ def _delay(port: str) -> None:
 
     class Count(socketserver.StreamRequestHandler):
         def handle(self) -> None:
-            self.wfile.write(b"%d\n" % len(proxy.requests))
+            moved = sum(request.body_bytes for request in proxy.requests)
+            self.wfile.write(b"%d %d\n" % (len(proxy.requests), moved))
 
     with (
         fault_proxy(f"http://127.0.0.1:{port}") as proxy,

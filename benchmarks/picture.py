@@ -21,10 +21,13 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from benchmarks.timings import duration
 from benchmarks.workers import COP_ZARR, LIBRARIES
 
-COLORS = ("#c1121f", "#003049", "#5a7fa3", "#2a9d8f", "#e9a23b", "#8a5a2b", "#8e6bbf", "#7a7a7a", "#222222")
+COLORS = (
+    *("#c1121f", "#003049", "#5a7fa3", "#2a9d8f", "#e9a23b", "#8a5a2b", "#8e6bbf", "#7a7a7a"),
+    *("#4c9f38", "#d6578f", "#b8a200", "#222222"),
+)
 STYLES = {
     name: {"color": color, "marker": marker, "ms": 8 if name == COP_ZARR else 6}
-    for name, color, marker in zip(LIBRARIES, COLORS, "osD^vPXh|", strict=True)
+    for name, color, marker in zip(LIBRARIES, COLORS, "osD^vPXh<>d|", strict=True)
 }
 Run = Mapping[str, Any]
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = str(Path(sysconfig.get_path("scripts"), "cop-zarr"))
 PACKAGES = (
     *("python", "cop-zarr", "rs-embed", "rasterio", "rioxarray", "tensorstore", "xarray", "zarr", "zarrs"),
-    *("numpy", "numcodecs", "imagecodecs", "tifffile", "google-crc32c"),
+    *("numpy", "numcodecs", "imagecodecs", "tifffile", "google-crc32c", "faiss-cpu", "scikit-learn"),
 )
 
 
@@ -47,6 +47,11 @@ class Bench:
         """The store that is asked."""
         return self.work / "store.zarr"
 
+    @property
+    def store_with_components(self) -> Path:
+        """The same values; components are kept in it, so that no other group's queries find them."""
+        return self.work / "components.zarr"
+
 
 def prepare(options: argparse.Namespace) -> Bench:
     """Make what is not there yet; the store is always made anew, which also warms the page cache."""
@@ -67,6 +72,12 @@ def prepare(options: argparse.Namespace) -> Bench:
     command = [PROGRAM, "ingest", str(source), str(bench.store)]
     subprocess.run(command, check=True, env=bench.environment, stdout=subprocess.DEVNULL)
     return bench
+
+
+def copy_store(bench: Bench) -> None:
+    """Make the store that components are kept in, of the same files; its new ones are its own."""
+    shutil.rmtree(bench.store_with_components, ignore_errors=True)
+    shutil.copytree(bench.store, bench.store_with_components, copy_function=os.link)
 
 
 def machine(rs_embed: str) -> dict[str, object]:

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.prepare import PROGRAM, Bench
@@ -34,6 +34,7 @@ THREADS = min(4, os.cpu_count() or 1)
 """What an ingest takes by default."""
 
 QUERIES_A_ROUND = 3
+COMPONENTS_COUNT = "64"
 
 INGEST = "cop-zarr ingest"
 DECODE = "decode the tiles, no more"
@@ -44,6 +45,8 @@ ZARR = "zarr-python first query"
 RASTERIO = "rasterio first query"
 NUMPY = "import NumPy, no more"
 GLOBE = "cop-zarr mean of the globe"
+COMPONENTS = "cop-zarr components"
+PCA = "scikit-learn PCA"
 
 
 def run(command: Sequence[str], environment: Mapping[str, str]) -> tuple[float, int]:
@@ -63,12 +66,19 @@ def script(name: str, *arguments: str, python: str = sys.executable) -> tuple[st
     return python, str(PEERS / name), *arguments
 
 
-def measure(bench: Bench) -> dict[str, Timings]:
-    """Run everything in turn, in each round; before each run the disk may take what was written."""
+Commands = Iterator[tuple[str, Sequence[str]]]
+"""Titles and commands, in the order of their turns."""
+
+
+def measure(bench: Bench, commands: Callable[[Bench, str], Commands]) -> dict[str, Timings]:
+    """Run everything in turn, in each round; before each run the disk may take what was written.
+
+    ``commands`` is one of the functions below, which is given the path of a store that is made anew.
+    """
     fresh = bench.work / "fresh.zarr"
     found: dict[str, Timings] = {}
     for number in range(1, bench.rounds + 1):
-        for title, command in _commands(bench, str(fresh)):
+        for title, command in commands(bench, str(fresh)):
             if title == TO_ZARR and number > 1:  # it takes half a minute
                 continue
             if str(fresh) in command:
@@ -83,23 +93,30 @@ def measure(bench: Bench) -> dict[str, Timings]:
     return found
 
 
-def _commands(bench: Bench, fresh: str) -> Iterator[tuple[str, Sequence[str]]]:
-    """Titles and commands, in the order of their turns."""
+def component_commands(bench: Bench, _: str) -> Commands:
+    """Components of all cells: derived and kept, and in memory by another library."""
+    store = str(bench.store_with_components)
+    yield COMPONENTS, (PROGRAM, "components", store, "--count", COMPONENTS_COUNT, "--overwrite")
+    yield PCA, _process("scikit_learn", str(bench.store), COMPONENTS_COUNT)
+
+
+def store_commands(bench: Bench, fresh: str) -> Commands:
+    """Ingests, and first queries."""
     tif, store = str(bench.source), str(bench.store)
-
-    def process(name: str, *arguments: str, python: str = sys.executable) -> tuple[str, ...]:
-        return script("whole_process.py", name, *arguments, python=python)
-
     yield INGEST, (PROGRAM, "ingest", tif, fresh)
-    yield DECODE, process("decode", tif, str(THREADS))
-    yield TO_ZARR, process("to_zarr", tif, fresh)
+    yield DECODE, _process("decode", tif, str(THREADS))
+    yield TO_ZARR, _process("to_zarr", tif, fresh)
     if bench.rs_embed:
-        yield RS_EMBED, process("rs_embed", *BOX, python=bench.rs_embed)
+        yield RS_EMBED, _process("rs_embed", *BOX, python=bench.rs_embed)
     for _ in range(QUERIES_A_ROUND):
-        yield QUERY, process("cop_zarr", store, *BOX)
-        yield ZARR, process("zarr", store, *WINDOW)
-        yield "TensorStore first query", process("tensorstore", store, *WINDOW)
-        yield "xarray first query", process("xarray", store, *WINDOW)
-        yield RASTERIO, process("rasterio", tif, *WINDOW)
+        yield QUERY, _process("cop_zarr", store, *BOX)
+        yield ZARR, _process("zarr", store, *WINDOW)
+        yield "TensorStore first query", _process("tensorstore", store, *WINDOW)
+        yield "xarray first query", _process("xarray", store, *WINDOW)
+        yield RASTERIO, _process("rasterio", tif, *WINDOW)
         yield NUMPY, (sys.executable, "-c", "import numpy")
-    yield GLOBE, process("cop_zarr", store, *GLOBE_BOX)
+    yield GLOBE, _process("cop_zarr", store, *GLOBE_BOX)
+
+
+def _process(name: str, *arguments: str, python: str = sys.executable) -> tuple[str, ...]:
+    return script("whole_process.py", name, *arguments, python=python)

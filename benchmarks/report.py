@@ -22,6 +22,7 @@ def report(run: Run) -> Iterator[str]:
     asked = run["questions"]
     tables = [list(_processes(run)), *(_times(asked, group) for group in GROUPS)]
     tables.append(_by_library("requests", asked, "requests", lambda found: str(max(found["requests"]))))
+    tables.append(_by_library("MB moved", asked, "moved_bytes", lambda found: _moved(found["moved_bytes"])))
     titled = [{**one, "title": f"{one['group']}, {one['title']}"} for one in asked]
     tables.append(_by_library("peak memory, MB", titled, "peak_bytes", _megabytes))
     tables.append(list(_bars(run)))
@@ -59,6 +60,10 @@ def _times(asked: Sequence[Run], group: str) -> list[Row]:
 
 def _megabytes(found: Run) -> str:
     return f"{found['peak_bytes'] / MB:.0f}"
+
+
+def _moved(counts: Sequence[int]) -> str:
+    return f"{max(counts) / MB:.1f}"
 
 
 def _by_library(head: str, asked: Sequence[Run], figure: str, text: Callable[[Run], str]) -> list[Row]:

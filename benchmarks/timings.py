@@ -25,6 +25,12 @@ class Timings:
     requests: list[int] = field(default_factory=list)
     """Of each turn, if they were counted."""
 
+    moved_bytes: list[int] = field(default_factory=list)
+    """Bodies of the answers to them."""
+
+    answer_bytes: int = 0
+    """Size of the largest answer, if it is an array."""
+
     share: float = 1.0
     """Part of the work that was done; the seconds are those of all of it."""
 

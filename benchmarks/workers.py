@@ -12,7 +12,7 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
-from benchmarks.cases import Case
+from benchmarks.cases import GLOBE, Case
 from benchmarks.prepare import Bench
 from benchmarks.processes import script
 from benchmarks.timings import Timings
@@ -22,6 +22,9 @@ COP_ZARR = "cop-zarr"
 READER = "rs-embed reader"
 API = "rs-embed API"
 TENSORSTORE = "TensorStore"
+NUMPY = "NumPy"
+FAISS = "faiss"
+SCIKIT_LEARN = "scikit-learn"
 LIMIT = "limit"
 LIBRARIES = {
     COP_ZARR: "cop_zarr",
@@ -32,9 +35,17 @@ LIBRARIES = {
     "zarrs": "zarrs",
     "xarray": "xarray",
     "rasterio": "rasterio",
+    NUMPY: "brute_force",
+    FAISS: "faiss",
+    SCIKIT_LEARN: "scikit_learn",
     LIMIT: "decoding",
 }
 """The columns of the tables in order, and the functions of ``peers/libraries.py``."""
+
+OF_GLOBE = {COP_ZARR, TENSORSTORE, NUMPY, FAISS, SCIKIT_LEARN, LIMIT}
+"""What is asked for all cells; the others are not started for them."""
+
+ONLY_OF_GLOBE = {NUMPY, FAISS, SCIKIT_LEARN}
 
 RS_EMBED = {READER: "reader/", API: "api/"}
 """rs-embed has one worker that asks in two ways, told by the name of a case. It takes 3.2 GB."""
@@ -76,10 +87,14 @@ class Workers:
         self.table: Table = {case.name: defaultdict(Timings) for case in cases}
         self._cases, self._environment = cases, bench.environment
         pythons = {"rs_embed": bench.rs_embed}
+        groups = {case.group for case in cases}
+        wanted = (OF_GLOBE if GLOBE in groups else set()) | (
+            LIBRARIES.keys() - ONLY_OF_GLOBE if groups - {GLOBE} else set()
+        )
         self._commands = {
             name: script("libraries.py", library, json.dumps(setting), python=python)
             for name, library in LIBRARIES.items()
-            if (python := pythons.get(library, sys.executable))
+            if name in wanted and (python := pythons.get(library, sys.executable))
         }
         self._workers = {command: Worker(command, bench.environment) for command in self._commands.values()}
 
@@ -106,7 +121,7 @@ class Workers:
         for case in filter(lambda case: case.turns, self._cases):
             LOG.info("round %d: %s", number, case.name)
             request = {"turns": 1 if quick else case.turns, "limit_s": CASE_SECONDS}
-            if case.group == "remote":
+            if case.is_remote:
                 request["counter"] = counter
             for name in self._commands:
                 timings = self.table[case.name].get(name, Timings())
@@ -117,6 +132,8 @@ class Workers:
                     timings = self.table[case.name][name]
                     timings.add(number, found["seconds"])
                     timings.requests += found["requests"]
+                    timings.moved_bytes += found["moved_bytes"]
+                    timings.answer_bytes = max(timings.answer_bytes, found["answer_bytes"])
                     timings.share = found["share"]
                     if name in RS_EMBED:  # its one worker is not started for each case
                         timings.peak_bytes = timings.peak_bytes or found["peak_bytes"]

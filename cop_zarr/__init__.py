@@ -23,12 +23,16 @@ if TYPE_CHECKING:
     from cop_zarr.errors import CopZarrError
     from cop_zarr.interop.tables.batch import batch
     from cop_zarr.interop.tables.runner import BatchReport
+    from cop_zarr.outputs.cell_map import CellMap
+    from cop_zarr.outputs.components import Components
     from cop_zarr.outputs.embedding import Embedding
+    from cop_zarr.outputs.matches import Matches
     from cop_zarr.querying.cells import Cells
     from cop_zarr.regions import BBox, PointBuffer
     from cop_zarr.source.synthetic import synthesize
     from cop_zarr.store import Store, open, query
     from cop_zarr.writing.checks import Problem
+    from cop_zarr.writing.components import ComponentsReport, keep_components
     from cop_zarr.writing.copying import CopyReport, copy
     from cop_zarr.writing.ingest import IngestReport, ingest, plan_ingest
     from cop_zarr.writing.plan import IngestPlan
@@ -38,12 +42,16 @@ if TYPE_CHECKING:
 _HOMES = {
     "BBox": "regions",
     "BatchReport": "interop.tables.runner",
+    "CellMap": "outputs.cell_map",
     "Cells": "querying.cells",
+    "Components": "outputs.components",
+    "ComponentsReport": "writing.components",
     "CopZarrError": "errors",
     "CopyReport": "writing.copying",
     "Embedding": "outputs.embedding",
     "IngestPlan": "writing.plan",
     "IngestReport": "writing.ingest",
+    "Matches": "outputs.matches",
     "PointBuffer": "regions",
     "Problem": "writing.checks",
     "RepairReport": "writing.repair",
@@ -52,6 +60,7 @@ _HOMES = {
     "batch": "interop.tables.batch",
     "copy": "writing.copying",
     "ingest": "writing.ingest",
+    "keep_components": "writing.components",
     "open": "store",
     "plan_ingest": "writing.ingest",
     "query": "store",
@@ -63,12 +72,16 @@ _HOMES = {
 __all__ = [
     "BBox",
     "BatchReport",
+    "CellMap",
     "Cells",
+    "Components",
+    "ComponentsReport",
     "CopZarrError",
     "CopyReport",
     "Embedding",
     "IngestPlan",
     "IngestReport",
+    "Matches",
     "PointBuffer",
     "Problem",
     "RepairReport",
@@ -78,6 +91,7 @@ __all__ = [
     "batch",
     "copy",
     "ingest",
+    "keep_components",
     "open",
     "plan_ingest",
     "query",

@@ -94,6 +94,10 @@ class ChunkError(StoreError):
     """An object of the store is absent, cut short or damaged."""
 
 
+class ComponentsError(StoreError):
+    """The principal components that a store keeps are damaged, or those of another store."""
+
+
 class DamageError(Exception):
     """An object is not what its record says; internal: raised again as a ChunkError that names it."""
 

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cop_zarr.analysis.components import find_components
+from cop_zarr.analysis.metrics import Metric
+from cop_zarr.analysis.similar import Search, SimilarOptions
 from cop_zarr.core import product, settings
 from cop_zarr.core.grid import Grid
 from cop_zarr.core.lru_cache import CACHE_BYTES, LRUCache
@@ -22,9 +25,13 @@ from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.layout import ROOT
 from cop_zarr.format.offline import read_through_cache
 from cop_zarr.format.opening import open_reader, read_document
+from cop_zarr.outputs.cell_map import CellMap
+from cop_zarr.outputs.components import Components, make_components
 from cop_zarr.outputs.embedding import Embedding
 from cop_zarr.outputs.info import store_info
+from cop_zarr.outputs.matches import Matches
 from cop_zarr.querying import cells as cells_of
+from cop_zarr.querying import patches as patches_of
 from cop_zarr.querying import points, region
 from cop_zarr.querying.batch import answer_batch
 from cop_zarr.querying.cells import BLOCK_CELLS, Cells
@@ -40,6 +47,7 @@ from cop_zarr.querying.options import (
     QueryOptions,
     Subpixel,
     Weights,
+    check_max_bytes,
     check_on_error,
     check_query,
 )
@@ -59,6 +67,8 @@ from cop_zarr.storage import (
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
+
+    from cop_zarr.outputs.plotting.pca_map import ColoursOf
 
 
 class Store:
@@ -424,15 +434,18 @@ class Store:
         bbox: BBox | Sequence[float] | None = None,
         *,
         region: Roi | None = None,
+        colours_of: ColoursOf = "store",
         ax: Axes | None = None,
         progress: Progress | None = None,
         **options: Unpack[QueryOptions],
     ) -> Axes:
         """Plot the embeddings as colours, or the cells and weights of a query.
 
-        Red, green and blue are the first three principal components of the cells shown, each from its 2nd
-        to its 98th percentile, so colours of two plots can be compared only if both show the same cells.
-        Memory does not grow with the extent: the published product takes less than 300 MB.
+        Red, green and blue are the first three principal components of all cells of the store, each from
+        the 2nd to the 98th percentile of all cells: colours of two plots of a store can be compared, and
+        those of two stores cannot. Where the store keeps its components, only a part of these is read (13
+        MB of the published size); otherwise every chunk is read twice for the first plot, and
+        ``cop-zarr components`` keeps them. Less than 400 MB of memory are needed.
 
         Parameters
         ----------
@@ -442,6 +455,9 @@ class Store:
         region : optional
             As ``roi`` of :meth:`query`: plot the cells of a query, their weights and the region's outline,
             instead of embeddings. No embedding is read then.
+        colours_of : {"store", "shown"}
+            Whose components and percentiles the colours are: of all cells of the store, or of the cells
+            shown, which alone are read then, and show more contrast; such plots cannot be compared.
         ax : matplotlib.axes.Axes, optional
             By default the Axes of a new pyplot figure, which a notebook displays.
         progress : callable, optional
@@ -462,6 +478,8 @@ class Store:
             If matplotlib is not installed.
         RegionError, InputError, SubcellError
             As :meth:`query`, of either region; or if options are given without ``region``.
+        ComponentsError
+            If the components kept are damaged, or another store's.
         ChunkError, StoreReplacedError, StorageError
             As :meth:`query`.
 
@@ -486,7 +504,13 @@ class Store:
         if given != CheckedOptions():
             raise InputError(f"{', '.join(options)} cannot be given without region=")
         return plotting.plot_store(
-            self._reader, self.valid, synthetic=synthetic, bbox=bbox, ax=ax, progress=progress
+            self._reader,
+            self.valid,
+            synthetic=synthetic,
+            bbox=bbox,
+            colours_of=colours_of,
+            ax=ax,
+            progress=progress,
         )
 
     def info(self) -> dict[str, Any]:
@@ -555,7 +579,7 @@ class Store:
         cells: int = BLOCK_CELLS,
         progress: Progress | None = None,
     ) -> Iterator[Cells]:
-        """The cells of :meth:`cells` in blocks, in the same order, so that they need not fit into memory.
+        """The cells of ``cells()`` in blocks, in the same order, so that they need not fit into memory.
 
         Each chunk is read once, whatever the size of a block. Parameters that are not named here are those
         of :meth:`cells`, and so are the errors; arguments are checked at once.
@@ -580,6 +604,318 @@ class Store:
         """
         selection = cells_of.select_cells(self.grid, self.valid, region, crs)
         return cells_of.iter_blocks(self._reader, selection, cells, progress)
+
+    def map(self, values: ArrayLike, *, name: str = "value") -> CellMap:
+        """Make a map of one number, or several, for each cell with data: a picture, a GeoTIFF, a Dataset.
+
+        Parameters
+        ----------
+        values : array_like
+            ``(n,)`` or ``(n, k)``, one row for each cell with data, in the order of :meth:`cells`; or
+            ``(rows, cols)`` or ``(rows, cols, k)``, the shape of the grid, of which only cells with data
+            are used. Bools, integers (within ±2**53) or floats; they are copied.
+        name : str
+            What the numbers are, a word of letters, digits and underscores.
+
+        Returns
+        -------
+        CellMap
+
+        Raises
+        ------
+        InputError
+            If an argument is not accepted.
+        ChunkError, StoreReplacedError, StorageError
+            If the mask of cells with data cannot be read.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> rows, cols = store.valid.nonzero()
+        >>> store.map(rows // 100, name="zone")
+        <CellMap zone (616455,) int64>
+        >>> store.map([1, 2, 3])
+        Traceback (most recent call last):
+        cop_zarr.errors.InputError: values must have one row for each of the 616,455 cells with data, ...
+        """
+        return CellMap(values, grid=self.grid, valid=self.valid, name=name, facts=self._facts)
+
+    def patches(
+        self,
+        lon: Any,
+        lat: ArrayLike | None = None,
+        size: int = 5,
+        *,
+        crs: object | None = None,
+        empty: Empty = "include",
+        on_error: OnError = "raise",
+        max_bytes: int = MAX_BYTES,
+        progress: Progress | None = None,
+    ) -> np.ndarray:
+        """The square of cells around each point, as images of many bands.
+
+        Columns follow their meridians. Over a pole, they continue on the opposite meridian, 180° away: the
+        cell *k* rows beyond the row of the pole is the one *k* rows before it there. Cells become narrower
+        towards the poles, and a patch with them.
+
+        Parameters
+        ----------
+        lon, lat, crs
+            As :meth:`sample`. The cell that a point is in is the middle of its patch.
+        size : int
+            Rows and columns of a patch: an odd number from 1 to 721.
+        empty : {"include", "skip"}
+            Whether cells without data are the zeros they hold, or NaN.
+        on_error : {"raise", "nan"} or callable
+            As :meth:`sample`, of a point whose own cell is not in the store, too: its patch is NaN.
+        max_bytes : int
+            Largest array to return.
+        progress : callable, optional
+            Called with the points done and the points in all.
+
+        Returns
+        -------
+        ndarray
+            float32, the points' shape and ``(bands, size, size)``, north up; NaN for cells outside a store
+            of a part of the globe. As in a grid, the numbers of a cell lie beside each other in memory.
+
+        Raises
+        ------
+        ResultTooLargeError
+            If the patches would take more than ``max_bytes``.
+        RegionError, InputError, ChunkError, StoreReplacedError, StorageError
+            As :meth:`sample`; InputError also for another ``size``.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> patches = store.patches([11.5, 179.9], [48.1, -16.5], size=3)
+        >>> patches.shape
+        (2, 16, 3, 3)
+        >>> bool((patches[:, :, 1, 1] == store.sample([11.5, 179.9], [48.1, -16.5])).all())
+        True
+        """
+        size = patches_of.check_size(size)
+        points.check_options("nearest", empty, on_error)
+        check_max_bytes(max_bytes)
+        x, y, crs = points_and_crs(lon, lat, crs)
+        given = points.check_points(self.grid, x, y, "nearest", on_error, crs=crs)
+        patches_of.check_patch_bytes(given.lons.size, self.bands, size, max_bytes)
+        found = patches_of.read_patches(
+            self._reader, self._mask, given, size, empty=empty, progress=progress
+        )
+        return found.reshape(*given.shape, *found.shape[1:])
+
+    def components(
+        self, count: int | None = None, *, recompute: bool = False, progress: Progress | None = None
+    ) -> Components:
+        """The principal components of all cells with data: axes, scores, what is left over.
+
+        A store that keeps them (``cop-zarr components``, :func:`cop_zarr.keep_components`) has them read.
+        Otherwise they are derived, which reads every chunk twice, and a warning in the log says how to keep
+        them; they stay in the store's memory, if ``cache_bytes`` has room.
+
+        They are exact (float64 sums over all cells whose values are all finite, each counted once), and the
+        same bits each time on one machine, with any number of workers.
+
+        Parameters
+        ----------
+        count : int, optional
+            How many, at most the number of bands; by default all that are kept, or else 64.
+        recompute : bool
+            Derive them in any case, where those kept are damaged, too.
+        progress : callable, optional
+            Called with the bytes done and those in all, if they are derived.
+
+        Returns
+        -------
+        Components
+
+        Raises
+        ------
+        InputError
+            If ``count`` is not accepted, or no cell with data has only finite values.
+        ComponentsError
+            If the components kept are damaged, or another store's; FormatVersionError if a newer cop-zarr
+            kept them.
+        ResultTooLargeError
+            If the covariance of the bands would take more than a gigabyte.
+        ChunkError, StoreReplacedError, StorageError
+            As :meth:`query`.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> components = store.components(4)
+        >>> components
+        <Components: 4 of 16 bands, 100% of the variance of 616,455 cells>
+        >>> components.scores.shape
+        (616455, 4)
+        >>> store.map(components.scores[:, :3], name="component")
+        <CellMap component (616455, 3) float32>
+        """
+        scored = find_components(self._reader, self.valid, count, recompute=recompute, progress=progress)
+        return make_components(scored, self._reader, self.valid, self._document.record)
+
+    def similar(
+        self,
+        places: Any,
+        negatives: Any = None,
+        *,
+        k: int = 10,
+        metric: Metric = "cosine",
+        within: Roi | None = None,
+        exclude_km: float = 0,
+        spacing_km: float = 0,
+        progress: Progress | None = None,
+    ) -> Matches:
+        """Find the cells most like some places, and unlike others.
+
+        The answer is exact: scores are sums in float64 of the stored values, and equal scores are in the
+        order of row and column. Without an option, a place's own cells come first. Vectors are read chunk
+        by chunk, and not kept.
+
+        Parameters
+        ----------
+        places
+            One or several: regions, as ``roi`` of :meth:`query`, whose vector is the mean of their cells
+            with data; points (lon, lat) or of GeoJSON, which have that of their cell; vectors, as a NumPy
+            array of ``(bands,)`` or ``(n, bands)``; pooled answers; a GeoDataFrame or GeoSeries. Of a list,
+            each element is a place.
+        negatives : optional
+            Places that matches should be unlike, in the same forms; only for cosines.
+        k : int
+            How many cells to find.
+        metric : {"cosine", "l2"}
+            Cosine of the angle: the query is the mean of the unit vectors of ``places``, minus that of
+            ``negatives``, made a unit vector again. Or distance from the mean of the vectors as they are.
+        within : optional
+            A region: only cells that it touches.
+        exclude_km : float
+            Leave out cells whose centre is nearer than this to a place: to a point itself, or to the centre
+            of any cell that a region touches. Vectors are nowhere.
+        spacing_km : float
+            Leave out cells whose centre is nearer than this to that of a better match. Distances are
+            geodesic, on the WGS84 ellipsoid.
+        progress : callable, optional
+            Called with the chunks read and those in all.
+
+        Returns
+        -------
+        Matches
+            ``k`` cells, the best first. Cells that have a value that is not finite never match; there are
+            fewer than ``k`` if there are too few others, or none is ``spacing_km`` away.
+
+        Raises
+        ------
+        RegionError
+            If a place is malformed, outside the store or without data, or ``within`` has no cell with data.
+        InputError
+            If there are fewer than ``k`` cells with data; if a vector has another length, or values that
+            are not finite; if places and negatives cancel each other; or if an option is not accepted.
+        ChunkError, StoreReplacedError, StorageError
+            As :meth:`query`.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store.similar((11.5, 48.1), k=3, exclude_km=200)
+        <Matches: 3 by cosine, from 1 to 1>
+        >>> len(store.similar([(11.5, 48.1), (120, 30, 122, 32)], negatives=(24, 39), k=2))
+        2
+        """
+        options = SimilarOptions(k, metric, within, exclude_km, spacing_km)
+        found = Search(self._reader, self._mask, progress).similar(places, negatives, options)
+        return Matches.of(found, metric, self.grid, self.valid, synthetic=self._facts["synthetic"])
+
+    def similarity(
+        self,
+        places: Any,
+        negatives: Any = None,
+        *,
+        metric: Metric = "cosine",
+        within: Roi | None = None,
+        progress: Progress | None = None,
+    ) -> CellMap:
+        """Map how similar each cell is to some places: the scores by which a search orders them.
+
+        Parameters
+        ----------
+        places, negatives, metric, within
+            As :meth:`similar`.
+        progress : callable, optional
+            Called with the cells read and those in all.
+
+        Returns
+        -------
+        CellMap
+            float64, one score for each cell with data, or for those that ``within`` touches; NaN for cells
+            that have a value that is not finite. Cosines are -1 to 1; small distances are similar.
+
+        Raises
+        ------
+        RegionError, InputError, ChunkError, StoreReplacedError, StorageError
+            As :meth:`similar`.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store.similarity((11.5, 48.1))
+        <CellMap cosine (616455,) float64>
+        """
+        search = Search(self._reader, self._mask, progress)
+        scores, selected = search.similarity(places, negatives, metric, within)
+        return CellMap(scores, grid=self.grid, valid=selected, name=metric, facts=self._facts)
+
+    def similar_many(
+        self,
+        places: Any,
+        *,
+        k: int = 10,
+        metric: Metric = "cosine",
+        within: Roi | None = None,
+        exclude_km: float = 0,
+        progress: Progress | None = None,
+    ) -> list[Matches]:
+        """Find the cells most like each of many places, with the same bits as one search for each.
+
+        All chunks are read once for each thousand of places: a thousand take some ten times as long as one.
+
+        Parameters
+        ----------
+        places
+            Several, as :meth:`similar` takes them; each is a question by itself.
+        k, metric, within, exclude_km
+            As :meth:`similar`, for all places.
+        progress : callable, optional
+            Called with the cells read and those in all, for each thousand of places.
+
+        Returns
+        -------
+        list of Matches
+            One for each place, in the order given.
+
+        Raises
+        ------
+        RegionError, InputError, ChunkError, StoreReplacedError, StorageError
+            As :meth:`similar`.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> [len(matches) for matches in store.similar_many([(11.5, 48.1), (121.5, 31.2)], k=3)]
+        [3, 3]
+        """
+        options = SimilarOptions(k, metric, within, exclude_km)
+        found = Search(self._reader, self._mask, progress).similar_many(places, options)
+        synthetic = self._facts["synthetic"]
+        return [Matches.of(match, metric, self.grid, self.valid, synthetic=synthetic) for match in found]
 
 
 def open(

@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/regions.md and docs/plotting.md: ``python docs/pictures.py [--out FOLDER]``.
+"""Draw the pictures of the pages beside this file: ``python docs/pictures.py [--out FOLDER]``.
 
 Prints the tables of docs/regions.md. The store has a stand-in of 16 bands: real coasts, synthetic values.
 """
@@ -217,6 +217,20 @@ def weights(store: Store) -> Figure:
     return plotted(store, region=POLYGON, empty="skip")
 
 
+def clusters(store: Store) -> Figure:
+    """The clusters of docs/clusters.md."""
+    from sklearn.cluster import MiniBatchKMeans  # noqa: PLC0415  # for this picture alone
+
+    vectors = store.cells().vectors
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    drawn = np.random.default_rng(0).choice(len(vectors), size=20_000, replace=False)
+    kmeans = MiniBatchKMeans(n_clusters=12, n_init=3, random_state=0).fit(vectors[drawn])
+    figure = Figure(dpi=150)
+    found = store.map(kmeans.predict(vectors), name="cluster")
+    fit_figure(found.plot(ax=figure.add_subplot()), width=9)
+    return figure
+
+
 def plotted(store: Store, **options: Any) -> Figure:
     """A figure of ``Store.plot``."""
     figure = Figure(dpi=150)
@@ -247,7 +261,7 @@ def main() -> None:
         source, made = Path(place) / "standin.tif", Path(place) / "standin.zarr"
         cop_zarr.ingest(cop_zarr.synthesize(source, bands=16, seed=0), made)
         store = cop_zarr.open(made)
-        for picture in (coast, antimeridian, pole, polygon, subcell, globe, weights):
+        for picture in (coast, antimeridian, pole, polygon, subcell, globe, weights, clusters):
             drawn = io.BytesIO()
             picture(store).savefig(drawn, dpi=150)
             full = Image.open(drawn).convert("RGB")

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from in_memory import K, answer, axes_apart, brute_force, faiss, read_vectors, scikit_learn  # noqa: F401
 from lattice import CHUNK, NORTH, STEP, WEST, Box, cells, window
 from worker import Ask, Library, serve
 
@@ -27,10 +28,11 @@ LIMIT_THREADS = 4
 """What cop-zarr takes."""
 
 MIN_THREADED_CHUNKS = 16
+GLOBE_BOX = (-180.0, -90.0, 180.0, 90.0)
 Points = tuple[np.ndarray, np.ndarray]
 
 
-def cop_zarr(store: str, far: str, **_: str) -> Library:
+def cop_zarr(store: str, far: str, kept: str, far_kept: str, **_: str) -> Library:
     """The project itself."""
     import cop_zarr
 
@@ -42,6 +44,19 @@ def cop_zarr(store: str, far: str, **_: str) -> Library:
     def grid(opened: cop_zarr.Store) -> Ask:
         return lambda box: opened.query(box, output="grid").data
 
+    def similar(opened: cop_zarr.Store) -> Ask:
+        return lambda at: matches(opened.similar(at, k=K))
+
+    def matches(found: cop_zarr.Matches) -> np.ndarray:
+        return answer(found.lon, found.lat, found.score)
+
+    def similar_many(points: Points) -> np.ndarray:
+        return np.stack([matches(found) for found in uncached.similar_many(uncached.sample(*points), k=K)])
+
+    def components(_: Box) -> np.ndarray:
+        found = cop_zarr.open(kept).components()
+        return axes_apart(found.explained_variance_ratio, found.axes)
+
     return Library(
         {
             "answers-max": lambda: lambda box: uncached.query(box, pooling="max").data,
@@ -52,6 +67,12 @@ def cop_zarr(store: str, far: str, **_: str) -> Library:
             "points": lambda: lambda at: cop_zarr.open(store).sample(*at),
             "boxes": lambda: lambda boxes: cop_zarr.open(store).query_many(boxes),
             "remote": lambda: mean(cop_zarr.open(far, cache_bytes=0)),
+            "components": lambda: components,
+            "cells": lambda: lambda _: uncached.cells().vectors,
+            "similar": lambda: similar(uncached),
+            "similar-kept": lambda: similar(cop_zarr.open(kept)),
+            "similar-many": lambda: similar_many,
+            "remote-similar": lambda: similar(cop_zarr.open(far_kept)),
         }
     )
 
@@ -146,6 +167,7 @@ def tensorstore(store: str, far: str, **_: str) -> Library:
             "points": lambda: sample,
             "boxes": lambda: means,
             "remote": lambda: mean(opened(http, 0)),
+            "cells": lambda: lambda _: read_vectors(store)[0],
         },
         # more than its cache holds; about a minute each
         skip={"warm/globe", "points/1000000", "boxes/200000"},
@@ -264,6 +286,7 @@ def decoding(store: str, **_: str) -> Library:
 
     prepare: dict[str, Ask] = {
         **dict.fromkeys(("uncached", "grid", "growth"), lambda box: objects(_chunks(box))),
+        **dict.fromkeys(("cells", "similar", "similar-many"), lambda _: objects(_chunks(GLOBE_BOX))),
         "boxes": lambda boxes: objects(chunk for box in boxes for chunk in _chunks(box)),
         "points": lambda at: objects(zip(*(cell // CHUNK for cell in cells(*at)), strict=True)),
     }

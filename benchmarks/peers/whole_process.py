@@ -69,6 +69,16 @@ def to_zarr(tif: str, store: str) -> None:
     embedding.to_dataset().to_zarr(store, encoding={"embedding": {"chunks": chunks}})
 
 
+def scikit_learn(store: str, count: str) -> None:
+    """Read all cells, and derive their principal components and scores in memory."""
+    from sklearn.decomposition import PCA
+
+    import cop_zarr
+
+    vectors = cop_zarr.open(store).cells().vectors
+    print(PCA(int(count), copy=False).fit_transform(vectors).std(axis=0))
+
+
 def decode(tif: str, threads: str) -> None:
     """Decode every tile of the GeoTIFF and drop it: the limit of any ingest."""
     import os

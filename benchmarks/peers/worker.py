@@ -66,13 +66,13 @@ class Case:
         path, _, self.size = name.rpartition("/")
         group = path.rpartition("/")[2]
         self.moves = group.startswith("warm")
-        self.turn = 0
+        self.turn = self.answer_bytes = 0
         self.places, self.share = _places(library, group, self.size, places)
         if path in library.prepare:
             self.places = list(map(library.prepare[path], self.places))
         if name == "remote/open":
             self.fresh: Callable[[], Ask] = lambda: lambda _: make()
-        elif group == "remote":
+        elif group.startswith("remote"):
             self.fresh = make
         else:
             ask = make()
@@ -87,32 +87,40 @@ class Case:
         if not (self.moves and self.size == "globe"):  # that was all of it
             self.take_turn(0)
 
-    def take_turn(self, counter: int) -> tuple[float, int]:
-        """Seconds for one place, and the requests of all places if there is a counter."""
+    def take_turn(self, counter: int) -> tuple[float, int, int]:
+        """Seconds for one place; requests of all places, and bytes moved, if there is a counter."""
         self.turn += 1
         places = self.places
         if self.moves:
             places = [shifted(self.size, box, self.turn) for box in places]
         ask = self.fresh()
-        before = _requests(counter)
-        begin = time.perf_counter()
+        requests, moved = _traffic(counter)
+        begin, largest = time.perf_counter(), 0
         for place in places:
-            ask(place)
+            largest = max(largest, getattr(ask(place), "nbytes", 0))  # no answer outlives its call
         seconds = time.perf_counter() - begin
-        return seconds / len(places) / self.share, _requests(counter) - before
+        self.answer_bytes = max(self.answer_bytes, largest)
+        after, moved_after = _traffic(counter)
+        return seconds / len(places) / self.share, after - requests, moved_after - moved
 
     def measure(
         self, turns: int, limit_s: float = math.inf, counter: int = 0, *, warm: bool = True
     ) -> dict[str, Any]:
-        """Seconds and requests of some turns."""
+        """Seconds, requests and bytes of some turns."""
         if warm and not self.turn:
             self.warm_up()
-        found: list[tuple[float, int]] = []
+        found: list[tuple[float, int, int]] = []
         begin = time.perf_counter()
         while len(found) < turns and (not found or time.perf_counter() - begin <= limit_s):
             found.append(self.take_turn(counter))
-        seconds, requests = zip(*found, strict=True)
-        return {"seconds": seconds, "requests": requests if counter else [], "share": self.share}
+        seconds, requests, moved = zip(*found, strict=True)
+        return {
+            "seconds": seconds,
+            "requests": requests if counter else [],
+            "moved_bytes": moved if counter else [],
+            "share": self.share,
+            "answer_bytes": self.answer_bytes,
+        }
 
     def check(self, save: str = "", against: str = "") -> dict[str, Any]:
         """Save the answers, or compare them with saved ones: largest difference, and whether it passes."""
@@ -150,6 +158,10 @@ def serve(library: Library, setting: Mapping[str, str]) -> None:
 def _places(library: Library, group: str, size: str, path: str) -> tuple[list[Any], float]:
     """The places of a case, and the part of its work that they are."""
     with np.load(path) as places:
+        if "similar" in group:
+            points = [places[name][: int(size)] for name in ("lon", "lat")]
+            each = list(zip(*(values.tolist() for values in points), strict=True))
+            return [points] if group == "similar-many" else each, 1.0
         if group not in {"points", "boxes"}:
             key = {"growth": f"side-{size}", "remote": f"far-{size}"}.get(group, size)
             return list(map(tuple, places[key].tolist()))[: library.max_places.get(size)], 1.0
@@ -160,9 +172,10 @@ def _places(library: Library, group: str, size: str, path: str) -> tuple[list[An
         return [list(map(tuple, places["boxes"][:count].tolist()))], share
 
 
-def _requests(port: int) -> int:
-    """How many requests the proxy has had; 0 without a counter."""
+def _traffic(port: int) -> tuple[int, int]:
+    """Requests that the proxy has had, and bytes of its answers; 0 without a counter."""
     if not port:
-        return 0
+        return 0, 0
     with socket.create_connection(("127.0.0.1", port)) as connection, connection.makefile() as lines:
-        return int(lines.readline())
+        requests, moved = map(int, lines.readline().split())
+        return requests, moved

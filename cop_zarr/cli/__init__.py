@@ -7,7 +7,17 @@ Everything but click, tqdm and the error types is imported when a command runs, 
 answers at once.
 """
 
-from cop_zarr.cli import batch, plot, query, quickstart, stores, synth  # noqa: F401  # each adds its commands
+from cop_zarr.cli import (  # noqa: F401  # each adds its commands
+    batch,
+    cells,
+    components,
+    plot,
+    query,
+    quickstart,
+    similar,
+    stores,
+    synth,
+)
 from cop_zarr.cli.main import main
 
 __all__ = ["main"]

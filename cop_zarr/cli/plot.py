@@ -14,13 +14,18 @@ from cop_zarr.cli.numbers import split_numbers
 from cop_zarr.cli.options import (
     POOLING_OPTIONS,
     REPAIR,
+    STORE,
     STORE_OPTIONS,
     TEXT_FILE,
     PathToWrite,
+    choice,
     option_group,
 )
 from cop_zarr.cli.output import progress
 from cop_zarr.cli.regions import BUFFER, CRS, POINT, SHAPE, check_buffer, parse_region
+
+PICTURE = PathToWrite(path_type=Path, dir_okay=False)
+SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def box_or_file(text: str) -> Any:
@@ -35,8 +40,9 @@ def box_or_file(text: str) -> Any:
 
 
 @main.command()
-@click.argument("store")
-@click.argument("out", type=PathToWrite(path_type=Path, dir_okay=False))
+@STORE
+@click.argument("out", type=PICTURE, required=False)
+@click.option("--to", type=PICTURE, metavar="OUT", help="The file to write: .png, .svg or .pdf.")
 @click.option(
     "--bbox",
     type=float,
@@ -56,6 +62,12 @@ def box_or_file(text: str) -> Any:
     BUFFER,
     SHAPE,
 )
+@choice(
+    "--colours-of",
+    "store shown",
+    "Whose principal components the colours are: of all cells, so that plots can be compared, or of those "
+    "shown.",
+)
 @option_group("options", REPAIR, CRS, *POOLING_OPTIONS)
 @option_group(
     "size",
@@ -65,34 +77,50 @@ def box_or_file(text: str) -> Any:
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @option_group("store_options", *STORE_OPTIONS)
 def plot(
-    store: str,
-    out: Path,
+    store: str | None,
+    out: Path | None,
+    to: Path | None,
     bbox: tuple[float, float, float, float] | None,
     overwrite: bool,
+    colours_of: Any,
     named: dict[str, Any],
     options: dict[str, Any],
     size: dict[str, float],
     store_options: dict[str, Any],
 ) -> None:
-    """Plot a STORE's embeddings as colours, or a query, to OUT: a .png, .svg or .pdf file.
+    """Plot a STORE's embeddings as colours, or a query, to a .png, .svg or .pdf file.
 
-    Red, green and blue are the first three principal components of the cells shown, each from its 2nd to
-    its 98th percentile. With --region or --point, the plot shows the cells of a query and their weights;
-    options are those of "cop-zarr query".
+    The file is named by --to, or after the STORE: "plot STORE OUT" is "plot STORE --to OUT".
+
+    Red, green and blue are the first three principal components of all its cells, each from its 2nd to its
+    98th percentile; a STORE that keeps them ("cop-zarr components") is plotted sooner. With --region or
+    --point, the plot shows the cells of a query and their weights; options are those of "cop-zarr query".
     """
     from cop_zarr.outputs.plotting import save
 
-    save.check_plot(out, **size, overwrite=overwrite)
+    picture = _picture(store, out, to)
+    save.check_plot(picture, **size, overwrite=overwrite)
     query = _query_options(named, options)
     opened = cop_zarr.open(store, **store_options)
     with progress("plot") as advance:
         save.save_plot(
-            out,
-            lambda axes: opened.plot(bbox, **query, ax=axes, progress=advance),
+            picture,
+            lambda axes: opened.plot(bbox, **query, colours_of=colours_of, ax=axes, progress=advance),
             **size,
             overwrite=overwrite,
         )
-    click.echo(f"{out}: {out.stat().st_size:,} bytes", err=True)
+    click.echo(f"{picture}: {picture.stat().st_size:,} bytes", err=True)
+
+
+def _picture(store: str | None, out: Path | None, to: Path | None) -> Path:
+    """The file that --to or the second argument names."""
+    if out is not None and to is not None:
+        raise click.UsageError(f"name one picture: --to {to}, or {out}")
+    found = out or to
+    if found is None:
+        named = store if store and Path(store).suffix.lower() in SUFFIXES else "OUT"
+        raise click.UsageError(f"name the picture: --to {named}")
+    return found
 
 
 def _query_options(named: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def parse_region(
         )
     check_buffer(point, buffer, shape)
     if geojson is not None:
-        return _read_geojson(geojson), crs
+        return read_geojson(geojson), crs
     if bbox is not None:
         return cop_zarr.BBox(*bbox) if crs is None else cop_zarr.BBox.from_crs(bbox, crs=crs), None
     if point is None or buffer is None:
@@ -68,7 +68,8 @@ def note_features(document: object, name: str, store: str | None) -> None:
         )
 
 
-def _read_geojson(file: IO[str]) -> dict[str, object]:
+def read_geojson(file: IO[str]) -> dict[str, object]:
+    """Read a GeoJSON object; InputError if it is none."""
     try:
         document = json.loads(file.read().removeprefix("\ufeff"))  # the BOM of files from Windows
     except (ValueError, RecursionError) as error:

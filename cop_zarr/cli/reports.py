@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cop_zarr.interop.tables.runner import BatchReport
     from cop_zarr.writing.checks import Problem
+    from cop_zarr.writing.components import ComponentsReport
     from cop_zarr.writing.copying import CopyReport
     from cop_zarr.writing.ingest import IngestReport
     from cop_zarr.writing.plan import IngestPlan
@@ -84,6 +85,9 @@ def repair_text(report: RepairReport) -> str:
     lines = [f"{key}: rewritten" for key in report.rewritten]
     lines += [f"{key}: removed" for key in report.removed]
     lines += _problems(report.problems)
+    if any(key.startswith("components/") for key in report.removed):
+        again = f"cop-zarr components {shlex.quote(report.store)}"
+        lines.append(f"(its principal components are not kept any more; derive them again with: {again})")
     done = f"{_count(len(report.rewritten), 'object')} rewritten, {len(report.removed)} removed"
     if report.ok:
         lines.append(f"{report.store} is good: {done}")
@@ -92,6 +96,19 @@ def repair_text(report: RepairReport) -> str:
         lines.append(f"{report.store} is still damaged: {done}, {left} left")
     lines += _foreign(report.foreign)
     return "\n".join(lines)
+
+
+def components_text(report: ComponentsReport) -> str:
+    """What a store keeps, and since when."""
+    made = "derived now" if report.derived else "kept already; derive them again with --overwrite"
+    share = sum(report.explained_variance_ratio)
+    return _table(
+        {
+            "store": report.store,
+            "components": f"{report.count}, {share:.1%} of the variance of {report.cells:,} cells ({made})",
+            "size": size_text(report.stored_bytes),
+        }
+    )
 
 
 def batch_text(report: BatchReport) -> str:

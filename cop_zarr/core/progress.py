@@ -4,3 +4,16 @@ from collections.abc import Callable
 
 Progress = Callable[[int, int], None]
 """Called with the amount done and the total: bytes of a file, or chunks, or regions."""
+
+
+def cell_counter(total: int, cell_bytes: int, progress: Progress | None) -> Callable[[int], None]:
+    """A function that counts cells done and reports their bytes."""
+    done = 0
+
+    def advance(cells: int) -> None:
+        nonlocal done
+        done += cells
+        if progress is not None:
+            progress(done * cell_bytes, total * cell_bytes)
+
+    return advance

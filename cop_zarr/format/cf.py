@@ -12,6 +12,8 @@ from cop_zarr.core import product
 from cop_zarr.core.grid import Affine
 from cop_zarr.format.layout import BAND, LATITUDE, LONGITUDE
 
+CONVENTIONS = "CF-1.11"
+
 EMBEDDING_ATTRIBUTES = {
     "long_name": "Copernicus-FM embedding",
     "units": "1",
@@ -21,6 +23,25 @@ EMBEDDING_ATTRIBUTES = {
 VALID_ATTRIBUTES = {"long_name": "cell has data"}
 
 WEIGHTS_ATTRIBUTES = {"long_name": "how much a cell belongs to the region"}
+
+VALUES_ATTRIBUTES = {
+    "component": {"long_name": "principal component, by variance", "units": "1"},
+    "leading": {"long_name": "number of leading components", "units": "1"},
+    "mean": {"long_name": "mean embedding of all cells with data", "units": "1"},
+    "axes": {"long_name": "unit vector of the principal component", "units": "1"},
+    "explained_variance": {"long_name": "variance along the component", "units": "1"},
+    "explained_variance_ratio": {"long_name": "share of the variance along the component", "units": "1"},
+    "scores": {
+        "long_name": "score along the principal component",
+        "units": "1",
+    },
+    "remainder": {
+        "long_name": "distance from the plane of the leading components",
+        "units": "1",
+    },
+    "length": {"long_name": "length of the embedding", "units": "1"},
+}
+"""Of principal components."""
 
 AXIS_ATTRIBUTES = {
     LATITUDE: {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
@@ -39,7 +60,7 @@ def group_attributes(record: Mapping[str, Any]) -> dict[str, Any]:
     source = record["source"]
     prefix = "SYNTHETIC STAND-IN for " if source["synthetic"] else ""
     return {
-        "Conventions": "CF-1.11",
+        "Conventions": CONVENTIONS,
         "title": f"{prefix}Copernicus-Embed, {product.YEAR}, on the ERA5 0.25° grid",
         "source": source["url"],
         "references": product.CITATION,

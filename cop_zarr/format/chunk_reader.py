@@ -65,13 +65,13 @@ class ChunkReader:
         """Digest of ``zarr.json``: tells this store from another one in its place."""
         self.workers = workers
         """Objects read at once, at most."""
-        self._objects = ObjectReader(folder, cache)
+        self.objects = ObjectReader(folder, cache)
         self._records = document.objects
         table = np.zeros(self.layout.table_shape, "<u4")
         if with_table:
             table = self.read_small(INTEGRITY_CHUNK, self.layout.table_shape, "<u4")
         try:
-            self.encoded = EncodedChunks(self.layout, table, self._objects)
+            self.encoded = EncodedChunks(self.layout, table, self.objects)
         except DamageError as damage:
             raise self._chunk_error(INTEGRITY_CHUNK, damage) from damage
         self.lengths = self.encoded.lengths
@@ -212,7 +212,7 @@ class ChunkReader:
 
     def read_checked(self, key: str) -> bytes:
         """Read a small object; DamageError if it is not what is recorded."""
-        return self._objects.read(key, self._records[key])
+        return self.objects.read(key, self._records[key])
 
     def read_small(self, key: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         """Read a small array that is stored in one object."""

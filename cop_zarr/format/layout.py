@@ -12,6 +12,7 @@ A store is one Zarr v3 group; ``docs/store-format.md`` is its specification::
     integrity/embedding/c/0/0/0  uint32  (2, chunk rows, chunk cols): length and CRC-32C of each chunk;
                                  with shards (3, …), the offset of the chunk in its shard, too
     integrity/root.json          a copy of zarr.json, to repair it from
+    components/…                 principal components, derived and optional: cop_zarr.format.components
 
 A chunk of ``embedding`` in which no bit is set is not written; its length in the integrity table is 0. Any
 other absent chunk is damage. Checks go from the root down: ``zarr.json`` contains its own SHA-256 and the
@@ -44,6 +45,7 @@ INTEGRITY = "integrity"
 DIMENSIONS = (BAND, LATITUDE, LONGITUDE)
 VALID_CHUNK = "valid/c/0/0"
 INTEGRITY_CHUNK = "integrity/embedding/c/0/0/0"
+COMPONENTS = "components"
 
 CHUNK_CELLS = 8
 """Rows and columns of a chunk, chosen by measurement (docs/store-format.md)."""
@@ -78,6 +80,12 @@ SMALL_KEYS = frozenset(
 )
 """The keys that ``zarr.json`` records: all but its own, its copy's and the chunks' of ``embedding``."""
 
+COMPONENT_KEYS = re.compile(
+    rf"{COMPONENTS}/((mean|axes|explained_variance|explained_variance_ratio|scores|remainder|length|component"
+    r"|leading|latitude|longitude|band|spatial_ref)/)?(zarr\.json|c(/\d+)*)"
+)
+"""The keys that the group of components may have, which ``zarr.json`` does not record."""
+
 _JOURNAL = re.compile(rf"{WORK}(lock|job\.json|blocks/\d+-\d+\.json)")
 """The journal of an ingest."""
 
@@ -97,7 +105,7 @@ DIGEST_ATTRIBUTE = "sha256"
 
 def is_store_key(key: str) -> bool:
     """Whether a key is one that a store, or an ingest into it, may have; any other file is not ours."""
-    return KEYS.fullmatch(key) is not None or is_leftover_key(key)
+    return any(keys.fullmatch(key) for keys in (KEYS, COMPONENT_KEYS)) or is_leftover_key(key)
 
 
 def is_stray_key(key: str) -> bool:

@@ -101,12 +101,11 @@ def documents(
     store = MemoryStore(written)
     root = zarr.create_group(store, zarr_format=3, attributes=_group_attributes(layout, source, created))
     _create_embedding(root, layout)
-    _create_coordinates(root, layout)
-    on_grid = {"grid_mapping": SPATIAL_REF, "coordinates": SPATIAL_REF, **_geo_attributes(layout)}
-    _create_small_array(root, VALID, valid, DIMENSIONS[1:], {**VALID_ATTRIBUTES, **on_grid})
+    create_coordinates(root, layout)
+    create_small_array(root, VALID, valid, DIMENSIONS[1:], {**VALID_ATTRIBUTES, **on_grid(layout)})
     group = root.create_group(INTEGRITY)
-    _create_small_array(group, EMBEDDING, integrity, ("record", "chunk_row", "chunk_col"), {})
-    _consolidate(store)
+    create_small_array(group, EMBEDDING, integrity, ("record", "chunk_row", "chunk_col"), {})
+    consolidate(store)
     objects = {key: written[key].to_bytes() for key in sorted(written)}
     document = json.loads(objects.pop(ROOT))
     record = document["attributes"][ATTRIBUTE]
@@ -116,10 +115,11 @@ def documents(
     return {**objects, ROOT_COPY: root_json, ROOT: root_json}
 
 
-def _consolidate(store: MemoryStore) -> None:
+def consolidate(store: MemoryStore, path: str = "") -> None:
+    """Put the documents of all that is in a group into the group's own."""
     with _FILTERS, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
-        zarr.consolidate_metadata(store)
+        zarr.consolidate_metadata(store, path=path)
 
 
 def _create_embedding(root: zarr.Group, layout: Layout) -> None:
@@ -145,15 +145,15 @@ def _create_embedding(root: zarr.Group, layout: Layout) -> None:
     )
 
 
-def _create_coordinates(root: zarr.Group, layout: Layout) -> None:
+def create_coordinates(root: zarr.Group, layout: Layout) -> None:
     """Latitude, longitude, band and the grid mapping."""
     grid = layout.grid
     for name, values in axes(layout.bands, grid.latitudes, grid.longitudes).items():
-        _create_small_array(root, name, values, (name,), AXIS_ATTRIBUTES[name])
-    _create_small_array(root, SPATIAL_REF, np.zeros((), "i4"), (), grid_mapping(grid.transform()))
+        create_small_array(root, name, values, (name,), AXIS_ATTRIBUTES[name])
+    create_small_array(root, SPATIAL_REF, np.zeros((), "i4"), (), grid_mapping(grid.transform()))
 
 
-def _create_small_array(
+def create_small_array(
     group: zarr.Group,
     name: str,
     values: np.ndarray,
@@ -202,6 +202,11 @@ def _group_attributes(layout: Layout, source: dict[str, Any], created: str) -> d
         "geoemb:build_version": __version__,
         ATTRIBUTE: record,
     }
+
+
+def on_grid(layout: Layout) -> dict[str, Any]:
+    """Attributes of an array of cells: where its coordinates, its CRS and its cells are."""
+    return {"grid_mapping": SPATIAL_REF, "coordinates": SPATIAL_REF, **_geo_attributes(layout)}
 
 
 def _geo_attributes(layout: Layout) -> dict[str, Any]:

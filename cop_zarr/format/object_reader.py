@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cop_zarr.core.threads import sleep
-from cop_zarr.errors import DamageError
+from cop_zarr.errors import DamageError, UnreachableError
 from cop_zarr.format.codec import crc32c
 from cop_zarr.format.document import ObjectRecord
 from cop_zarr.storage import SMALL_BYTES, DiskCache, Folder
@@ -65,6 +65,21 @@ class ObjectReader:
         """Keep what was read in the disk cache."""
         if self._cache is not None:
             self._cache.put(name, data)
+
+    def read_unrecorded(self, key: str) -> bytes:
+        """Read an object that nothing records, or what the disk cache has of it if no server answers.
+
+        FileNotFoundError if there is none.
+        """
+        try:
+            data = self._folder.read(key)
+        except UnreachableError:
+            if self._cache is None or (cached := self._cache.get(key)) is None:
+                raise
+            return cached
+        if self._cache is not None and self._cache.get(key) != data:
+            self._cache.put(key, data)
+        return data
 
     def read_range(self, key: str, offset: int, count: int) -> bytes:
         """Read a range of an object, which is short only if the object is; DamageError if it is absent."""

@@ -37,14 +37,14 @@ def unlike_documents(document: StoreDocument) -> dict[str, str]:
     unknown = sorted(document.consolidated.keys() - members.keys())
     wrong = {ROOT: f"it describes {unknown[0]!r}"} if unknown else {}
     for name, own in members.items():
-        if difference := _difference(document.consolidated.get(name), own):
-            wrong[f"{name}/{ROOT}"] = difference
-    if difference := _difference(document.root, expected):
-        wrong[ROOT] = difference
+        if found := difference(document.consolidated.get(name), own):
+            wrong[f"{name}/{ROOT}"] = found
+    if found := difference(document.root, expected):
+        wrong[ROOT] = found
     return wrong
 
 
-def _difference(found: Any, expected: dict[str, Any]) -> str | None:
+def difference(found: Any, expected: dict[str, Any]) -> str | None:
     """The first member that differs of those that tell a reader how to read, and where the cells are."""
     if not isinstance(found, dict) or not isinstance(found.get("attributes"), dict):
         return "it is not the document of an array or group"

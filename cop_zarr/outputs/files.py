@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from cop_zarr.core.grid import Affine
-from cop_zarr.errors import InputError
+from cop_zarr.errors import InputError, StoreExistsError
 from cop_zarr.outputs.embedding import Embedding
 from cop_zarr.storage import check_absent, replacing
 
@@ -32,6 +32,8 @@ def check_target(path: Path, overwrite: bool = False, suffixes: Collection[str] 
     if path.suffix.lower() not in suffixes:
         raise InputError(f"{path} must end in one of {', '.join(suffixes)}")
     check_absent(path, overwrite=overwrite)
+    if path.is_dir() and path.suffix.lower() != ".zarr":
+        raise StoreExistsError(f"{path} is a folder; name another output")
 
 
 def save(embedding: Embedding, path: Path, overwrite: bool = False) -> None:

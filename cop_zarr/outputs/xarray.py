@@ -12,16 +12,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from numbers import Number
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cop_zarr.core import product
 from cop_zarr.core.grid import Affine
 from cop_zarr.errors import MissingDependencyError
 from cop_zarr.format.cf import (
     AXIS_ATTRIBUTES,
+    CONVENTIONS,
     EMBEDDING_ATTRIBUTES,
     VALID_ATTRIBUTES,
+    VALUES_ATTRIBUTES,
     WEIGHTS_ATTRIBUTES,
     axes,
     grid_mapping,
@@ -29,8 +32,13 @@ from cop_zarr.format.cf import (
 )
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import StoreDocument
-from cop_zarr.format.layout import DIMENSIONS, EMBEDDING, SPATIAL_REF, VALID
+from cop_zarr.format.layout import BAND, DIMENSIONS, EMBEDDING, SPATIAL_REF, VALID
+from cop_zarr.outputs.map_files import Encoding, grids
 from cop_zarr.outputs.xarray_indexing import read_outer, read_points
+
+if TYPE_CHECKING:
+    from cop_zarr.outputs.cell_map import CellMap
+    from cop_zarr.outputs.components import Components
 
 try:
     import xarray as xr
@@ -41,7 +49,7 @@ except ImportError as error:
         "to_xarray() needs xarray, which is not installed: pip install 'cop-zarr[xarray]'"
     ) from error
 
-WEIGHTS = "weights"
+WEIGHTS, COMPONENT, RATIO = "weights", "component", "explained_variance_ratio"
 GRID_MAPPING = {"grid_mapping": SPATIAL_REF}
 
 
@@ -134,11 +142,71 @@ def answer_dataset(
     )
 
 
+def map_dataset(found: CellMap, stored: Encoding) -> xr.Dataset:
+    """A map as a Dataset, as :meth:`cop_zarr.CellMap.to_xarray`."""
+    shown = Encoding(np.promote_types(stored.dtype, "f4"), np.nan)  # what xarray makes of the stored type
+    values = np.stack(list(grids(found, shown)))
+    encoding = {**GRID_MAPPING, "dtype": stored.dtype, "_FillValue": stored.dtype.type(stored.nodata)}
+    attributes = {"long_name": found.name.replace("_", " ")}
+    dims: tuple[str, ...] = DIMENSIONS
+    along = axes(found.bands, found.grid.latitudes, found.grid.longitudes)
+    if found.values.ndim == 1:
+        values, dims = values[0], DIMENSIONS[1:]
+        del along[BAND]
+    coordinates = _coordinates(along, found.grid.transform())
+    if BAND in coordinates:
+        coordinates[BAND].attrs = {"long_name": f"number of the {found.name}"}
+    return xr.Dataset(
+        {
+            found.name: xr.Variable(dims, values, attributes, encoding),
+            VALID: xr.Variable(DIMENSIONS[1:], found.valid.copy(), VALID_ATTRIBUTES, GRID_MAPPING),
+        },
+        coordinates,
+        {
+            "Conventions": CONVENTIONS,
+            "title": f"{found.name} of {product.MODEL} cells, {product.YEAR}, on the ERA5 0.25° grid",
+            "references": product.CITATION,
+            **{name: _attribute(value) for name, value in found.facts.items()},
+        },
+    )
+
+
+def components_dataset(found: Components, from_0_to_360: bool) -> xr.Dataset:
+    """Components as a Dataset, as :meth:`cop_zarr.Components.to_xarray`."""
+    grid, count = found.grid, len(found.axes)
+    longitudes = grid.longitudes % 360 if from_0_to_360 else (grid.longitudes + 180) % 360 - 180
+    order = np.argsort(longitudes)
+    maps = np.full((count + 1, *grid.shape), np.nan, "f4")
+    maps[:count, found.valid], maps[count, found.valid] = found.scores.T, found.remainder
+    maps = maps[:, :, order]
+    along = axes(0, grid.latitudes, longitudes[order])
+    del along[BAND]
+    component = {COMPONENT: xr.Variable((COMPONENT,), np.arange(1, count + 1, dtype="i4"))}
+    component[RATIO] = xr.Variable((COMPONENT,), found.explained_variance_ratio.astype("f4"))
+    for name, variable in component.items():
+        variable.attrs, variable.encoding = VALUES_ATTRIBUTES[name], {"_FillValue": None}
+    return xr.Dataset(
+        {
+            "scores": xr.Variable(
+                (COMPONENT, *DIMENSIONS[1:]), maps[:count], VALUES_ATTRIBUTES["scores"], GRID_MAPPING
+            ),
+            "remainder": xr.Variable(
+                DIMENSIONS[1:], maps[count], VALUES_ATTRIBUTES["remainder"], GRID_MAPPING
+            ),
+        },
+        {**component, **_coordinates(along)},
+        {**found.attributes},
+    )
+
+
 def _coordinates(
     values: Mapping[str, np.ndarray], transform: Affine | None = None
 ) -> dict[str, xr.Variable]:
     """Coordinates with their attributes, and the grid mapping."""
-    along = {name: xr.Variable((name,), found, AXIS_ATTRIBUTES[name]) for name, found in values.items()}
+    encoding = {"_FillValue": None}  # CF forbids one; xarray would add it to floats
+    along = {
+        name: xr.Variable((name,), found, AXIS_ATTRIBUTES[name], encoding) for name, found in values.items()
+    }
     return {**along, SPATIAL_REF: xr.Variable((), np.zeros((), "i4"), grid_mapping(transform))}
 
 

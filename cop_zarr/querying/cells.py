@@ -16,6 +16,7 @@ import numpy as np
 from cop_zarr.core.grid import Grid, Window, cut_window
 from cop_zarr.core.progress import Progress
 from cop_zarr.errors import InputError, ResultTooLargeError
+from cop_zarr.format.chunk_grid import ChunkPart
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.querying.dataframe import dataframe
 from cop_zarr.querying.options import CheckedOptions, check_max_bytes
@@ -40,19 +41,19 @@ class Cells:
     """
 
     lon: np.ndarray
-    """Longitudes of the cells' centres in degrees, -180 to 179.75: float64, ``(n,)``."""
+    """float64, ``(n,)``, degrees from -180 to 179.75 of the cells' centres."""
 
     lat: np.ndarray
-    """Latitudes of the cells' centres in degrees: float64, ``(n,)``."""
+    """float64, ``(n,)``, degrees from 90 to -90 of the cells' centres."""
 
     rows: np.ndarray
-    """Rows of the cells in the store's grid, from 0 in the north: int64, ``(n,)``."""
+    """int64, ``(n,)``, rows in the store's grid, from 0 in the north."""
 
     cols: np.ndarray
-    """Columns of the cells in the store's grid, from 0 in the west: int64, ``(n,)``."""
+    """int64, ``(n,)``, columns in the store's grid, from 0 in the west."""
 
     vectors: np.ndarray
-    """The embeddings, as they are stored: float32, ``(n, bands)``."""
+    """float32, ``(n, bands)``, the embeddings as they are stored."""
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -140,21 +141,30 @@ def map_cells(
     to the last bit. Chunks without a selected cell are not read. Errors are those of
     :meth:`cop_zarr.Store.query`.
     """
-    mask = selection.mask
-    numbers = np.cumsum(mask).reshape(mask.shape) - 1
+    numbers = np.cumsum(selection.mask).reshape(selection.mask.shape) - 1
+
+    def gather(part: ChunkPart, cells: np.ndarray) -> T:
+        selected = selection.mask[part.target]
+        return fn(numbers[part.target][selected], cells[selected])
+
+    return _map_parts(reader, selection, gather)
+
+
+def _map_parts(
+    reader: ChunkReader, selection: CellSelection, fn: Callable[[ChunkPart, np.ndarray], T]
+) -> Iterator[T]:
+    """Apply a function to each part of the window that holds a selected cell, as :func:`map_cells` does.
+
+    ``fn`` is called with the part and all its cells, ``(rows, cols, bands)``, a view of the chunk.
+    """
     chunks = [
-        (chunk, [part for part in parts if mask[part.target].any()])
+        (chunk, [part for part in parts if selection.mask[part.target].any()])
         for chunk, parts in reader.layout.chunks(selection.window, reader.lengths)
     ]
     chunks = [(chunk, parts) for chunk, parts in chunks if parts]
 
     def read_parts(position: int, chunk: np.ndarray) -> list[T]:
-        results = []
-        for part in chunks[position][1]:
-            selected = mask[part.target]
-            cells = part.of(chunk).transpose(1, 0, 2)  # a chunk is (longitude, latitude, band)
-            results.append(fn(numbers[part.target][selected], cells[selected]))
-        return results
+        return [fn(part, part.of(chunk).transpose(1, 0, 2)) for part in chunks[position][1]]
 
     for results in reader.map_chunks([chunk for chunk, _ in chunks], read_parts):
         yield from results
@@ -222,12 +232,20 @@ def _iter_blocks(
 
 def _read_vectors(reader: ChunkReader, selection: CellSelection, out: np.ndarray) -> Iterator[int]:
     """Read the cells' vectors into ``out``, float32, ``(n, bands)``; yield how many are there."""
+    mask = selection.mask
+    before = np.cumsum(mask).reshape(mask.shape) - mask
 
-    def copy(numbers: np.ndarray, vectors: np.ndarray) -> int:
-        out[numbers] = vectors
-        return len(numbers)
+    def copy(part: ChunkPart, cells: np.ndarray) -> int:
+        selected, starts = mask[part.target], before[part.target][:, 0].tolist()
+        counts = selected.sum(axis=1).tolist()
+        for row, (start, count) in enumerate(zip(starts, counts, strict=True)):
+            if count == len(selected[row]):
+                out[start : start + count] = cells[row]  # half the time of a copy of selected ones
+            elif count:
+                out[start : start + count] = cells[row, selected[row]]
+        return sum(counts)
 
-    return accumulate(map_cells(reader, selection, copy))
+    return accumulate(_map_parts(reader, selection, copy))
 
 
 def _positions(selection: CellSelection) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -156,21 +156,21 @@ class PointBatch:
             block = slice(start, min(start + BLOCK_POINTS, stop))
             cells = cells_of(grid, points.lons[block], points.lats[block], points.method)
             if self.empty == "skip":
-                cells = _skip_empty(cells, self.valid.read())
+                cells = skip_empty(cells, self.valid.read())
             if points.refused is not None:
                 cells.weights[:, points.refused[block]] = 0
-            _gather(self.reader, cells, out[block.start - first : block.stop - first])
+            gather(self.reader, cells, out[block.start - first : block.stop - first])
             yield block.stop - block.start
 
 
-def _skip_empty(cells: PointCells, mask: np.ndarray) -> PointCells:
+def skip_empty(cells: PointCells, mask: np.ndarray) -> PointCells:
     """Give weight to cells with data only."""
     weights = np.where(mask[cells.rows, cells.cols], cells.weights, 0)
     total = weights.sum(axis=0)
     return PointCells(cells.rows, cells.cols, weights / np.where(total > 0, total, 1))
 
 
-def _gather(reader: ChunkReader, cells: PointCells, out: np.ndarray) -> None:
+def gather(reader: ChunkReader, cells: PointCells, out: np.ndarray) -> None:
     """Read points' vectors into ``(n, bands)``; each chunk is read once, in any order of the points."""
     members = _by_chunk(reader, cells)
     chunks = [index for index in members if reader.holds_data(*index)]

@@ -70,7 +70,8 @@ def is_point(roi: object) -> bool:
     else:
         geometry = roi.get("geometry") if roi.get("type") == "Feature" else roi
         found = geometry if isinstance(geometry, Mapping) else {}
-        kind, members = found.get("type"), found.get("coordinates", ())
+        kind, members = found.get("type"), found.get("coordinates")
+        members = members if isinstance(members, list | tuple) else ()
     return kind == "Point" or (kind == "MultiPoint" and len(members) == 1)
 
 

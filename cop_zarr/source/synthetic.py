@@ -20,8 +20,9 @@ from cop_zarr.core.product import BANDS, LATTICE_COLS, LATTICE_ROWS, MAX_BANDS
 from cop_zarr.core.progress import Progress
 from cop_zarr.core.version import __version__
 from cop_zarr.errors import InputError
+from cop_zarr.source.georeferencing import georeferencing_tags
 from cop_zarr.source.tags import SYNTHETIC_MARK
-from cop_zarr.storage import check_absent, expanded, replacing
+from cop_zarr.storage import check_absent, disk_errors, expanded, replacing
 
 TILE = 256
 """Side of a tile: that of the published file."""
@@ -92,9 +93,10 @@ def synthesize(
     if seed < 0:
         raise InputError(f"seed must be 0 or more; got {seed}")
     final = expanded(path)
+    with disk_errors(f"cannot write {final}"):
+        final.parent.mkdir(parents=True, exist_ok=True)
     check_absent(final, overwrite=overwrite)
     with replacing(final) as partial:
-        final.parent.mkdir(parents=True, exist_ok=True)
         _write(partial, grid, bands, seed, progress)
     return final
 
@@ -153,16 +155,9 @@ def _smooth(rng: np.random.Generator) -> np.ndarray:
 
 
 def _tags(grid: Grid) -> list[tuple[int, str, int, object, bool]]:
-    """Georeferencing (OGC GeoTIFF 1.1, EPSG:4326, PixelIsArea) and the mark of a synthetic file."""
-    transform = grid.transform()
-    keys = [1, 1, 0, 3, 1024, 0, 1, 2, 1025, 0, 1, 1, 2048, 0, 1, 4326]
+    """Georeferencing and the mark of a synthetic file."""
     mark = (
         f'<GDALMetadata>\n  <Item name="{SYNTHETIC_MARK}">made-up values, real coastlines; written by '
         f"cop-zarr {__version__}</Item>\n</GDALMetadata>\n"
     )
-    return [
-        (33550, "d", 3, (transform.a, -transform.e, 0.0), True),  # ModelPixelScale
-        (33922, "d", 6, (0.0, 0.0, 0.0, transform.c, transform.f, 0.0), True),  # ModelTiepoint
-        (34735, "H", len(keys), tuple(keys), True),  # GeoKeyDirectory
-        (42112, "s", 0, mark, True),  # GDAL_METADATA
-    ]
+    return [*georeferencing_tags(grid), (42112, "s", 0, mark, True)]  # GDAL_METADATA

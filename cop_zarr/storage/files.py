@@ -1,4 +1,4 @@
-"""Single files on a disk: replace them atomically, sync them, recognise that they were changed."""
+"""Files on a disk: replace them atomically, sync them, recognise that they were changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pathlib import Path
 
 from cop_zarr import system
 from cop_zarr.errors import AccessError, CopZarrError, StorageError, StoreExistsError
-from cop_zarr.storage.names import PARTIAL_SUFFIX
+from cop_zarr.storage.exchange import exchange
+from cop_zarr.storage.names import PARTIAL_SUFFIX, REPLACED
 
 HASHED_BYTES = 1 << 20
 """Bytes of a file hashed at a time."""
@@ -30,9 +31,11 @@ def file_stamp(file: Path | int) -> tuple[int, ...]:
 
 
 def check_absent(path: Path, *, overwrite: bool) -> None:
-    """Raise StoreExistsError if a file exists and may not be overwritten."""
+    """Raise StoreExistsError if a file exists and may not be replaced, StorageError if it has no folder."""
     with disk_errors(f"cannot write {path}"):
-        exists = path.exists()
+        exists, has_folder = path.exists(), path.absolute().parent.is_dir()
+    if not has_folder:
+        raise StorageError(f"cannot write {path}: there is no folder {path.parent}; create it first")
     if exists and not overwrite:
         raise StoreExistsError(f"{path} exists; replace it with --overwrite (overwrite=True)")
 
@@ -42,18 +45,40 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield the path of a new file that replaces ``path`` when the context is left without an exception.
 
     Its name is unique, so that two processes that write the same file each write a complete one. It is
-    synced to the disk before it gets its final name. Raises StorageError if it cannot be written.
+    synced to the disk before it gets its final name. A new folder replaces a folder, with all that this
+    one holds. Raises StorageError if it cannot be written.
     """
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL_SUFFIX}")
     try:
         with disk_errors(f"cannot write {path}"):
             yield partial
-            sync(partial)
-            partial.replace(path)
+            _sync_all(partial)
+            _take_place(partial, path)
             sync(path.parent)
     finally:
         with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+            remove(partial)
+
+
+def _sync_all(path: Path) -> None:
+    """Sync a file, or a folder and all that it holds."""
+    for each in (*path.rglob("*"), path):
+        sync(each)
+
+
+def _take_place(new: Path, path: Path) -> None:
+    """Rename a file or folder to ``path``; a folder that is there is left under the new one's name."""
+    if not (new.is_dir() and path.is_dir()):
+        new.replace(path)
+    elif not exchange(new, path):
+        aside = new.with_name(f"{new.name}.{REPLACED}")
+        path.rename(aside)
+        try:
+            new.rename(path)
+        except OSError:
+            aside.rename(path)
+            raise
+        aside.rename(new)
 
 
 def remove(path: Path) -> None:

@@ -16,7 +16,15 @@ from cop_zarr.storage.exchange import exchange
 from cop_zarr.storage.file_locks import file_lock
 from cop_zarr.storage.files import disk_error, disk_errors, read_start, remove, replacing, sync
 from cop_zarr.storage.locks import Lock
-from cop_zarr.storage.names import LOCK_SUFFIX, PARTIAL_SUFFIX, REPLACED, SMALL_BYTES, STAGED, WORK
+from cop_zarr.storage.names import (
+    LOCK_SUFFIX,
+    PARTIAL_SUFFIX,
+    REPLACED,
+    SMALL_BYTES,
+    STAGED,
+    STAGED_GROUP,
+    WORK,
+)
 from cop_zarr.storage.obstacles import make_room
 from cop_zarr.storage.open_files import OpenFiles
 
@@ -158,6 +166,11 @@ class LocalFolder:
         return LocalFolder(self._partial / STAGED)
 
     @property
+    def group_staging(self) -> LocalFolder:
+        """Where a group is written until it is whole, while this folder is locked."""
+        return LocalFolder(self._partial / STAGED_GROUP)
+
+    @property
     def _partial(self) -> Path:
         return self._final.with_name(self._final.name + PARTIAL_SUFFIX)
 
@@ -181,8 +194,11 @@ class LocalFolder:
             try:
                 with disk_errors(f"cannot create {partial}"):
                     partial.mkdir(exist_ok=True)
+                    remove(partial / STAGED_GROUP)  # of a run that was killed
                 yield
             finally:
+                with contextlib.suppress(OSError):
+                    remove(partial / STAGED_GROUP)
                 for path in (partial / WORK, partial / STAGED, partial):
                     with contextlib.suppress(OSError):
                         path.rmdir()  # unless it holds something to resume
@@ -200,6 +216,18 @@ class LocalFolder:
             self._created.clear()  # in the old store
             sync(self._partial)
             sync(final.parent)
+
+    def publish_group(self, name: str) -> None:
+        """Move a group from :attr:`group_staging` to its place, in exchange for one that is there."""
+        staged, final = self._partial / STAGED_GROUP / name, self._final / name
+        with disk_errors(f"cannot move {staged} to {final}"):
+            for parent, _, _ in os.walk(staged):
+                sync(Path(parent))
+            if not (final.exists() and exchange(staged, final)):
+                remove(final)
+                staged.rename(final)
+            self._created.clear()  # in the old group
+            sync(self._final)
 
     def _rename(self, staged: Path, final: Path, *, replace: bool) -> None:
         """Publish in steps; if there is an old store, there is none for a moment."""
@@ -255,7 +283,7 @@ class LocalFolder:
         if os.path.ismount(final):  # Path.is_mount does not work on Windows before Python 3.12
             raise StorageError(f"{final} is a mount point and cannot be replaced: name a folder inside it")
         partial = self._partial  # which "/" has none of
-        for needed in (partial, *(partial / name for name in (WORK, STAGED, REPLACED))):
+        for needed in (partial, *(partial / name for name in (WORK, STAGED, STAGED_GROUP, REPLACED))):
             if needed.is_symlink() or (needed.exists() and not needed.is_dir()):
                 raise StoreExistsError(f"{needed} is in the way: it is not a folder")
 

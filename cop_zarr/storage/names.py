@@ -18,6 +18,9 @@ JOB = f"{WORK}job.json"
 STAGED = "store"
 """The folder in ``NAME.partial`` in which a store on a disk is written."""
 
+STAGED_GROUP = "group"
+"""The folder there in which a group is written that is added to a store on a disk."""
+
 REPLACED = "replaced"
 """The folder there for an old store, between two renames, where the system cannot exchange names."""
 

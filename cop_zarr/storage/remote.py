@@ -172,7 +172,7 @@ class RemoteFolder:
         """The folder itself: object stores cannot rename a folder."""
         return self
 
-    work = staging
+    work = group_staging = staging
 
     @contextlib.contextmanager
     def locked(self, *, break_lock: bool = False) -> Iterator[None]:
@@ -190,6 +190,9 @@ class RemoteFolder:
             self._connection.is_ending = False
 
     def publish(self, *, replace: bool) -> None:
+        """Do nothing: what is staged is in its final place."""
+
+    def publish_group(self, name: str) -> None:
         """Do nothing: what is staged is in its final place."""
 
     def remove_work(self, is_ours: Callable[[str], bool]) -> None:  # noqa: ARG002  # a disk's folders do

@@ -31,6 +31,7 @@ from cop_zarr.format.layout import (
 )
 from cop_zarr.format.prescribed import unlike_documents
 from cop_zarr.storage import LOCK, read_if_there
+from cop_zarr.writing.components_checks import ComponentsChecks
 from cop_zarr.writing.missing import clear_missing
 
 
@@ -46,11 +47,11 @@ class Problem:
     """Where a chunk of the embedding is on Earth, (west, south, east, north) in degrees; else None."""
 
 
-def known_keys(document: StoreDocument, chunk_lengths: np.ndarray) -> set[str]:
-    """Every key that may be in a store's folder, the lock of a repair included."""
+def known_keys(document: StoreDocument, chunk_lengths: np.ndarray, more: set[str]) -> set[str]:
+    """Every key that may be in a store's folder, the lock of a repair and some others included."""
     stored = np.argwhere(chunk_lengths).tolist()
     objects = {document.layout.key_of_chunk(row, col) for row, col in stored}
-    return {ROOT, ROOT_COPY, LOCK, *SMALL_KEYS} | objects
+    return {ROOT, ROOT_COPY, LOCK, *SMALL_KEYS} | objects | more
 
 
 class StoreChecks:
@@ -118,7 +119,11 @@ class StoreChecks:
             return [Problem(ROOT_COPY, f"it is not equal to {ROOT}")]
         return []
 
-    def unknown_objects(self) -> tuple[list[Problem], list[str]] | None:
+    def components(self) -> ComponentsChecks:
+        """Check the components that the store keeps; after :meth:`small_objects`."""
+        return ComponentsChecks(self._reader, self._document, self.valid)
+
+    def unknown_objects(self, components: ComponentsChecks) -> tuple[list[Problem], list[str]] | None:
         """Objects that nothing records. None if they cannot be listed.
 
         Those with names of a store's objects are problems: other readers would take them for data. The
@@ -127,7 +132,9 @@ class StoreChecks:
         listing = self._reader.folder.listing()
         if listing is None:
             return None
-        unknown = listing.keys() - known_keys(self._document, self._reader.lengths)
+        unknown = listing.keys() - known_keys(
+            self._document, self._reader.lengths, components.known(listing)
+        )
         leftover, stray = "it is left from an interrupted ingest or repair", "nothing records it"
         problems = [
             Problem(key, leftover if is_leftover_key(key) else stray)

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from cop_zarr.errors import StoreExistsError
 from cop_zarr.format.document import is_store
 from cop_zarr.format.layout import ROOT, ROOT_COPY, is_leftover_key, is_store_key, is_stray_key
-from cop_zarr.storage import REPLACED, STAGED, WORK, Folder, read_if_there
+from cop_zarr.storage import REPLACED, STAGED, STAGED_GROUP, WORK, Folder, read_if_there
 from cop_zarr.writing.journal import IngestJob, Journal
 
 
@@ -109,11 +109,11 @@ def _is_stray_name(name: str) -> bool:
 
 
 def _is_work_key(key: str) -> bool:
-    """Whether a key is one that an ingest may have in ``NAME.partial``."""
+    """Whether a key is one that an ingest, or a new group, may have in ``NAME.partial``."""
     top, _, rest = key.partition("/")
-    return is_store_key(rest) if top in {STAGED, REPLACED} else is_leftover_key(key)
+    return is_store_key(rest) if top in {STAGED, STAGED_GROUP, REPLACED} else is_leftover_key(key)
 
 
 def _more_than_lock(names: list[str]) -> bool:
-    """Whether a folder holds more than what a process that is killed at once leaves: an empty journal."""
-    return bool(set(names) - {WORK.rstrip("/")})
+    """Whether a folder holds more than an empty journal, as a kill leaves it, and the half of a group."""
+    return bool(set(names) - {WORK.rstrip("/"), STAGED_GROUP})

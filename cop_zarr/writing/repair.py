@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Unpack
 
 import numpy as np
 
 from cop_zarr.errors import (
+    ComponentsError,
     FormatVersionError,
     InputError,
     StorageError,
@@ -18,8 +20,17 @@ from cop_zarr.errors import (
 )
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.codec import crc32c
+from cop_zarr.format.components import COMPONENTS_ROOT, read_kept
 from cop_zarr.format.document import StoreDocument, parse
-from cop_zarr.format.layout import INTEGRITY_CHUNK, ROOT, ROOT_COPY, SMALL_KEYS, VALID_CHUNK, is_store_key
+from cop_zarr.format.layout import (
+    COMPONENT_KEYS,
+    INTEGRITY_CHUNK,
+    ROOT,
+    ROOT_COPY,
+    SMALL_KEYS,
+    VALID_CHUNK,
+    is_store_key,
+)
 from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.storage import Folder, read_if_there
@@ -198,11 +209,26 @@ class _Repair:
     def remove_unknown_objects(self) -> None:
         """Remove what is not recorded, and yet might be taken for a part of the store."""
         listing = self._folder.listing() or {}
-        self.known = known_keys(self._document, self._writer.integrity[0])
+        self.known = known_keys(self._document, self._writer.integrity[0], self._components(listing))
         unknown = listing.keys() - self.known
         self.removed = {key for key in unknown if is_store_key(key)}
+        self._folder.remove(self.removed & {COMPONENTS_ROOT})  # without it, nobody believes the rest
         self._folder.remove(self.removed)
         self.foreign = unknown - self.removed
+
+    def _components(self, listing: Collection[str]) -> set[str]:
+        """Keys of the components that are kept: all, or none if one is damaged or they are another store's.
+
+        They are not made again here: ``cop-zarr components`` does that.
+        """
+        try:
+            kept = read_kept(open_reader(self._folder, read_document(self._folder), workers=1))
+        except ComponentsError:
+            return set()
+        except FormatVersionError:  # a newer version's are none of our business
+            return set(filter(COMPONENT_KEYS.fullmatch, listing))
+        keys = {COMPONENTS_ROOT, *kept.objects} if kept else set()
+        return keys if keys.isdisjoint(self._damaged) else set()
 
     def _is_as_recorded(self, key: str) -> bool:
         """Whether a small object is there, and is as ``zarr.json`` records it."""

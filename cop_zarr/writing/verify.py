@@ -110,7 +110,9 @@ def verify_folder(
         return _verify_without_table(folder, document, source, error)
     checks = StoreChecks(reader, document)
     problems, compared = checks.small_objects(), 0
-    unknown, foreign = checks.unknown_objects() or (None, [])
+    components = checks.components()
+    unknown, foreign = checks.unknown_objects(components) or (None, [])
+    problems += [Problem(key, message) for key, message in components.problems.items()]
     workers = plan.workers if plan else cpu_workers(run.workers)
     requests = requests_at_once(folder, document.layout, workers)
 
@@ -134,7 +136,7 @@ def verify_folder(
     return VerificationReport(
         store=folder.url,
         source=source,
-        objects_checked=len(document.objects) + chunks + 2,  # with zarr.json and its copy
+        objects_checked=len(document.objects) + components.objects + chunks + 2,  # zarr.json and its copy
         chunks_checked=chunks,
         values_compared=compared,
         valid_cells=0 if checks.valid is None else int(checks.valid.sum()),

@@ -82,7 +82,10 @@ def test_geojson_from_stdin(run):
     ("arguments", "status", "word"),
     [
         (("out.jpg",), 2, ".svg"),
-        ((), 2, "OUT"),
+        ((), 2, "--to OUT"),
+        (("out.png", "--to", "other.png"), 2, "one picture"),
+        (("--to", "out.jpg"), 2, ".svg"),
+        (("--to", "old.png"), 1, "--overwrite"),
         (("a.geojson", "--overwrite"), 2, ".svg"),
         (("out.png", "--region", "11 48 13"), 2, "four numbers"),
         (("out.png", "--region", "nothing.geojson"), 2, "No such file"),
@@ -103,6 +106,19 @@ def test_wrong_usage_writes_nothing(run, arguments, status, word):
     assert word in done.output
     assert sorted(Path().iterdir()) == before
     assert Path("old.png").read_bytes() == b"old"
+
+
+def test_the_picture_may_be_named_by_an_option_and_the_store_by_the_environment(run, monkeypatch):
+    assert run("plain.png", "--dpi", 40).exit_code == 0
+    assert run("--to", "option.png", "--dpi", 40).exit_code == 0
+    monkeypatch.setenv("COP_ZARR_STORE", "a.zarr")
+    done = CliRunner().invoke(main, ["plot", "--to", "environment.png", "--dpi", "40"])
+    assert (done.exit_code, done.stdout) == (0, ""), done.output
+    plain = Path("plain.png").read_bytes()
+    assert Path("option.png").read_bytes() == Path("environment.png").read_bytes() == plain
+    wrong = CliRunner().invoke(main, ["plot", "map.png"])
+    assert wrong.exit_code == 2
+    assert "--to map.png" in wrong.output
 
 
 def test_overwrite(run):

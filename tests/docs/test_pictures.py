@@ -1,4 +1,4 @@
-"""The pictures and tables of docs/regions.md and docs/plotting.md are those that docs/pictures.py makes."""
+"""The pictures of the pages, and the tables of docs/regions.md, are those that docs/pictures.py makes."""
 
 import re
 import subprocess
@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-REGIONS, PLOTTING = ((DOCS / name).read_text("utf-8") for name in ("regions.md", "plotting.md"))
-SHOWN = sorted(re.findall(r"!\[[^]]*\]\(pictures/([^)]+)\)", REGIONS + PLOTTING))
+REGIONS, *OTHERS = (
+    (DOCS / f"{name}.md").read_text("utf-8") for name in ("regions", "plotting", "clusters")
+)
+SHOWN = sorted(re.findall(r"!\[[^]]*\]\(pictures/([^)]+)\)", "".join([REGIONS, *OTHERS])))
 
 
 def check_pictures(folder):
@@ -24,7 +26,7 @@ def check_pictures(folder):
 
 
 def test_pages_show_every_picture():
-    assert len(SHOWN) == 7
+    assert len(SHOWN) == 8
     check_pictures(DOCS / "pictures")
 
 
@@ -32,6 +34,7 @@ def test_pages_show_every_picture():
 def test_the_script_makes_the_pictures_and_tables(tmp_path):
     pytest.importorskip("matplotlib")
     pytest.importorskip("exactextract")
+    pytest.importorskip("sklearn")
     scratch, out = tmp_path / "scratch", tmp_path / "new"
     scratch.mkdir()
     done = subprocess.run(

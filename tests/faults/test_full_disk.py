@@ -78,6 +78,15 @@ def test_a_plot_on_a_full_disk(store: Path, volume: Callable[[int], Path], suffi
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.parametrize("suffix", ["tif", "nc", "zarr", "png"])
+def test_a_map_on_a_full_disk(store: Path, volume: Callable[[int], Path], suffix: str) -> None:
+    place, opened = volume(16 << 10), cop_zarr.open(store)
+    values = np.random.default_rng(0).normal(size=(opened.valid.sum(), 9))
+    with pytest.raises(StorageError, match="space"):
+        opened.map(values).save(place / f"a.{suffix}")
+    assert list(place.iterdir()) == []
+
+
 def test_no_folder_for_temporary_files(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,8 +31,9 @@ BOX = (-29, 25, -11, 39)
 
 ROOT = Path(__file__).parents[2]
 
-PATIENCE = 2.0
-"""Seconds within which an interrupted process ends."""
+PATIENCE = 20.0
+"""Seconds within which an interrupted process ends, however busy the machine is. On an idle one it takes
+less than 2; if requests were waited for, it would take a minute, their timeout."""
 
 ASK = """
 import json, signal, sys

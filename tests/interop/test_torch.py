@@ -25,7 +25,7 @@ from torch.utils.data import (  # noqa: E402  # only where there is torch
 
 import cop_zarr  # noqa: E402
 from cop_zarr.errors import ChunkError, InputError, RegionError, SubcellError  # noqa: E402
-from cop_zarr.interop.torch import PointDataset, RegionDataset  # noqa: E402
+from cop_zarr.interop.torch import PatchDataset, PointDataset, RegionDataset  # noqa: E402
 from tests.support import factory  # noqa: E402
 from tests.support.servers import static_process  # noqa: E402
 
@@ -139,6 +139,23 @@ def test_points(part, vectors, method):
 def test_points_from_anywhere(places, vectors, kind, method):
     url, options = places[kind]
     check_epochs(cop_zarr.open(url, storage_options=options), vectors, method)
+
+
+@pytest.mark.parametrize("method", [None, pytest.param("spawn", marks=pytest.mark.slow)])
+def test_patches(part, globe, method):
+    """Of a part of the globe: NaN beyond its edges."""
+    inside = np.full_like(globe, np.nan)
+    inside[:, 200:232, 580:640] = globe[:, 200:232, 580:640]
+    offsets = np.arange(-2, 3)
+    rows, cols = ROWS[:, None, None] + offsets[:, None], COLS[:, None, None] + offsets
+    expected = np.moveaxis(inside[:, rows, cols], 0, 1)
+    assert np.isnan(expected).any()
+    patches = PatchDataset(part[1], LON, LAT, labels=np.arange(COUNT))
+    for found, numbers in DataLoader(patches, batch_size=16, shuffle=True, **loader_options(method)):
+        assert found.shape[1:] == (factory.BANDS, 5, 5)
+        np.testing.assert_array_equal(found, expected[numbers])
+    np.testing.assert_array_equal(patches[-1][0], expected[-1])
+    np.testing.assert_array_equal(patches[::7][0], expected[::7])
 
 
 @pytest.mark.parametrize("method", [None, pytest.param("spawn", marks=pytest.mark.slow)])
@@ -313,6 +330,22 @@ def test_invalid_points(store, points, options, error, word):
 
 
 @pytest.mark.parametrize(
+    ("points", "options", "error"),
+    [
+        (([0, 1400], [0, 0]), {}, RegionError),
+        ((0, 0), {}, InputError),
+        (([0], [0]), {"size": 4}, InputError),
+        (([0], [0]), {"size": True}, InputError),
+        (([0], [0]), {"empty": "drop"}, InputError),
+        (([0, 0], [0, 0]), {"labels": [1]}, InputError),
+    ],
+)
+def test_invalid_patches(store, points, options, error):
+    with pytest.raises(error):
+        PatchDataset(store, *points, **options)
+
+
+@pytest.mark.parametrize(
     ("rois", "options", "error", "word"),
     [
         ([BOX, (0, 0, 0.1, 1)], {}, SubcellError, "region 1"),
@@ -337,6 +370,9 @@ def test_invalid_items_are_nan(store, vectors):
         np.testing.assert_array_equal(points[0], vectors[0])
         np.testing.assert_array_equal(regions[1], store.query(BOX).data)
         assert torch.isnan(torch.cat([points[[1, 2]], regions[[0]]])).all()
+    patches = pickle.loads(pickle.dumps(PatchDataset(store, lon, lat, 3, on_error="nan")))
+    np.testing.assert_array_equal(patches[0][:, 1, 1], vectors[0])
+    assert torch.isnan(patches[[1, 2]]).all()
     found = [(number, type(error)) for number, error in calls]
     assert found == [(1, RegionError), (2, RegionError), (0, SubcellError)]
 
@@ -345,6 +381,8 @@ def test_options_reach_the_store(store):
     found = PointDataset(store, LON, LAT, method="bilinear", empty="skip")[list(range(COUNT))]
     expected = store.sample(LON, LAT, method="bilinear", empty="skip")
     np.testing.assert_array_equal(found, expected)
+    found = PatchDataset(store, LON, LAT, 3, empty="skip")[:]
+    np.testing.assert_array_equal(found, store.patches(LON, LAT, 3, empty="skip"))
     metres = (13358338, 3503549, 13580977, 3763310)
     for roi, options in (
         (BOX, {"pooling": "std", "empty": "skip"}),

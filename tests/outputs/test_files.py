@@ -125,3 +125,11 @@ def test_failed_write_leaves_nothing(embedding, tmp_path, kind, monkeypatch):
     with pytest.raises(StorageError, match="No space left"):
         files.save(embedding, tmp_path / f"a{kind}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_places_that_cannot_be_written_are_known_before_the_work(tmp_path):
+    (tmp_path / "a.csv").mkdir()
+    with pytest.raises(StoreExistsError):
+        files.check_target(tmp_path / "a.csv", overwrite=True)
+    with pytest.raises(StorageError):
+        files.check_target(tmp_path / "absent" / "a.csv")

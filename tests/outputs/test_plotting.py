@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import tracemalloc
 
 import matplotlib as mpl
 import numpy as np
@@ -16,7 +15,6 @@ from cop_zarr import errors
 from cop_zarr.core.grid import Window
 from cop_zarr.outputs.plotting.axes import fit_figure
 from cop_zarr.outputs.plotting.extent import bbox_extent, coastlines
-from cop_zarr.outputs.plotting.pca import fit_pca
 from cop_zarr.outputs.plotting.save import save_plot
 from cop_zarr.source.synthetic import LATTICE
 from tests.support import factory
@@ -79,9 +77,10 @@ def pixels(ax):
     return at
 
 
-def check_colours(ax, cells, west, north):
-    """Compare the pixels of cells with the truth; west, north is the centre of the first."""
+def check_colours(ax, cells, west, north, shown=(slice(None), slice(None))):
+    """Compare the pixels of a part of cells with the truth; west, north is the centre of its first."""
     _, _, image, valid = truth(cells)
+    image, valid = image[shown], valid[shown]
     at = pixels(ax)
     for row, col in np.ndindex(valid.shape):
         expected = image[row, col] if valid[row, col] else GREY
@@ -98,28 +97,25 @@ def texts(ax):
     return [text.get_text() for text in ax.texts]
 
 
-def test_pca_is_that_of_all_cells_at_once(small, vectors):
-    axes, shares, _, valid = truth(vectors)
-    pca = fit_pca(small._reader, bbox_extent(small.grid, small.valid, None), lambda _: None)
-    assert pca.cells == valid.sum()
-    np.testing.assert_allclose(pca.axes, axes, atol=2e-5)
-    np.testing.assert_allclose(pca.shares, shares, rtol=1e-5)
-    np.testing.assert_allclose(pca.mean, vectors[:, valid].mean(axis=1, dtype="f8"), rtol=1e-6)
-
-
 @pytest.mark.parametrize(
-    ("bbox", "rows", "cols"),
+    ("bbox", "shown"),
     [
-        (None, (0, 20), (0, 24)),
-        ((12, 48.75, 14.5, 51.5), (4, 16), (8, 19)),
-        ((0, 50, 12, 80), (0, 11), (0, 9)),
+        (None, ((0, 20), (0, 24))),
+        ((12, 48.75, 14.5, 51.5), ((4, 16), (8, 19))),
+        ((0, 50, 12, 80), ((0, 11), (0, 9))),
     ],
 )
-def test_colours_are_those_of_the_cells_shown(small, vectors, bbox, rows, cols):
+@pytest.mark.parametrize("colours_of", ["store", "shown"])
+def test_colours_are_those_of_all_cells_or_of_those_shown(small, vectors, bbox, shown, colours_of):
     """All of the store, a part of it, and a box that goes beyond it."""
-    ax = plot(small, bbox)
-    shown = vectors[:, slice(*rows), slice(*cols)]
-    check_colours(ax, shown, 10 + 0.25 * cols[0], 52.5 - 0.25 * rows[0])
+    ax = plot(small, bbox, colours_of=colours_of)
+    rows, cols = shown
+    shown = slice(*rows), slice(*cols)
+    place = 10 + 0.25 * cols[0], 52.5 - 0.25 * rows[0]
+    if colours_of == "store":
+        check_colours(ax, vectors, *place, shown)
+    else:
+        check_colours(ax, vectors[:, *shown], *place)
     assert ax.get_xlim() == (9.875 + 0.25 * cols[0], 9.875 + 0.25 * cols[1])
     assert ax.get_ylim() == (52.625 - 0.25 * rows[1], 52.625 - 0.25 * rows[0])
 
@@ -129,9 +125,9 @@ def test_antimeridian_is_unwrapped(tmp_path):
     values = random.normal(size=(4, 40, 1440)).astype("f4") * np.array([4, 3, 2, 1], "f4")[:, None, None]
     values[:, random.random((40, 1440)) < 0.3] = 0
     store = ingested(tmp_path, values, rows=(390, 430), cols=(0, 1440))
-    window = np.roll(values, 6, axis=2)[:, 10:21, :13]  # lattice columns 1434 … 1446, rows 400 … 410
+    window = slice(10, 21), slice(13)  # lattice columns 1434 … 1446, rows 400 … 410
     ax = plot(store, (178.5, -12.4, -178.5, -10))
-    check_colours(ax, window, 178.5, -10)
+    check_colours(ax, np.roll(values, 6, axis=2), 178.5, -10, window)
     labels = [label.get_text() for label in ax.get_xticklabels()]
     assert {"179°E", "180°", "179°W"} <= set(labels)
 
@@ -216,8 +212,6 @@ def test_fewer_components_than_channels(tmp_path, bands):
     values = np.zeros((bands, 20, 24))
     values[0] = 1 + np.arange(480).reshape(20, 24)
     store = ingested(tmp_path, values)
-    pca = fit_pca(store._reader, bbox_extent(store.grid, store.valid, None), lambda _: None)
-    assert np.count_nonzero(pca.axes.any(axis=1)) == 1
     at = pixels(plot(store))
     assert at(10, 52.5)[0] < at(15.75, 47.75)[0]  # the values grow to the south-east
     assert at(12, 50)[2] == 128
@@ -237,7 +231,7 @@ def test_values_that_are_not_finite_or_huge(tmp_path):
     values[1, 3, 3], values[2, 4, 4] = np.nan, np.inf
     ax = plot(ingested(tmp_path, values))
     at = pixels(ax)
-    assert "\nof 478 cells" in texts(ax)[0]
+    assert "\nof all 478 cells" in texts(ax)[0]
     assert np.ptp([at(10 + 0.25 * col, 50) for col in range(20)]) > 100
     assert tuple(at(10.75, 51.75)) == tuple(at(11, 51.5)) == GREY
 
@@ -255,22 +249,9 @@ def test_title_and_caption_say_synthetic(tmp_path, small):
         assert "CC-BY-4.0" in texts(ax)[-1]
 
 
-def test_memory_does_not_grow_with_the_extent(store_path):
-    store = cop_zarr.open(store_path, cache_bytes=0)
-    shown = bbox_extent(store.grid, store.valid, None)
-    tracemalloc.start()
-    try:
-        fit_pca(store._reader, shown, lambda _: None)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert store.valid.sum() * 16 * 4 > 30e6
-    assert peak < 10e6
-
-
 def test_progress_ends_at_all(small):
     calls = []
-    plot(small, progress=lambda done, total: calls.append((done, total)))
+    plot(small, colours_of="shown", progress=lambda done, total: calls.append((done, total)))
     total = 2 * int(small.valid.sum()) * 10 * 4
     assert calls == sorted(calls)
     assert calls[-1] == (total, total)
@@ -285,6 +266,7 @@ def test_progress_ends_at_all(small):
         ((), {"crs": 3857}, errors.InputError),
         ((), {"region": (12, 50, 12.1, 50.1)}, errors.SubcellError),
         ((), {"ax": "x"}, errors.InputError),
+        ((), {"colours_of": "all"}, errors.InputError),
     ],
 )
 def test_wrong_arguments(small, arguments, options, error):
@@ -355,6 +337,9 @@ def test_without_matplotlib_the_extra_is_named(store_path, tmp_path):
 
 
 def test_pyplot_is_left_alone(store_path):
-    draw = "from matplotlib.figure import Figure; s.plot((0, 0, 9, 9), ax=Figure().add_subplot()); "
+    draw = (
+        "from matplotlib.figure import Figure; ax = Figure().add_subplot(); "
+        "s.plot((0, 0, 9, 9), colours_of='shown', ax=ax); "
+    )
     done = python("import sys; " + ASK + draw + "print('matplotlib.pyplot' in sys.modules)", store_path)
     assert done.stdout == "False\n", done.stderr

@@ -1,11 +1,14 @@
 """Cells with data as arrays, whole and in blocks, against the values that GDAL wrote."""
 
+import sys
+import tracemalloc
+
 import numpy as np
 import pytest
 import shapely
 
 import cop_zarr
-from cop_zarr.errors import InputError, RegionError, ResultTooLargeError
+from cop_zarr.errors import InputError, MissingDependencyError, RegionError, ResultTooLargeError
 from tests.support import factory
 
 
@@ -140,6 +143,12 @@ def test_dataframe(store):
     assert np.shares_memory(frame["embedding"][3], cells.vectors)
 
 
+def test_no_dataframe_without_pandas(part, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingDependencyError, match="pandas"):
+        part.cells().to_dataframe()
+
+
 def test_only_chunks_under_the_region_are_read(watched):
     store, keys = watched
     assert len(list(store.iter_cells((120, 30, 122, 32), cells=5))) > 10
@@ -172,3 +181,16 @@ def test_a_loop_that_is_left_early_leaves_nothing_behind(fresh):
         assert len(block) == 1_000
         break
     assert len(next(fresh.iter_cells(cells=10))) == 10
+
+
+def test_blocks_take_little_memory(fresh):
+    """Positions of all cells take 32 bytes each, and sorting them out 24; vectors would take 64 more."""
+    box = (0, 0, 180, 45)
+    everything = len(fresh.cells(box))
+    tracemalloc.start()
+    try:
+        assert sum(len(block) for block in fresh.iter_cells(box, cells=1_024)) == everything
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < (32 + 24 + 16) * everything

@@ -343,7 +343,7 @@ def test_the_server_is_asked_again_at_the_next_opening(remote, folder, stores, t
     proxy, place = remote
     answer(opened(proxy, folder))
     proxy.schedule = lambda *_: fault
-    store = opened(proxy, folder, timeout=0.3, cache_bytes=0)
+    store = opened(proxy, folder, timeout=1, cache_bytes=0)  # asks a server that answers, later
     assert np.array_equal(answer(store), truth[0])
     assert offline(store)
     proxy.schedule = None
@@ -355,7 +355,7 @@ def test_the_server_is_asked_again_at_the_next_opening(remote, folder, stores, t
     assert not offline(again)
     assert offline(store)
     proxy.schedule = lambda *_: fault
-    assert np.array_equal(answer(opened(proxy, folder, timeout=0.3)), truth[1])
+    assert np.array_equal(answer(opened(proxy, folder, timeout=1)), truth[1])
     proxy.schedule = None
     for path in folder.glob("*/*.c.*"):
         path.unlink()

@@ -509,6 +509,25 @@ def test_a_new_file_replaces_the_old_one_when_it_is_whole(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_new_folder_replaces_the_old_one_when_it_is_whole(tmp_path, monkeypatch, can_exchange):
+    if not can_exchange:
+        monkeypatch.setattr("cop_zarr.storage.files.exchange", lambda *_: False)
+    path = tmp_path / "a.zarr"
+    for text in ("first", "second"):
+        with replacing(path) as partial:
+            (partial / "c").mkdir(parents=True)
+            (partial / "c/0").write_text(text)
+        assert (path / "c/0").read_text() == text
+    with pytest.raises(KeyboardInterrupt), replacing(path) as partial:
+        partial.mkdir()
+        raise KeyboardInterrupt
+    with pytest.raises(StorageError), replacing(path) as partial:
+        partial.write_text("a file in the place of a folder")
+    assert (path / "c/0").read_text() == "second"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 # The web
 
 

@@ -167,6 +167,7 @@ class Request:
     fault: Fault | None
     started: float
     status: int | None = None
+    body_bytes: int = 0
 
 
 @dataclass
@@ -424,8 +425,9 @@ class _Exchange:
         raise _GoneError
 
     async def _send(self, answer: _Message, method: str) -> None:
-        data = answer.head(*_framing(answer, method))
-        self._write(answer, data if method == "HEAD" else data + answer.body)
+        body = b"" if method == "HEAD" else answer.body
+        self.request.body_bytes = len(body)
+        self._write(answer, answer.head(*_framing(answer, method)) + body)
         self.over()
         await self.writer.drain()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cop_zarr.errors import InputError, StorageError, StoreExistsError
+from cop_zarr.errors import InputError, StoreExistsError
 from cop_zarr.interop.tables.answered import AnsweredTable, iter_vectors
 from cop_zarr.interop.tables.parquet import write_parquet
 from cop_zarr.interop.tables.zarr import is_batch_group, write_zarr
@@ -37,12 +37,10 @@ WRITERS: dict[str, Callable[[Path, AnsweredTable], None]] = {
 
 
 def check_writable(path: Path, *, overwrite: bool) -> None:
-    """Check that the ending is known, the folder exists, and nothing would be replaced by accident."""
+    """Check that the ending is known, and that nothing would be replaced by accident."""
     if path.suffix.lower() not in WRITERS:
         raise InputError(f"{path} must end in one of {', '.join(WRITERS)}")
-    if not path.absolute().parent.is_dir():
-        raise StorageError(f"there is no folder {path.parent}; create it first")
     check_absent(path, overwrite=overwrite)
     is_folder = path.suffix.lower() == ".zarr"
     if path.exists() and (path.is_dir() != is_folder or (is_folder and not is_batch_group(path))):
-        raise StoreExistsError(f"{path} is not the output of a batch; name another output")
+        raise StoreExistsError(f"{path} is no table that cop-zarr wrote; name another output")

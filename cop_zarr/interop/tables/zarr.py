@@ -81,7 +81,7 @@ def _zarr_type(field: pa.Field, table: AnsweredTable) -> Any:
         return kind.to_pandas_dtype()
     if not (pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         return str
-    if not any(part.column(field.name).null_count for part in table.parts()):
+    if not (field.nullable and any(part.column(field.name).null_count for part in table.parts())):
         return kind.to_pandas_dtype()
     return np.float64 if pa.types.is_integer(kind) and _fits_float64(field.name, table) else str
 

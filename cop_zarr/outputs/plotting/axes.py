@@ -8,7 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection
+from matplotlib.text import Annotation
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
 
 from cop_zarr.core import product
 from cop_zarr.errors import InputError
@@ -24,8 +26,13 @@ WIDTH_INCHES = 10.0
 MARGINS_INCHES = {"left": 0.62, "right": 0.3, "top": 0.45, "bottom": 0.98}
 """Space for labels, title and caption."""
 
+CLASSES, CAPTION = "classes", "caption"
+"""Identifiers (gid) of an image whose colours are classes, and of the caption."""
+
 LINE_POINTS = 12.5
 """Line height of the caption."""
+
+BELOW_CAPTION_POINTS = 1.5
 
 CAPTION_OFFSET_POINTS = 24.0
 """Distance from the axes down to the caption, below the labels of longitudes."""
@@ -66,10 +73,11 @@ def axes_or_new(ax: object) -> Axes:
     return ax
 
 
-def show_cells(axes: Axes, extent: Extent, image: np.ndarray) -> None:
+def show_cells(axes: Axes, extent: Extent, image: np.ndarray, gid: str | None = None) -> None:
     """Show an image of one pixel a cell, north up, with coastlines; set limits, ticks and background."""
     west, bottom, east, top = extent.cell_bounds
-    axes.imshow(image, extent=(west, east, bottom, top), origin="upper", aspect="equal", zorder=1)
+    place = (west, east, bottom, top)
+    axes.imshow(image, extent=place, origin="upper", aspect="equal", zorder=1, gid=gid)
     _, south, _, north = extent.bounds
     axes.set(xlim=(west, east), ylim=(south, north), facecolor=NO_DATA_COLOUR)
     _set_ticks(axes.xaxis, east - west, (east - west) / (north - south))
@@ -91,12 +99,13 @@ def _set_ticks(axis: Axis, span_deg: float, aspect: float) -> None:
 
 
 def set_interpolation(axes: Axes) -> None:
-    """Show cells as squares; average them where they are smaller than pixels."""
+    """Show cells as squares; average them where they are smaller than pixels, but no classes."""
     for image in axes.get_images():
         west, east, _, _ = image.get_extent()
         left, right = axes.transData.transform([(west, 0), (east, 0)])[:, 0]
         cells = (east - west) / product.STEP_DEG
-        image.set_interpolation("nearest" if right - left >= cells else "antialiased")
+        is_exact = right - left >= cells or image.get_gid() == CLASSES
+        image.set_interpolation("nearest" if is_exact else "antialiased")
 
 
 def add_title(
@@ -116,7 +125,37 @@ def add_title(
         color=CAPTION_COLOUR,
         linespacing=1.25,
         annotation_clip=False,
+        gid=CAPTION,
     )
+
+
+def add_legend(axes: Axes, handles: list[Any]) -> None:
+    """Add a legend of one line below the labels of longitudes."""
+    figure: Any = axes.figure
+    down = ScaledTranslation(0, -(CAPTION_OFFSET_POINTS - 8) / 72, figure.dpi_scale_trans)
+    legend = axes.legend(
+        handles=handles,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0),
+        bbox_transform=axes.transAxes + down,
+        ncols=len(handles),
+        fontsize=8.5,
+        frameon=False,
+        borderaxespad=0.3,
+        handlelength=1.4,
+        columnspacing=1.4,
+    )
+    legend.set_zorder(6)
+
+
+def _bottom_inches(axes: Axes) -> float:
+    """The margin that the caption needs."""
+    ends = [
+        LINE_POINTS * (1 + text.get_text().count("\n")) - text.xyann[1]
+        for text in axes.texts
+        if isinstance(text, Annotation) and text.get_gid() == CAPTION
+    ]
+    return max([MARGINS_INCHES["bottom"], *((end + BELOW_CAPTION_POINTS) / 72 for end in ends)])
 
 
 def fit_figure(axes: Axes, width: float = WIDTH_INCHES) -> None:
@@ -128,11 +167,10 @@ def fit_figure(axes: Axes, width: float = WIDTH_INCHES) -> None:
     available = width - MARGINS_INCHES["left"] - MARGINS_INCHES["right"]
     inches_per_degree = available / max(east - west, (north - south) * 1.25)
     map_width, map_height = inches_per_degree * (east - west), inches_per_degree * (north - south)
-    height = map_height + MARGINS_INCHES["top"] + MARGINS_INCHES["bottom"]
+    bottom = _bottom_inches(axes)
+    height = map_height + MARGINS_INCHES["top"] + bottom
     left = MARGINS_INCHES["left"] + (available - map_width) / 2
     figure: Any = axes.figure
     figure.set_size_inches(width, height)
-    axes.set_position(
-        (left / width, MARGINS_INCHES["bottom"] / height, map_width / width, map_height / height)
-    )
+    axes.set_position((left / width, bottom / height, map_width / width, map_height / height))
     set_interpolation(axes)

@@ -12,7 +12,6 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
-from matplotlib.transforms import ScaledTranslation
 
 from cop_zarr.core.grid import Grid, cut_window
 from cop_zarr.core.product import STEP_DEG
@@ -22,6 +21,7 @@ from cop_zarr.outputs.plotting.axes import (
     LINE_POINTS,
     NO_DATA_COLOUR,
     TEXT_COLOUR,
+    add_legend,
     add_title,
     axes_or_new,
     fit_figure,
@@ -77,7 +77,7 @@ def plot_query(
     if plan.window.cells <= MAX_NUMBERED_CELLS:
         _add_numbers(axes, extent, shown, plan.weights_kind)
     for ring in outline(plan.footprint):
-        _add_ring(axes, extent, ring)
+        add_ring(axes, extent, ring)
     _add_legend(axes, plan.weights_kind, largest)
     below_legend = CAPTION_OFFSET_POINTS + 1.6 * LINE_POINTS
     caption = _caption(plan, options, cut_window(mask, plan.window), weights > 0)
@@ -164,7 +164,7 @@ def format_weight(weight: float, weighing: str | None) -> str:
     return f"{weight:.2f}" if weight < 0.995 else "1"
 
 
-def _add_ring(axes: Axes, extent: Extent, ring: np.ndarray) -> None:
+def add_ring(axes: Axes, extent: Extent, ring: np.ndarray) -> None:
     """Draw a ring at every multiple of 360° at which it overlaps the extent."""
     west, _, east, _ = extent.cell_bounds
     for turn in (-720, -360, 0, 360, 720):
@@ -185,20 +185,7 @@ def _add_legend(axes: Axes, weighing: str | None, largest: float) -> None:
         Patch(fc=OTHER_DATA_COLOUR, ec=CAPTION_COLOUR, label="data beyond the window"),
         Patch(fc="none", ec=OUTLINE_COLOUR, lw=1.6, label="region"),
     ]
-    down = ScaledTranslation(0, -(CAPTION_OFFSET_POINTS - 8) / 72, axes.figure.dpi_scale_trans)
-    legend = axes.legend(
-        handles=handles,
-        loc="upper center",
-        bbox_to_anchor=(0.5, 0),
-        bbox_transform=axes.transAxes + down,
-        ncols=len(handles),
-        fontsize=8.5,
-        frameon=False,
-        borderaxespad=0.3,
-        handlelength=1.4,
-        columnspacing=1.4,
-    )
-    legend.set_zorder(6)
+    add_legend(axes, handles)
 
 
 def _caption(plan: Plan, options: CheckedOptions, valid: np.ndarray, counts: np.ndarray) -> str:

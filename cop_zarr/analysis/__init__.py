@@ -1,0 +1,1 @@
+"""What is computed of all cells at once: principal components, similar places."""
