@@ -166,9 +166,9 @@ def test_a_slow_line_takes_its_time_and_moves_each_byte_once(kind, web, place, r
 def test_what_has_arrived_is_kept(web):
     """A connection breaks ten times, each after half of what was missing; time begins anew each time."""
     with fault_proxy(web) as proxy, front(proxy.url) as line:
-        place = folder(line.url, None, 1)
+        place = folder(line.url, None, 2)
         place.read("a")
-        proxy.latency = 0.2
+        proxy.latency = 0.25
         proxy.schedule = lambda number, *_: CutBody(0.5) if number <= 10 else None
         assert place.read("big", len(BIG)) == BIG
         assert len(proxy.requests) == 12
