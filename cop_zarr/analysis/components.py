@@ -103,6 +103,12 @@ def check_count(count: int | None, bands: int) -> None:
         raise InputError(f"count must be 1 to {bands}, the number of bands; got {count}")
 
 
+def check_any(found: PrincipalComponents, url: str) -> None:
+    """Raise InputError if there was no cell to derive the components of the store at ``url`` from."""
+    if not found.cells:
+        raise InputError(f"{url} has no components, because no cell with data has only finite values")
+
+
 def _first(kept: KeptComponents, valid: np.ndarray, count: int) -> ScoredCells:
     """The first ``count`` components that a store keeps, and the scores of its cells."""
     found = PrincipalComponents(

@@ -124,7 +124,7 @@ def best_cells(
             found.append(best)
             left -= len(best.keys)
             if spacing_km and left:
-                near = cells_near(grid, grid.longitudes[best.cols], grid.latitudes[best.rows], spacing_km)
+                near = cells_near(grid, *grid.cell_centres(best.rows, best.cols), spacing_km)
                 pool.drop(near)
                 frontier.drop(near)
             continue

@@ -215,7 +215,7 @@ class Search:
 
     def _match(self, found: Found, queries: Queries, positions: list[Positions]) -> Match:
         """Add the cells' vectors."""
-        lons, lats = self._grid.longitudes[found.cols], self._grid.latitudes[found.rows]
+        lons, lats = self._grid.cell_centres(found.rows, found.cols)
         points = check_points(self._grid, lons, lats, "nearest", "raise")
         batch = PointBatch(self.reader, points, "include", self.valid)
         vectors = answer_batch(batch, None, progress=None, client=None)

@@ -10,22 +10,14 @@ import click
 
 import cop_zarr
 from cop_zarr.cli.main import main
-from cop_zarr.cli.options import JSON, PATH, STORE, STORE_OPTIONS, TEXT_FILE, option_group
+from cop_zarr.cli.options import JSON, PATH, STORE, STORE_OPTIONS, option_group
 from cop_zarr.cli.output import progress, show
-from cop_zarr.cli.regions import BUFFER, CRS, POINT, SHAPE, check_buffer, parse_region
+from cop_zarr.cli.regions import REGION_OPTIONS, check_buffer, parse_region
 
 
 @main.command()
 @STORE
-@option_group(
-    "region",
-    click.option("--bbox", type=float, nargs=4, metavar="W S E N", help="Or W,S,E,N; W > E crosses 180°."),
-    POINT,
-    BUFFER,
-    SHAPE,
-    click.option("--geojson", type=TEXT_FILE, metavar="FILE", help="Polygons; - is stdin."),
-    CRS,
-)
+@option_group("region", *REGION_OPTIONS)
 @click.option(
     "--to",
     "out",

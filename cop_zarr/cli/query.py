@@ -16,26 +16,17 @@ from cop_zarr.cli.options import (
     REPAIR,
     STORE,
     STORE_OPTIONS,
-    TEXT_FILE,
     YEAR,
     choice,
     option_group,
     size,
 )
-from cop_zarr.cli.regions import BUFFER, CRS, POINT, SHAPE, note_features, parse_region
+from cop_zarr.cli.regions import REGION_OPTIONS, note_features, parse_region
 
 
 @main.command()
 @STORE
-@option_group(
-    "region",
-    click.option("--bbox", type=float, nargs=4, metavar="W S E N", help="Or W,S,E,N; W > E crosses 180°."),
-    POINT,
-    BUFFER,
-    SHAPE,
-    click.option("--geojson", type=TEXT_FILE, metavar="FILE", help="Polygons; - is stdin."),
-    CRS,
-)
+@option_group("region", *REGION_OPTIONS)
 @option_group(
     "options",
     REPAIR,

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Literal
 import click
 
 import cop_zarr
+from cop_zarr.cli.options import TEXT_FILE
 from cop_zarr.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,6 +22,15 @@ SHAPE = click.option(
     "--shape", type=click.Choice(["box", "circle"]), help="Shape of the buffer.  [default: box]"
 )
 CRS = click.option("--crs", metavar="CRS", help="CRS of the region's x y.  [default: EPSG:4326]")
+REGION_OPTIONS = (
+    click.option("--bbox", type=float, nargs=4, metavar="W S E N", help="Or W,S,E,N; W > E crosses 180°."),
+    POINT,
+    BUFFER,
+    SHAPE,
+    click.option("--geojson", type=TEXT_FILE, metavar="FILE", help="Polygons; - is stdin."),
+    CRS,
+)
+"""The parameters of :func:`parse_region`."""
 
 
 def parse_region(

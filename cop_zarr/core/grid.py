@@ -201,6 +201,10 @@ class Grid:
         first = LATTICE_WEST + STEP_DEG / 2
         return first + STEP_DEG * (self.col_offset + np.arange(window.col, window.col_stop))
 
+    def cell_centres(self, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Longitudes, -180 to 179.75, and latitudes of cells' centres: float64, ``(n,)`` each, degrees."""
+        return (self.longitudes[cols] + 180) % 360 - 180, self.latitudes[rows]
+
     def window_edges(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """South and north edges of a window's rows in degrees, float64, ``(rows,)``, clipped to ±90."""
         lats = self.window_latitudes(window)

@@ -16,7 +16,7 @@ from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar, copy_context
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from cop_zarr import system
@@ -163,10 +163,8 @@ class _Call(Generic[T, R]):
         self.todo.clear()
         pause = MIN_POLL_SECONDS
         while len(self.idle) < self.helpers:
-            try:
-                self.ready.get(timeout=pause)
-            except Empty:
-                pause = min(2 * pause, MAX_POLL_SECONDS)
+            time.sleep(pause)  # SimpleQueue.get waits for ever if a signal comes when its timeout ends
+            pause = min(2 * pause, MAX_POLL_SECONDS)
 
 
 _current: ContextVar[_Call[Any, Any] | None] = ContextVar("cop_zarr_call", default=None)

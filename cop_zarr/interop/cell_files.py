@@ -74,7 +74,7 @@ def write_cells(
     else:
         from cop_zarr.interop.tables.cells import write_cell_table
 
-        write_cell_table(path, blocks, count, store.bands, overwrite=overwrite)
+        write_cell_table(path, blocks, count, store.bands)
     return CellReport(str(path), store.url, count, store.bands)
 
 

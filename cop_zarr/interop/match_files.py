@@ -7,12 +7,11 @@ import io
 import json
 from pathlib import Path
 
-from cop_zarr.outputs.files import check_target
+from cop_zarr.outputs.files import PICTURES, check_target
 from cop_zarr.outputs.matches import Matches
 from cop_zarr.storage import replacing
 
 TABLES = (".parquet", ".geoparquet")
-PICTURES = (".png", ".svg", ".pdf")
 SUFFIXES = (".geojson", ".csv", *TABLES, *PICTURES)
 
 
@@ -43,7 +42,7 @@ def write_matches(path: Path, matches: Matches, *, overwrite: bool) -> None:
     if suffix in TABLES:
         from cop_zarr.interop.tables.cells import write_match_table
 
-        write_match_table(path, matches, overwrite=overwrite)
+        write_match_table(path, matches)
     elif suffix in PICTURES:
         from cop_zarr.outputs.plotting import save
 

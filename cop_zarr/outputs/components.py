@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cop_zarr.analysis.components import ScoredCells
+from cop_zarr.analysis.components import ScoredCells, check_any
 from cop_zarr.core.grid import Grid
 from cop_zarr.errors import InputError
 from cop_zarr.format.chunk_reader import ChunkReader
@@ -167,10 +167,7 @@ def make_components(
     from cop_zarr.format.cf import group_attributes  # imports pyproj, which a query does not need
 
     found = scored.components
-    if not found.cells:
-        raise InputError(
-            f"{reader.folder.url} has no components, because no cell with data has only finite values"
-        )
+    check_any(found, reader.folder.url)
     general = group_attributes(record)
     return Components(
         mean=found.mean,

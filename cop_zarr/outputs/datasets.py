@@ -34,7 +34,9 @@ def write_netcdf(make: Callable[[], xr.Dataset], path: Path) -> None:
         str(name): {**variable.encoding, "zlib": True, "complevel": 4}
         for name, variable in dataset.data_vars.items()
     }
-    image = dataset.to_netcdf(None, format="NETCDF4", engine="h5netcdf", encoding=encoding)
+    view = dataset.to_netcdf(None, format="NETCDF4", engine="h5netcdf", encoding=encoding)
+    image = bytes(view)  # Python says so on stderr if a view and what it is of are freed in the wrong order
+    del view
     with replacing(path) as partial:
         partial.write_bytes(image)
 

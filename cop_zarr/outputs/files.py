@@ -16,6 +16,9 @@ from cop_zarr.errors import InputError, StoreExistsError
 from cop_zarr.outputs.embedding import Embedding
 from cop_zarr.storage import check_absent, replacing
 
+PICTURES = (".png", ".svg", ".pdf")
+"""Endings of pictures, which :mod:`cop_zarr.outputs.plotting` writes."""
+
 
 def to_json(embedding: Embedding) -> str:
     """One JSON object with ``meta`` and ``data``; NaN and infinities become null."""

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cop_zarr.errors import InputError
-from cop_zarr.outputs.files import check_target
+from cop_zarr.outputs.files import PICTURES, check_target
 from cop_zarr.storage import replacing
 
 if TYPE_CHECKING:
     from cop_zarr.outputs.cell_map import CellMap
 
-PICTURES, TIFFS, NETCDF, ZARR = (".png", ".svg", ".pdf"), (".tif", ".tiff"), ".nc", ".zarr"
+TIFFS, NETCDF, ZARR = (".tif", ".tiff"), ".nc", ".zarr"
 
 
 class Encoding(NamedTuple):

@@ -58,9 +58,9 @@ class Matches:
     def of(cls, match: Match, metric: str, grid: Grid, valid: np.ndarray, *, synthetic: bool) -> Self:
         """The matches of a search, with their places."""
         rows, cols, scores, vectors, positions = match
-        lons = (grid.longitudes[cols] + 180) % 360 - 180  # those of a grid may continue past 180
+        lons, lats = grid.cell_centres(rows, cols)
         shown = MatchMap(grid, valid, positions, synthetic)
-        return cls(lons, grid.latitudes[rows], scores, rows, cols, vectors, metric, shown)
+        return cls(lons, lats, scores, rows, cols, vectors, metric, shown)
 
     def __len__(self) -> int:
         return len(self.score)

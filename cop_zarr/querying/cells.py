@@ -108,9 +108,7 @@ class CellSelection(NamedTuple):
 
     def centres(self) -> tuple[np.ndarray, np.ndarray]:
         """Longitudes and latitudes of the cells' centres, -180 to 179.75: float64, ``(n,)`` each."""
-        rows, cols = self.indices()
-        lons = (self.grid.longitudes + 180) % 360 - 180  # those of a grid may continue past 180
-        return lons[cols], self.grid.latitudes[rows]
+        return self.grid.cell_centres(*self.indices())
 
     def part(self, first: int, stop: int) -> CellSelection:
         """The cells in some rows of the window."""

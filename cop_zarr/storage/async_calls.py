@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from _thread import allocate_lock
 from collections.abc import Awaitable, Callable
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cop_zarr.core.threads import CANCEL_POLL_SECONDS, check_cancelled
@@ -18,17 +18,21 @@ def run_async(loop: asyncio.AbstractEventLoop, call: Callable[[], Awaitable[T]])
     """Await what ``call`` returns in a client's event loop, which runs in another thread.
 
     It is cancelled there if this thread is interrupted, or if the work that this thread does a share of has
-    ended early. (fsspec's own ``sync`` leaves it running, and has nobody notice for a second.) As in
-    :mod:`cop_zarr.core.threads`, nothing is shared that an interrupt could leave locked.
+    ended early. (fsspec's own ``sync`` leaves it running, and has nobody notice for a second.) An interrupt
+    can leave nothing locked that others need: the lock is this call's. ``SimpleQueue.get`` would not do: if
+    a signal comes when its timeout ends, it waits without one (CPython 3.11).
     """
-    answer: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+    answers: list[tuple[Any, BaseException | None]] = []
+    unanswered = allocate_lock()
+    unanswered.acquire()
     tasks: list[asyncio.Task[None]] = []
 
     async def work() -> None:
         try:
-            answer.put((await call(), None))
+            answers.append((await call(), None))
         except BaseException as error:  # noqa: BLE001  # raised again in the caller's thread
-            answer.put((None, error))
+            answers.append((None, error))
+        unanswered.release()
 
     def start() -> None:
         tasks.append(loop.create_task(work()))
@@ -39,15 +43,12 @@ def run_async(loop: asyncio.AbstractEventLoop, call: Callable[[], Awaitable[T]])
 
     try:
         loop.call_soon_threadsafe(start)
-        while True:
-            try:
-                result, error = answer.get(timeout=CANCEL_POLL_SECONDS)
-                break
-            except Empty:
-                check_cancelled()
+        while not unanswered.acquire(timeout=CANCEL_POLL_SECONDS):
+            check_cancelled()
     except BaseException:
         loop.call_soon_threadsafe(cancel)
         raise
+    result, error = answers[0]
     if error is not None:
         raise error
     return result  # type: ignore[no-any-return]  # what the coroutine returned

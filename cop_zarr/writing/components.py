@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cop_zarr.analysis.components import DEFAULT_COUNT, check_count, fit, project
+from cop_zarr.analysis.components import DEFAULT_COUNT, check_any, check_count, fit, project
 from cop_zarr.core import settings
 from cop_zarr.core.progress import Progress, cell_counter
 from cop_zarr.errors import InputError, StorageError, StoreError, StoreExistsError, UnreachableError
@@ -167,10 +167,7 @@ def _write(
     selection = CellSelection(document.layout.grid, document.layout.grid.whole, valid)
     advance = cell_counter(2 * selection.size, 4 * document.layout.bands, progress)
     found = fit(reader, selection, count, advance)
-    if not found.cells:
-        raise InputError(
-            f"{folder.url} has no components, because no cell with data has only finite values"
-        )
+    check_any(found, folder.url)
     maps = project(reader, selection, found, advance)
     staging = folder.group_staging
     if staging is folder:

@@ -12,12 +12,12 @@ import rasterio
 import rioxarray  # noqa: F401  # the accessor .rio
 import shapely
 import xarray as xr
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import cop_zarr
 from cop_zarr import errors
 from tests.support import factory
+from tests.support.pictures import pixels
 
 GREY = (230, 232, 234)
 PLACES = {
@@ -331,19 +331,6 @@ def picture(found, **options):
     ax = Figure(figsize=(9, 7), dpi=100).add_subplot()
     assert found.plot(ax=ax, **options) is ax
     return ax
-
-
-def pixels(ax):
-    """A function from degrees to the colour drawn there."""
-    canvas = FigureCanvasAgg(ax.figure)
-    canvas.draw()
-    image = np.asarray(canvas.buffer_rgba())[..., :3]
-
-    def at(lon, lat):
-        x, y = ax.transData.transform((lon, lat))
-        return image[image.shape[0] - 1 - int(y), int(x)].astype(int)
-
-    return at
 
 
 def check_cells(ax, store, expected):

@@ -7,7 +7,6 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import shapely
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import cop_zarr
@@ -18,6 +17,7 @@ from cop_zarr.outputs.plotting.extent import bbox_extent, coastlines
 from cop_zarr.outputs.plotting.save import save_plot
 from cop_zarr.source.synthetic import LATTICE
 from tests.support import factory
+from tests.support.pictures import pixels
 
 ROWS, COLS = (150, 170), (760, 784)  # 52.625 … 47.625 N, 9.875 … 15.875 E
 HERE = {"rows": ROWS, "cols": COLS}
@@ -62,19 +62,6 @@ def truth(vectors):
         )
         image[valid, channel] = np.clip((scores - low) / (high - low), 0, 1) * 255
     return axes, (sizes**2 / (sizes**2).sum())[:3], image, valid
-
-
-def pixels(ax):
-    """A function from degrees to the colour drawn there."""
-    canvas = FigureCanvasAgg(ax.figure)
-    canvas.draw()
-    image = np.asarray(canvas.buffer_rgba())[..., :3]
-
-    def at(lon, lat):
-        x, y = ax.transData.transform((lon, lat))
-        return image[image.shape[0] - 1 - int(y), int(x)].astype(int)
-
-    return at
 
 
 def check_colours(ax, cells, west, north, shown=(slice(None), slice(None))):

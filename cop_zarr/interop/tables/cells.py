@@ -12,7 +12,7 @@ from cop_zarr.interop.tables.answered import AnsweredTable
 from cop_zarr.interop.tables.checkpoint import storage_errors
 from cop_zarr.interop.tables.columns import CoordinateColumns
 from cop_zarr.interop.tables.parquet_geometry import DEFAULT_CRS
-from cop_zarr.interop.tables.writers import WRITERS, check_writable
+from cop_zarr.interop.tables.writers import WRITERS
 from cop_zarr.outputs.matches import Matches
 from cop_zarr.querying.cells import Cells
 from cop_zarr.querying.geodataframe import COLUMN
@@ -21,12 +21,10 @@ from cop_zarr.storage import replacing
 GEOMETRY = "geometry"
 
 
-def write_cell_table(
-    path: Path, blocks: Callable[[], Iterator[Cells]], count: int, bands: int, *, overwrite: bool
-) -> None:
+def write_cell_table(path: Path, blocks: Callable[[], Iterator[Cells]], count: int, bands: int) -> None:
     """Write ``lon``, ``lat``, ``row``, ``col`` and ``embedding``; and in Parquet, ``geometry``.
 
-    ``blocks`` iterates over all cells, ``count``. Memory is that of a block.
+    ``blocks`` iterates over all cells, ``count``. Memory is that of a block. What is there is replaced.
     """
     with_points = path.suffix.lower() != ".zarr"
     schema = _schema(bands, with_points=with_points)
@@ -34,20 +32,18 @@ def write_cell_table(
     def parts() -> Iterator[pa.Table]:
         return (_part(block, schema, with_points=with_points) for block in blocks())
 
-    _write(path, schema, count, parts, overwrite=overwrite)
+    _write(path, schema, count, parts)
 
 
-def write_match_table(path: Path, matches: Matches, *, overwrite: bool) -> None:
-    """Write the columns of cells and ``score`` as Parquet, the best match first."""
+def write_match_table(path: Path, matches: Matches) -> None:
+    """Write the columns of cells and ``score`` as Parquet, the best match first; a file is replaced."""
     schema = _schema(matches.vectors.shape[1], with_points=True)
     cells = Cells(matches.lon, matches.lat, matches.rows, matches.cols, matches.vectors)
     table = _part(cells, schema, with_points=True).append_column("score", pa.array(matches.score))
-    _write(path, table.schema, len(matches), lambda: [table], overwrite=overwrite)
+    _write(path, table.schema, len(matches), lambda: [table])
 
 
-def _write(
-    path: Path, schema: pa.Schema, count: int, parts: Callable[[], Iterable[pa.Table]], *, overwrite: bool
-) -> None:
+def _write(path: Path, schema: pa.Schema, count: int, parts: Callable[[], Iterable[pa.Table]]) -> None:
     with_points = GEOMETRY in schema.names
     points = CoordinateColumns("geometry", (GEOMETRY,))
     table = AnsweredTable(
@@ -59,7 +55,6 @@ def _write(
         geometry_column=None,
         geometries={},
     )
-    check_writable(path, overwrite=overwrite)
     with storage_errors(path), replacing(path) as partial:
         WRITERS[path.suffix.lower()](partial, table)
 

@@ -108,6 +108,14 @@ def set_interpolation(axes: Axes) -> None:
         image.set_interpolation("nearest" if is_exact else "antialiased")
 
 
+def finish(axes: Axes, given: object) -> Axes:
+    """Set how cells are drawn, and fit the figure unless these Axes were given."""
+    set_interpolation(axes)
+    if given is None:
+        fit_figure(axes)
+    return axes
+
+
 def add_title(
     axes: Axes, title: str, synthetic: bool, *caption: str, offset_points: float = CAPTION_OFFSET_POINTS
 ) -> None:

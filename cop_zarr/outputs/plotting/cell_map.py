@@ -25,8 +25,7 @@ from cop_zarr.outputs.plotting.axes import (
     add_legend,
     add_title,
     axes_or_new,
-    fit_figure,
-    set_interpolation,
+    finish,
     show_cells,
 )
 from cop_zarr.outputs.plotting.extent import Extent, bbox_extent
@@ -93,10 +92,7 @@ def plot_map(found: CellMap, options: PlotOptions, ax: Axes | None) -> Axes:
     below = _explain(axes, colours)
     title = found.name.replace("_", " ")
     add_title(axes, title, found.synthetic, colours.caption, offset_points=below)
-    set_interpolation(axes)
-    if ax is None:
-        fit_figure(axes)
-    return axes
+    return finish(axes, ax)
 
 
 def _extent(found: CellMap, wanted: Plan | None) -> Extent:

@@ -14,8 +14,7 @@ from cop_zarr.outputs.plotting.axes import (
     TEXT_COLOUR,
     add_title,
     axes_or_new,
-    fit_figure,
-    set_interpolation,
+    finish,
     show_cells,
 )
 from cop_zarr.outputs.plotting.extent import bbox_extent
@@ -52,10 +51,7 @@ def plot_matches(matches: Matches, shown: MatchMap, ax: Axes | None) -> Axes:
     if len(matches):
         caption += f"; scores from {matches.score[0]:.4g} to {matches.score[-1]:.4g}"
     add_title(axes, "similar places", shown.synthetic, caption)
-    set_interpolation(axes)
-    if ax is None:
-        fit_figure(axes)
-    return axes
+    return finish(axes, ax)
 
 
 def _add_matches(axes: Axes, matches: Matches, west: float) -> None:

@@ -16,8 +16,7 @@ from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.outputs.plotting.axes import (
     add_title,
     axes_or_new,
-    fit_figure,
-    set_interpolation,
+    finish,
     show_cells,
 )
 from cop_zarr.outputs.plotting.extent import bbox_extent
@@ -56,10 +55,7 @@ def plot_store(
     show_cells(axes, extent, image)
     caption = _caption(found.components, reader.layout.bands, colours_of)
     add_title(axes, "embeddings as colours", synthetic, *caption)
-    set_interpolation(axes)
-    if ax is None:
-        fit_figure(axes)
-    return axes
+    return finish(axes, ax)
 
 
 def _caption(pca: PrincipalComponents, bands: int, colours_of: ColoursOf) -> tuple[str, ...]:

@@ -24,8 +24,7 @@ from cop_zarr.outputs.plotting.axes import (
     add_legend,
     add_title,
     axes_or_new,
-    fit_figure,
-    set_interpolation,
+    finish,
     show_cells,
 )
 from cop_zarr.outputs.plotting.extent import Extent, bbox_extent, region_extent
@@ -82,10 +81,7 @@ def plot_query(
     below_legend = CAPTION_OFFSET_POINTS + 1.6 * LINE_POINTS
     caption = _caption(plan, options, cut_window(mask, plan.window), weights > 0)
     add_title(axes, "cells and weights of a query", synthetic, caption, offset_points=below_legend)
-    set_interpolation(axes)
-    if ax is None:
-        fit_figure(axes)
-    return axes
+    return finish(axes, ax)
 
 
 def outline(footprint: Footprint) -> list[np.ndarray]:

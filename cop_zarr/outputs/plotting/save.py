@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cop_zarr.errors import InputError
-from cop_zarr.outputs.files import check_target
+from cop_zarr.outputs.files import PICTURES, check_target
 from cop_zarr.outputs.plotting.axes import WIDTH_INCHES, fit_figure
 from cop_zarr.storage import replacing
 
@@ -34,7 +34,7 @@ MAX_PIXELS = 20_000
 
 def check_plot(path: Path, width: float, dpi: float, overwrite: bool) -> None:
     """Check file name and size of a plot, before the work is done."""
-    check_target(path, overwrite, NO_METADATA)
+    check_target(path, overwrite, PICTURES)
     if not MIN_WIDTH_INCHES <= width <= MAX_WIDTH_INCHES:  # also rejects NaN
         raise InputError(
             f"width must be {MIN_WIDTH_INCHES:g} to {MAX_WIDTH_INCHES:g} inches; got {width:g}"
