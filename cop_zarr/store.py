@@ -514,7 +514,13 @@ class Store:
         )
 
     def info(self) -> dict[str, Any]:
-        """What the store says about itself, JSON-ready: grid, chunks, sizes, source, licence."""
+        """What the store says about itself, JSON-ready: grid, chunks, sizes, components, source, licence.
+
+        Raises
+        ------
+        ComponentsError
+            If the components kept are damaged, or another store's.
+        """
         return store_info(self._reader, self._document, int(self.valid.sum()))
 
     def cells(

@@ -131,6 +131,7 @@ def test_info(store, store_path, source, globe):
         "stored_bytes": sum(sizes),
         "array_bytes": 721 * 1440 * 16 * 4,
         "license": "CC-BY-4.0",
+        "components": None,
     }
     assert {key: info[key] for key in told} == told
     assert info["source"]["sha256"] == cop_zarr.storage.sha256_of(source)

@@ -137,6 +137,7 @@ def info_text(info: dict[str, Any]) -> str:
             "cells": f"{info['valid_cells']:,} of {info['total_cells']:,} with data",
             "chunks": f"{info['chunks_stored']:,} of {info['chunks_total']:,} with data",
             **_shards(info["shard_cells"] and info["shard_cells"][0]),
+            **({"components": f"{info['components']} kept"} if info["components"] else {}),
             **_source(info["source"]),
             "created": f"{info['created']} by {info['created_by']}",
             "licence": info["license"],

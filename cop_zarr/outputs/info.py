@@ -8,12 +8,13 @@ import numpy as np
 
 from cop_zarr.core import product
 from cop_zarr.format.chunk_reader import ChunkReader
+from cop_zarr.format.components import read_kept
 from cop_zarr.format.document import StoreDocument
 
 
 def store_info(reader: ChunkReader, document: StoreDocument, valid_cells: int) -> dict[str, Any]:
     """As :meth:`cop_zarr.Store.info` returns it."""
-    layout, record = document.layout, document.record
+    layout, record, kept = document.layout, document.record, read_kept(reader)
     return {
         "store": reader.folder.url,
         "format": f"{record['format']} {record['version']}",
@@ -31,6 +32,7 @@ def store_info(reader: ChunkReader, document: StoreDocument, valid_cells: int) -
         "chunks_total": reader.lengths.size,
         "stored_bytes": reader.encoded.stored_bytes,
         "array_bytes": int(np.prod(layout.shape, dtype=np.int64)) * 4,
+        "components": kept.count if kept else None,
         "source": dict(record["source"]),
         "created": record["created"],
         "created_by": f"cop-zarr {record['cop_zarr_version']}",

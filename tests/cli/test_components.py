@@ -15,6 +15,8 @@ def test_derives_once_and_keeps(run):
     store = cop_zarr.open("a.zarr")
     assert report["cells"] == int(store.valid.sum())
     assert store.components().kept
+    assert store.info()["components"] == 3
+    assert "3 kept" in run("info", "a.zarr").stdout
     again = json.loads(run("components", "a.zarr", "--json").stdout)
     assert again == {**report, "derived": False}
     run.fails("components", "a.zarr", "--count", "4", status=1, word="--overwrite")
