@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from inspect import getattr_static
 from typing import Any, cast
 
+import numpy as np
+
 from cop_zarr.errors import RegionError
 from cop_zarr.regions.point_buffer import PointBuffer
 
@@ -20,7 +22,8 @@ ACCEPTED = (
     "a GeoJSON mapping, an object with __geo_interface__, or a row of a table with one"
 )
 
-NUMBER_TYPES = frozenset({int, float})
+NUMBER_TYPES = frozenset({int, float, np.float64, np.float32, np.int64, np.int32})
+"""Types that are numbers and nothing else: what a box of them is needs no other look."""
 
 POINT_TYPES = frozenset({"Point", "MultiPoint"})
 
