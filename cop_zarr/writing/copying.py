@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Unpack
 
 from cop_zarr.core import settings
 from cop_zarr.core.grid import Window
-from cop_zarr.errors import CopZarrError, InputError, StoreExistsError
+from cop_zarr.errors import AccessError, CopZarrError, InputError, StoreExistsError
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.layout import ROOT, SHARD_CELLS, is_store_key
 from cop_zarr.format.opening import open_reader, read_document
-from cop_zarr.storage import REQUESTS_AT_ONCE, Folder, LocalFolder
+from cop_zarr.storage import LOCK, REQUESTS_AT_ONCE, Folder, LocalFolder, read_if_there
 from cop_zarr.writing.blockwise import map_blocks
 from cop_zarr.writing.destination import State, check_destination, check_only_store_objects, classify
 from cop_zarr.writing.journal import IngestJob, Journal
@@ -94,6 +96,7 @@ def copy(
     layout = replace(document.layout, shard_cells=SHARD_CELLS if has_shards else None)
     _check_free(target, overwrite=overwrite)
     with target.locked(break_lock=break_lock):
+        _check_not_locked_too(source, target)
         _check_free(target, overwrite=overwrite)
         job = IngestJob(document.record["created"], overwrite, document.sha256, shards=has_shards)
         journal = Journal(target, job)
@@ -144,15 +147,36 @@ def _write(
 
 
 def _check_apart(source: Folder, target: Folder) -> None:
-    """Raise InputError unless two folders have nothing in common."""
-    places = [each.url.rstrip("/") for each in (source, target)]
+    """Raise InputError unless two folders have nothing in common, as far as their addresses tell."""
+    one, two = (f"{each.url.rstrip('/')}/" for each in (source, target))
     if isinstance(source, LocalFolder) and isinstance(target, LocalFolder):
-        places = [os.path.realpath(place) for place in places]
-    one, two = (f"{place}/" for place in places)
-    if one.startswith(two) or two.startswith(one):
-        raise InputError(
-            f"cannot copy {source.url} to {target.url}: one is the other, or inside it; name another place"
-        )
+        paths = [Path(os.path.realpath(place)) for place in (one, two)]
+        same = any(_is_inside(*pair) for pair in (paths, paths[::-1]))
+    else:
+        same = one.startswith(two) or two.startswith(one)
+    if same:
+        raise _not_apart(source, target)
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path is a folder, by whatever name, or inside it."""
+    return any(
+        part == folder or (part.exists() and folder.exists() and part.samefile(folder))
+        for part in (path, *path.parents)
+    )
+
+
+def _check_not_locked_too(source: Folder, target: Folder) -> None:
+    """Raise InputError if the lock of the target is in the source: servers have several addresses."""
+    with suppress(AccessError):  # of an object that is not there
+        if target.remote and (lock := read_if_there(source, LOCK)) and lock == target.read(LOCK):
+            raise _not_apart(source, target)
+
+
+def _not_apart(source: Folder, target: Folder) -> InputError:
+    return InputError(
+        f"cannot copy {source.url} to {target.url}: one is the other, or inside it; name another place"
+    )
 
 
 def _check_free(target: Folder, *, overwrite: bool) -> None:

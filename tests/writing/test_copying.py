@@ -25,6 +25,7 @@ from cop_zarr.errors import (
 )
 from cop_zarr.storage import LocalFolder, folder
 from tests.support import factory
+from tests.support.servers import S3
 from tests.writing.sharded import BANDS, COLS, ROWS, SHARD, truth
 from tests.writing.small import flip, objects, write_store
 
@@ -170,8 +171,21 @@ def test_onto_itself(plain: Path, tmp_path: Path) -> None:
     cop_zarr.copy(plain, url)
     with pytest.raises(InputError):
         cop_zarr.copy(url, f"{url}/", overwrite=True)
+    with pytest.raises(InputError):  # another name of the same place
+        cop_zarr.copy(url, url.replace("memory://", "memory:///"), overwrite=True, shards=True)
     assert objects(plain) == before == objects(url)
     assert os.path.lexists(tmp_path / "link.zarr")
+
+
+def test_onto_itself_on_s3(plain: Path, s3: S3) -> None:
+    url = s3.place()
+    cop_zarr.copy(plain, url, storage_options=s3.options)
+    for source, target in ((url, url.replace("s3://", "s3a://")), (url.replace("s3://", "s3a://"), url)):
+        with pytest.raises(InputError):
+            cop_zarr.copy(
+                source, target, overwrite=True, source_options=s3.options, storage_options=s3.options
+            )
+    assert s3.objects(url) == objects(plain)
 
 
 def test_what_cannot_be_copied(plain: Path, tmp_path: Path) -> None:
