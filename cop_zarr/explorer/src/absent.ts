@@ -1,0 +1,3 @@
+/** In place of codecs that no store has. */
+
+export default undefined;

@@ -1,0 +1,35 @@
+/** Calls to the worker. */
+
+import type { Answer, Calls, Request } from "./calls";
+import { ExplorerError } from "./errors";
+
+export class Cancelled extends Error {}
+
+/** The worker, and what it tells without being asked. */
+export class Engine {
+  onProgress: (text: string) => void = () => {};
+  onLoaded: (bytes: number) => void = () => {};
+  readonly #worker = new Worker("worker.js");
+  readonly #waiting = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
+  #last = 0;
+
+  constructor() {
+    this.#worker.onmessage = ({ data }: MessageEvent<Answer>) => this.#receive(data);
+  }
+
+  call<Name extends keyof Calls>(call: Name, ...args: Parameters<Calls[Name]>): ReturnType<Calls[Name]> {
+    const id = ++this.#last;
+    const answer = new Promise<never>((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
+    this.#worker.postMessage({ id, call, args } satisfies Request);
+    return answer as unknown as ReturnType<Calls[Name]>;
+  }
+
+  #receive(answer: Answer): void {
+    if (answer.kind === "loaded") return this.onLoaded(answer.bytes);
+    if (answer.kind === "progress") return this.onProgress(answer.text);
+    const waiting = this.#waiting.get(answer.id);
+    this.#waiting.delete(answer.id);
+    if (answer.kind === "value") waiting?.resolve(answer.value as never);
+    else waiting?.reject(answer.cancelled ? new Cancelled() : new ExplorerError(answer.message, answer.next));
+  }
+}
