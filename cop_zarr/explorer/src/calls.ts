@@ -1,6 +1,9 @@
 /** What the page asks its worker, and what the worker answers. */
 
 import type { Grid } from "./grid";
+import type { Metric } from "./metrics";
+import type { LonLat } from "./nearby";
+import type { Region } from "./regions";
 
 /** What is known of a store once it is open. */
 export interface StoreInfo {
@@ -8,6 +11,7 @@ export interface StoreInfo {
   bands: number;
   title: string;
   synthetic: boolean;
+  /** 1 where a cell has data, row by row. */
   valid: Uint8Array;
   /** Cells with data. */
   cells: number;
@@ -15,12 +19,46 @@ export interface StoreInfo {
   components: number;
 }
 
+export interface PlacesQuery {
+  likes: LonLat[];
+  unlikes: LonLat[];
+  metric: Metric;
+  excludeKm: number;
+  count: number;
+}
+
+/** Scores of the whole grid, NaN without data, how far they may be off (0: exact), and their colours. */
+export interface ScoreMap {
+  scores: Float32Array;
+  margins: Float32Array;
+  range: [number, number];
+  pixels: Uint8ClampedArray<ArrayBuffer>;
+}
+
+export interface SimilarPlace {
+  lon: number;
+  lat: number;
+  score: number;
+}
+
+export interface RegionVector {
+  /** NaN without any data. */
+  vector: Float32Array;
+  validCells: number;
+  totalCells: number;
+}
+
 export interface Calls {
   open(storeUrl: string, componentsUrl: string): Promise<StoreInfo>;
-  /** Colours of three components, counted from 0, between two percentiles. */
-  colours(components: number[], range: [number, number]): Promise<ImageBitmap>;
+  /** Share of the variance along each component. */
+  varianceRatio(): Promise<Float64Array>;
+  /** Colours of three components, counted from 0, between two percentiles: four bytes a cell. */
+  colours(components: number[], range: [number, number]): Promise<Uint8ClampedArray<ArrayBuffer>>;
   /** Compare what the first colours were made of with its checksum. */
   checkColours(): Promise<void>;
+  scoreMap(asked: PlacesQuery): Promise<ScoreMap>;
+  places(asked: PlacesQuery): Promise<SimilarPlace[]>;
+  regionVector(region: Region): Promise<RegionVector>;
 }
 
 export interface Request {

@@ -36,3 +36,40 @@ export function paint(size: number, cells: Int32Array, channels: Channel[]): Uin
   }
   return pixels;
 }
+
+/** Percentiles of the scores between which a map of scores has its colours. */
+const SCORE_RANGE: [number, number] = [2, 99.95];
+
+/** Viridis at equal steps (of matplotlib, CC0), dark for unlike. */
+const RAMP = [
+  [68, 1, 84], [72, 40, 120], [62, 74, 137], [49, 104, 142], [38, 130, 142],
+  [31, 158, 137], [53, 183, 121], [109, 205, 89], [180, 222, 44], [253, 231, 37],
+] as const;
+
+/** The scores of the darkest and of the brightest colour. */
+export function scoreRange(scores: Float32Array, metric: "cosine" | "l2"): [number, number] {
+  const sorted = scores.filter(Number.isFinite).sort();
+  if (sorted.length === 0) return [0, 1];
+  const [low, high] = SCORE_RANGE;
+  if (metric === "cosine") return [percentile(sorted, low), percentile(sorted, high)];
+  return [percentile(sorted, 100 - low), percentile(sorted, 100 - high)];
+}
+
+/** Colours of scores, four bytes a cell; NaN is transparent. */
+export function paintScores(scores: Float32Array, [low, high]: [number, number]): Uint8ClampedArray<ArrayBuffer> {
+  const pixels = new Uint8ClampedArray(4 * scores.length);
+  for (let cell = 0; cell < scores.length; cell++) {
+    if (Number.isNaN(scores[cell]!)) continue;
+    const part = high === low ? 1 : Math.min(1, Math.max(0, (scores[cell]! - low) / (high - low)));
+    const at = part * (RAMP.length - 1);
+    const step = Math.min(RAMP.length - 2, Math.floor(at));
+    for (let band = 0; band < 3; band++) {
+      pixels[4 * cell + band] = RAMP[step]![band]! + (RAMP[step + 1]![band]! - RAMP[step]![band]!) * (at - step);
+    }
+    pixels[4 * cell + 3] = 255;
+  }
+  return pixels;
+}
+
+/** The ramp as a CSS gradient. */
+export const RAMP_CSS = `linear-gradient(to right, ${RAMP.map((colour) => `rgb(${colour.join(" ")})`).join(", ")})`;

@@ -1,14 +1,16 @@
 /** The page: opens the store that the address names, and shows it. */
 
-import { Engine } from "./rpc";
-import { GlobeMap } from "./map";
+import type { MapBrowserEvent } from "ol";
+import { App } from "./app";
+import { ColoursPanel } from "./colours_panel";
+import { byId, placeText, scoreText, showProblem, showStatus } from "./dom";
 import { ExplorerError } from "./errors";
-
-const engine = new Engine();
-const status = document.querySelector<HTMLElement>("#status")!;
-const problem = document.querySelector<HTMLElement>("#problem")!;
-const loaded = document.querySelector<HTMLElement>("#loaded")!;
-engine.onLoaded = (bytes) => (loaded.textContent = `${(bytes / 1e6).toFixed(1)} MB loaded`);
+import { cellAt, normalLon } from "./grid";
+import { GlobeMap } from "./map";
+import { Overlay } from "./overlay";
+import { PlacesPanel } from "./places_panel";
+import { RegionPanel } from "./region_panel";
+import { Engine } from "./rpc";
 
 function setting(name: string): string | undefined {
   return document.querySelector<HTMLMetaElement>(`meta[name="${name}"]`)?.content || undefined;
@@ -19,42 +21,80 @@ function folder(url: URL): URL {
   return url;
 }
 
-function storeUrls(): [string, string] {
+/** Where store and components are, and what the store is called. */
+function addresses(): { store: string; components: string; name: string } {
   const given = new URLSearchParams(location.search).get("store");
-  let url: URL;
+  let store: URL;
   try {
-    url = folder(new URL(given ?? setting("store") ?? "store/", document.baseURI));
-    if (!/^https?:$/.test(url.protocol) || url.username) throw new TypeError(url.protocol);
+    store = folder(new URL(given ?? setting("store") ?? "./store/", document.baseURI));
+    if (!/^https?:$/.test(store.protocol) || store.username || store.password) throw new TypeError(store.protocol);
   } catch {
-    throw new ExplorerError("?store= must be the address of a store: https://…, or one relative to the page.", "Correct the address of this page.");
+    throw new ExplorerError(
+      "?store= must be the address of a store: https://…, without a password, or relative to the page.",
+      "Correct the address of this page.",
+    );
   }
   const kept = given === null ? setting("components") : undefined;
-  const components = new URL(url);
-  components.pathname += "components/";
-  return [url.href, kept === undefined ? components.href : folder(new URL(kept, document.baseURI)).href];
+  const inside = new URL(store);
+  inside.pathname += "components/";
+  const components = kept === undefined ? inside : folder(new URL(kept, document.baseURI));
+  const name = (given === null && setting("store-name")) || `${store.origin}${store.pathname.replace(/\/$/, "")}`;
+  return { store: store.href, components: components.href, name };
 }
 
-function tell(error: unknown): void {
-  const known = error instanceof ExplorerError;
-  problem.textContent = known ? `${error.message} ${error.next}` : `The page failed: ${error}`;
-  problem.hidden = false;
+/** Tell where the pointer is, or the middle of the map, and what is there. */
+function showWhere(app: App, places: PlacesPanel, [x, y]: number[]): void {
+  const [lon, lat] = [normalLon(x!), y!];
+  if (Math.abs(lat) > 90) return void (byId("where").textContent = "");
+  const cell = cellAt(app.info.grid, lon, lat);
+  const words = placeText(Number(lon.toFixed(2)), Number(lat.toFixed(2)));
+  const { scores } = places;
+  let what = "";
+  if (!app.info.valid[cell]) what = " · no data";
+  else if (scores && app.map.raster.shown === "scores") what = ` · ${scoreText(scores.scores[cell]!, scores.margins[cell]!)}`;
+  byId("where").textContent = words + what;
+}
+
+function listen(app: App, places: PlacesPanel): void {
+  const { ol } = app.map;
+  const choose = (point: number[]) => app.run(() => places.choose([normalLon(point[0]!), point[1]!]));
+  ol.on("click", (event: MapBrowserEvent) => {
+    if (!app.overlay.drawing) void choose(event.coordinate);
+  });
+  ol.on("pointermove", (event: MapBrowserEvent) => showWhere(app, places, event.coordinate));
+  const middle = () => ol.getView().getCenter()!;
+  byId("map").addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target === byId("map")) void choose(middle());
+  });
+  ol.getView().on("change:center", () => {
+    if (byId("map").matches(":focus-visible")) showWhere(app, places, middle());
+  });
 }
 
 async function start(): Promise<void> {
-  status.textContent = "Opening the store …";
-  const info = await engine.call("open", ...storeUrls());
-  const map = new GlobeMap(document.querySelector<HTMLElement>("#map")!, info.grid);
-  map.paint({ coast: "#222c", grid: "#0003", text: "#333", halo: "#fff" });
-  (window as any).globe = map;
-  const coast = map.loadCoastlines("coastlines.json");
-  status.textContent = "Reading colours …";
-  map.raster.show(await engine.call("colours", [0, 1, 2], [2, 98]));
-  await new Promise((resolve) => map.ol.once("rendercomplete", resolve));
-  performance.mark("picture");
-  status.textContent = "Checking colours …";
-  await coast;
-  await engine.call("checkColours");
-  status.textContent = "";
+  const engine = new Engine();
+  engine.onLoaded = (bytes) => (byId("loaded").textContent = `${(bytes / 1e6).toFixed(1)} MB loaded`);
+  engine.onProgress = showStatus;
+  const { store, components, name } = addresses();
+  showStatus("Opening the store …");
+  const info = await engine.call("open", store, components);
+  byId("title").textContent = info.title;
+  byId("synthetic").hidden = !info.synthetic;
+  const map = new GlobeMap(byId("map"), info.grid);
+  const app = new App(engine, info, map, new Overlay(map.ol), name);
+  map.setView(app.state);
+  void map.loadCoastlines("coastlines.json");
+  const colours = new ColoursPanel(app);
+  await app.run(() => colours.show(app.state));
+  map.ol.once("rendercomplete", () => performance.mark("picture"));
+  listen(app, new PlacesPanel(app));
+  new RegionPanel(app);
+  app.show();
+  await app.run(() => engine.call("checkColours"));
+  document.documentElement.dataset.ready = "true";
 }
 
-start().catch(tell);
+start().catch((error) => {
+  showStatus("");
+  showProblem(error);
+});

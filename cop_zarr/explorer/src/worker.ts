@@ -1,15 +1,19 @@
 /** Everything that reads and computes, away from the thread that draws. */
 
+import type { Answer, Calls, Request } from "./calls";
 import { channel, paint } from "./colours";
 import { openComponents, readComponentsDocument, type Components } from "./components";
 import { ExplorerError } from "./errors";
+import { regionVector } from "./pooling";
 import { Remote } from "./remote";
+import { Similar } from "./similar";
 import { openStore, type Store } from "./store";
-import type { Answer, Calls, Request } from "./calls";
 
 let loadedBytes = 0;
 let store: Store;
 let components: Components;
+let similar: Similar;
+let [searching, pooling] = [new AbortController(), new AbortController()];
 
 function remote(url: string): Remote {
   return new Remote(new URL(url), (bytes) => {
@@ -18,43 +22,60 @@ function remote(url: string): Remote {
   });
 }
 
+function tell(text: string): void {
+  post({ kind: "progress", text });
+}
+
 const calls: Calls = {
   async open(storeUrl, componentsUrl) {
     const group = remote(componentsUrl);
     const [opened, document] = await Promise.all([openStore(remote(storeUrl)), readComponentsDocument(group)]);
     store = opened;
-    const { grid, bands, title, synthetic, valid, cells } = store;
     components = openComponents(group, document, store);
+    similar = new Similar(store, components);
+    const { grid, bands, title, synthetic, valid, cells } = store;
     return { grid, bands, title, synthetic, valid, cells: cells.length, components: components.count };
   },
 
+  varianceRatio: () => components.varianceRatio(),
+
   async colours(chosen, range) {
     const first = chosen.every((component) => component < 3);
-    const scores = first ? await components.leading(3) : await Promise.all(chosen.map((one) => components.scores(one)));
-    const channels = chosen.map((component, band) => channel(scores[first ? component : band]!, range));
-    return paintGrid(channels);
+    const leading = first ? await components.leading(3) : [];
+    const scores = await Promise.all(chosen.map((one) => leading[one] ?? components.scores(one)));
+    const { rows, cols } = store.grid;
+    return paint(rows * cols, store.cells, scores.map((values) => channel(values, range)));
   },
 
   async checkColours() {
     await components.scoresOfChunk(0);
   },
+
+  scoreMap(asked) {
+    searching.abort();
+    searching = new AbortController();
+    return similar.map(asked, searching.signal);
+  },
+
+  places(asked) {
+    return similar.places(asked, searching.signal, (chunks) => tell(`Comparing vectors: ${chunks} chunks read …`));
+  },
+
+  regionVector(region) {
+    pooling.abort();
+    pooling = new AbortController();
+    return regionVector(store, region, pooling.signal, (done, all) => tell(`Reading the region: ${done} of ${all} chunks …`));
+  },
 };
 
-async function paintGrid(channels: ReturnType<typeof channel>[]): Promise<ImageBitmap> {
-  const { rows, cols } = store.grid;
-  const pixels = paint(rows * cols, store.cells, channels);
-  return createImageBitmap(new ImageData(pixels, cols, rows), { premultiplyAlpha: "none", colorSpaceConversion: "none" });
-}
-
-function post(answer: Answer, transfer: Transferable[] = []): void {
-  self.postMessage(answer, { transfer });
+function post(answer: Answer): void {
+  self.postMessage(answer);
 }
 
 self.onmessage = async ({ data }: MessageEvent<Request>) => {
   const { id, call, args } = data;
   try {
-    const value = await (calls[call] as (...args: unknown[]) => Promise<unknown>)(...args);
-    post({ kind: "value", id, value }, value instanceof ImageBitmap ? [value] : []);
+    post({ kind: "value", id, value: await (calls[call] as (...args: unknown[]) => Promise<unknown>)(...args) });
   } catch (error) {
     post({ kind: "error", id, ...describe(error) });
   }
@@ -64,5 +85,5 @@ function describe(error: unknown): { message: string; next: string; cancelled: b
   const cancelled = error instanceof DOMException && error.name === "AbortError";
   if (error instanceof ExplorerError) return { message: error.message, next: error.next, cancelled };
   const message = error instanceof Error ? error.message : String(error);
-  return { message: `The page failed: ${message}`, next: "Reload the page; if it fails again, report it.", cancelled };
+  return { message: `The page failed: ${message}.`, next: "Reload it; if it fails again, report it.", cancelled };
 }

@@ -1,0 +1,94 @@
+/** Similar places: what is asked, the map of estimates, the exact list. */
+
+import { ComponentBounds, type Estimate } from "./bounds";
+import type { PlacesQuery, ScoreMap, SimilarPlace } from "./calls";
+import type { ChunkReader } from "./chunks";
+import { paintScores, scoreRange } from "./colours";
+import type { Components } from "./components";
+import { ExplorerError } from "./errors";
+import { cellAt, cellCentre } from "./grid";
+import { combine, score, type Metric } from "./metrics";
+import { markNear, type LonLat } from "./nearby";
+import { Search } from "./search";
+import type { Store } from "./store";
+
+/** One question, and what is known of its answer. */
+export class Similar {
+  #bounds: Promise<ComponentBounds> | undefined;
+  #asked: { text: string; query: Float64Array; estimate: Estimate } | undefined;
+
+  constructor(private readonly store: Store, private readonly components: Components) {}
+
+  /** The scores of all cells, exact where vectors have been read. */
+  async map(asked: PlacesQuery, signal: AbortSignal): Promise<ScoreMap> {
+    const { estimate } = await this.#ask(asked, signal);
+    const size = this.store.grid.rows * this.store.grid.cols;
+    const [scores, margins] = [new Float32Array(size).fill(NaN), new Float32Array(size)];
+    this.store.cells.forEach((cell, number) => {
+      scores[cell] = score(asked.metric, estimate.keys[number]!);
+      margins[cell] = estimate.margins[number]!;
+    });
+    const range = scoreRange(scores, asked.metric);
+    return { scores, margins, range, pixels: paintScores(scores, range) };
+  }
+
+  /** The places with the best scores, the best first. */
+  async places(asked: PlacesQuery, signal: AbortSignal, progress: (chunks: number) => void): Promise<SimilarPlace[]> {
+    const reader = await this.store.reader();
+    const { query, estimate } = await this.#ask(asked, signal);
+    const left = new Uint8Array(this.store.valid.length);
+    if (asked.excludeKm > 0) for (const like of asked.likes) markNear(left, this.store.grid, like, asked.excludeKm);
+    const search = new Search(this.store, reader, asked.metric, query, estimate, left);
+    const found = await search.best(asked.count, signal, progress);
+    return found.map(({ cell, key }) => {
+      const [lon, lat] = cellCentre(this.store.grid, cell);
+      return { lon, lat, score: score(asked.metric, key) };
+    });
+  }
+
+  async #ask(asked: PlacesQuery, signal: AbortSignal): Promise<{ query: Float64Array; estimate: Estimate }> {
+    const text = JSON.stringify([asked.likes, asked.unlikes, asked.metric]);
+    if (this.#asked?.text === text) return this.#asked;
+    this.#bounds ??= ComponentBounds.read(this.components).catch((error) => {
+      this.#bounds = undefined;
+      throw error;
+    });
+    const reader = await this.store.reader();
+    const [bounds, likes, unlikes] = await Promise.all([
+      this.#bounds, this.#vectors(reader, asked.likes, signal), this.#vectors(reader, asked.unlikes, signal),
+    ]);
+    signal.throwIfAborted();
+    const query = this.#combined(asked.metric, likes, unlikes);
+    this.#asked = { text, query, estimate: bounds.estimate(asked.metric, query) };
+    return this.#asked;
+  }
+
+  #combined(metric: Metric, likes: Float32Array[], unlikes: Float32Array[]): Float64Array {
+    if (metric === "l2" && unlikes.length > 0) {
+      throw new ExplorerError("Unlike places cannot be combined with the metric l2.", "Choose cosine, or remove them.");
+    }
+    const query = combine(metric, likes, unlikes);
+    if (query === undefined || query.some(Number.isNaN)) {
+      throw new ExplorerError("The places leave no direction to be like.", "Remove one, or choose another.");
+    }
+    return query;
+  }
+
+  async #vectors(reader: ChunkReader, places: LonLat[], signal: AbortSignal): Promise<Float32Array[]> {
+    const { grid, valid } = this.store;
+    const { side, bands, table } = reader;
+    const found = new Array<Float32Array>(places.length);
+    const chunks = new Map<number, [number, number][]>();
+    places.forEach(([lon, lat], place) => {
+      const cell = cellAt(grid, lon, lat);
+      if (!valid[cell]) throw new ExplorerError(`There is no data at ${lon}, ${lat}.`, "Choose a cell that has colours.");
+      const [row, col] = [Math.floor(cell / grid.cols), cell % grid.cols];
+      const chunk = Math.floor(row / side) * table.cols + Math.floor(col / side);
+      chunks.set(chunk, [...(chunks.get(chunk) ?? []), [place, ((col % side) * side + (row % side)) * bands]]);
+    });
+    await reader.map([...chunks.keys()], (chunk, values) => {
+      for (const [place, at] of chunks.get(chunk)!) found[place] = values.slice(at, at + bands);
+    }, signal);
+    return found;
+  }
+}
