@@ -21,6 +21,7 @@ from cop_zarr.core.version import __version__
 
 if TYPE_CHECKING:
     from cop_zarr.errors import CopZarrError
+    from cop_zarr.explorer.notebook import Explorer
     from cop_zarr.interop.tables.batch import batch
     from cop_zarr.interop.tables.runner import BatchReport
     from cop_zarr.outputs.cell_map import CellMap
@@ -49,6 +50,7 @@ _HOMES = {
     "CopZarrError": "errors",
     "CopyReport": "writing.copying",
     "Embedding": "outputs.embedding",
+    "Explorer": "explorer.notebook",
     "IngestPlan": "writing.plan",
     "IngestReport": "writing.ingest",
     "Matches": "outputs.matches",
@@ -79,6 +81,7 @@ __all__ = [
     "CopZarrError",
     "CopyReport",
     "Embedding",
+    "Explorer",
     "IngestPlan",
     "IngestReport",
     "Matches",

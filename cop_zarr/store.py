@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
+    from cop_zarr.explorer.notebook import Explorer
     from cop_zarr.outputs.plotting.pca_map import ColoursOf
 
 
@@ -765,6 +766,50 @@ class Store:
         """
         scored = find_components(self._reader, self.valid, count, recompute=recompute, progress=progress)
         return make_components(scored, self._reader, self.valid, self._document.record)
+
+    def explore(self, *, height: int = 640, port: int = 0, progress: Progress | None = None) -> Explorer:
+        """Show the store as a page in a notebook: a map in colours, similar places, vectors of regions.
+
+        A small server in this process serves page and store, to this machine's browsers only, until
+        :meth:`Explorer.close` or the end of the process. ``cop-zarr explore`` does the same outside of
+        notebooks; ``docs/explorer.md`` describes the page.
+
+        The page needs the store's components. If it keeps none, they are derived once, which reads every
+        chunk twice, and kept in the store, or if it cannot be written, in the user's cache folder.
+
+        Parameters
+        ----------
+        height : int
+            Of the page in the notebook, in pixels.
+        port : int
+            Where to serve; 0 is any port that is free.
+        progress : callable, optional
+            Called with the bytes done and those in all, if components are derived.
+
+        Returns
+        -------
+        Explorer
+            A notebook displays it as the page. The same for the same store, as long as it is open.
+
+        Raises
+        ------
+        InputError
+            If an argument is not accepted, or the port is taken.
+        ComponentsError
+            If the components kept are damaged, or another store's.
+        ChunkError, StoreReplacedError, StorageError
+            As :meth:`query`.
+
+        Examples
+        --------
+        >>> import cop_zarr
+        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> explorer = store.explore()  # doctest: +SKIP
+        >>> explorer.close()  # doctest: +SKIP
+        """
+        from cop_zarr.explorer.notebook import show  # noqa: PLC0415  # loads zarr and a web server
+
+        return show(self._reader, self._document, height, port, progress)
 
     def similar(
         self,

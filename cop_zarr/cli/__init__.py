@@ -11,6 +11,7 @@ from cop_zarr.cli import (  # noqa: F401  # each adds its commands
     batch,
     cells,
     components,
+    explore,
     plot,
     query,
     quickstart,

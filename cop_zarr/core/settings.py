@@ -27,6 +27,11 @@ def source_folder() -> str:
     return os.environ.get(SOURCE_VARIABLE) or "data/copernicus_embed"
 
 
+def cache_folder() -> str:
+    """The folder for what can be made again: below ``XDG_CACHE_HOME``, or ``~/.cache``."""
+    return f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/cop-zarr"
+
+
 def hub_cache() -> str:
     """The folder in which huggingface_hub caches files: by its variables, or its default."""
     user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"

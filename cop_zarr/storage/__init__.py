@@ -22,6 +22,7 @@ from cop_zarr.storage.names import (
     WORK,
 )
 from cop_zarr.storage.places import place
+from cop_zarr.storage.private_folder import NotPrivateError, PrivateFolder
 from cop_zarr.storage.remote import RemoteFolder
 from cop_zarr.storage.retries import TIMEOUT_SECONDS
 from cop_zarr.storage.urls import expanded, local_path, redact

@@ -20,6 +20,9 @@ from cop_zarr.storage.names import PARTIAL_SUFFIX, REPLACED
 HASHED_BYTES = 1 << 20
 """Bytes of a file hashed at a time."""
 
+_NO_FILE = frozenset({errno.ELOOP, errno.ENXIO})
+"""What opening a link to itself, and a socket, fails with."""
+
 
 def file_stamp(file: Path | int) -> tuple[int, ...]:
     """Size, times and inode of a file (path or descriptor): they change when it is written to or replaced.
@@ -145,6 +148,13 @@ def disk_error(what: str, error: OSError) -> StorageError:
     """Make the error to raise for a failed system call."""
     kind = AccessError if isinstance(error, PermissionError) else StorageError
     return kind(f"{what}: {error.strerror or error}")
+
+
+def read_error(path: str, error: OSError) -> FileNotFoundError | StorageError:
+    """Make the error to raise for a file that could not be read."""
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)) or error.errno in _NO_FILE:
+        return FileNotFoundError(path)
+    return disk_error(f"cannot read {path}", error)
 
 
 @contextlib.contextmanager

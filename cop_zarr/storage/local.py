@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import stat
@@ -14,7 +13,15 @@ from cop_zarr import system
 from cop_zarr.errors import StorageError, StoreExistsError
 from cop_zarr.storage.exchange import exchange
 from cop_zarr.storage.file_locks import file_lock
-from cop_zarr.storage.files import disk_error, disk_errors, read_start, remove, replacing, sync
+from cop_zarr.storage.files import (
+    disk_error,
+    disk_errors,
+    read_error,
+    read_start,
+    remove,
+    replacing,
+    sync,
+)
 from cop_zarr.storage.locks import Lock
 from cop_zarr.storage.names import (
     LOCK_SUFFIX,
@@ -27,11 +34,9 @@ from cop_zarr.storage.names import (
 )
 from cop_zarr.storage.obstacles import make_room
 from cop_zarr.storage.open_files import OpenFiles
+from cop_zarr.storage.own_files import OwnFiles
 
 logger = logging.getLogger(__name__)
-
-_NO_FILE = frozenset({errno.ELOOP, errno.ENXIO})
-"""What opening a link to itself, and a socket, fails with."""
 
 
 class LocalFolder:
@@ -61,7 +66,7 @@ class LocalFolder:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise _read_error(path, error) from None
+            raise read_error(path, error) from None
 
     def read_range(self, key: str, start: int, count: int) -> bytes:
         """Read a part of an object, shorter where the object ends; its file is kept open."""
@@ -69,7 +74,7 @@ class LocalFolder:
         try:
             return self._open_files.read(path, start, count)
         except OSError as error:
-            raise _read_error(path, error) from None
+            raise read_error(path, error) from None
 
     def forget(self, key: str) -> None:
         """Have :meth:`read_range` read what an object is now, if it was replaced since it was opened."""
@@ -154,6 +159,10 @@ class LocalFolder:
     def pinned(self) -> LocalFolder:
         """Return this folder by the path that its links lead to now, whatever they lead to later."""
         return LocalFolder(self._final, self.url)
+
+    def own_files(self) -> OwnFiles:
+        """The objects of this folder for others to read: none that a link leads out to."""
+        return OwnFiles(self._final)
 
     @property
     def work(self) -> LocalFolder:
@@ -295,10 +304,3 @@ class LocalFolder:
             raise StorageError(f"{parent} is a link, or below one; nothing is written through it")
         parent.mkdir(parents=True, exist_ok=True)
         self._created.add(parent)
-
-
-def _read_error(path: str, error: OSError) -> FileNotFoundError | StorageError:
-    """The error to raise for a file that could not be read."""
-    if isinstance(error, (FileNotFoundError, NotADirectoryError)) or error.errno in _NO_FILE:
-        return FileNotFoundError(path)
-    return disk_error(f"cannot read {path}", error)

@@ -93,6 +93,10 @@ class ZipFolder(RemoteFolder):
         count = min(count, info.file_size - start)
         return self.read_archive(first + start, count) if count > 0 else b""
 
+    def size(self, key: str) -> int:
+        """Return the number of bytes of an object."""
+        return self._find(key).file_size
+
     def _find(self, key: str) -> zipfile.ZipInfo:
         """Where an object is in the archive; StorageError if it cannot be read."""
         info = self._list_files().get(self._inside + key)
@@ -141,6 +145,10 @@ class ZipFolder(RemoteFolder):
                 raise to_storage_error(f"cannot open {self.url}", error) from None
         return self._files
 
+    def archive_size(self) -> int:
+        """Return the number of bytes of the ZIP file."""
+        return super().size("")
+
     def read_archive(self, start: int, count: int) -> bytes:
         """Read a part of the ZIP file."""
         return super().read_range("", start, count)
@@ -151,7 +159,7 @@ class _Archive(io.RawIOBase):
 
     def __init__(self, folder: ZipFolder) -> None:
         self._folder = folder
-        self._size = folder.size("")
+        self._size = folder.archive_size()
         self._start = max(0, self._size - TAIL_BYTES)
         self._tail = folder.read_archive(self._start, TAIL_BYTES) if self._size else b""
         self._position = 0

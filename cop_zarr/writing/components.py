@@ -113,12 +113,8 @@ def keep_components(
     count = min(DEFAULT_COUNT, document.layout.bands) if count is None else int(count)
     with _says_what_else(folder, InputError):
         folder.check_writable()
-    with _says_what_else(folder, StorageError), folder.locked(break_lock=break_lock):
-        if reader.is_replaced():
-            raise reader.replaced_error()
-        check_only_store_objects(folder, lambda key: not _is_inside(key) or is_store_key(key))
-        _write(folder, document, reader, count, progress)
-        folder.publish_group(COMPONENTS)
+    with _says_what_else(folder, StorageError):
+        derive_into(folder, document, reader, count, progress, break_lock=break_lock)
     kept = read_kept(reader)
     if kept is None:
         raise StoreError(f"the components written to {folder.url} were removed meanwhile")
@@ -157,6 +153,24 @@ def _says_what_else(folder: Folder, kind: type[InputError | StorageError]) -> It
             f"{error}. Have its components in a file: cop-zarr components {shlex.quote(folder.url)} --to "
             "FILE.nc, or in memory: store.components()"
         ) from error
+
+
+def derive_into(
+    folder: Folder,
+    document: StoreDocument,
+    reader: ChunkReader,
+    count: int,
+    progress: Progress | None,
+    *,
+    break_lock: bool = False,
+) -> None:
+    """Derive a store's components, and write them into its folder or another one, as a whole."""
+    with folder.locked(break_lock=break_lock):
+        if reader.is_replaced():
+            raise reader.replaced_error()
+        check_only_store_objects(folder, lambda key: not _is_inside(key) or is_store_key(key))
+        _write(folder, document, reader, count, progress)
+        folder.publish_group(COMPONENTS)
 
 
 def _write(
