@@ -25,14 +25,15 @@ def _files(folder: Traversable, prefix: str) -> list[tuple[str, bytes]]:
     return found
 
 
-def page_of(store: str, components: str) -> dict[str, bytes]:
-    """The page's files, told where the store is and where its components, if these are not in it.
+def page_of(*, store: str, components: str = "", store_name: str = "") -> dict[str, bytes]:
+    """The page's files, told where the store is, where its components, and what people call the store.
 
-    Both are URLs, absolute or relative to the page.
+    The places are URLs, absolute or relative to the page. By default, the components are in the store, and
+    its name is its URL.
     """
     index = page_files()[INDEX].decode()
-    for name, url in {"store": store, "components": components}.items():
-        index = _with_setting(index, name, url)
+    for name, value in {"store": store, "components": components, "store-name": store_name}.items():
+        index = _with_setting(index, name, value)
     return {**page_files(), INDEX: index.encode()}
 
 

@@ -80,7 +80,11 @@ class ExplorerServer(ThreadingTCPServer):
     def serve(self, contents: Contents) -> None:
         """Answer requests until :meth:`shutdown`, or an interrupt."""
         elsewhere, limit = contents.elsewhere, contents.max_object_bytes
-        self.files = page_of("./store/", f"./{COMPONENTS}/" if elsewhere else "")
+        self.files = page_of(
+            store="./store/",
+            components=f"./{COMPONENTS}/" if elsewhere else "",
+            store_name=contents.store.url,
+        )
         self.objects = {"store": Objects(contents.store, limit)}
         if elsewhere:
             self.objects[COMPONENTS] = Objects(elsewhere, limit, f"{COMPONENTS}/")

@@ -39,7 +39,7 @@ def write_page(folder: Path, store_url: str, *, has_components: bool) -> list[st
     ``has_components`` is whether the folder holds the store's components.
     """
     make_folder(folder)
-    page = page_of(store_url, f"./{COMPONENTS}/" if has_components else "")
+    page = page_of(store=store_url, components=f"./{COMPONENTS}/" if has_components else "")
     for name, data in page.items():
         path = make_folder((folder / name).parent) / Path(name).name
         with replacing(path) as partial:

@@ -212,6 +212,7 @@ class TestTo:
         index = Path("page/index.html").read_text("utf-8")
         assert '<meta name="store" content="../a.zarr/"' in index
         assert '<meta name="components" content=""' in index
+        assert '<meta name="store-name" content=""' in index  # its URL is known where it is read
         with static_server(tmp_path) as base:
             assert read(f"{base}/page/../a.zarr/zarr.json") == Path("a.zarr/zarr.json").read_bytes()
 

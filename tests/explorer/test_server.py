@@ -89,7 +89,7 @@ def test_every_object_of_the_store_comes_as_it_is(folder, plain):
         assert body == path.read_bytes()
 
 
-def test_the_page_comes_at_the_root(plain):
+def test_the_page_comes_at_the_root(folder, plain):
     for name, data in page_files().items():
         status, headers, body = ask(plain, f"/{name}")
         assert status == 200
@@ -101,6 +101,7 @@ def test_the_page_comes_at_the_root(plain):
     assert index == ask(plain, "/index.html")[2]
     assert b'<meta name="store" content="./store/"' in index
     assert b'<meta name="components" content=""' in index
+    assert f'<meta name="store-name" content="{folder / "plain.zarr"}"'.encode() in index
 
 
 def test_the_page_is_compressed_for_those_who_can_read_that(plain):
