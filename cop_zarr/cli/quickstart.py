@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,6 +72,7 @@ def quickstart(folder: Path) -> None:
     click.echo(f"Next, in Python:  cop_zarr.open({store!r}).query((120, 30, 122, 32))")
     if source.name == SYNTHETIC_SOURCE:
         click.echo("With the published file:  pip install '.[http]' && cop-zarr ingest")
+    click.echo(f"In a browser:  cop-zarr explore {shlex.quote(store)}")
 
 
 def _query_regions(store: Store) -> None:

@@ -82,9 +82,9 @@ def test_opens_the_browser(run, tmp_path):
         assert running.poll() is None
 
 
-@pytest.mark.parametrize("browser", ["lynx %s", "/no/such/browser", "false"])
+@pytest.mark.parametrize("browser", ["lynx %s", "false"])
 def test_does_without_a_browser(run, tmp_path, browser):
-    """One for the terminal, none, and one that fails."""
+    """One for the terminal, and one that fails."""
     with exploring("a.zarr", cwd=tmp_path, BROWSER=browser) as (running, report):
         assert read(report["url"])
         running.send_signal(signal.SIGINT)

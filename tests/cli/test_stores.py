@@ -210,6 +210,10 @@ def test_quickstart_on_a_synthetic_file(run, monkeypatch):
     assert not [name for name in REGIONS if name not in result.stdout]
     (path,) = re.findall(r"cop_zarr\.open\('(.*)'\)\.query\(\(120, 30, 122, 32\)\)", result.stdout)
     assert cop_zarr.open(path).query((120, 30, 122, 32)).meta["synthetic"]
+    *_, last = result.stdout.splitlines()
+    command = last.partition("cop-zarr ")[2].split()
+    assert command == ["explore", path]
+    assert run(*command, "--to", "page").exit_code == 0
 
 
 def test_quickstart_with_a_source_and_then_its_store(run, monkeypatch):

@@ -295,7 +295,7 @@ def test_a_browser_that_leaves_is_no_error(folder, plain, capfd, caplog):
     assert not caplog.records
 
 
-@pytest.mark.parametrize("kind", ["http", "memory", "s3", "zip"])
+@pytest.mark.parametrize("kind", ["http", "memory", pytest.param("s3", marks=pytest.mark.slow), "zip"])
 @pytest.mark.parametrize("name", ["plain", "sharded"])
 def test_stores_anywhere_are_passed_on(folder, request, tmp_path, kind, name):
     store, options = folder / f"{name}.zarr", {}
