@@ -39,7 +39,7 @@ export class App {
 
   #read(): State {
     const { state, ignored } = parseState(location.hash);
-    const most = this.info.components;
+    const most = Math.max(1, this.info.components);
     const components = state.components.map((one) => Math.min(one, most)) as State["components"];
     const drop = (places: LonLat[]) => places.filter((place) => this.hasData(place));
     const [likes, unlikes] = [drop(state.likes), drop(state.unlikes)];

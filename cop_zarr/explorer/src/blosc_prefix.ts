@@ -1,4 +1,4 @@
-/** The first blocks of a Blosc frame as a frame of their own, so that a part of an object can be decoded. */
+/** The first blocks of a Blosc frame as a frame of their own: a part of an object can be decoded. */
 
 const HEADER_BYTES = 16;
 const STORED = 2; // flag: the values lie there as they are
@@ -23,7 +23,8 @@ export function prefixFrame(frame: Uint8Array, decodedBytes: number): Uint8Array
   const out = new DataView(found.buffer);
   found.set(frame.subarray(0, HEADER_BYTES));
   found.set(frame.subarray(HEADER_BYTES + starts + shift, end), HEADER_BYTES + starts);
-  for (let at = HEADER_BYTES; at < HEADER_BYTES + starts; at += 4) out.setUint32(at, view.getUint32(at, true) - shift, true);
+  for (let at = HEADER_BYTES; at < HEADER_BYTES + starts; at += 4)
+    out.setUint32(at, view.getUint32(at, true) - shift, true);
   out.setUint32(4, stored ? decodedBytes : kept * blockSize, true);
   out.setUint32(12, found.length, true);
   return found;

@@ -2,8 +2,8 @@
  * Estimates of scores from principal components, and how far they may be off, without reading a vector.
  *
  * A vector is x = m + A'p + r: mean, axes times scores, and a remainder at right angles to all axes. The
- * lengths R of r and |x| are kept, so that r . m is known. Of a product with a query q, only r . (q_r - t m_r)
- * is not, where _r is what the axes leave of a vector, and t = 1 / |x|; it is at most R |q_r - t m_r|.
+ * lengths R of r and |x| are kept, so that r . m is known. Of a product with a query q, only
+ * r . (q_r - t m_r) is not, where _r is what the axes leave of a vector, and t = 1 / |x|; it is at most R |q_r - t m_r|.
  * cop_zarr/analysis/component_bounds.py derives the same bounds, and what rounding adds to them.
  */
 
@@ -36,16 +36,26 @@ export class ComponentBounds {
     private readonly lengths: Float32Array,
     private readonly toMean: Float64Array,
     private readonly slack: Float64Array,
-  ) {}
+  ) {
+    this.meanLeft = this.#project(mean).left;
+  }
+
+  private readonly meanLeft: Float64Array;
 
   static async read(components: Components): Promise<ComponentBounds> {
     const number = Math.min(components.leadingCounts.length, Math.ceil(MAX_COMPONENTS / 8)) - 1;
     const count = components.leadingCounts[number]!;
     const chunks = Array.from({ length: number + 1 }, (_, chunk) => components.scoresOfChunk(chunk));
     const [mean, allAxes, remainder, lengths, ...scores] = await Promise.all([
-      components.mean(), components.axes(), components.remainder(number), components.length(), ...chunks,
+      components.mean(),
+      components.axes(),
+      components.remainder(number),
+      components.length(),
+      ...chunks,
     ]);
-    const axes = Array.from({ length: count }, (_, axis) => allAxes.subarray(axis * mean.length, (axis + 1) * mean.length));
+    const axes = Array.from({ length: count }, (_, axis) =>
+      allAxes.subarray(axis * mean.length, (axis + 1) * mean.length),
+    );
     const planes = scores.flat();
     const [squares, along] = [new Float64Array(lengths.length), new Float64Array(lengths.length)];
     planes.forEach((plane, axis) => {
@@ -55,7 +65,8 @@ export class ComponentBounds {
         along[cell]! += plane[cell]! * meanAlong;
       }
     });
-    const rounding = 2 ** -23 + Math.sqrt(2 * mean.length * (1 + 2 * Math.sqrt(components.count)) * 2 ** -53);
+    const rounding =
+      2 ** -23 + Math.sqrt(2 * mean.length * (1 + 2 * Math.sqrt(components.count)) * 2 ** -53);
     const meanSquare = dot(mean, mean);
     const [toMean, slack] = [new Float64Array(lengths.length), new Float64Array(lengths.length)];
     for (let cell = 0; cell < lengths.length; cell++) {
@@ -78,7 +89,9 @@ export class ComponentBounds {
   #project(vector: Float64Array): { along: number[]; left: Float64Array; products: Float64Array } {
     const along = this.axes.map((axis) => dot(axis, vector));
     const [left, products] = [Float64Array.from(vector), new Float64Array(this.lengths.length)];
-    this.axes.forEach((axis, number) => axis.forEach((value, band) => (left[band]! -= along[number]! * value)));
+    this.axes.forEach((axis, number) =>
+      axis.forEach((value, band) => (left[band]! -= along[number]! * value)),
+    );
     this.scores.forEach((plane, axis) => {
       const factor = along[axis]!;
       for (let cell = 0; cell < plane.length; cell++) products[cell]! += plane[cell]! * factor;
@@ -88,8 +101,13 @@ export class ComponentBounds {
 
   #cosines(query: Float64Array): Estimate {
     const { left, products } = this.#project(query);
-    const meanLeft = this.#project(this.mean).left;
-    const [meanQuery, a, b, c] = [dot(this.mean, query), dot(meanLeft, meanLeft), dot(left, meanLeft), dot(left, left)];
+    const meanLeft = this.meanLeft;
+    const [meanQuery, a, b, c] = [
+      dot(this.mean, query),
+      dot(meanLeft, meanLeft),
+      dot(left, meanLeft),
+      dot(left, left),
+    ];
     const [keys, margins] = [new Float64Array(products.length), new Float64Array(products.length)];
     for (let cell = 0; cell < keys.length; cell++) {
       const t = this.lengths[cell]! ** 2 > MIN_SQUARE ? 1 / this.lengths[cell]! : NaN;
@@ -104,15 +122,20 @@ export class ComponentBounds {
   #distances(query: Float64Array): Estimate {
     const gap = query.map((value, band) => value - this.mean[band]!);
     const { along, left, products } = this.#project(gap);
-    const [inPlane, beside] = [along.reduce((sum, value) => sum + value ** 2, 0), Math.sqrt(dot(left, left))];
+    const [inPlane, beside] = [
+      along.reduce((sum, value) => sum + value ** 2, 0),
+      Math.sqrt(dot(left, left)),
+    ];
     const length = Math.sqrt(dot(gap, gap));
     const [keys, margins] = [new Float64Array(products.length), new Float64Array(products.length)];
     for (let cell = 0; cell < keys.length; cell++) {
       const apart = this.squares[cell]! - 2 * products[cell]! + inPlane;
       const rest = this.remainder[cell]!;
       const rounding = 8 * (along.length + 8) * ROUNDOFF * (Math.sqrt(this.squares[cell]!) + length) ** 2;
-      const nearest = Math.sqrt(Math.max(0, apart + (rest - beside) ** 2 - rounding)) - 2 * this.slack[cell]!;
-      const farthest = Math.sqrt(Math.max(0, apart + (rest + beside) ** 2 + rounding)) + 2 * this.slack[cell]!;
+      const nearest =
+        Math.sqrt(Math.max(0, apart + (rest - beside) ** 2 - rounding)) - 2 * this.slack[cell]!;
+      const farthest =
+        Math.sqrt(Math.max(0, apart + (rest + beside) ** 2 + rounding)) + 2 * this.slack[cell]!;
       const middle = Math.sqrt(Math.max(0, apart + rest ** 2 + beside ** 2));
       keys[cell] = -middle;
       margins[cell] = Math.max(middle - Math.max(0, nearest), farthest - middle);

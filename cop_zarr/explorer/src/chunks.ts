@@ -36,17 +36,25 @@ export class IntegrityTable implements ChunkRecords {
   }
 
   part(key: string, offset: number): ObjectRecord | undefined {
-    const chunk = this.#members(key).find((member) => this.length(member) > 0 && this.#offset(member) === offset);
+    const chunk = this.#members(key).find(
+      (member) => this.length(member) > 0 && this.#offset(member) === offset,
+    );
     return chunk === undefined ? undefined : this.#record(chunk);
   }
 
   index(key: string): Uint8Array | undefined {
     const [shardRow, shardCol] = this.#place(key);
-    const [words, bytes] = [new BigUint64Array(2 * this.side ** 2), new Uint8Array(16 * this.side ** 2 + 4)];
+    const [words, bytes] = [
+      new BigUint64Array(2 * this.side ** 2),
+      new Uint8Array(16 * this.side ** 2 + 4),
+    ];
     words.fill(NOTHING);
     for (const chunk of this.#members(key)) {
       if (this.length(chunk) === 0) continue;
-      const [row, col] = [Math.floor(chunk / this.cols) - shardRow * this.side, (chunk % this.cols) - shardCol * this.side];
+      const [row, col] = [
+        Math.floor(chunk / this.cols) - shardRow * this.side,
+        (chunk % this.cols) - shardCol * this.side,
+      ];
       words.set([BigInt(this.#offset(chunk)), BigInt(this.length(chunk))], 2 * (row * this.side + col));
     }
     bytes.set(new Uint8Array(words.buffer));
@@ -64,7 +72,10 @@ export class IntegrityTable implements ChunkRecords {
   }
 
   #place(key: string): [number, number] {
-    const [row, col] = key.slice(PREFIX.length + 2).split("/").map(Number);
+    const [row, col] = key
+      .slice(PREFIX.length + 2)
+      .split("/")
+      .map(Number);
     return [row!, col!];
   }
 
@@ -85,7 +96,8 @@ export class IntegrityTable implements ChunkRecords {
       for (let col = 0; col < this.cols; col += this.side) {
         let sum = 0;
         for (const chunk of this.#members(`${PREFIX}0/${row / this.side}/${col / this.side}`)) {
-          if (this.length(chunk) && this.#offset(chunk) !== sum) throw new DamageError("integrity/embedding", "offsets are not the sums of lengths");
+          if (this.length(chunk) && this.#offset(chunk) !== sum)
+            throw new DamageError("integrity/embedding", "offsets are not the sums of lengths");
           sum += this.length(chunk);
         }
       }
@@ -158,7 +170,10 @@ export class ChunkReader {
     const values = Float32Array.from(data);
     if (this.scale === undefined) return values;
     for (let cell = 0; cell < this.side ** 2; cell++) {
-      const scale = this.scale(row * this.side + (cell % this.side), col * this.side + Math.floor(cell / this.side));
+      const scale = this.scale(
+        row * this.side + (cell % this.side),
+        col * this.side + Math.floor(cell / this.side),
+      );
       const vector = values.subarray(cell * this.bands, (cell + 1) * this.bands);
       for (let band = 0; band < vector.length; band++) vector[band] = vector[band]! * scale;
     }

@@ -13,12 +13,13 @@ export async function coastlines() {
   return JSON.stringify(lines.filter((line) => line.length > 2));
 }
 
-/** Cut out the edges along the antimeridian and the south pole, which are no coast, and jumps around the globe. */
+/** Cut out the edges along the antimeridian and the south pole, which are no coast, and jumps over 180°. */
 function withoutFrame(line) {
   const parts = [[]];
   line.forEach(([lon, lat], index) => {
     const [before] = index ? [line[index - 1]] : [[0, 0]];
-    const frame = (Math.abs(lon) > 179.99 && Math.abs(before[0]) > 179.99) || (lat < -89.9 && before[1] < -89.9);
+    const frame =
+      (Math.abs(lon) > 179.99 && Math.abs(before[0]) > 179.99) || (lat < -89.9 && before[1] < -89.9);
     if (index && (frame || Math.abs(lon - before[0]) > 180)) parts.push([]);
     parts.at(-1).push([lon, lat]);
   });

@@ -4,7 +4,7 @@ import type { PlacesQuery } from "./calls";
 import { STEP_DEG } from "./grid";
 import { regionBounds, type Region } from "./regions";
 
-/** A box narrower or lower than this is smaller than a cell, which a query refuses unless told what to do. */
+/** A query refuses a box narrower or lower than this, less than a cell, unless told what to do. */
 const SUBPIXEL_DEG = STEP_DEG * (1 - 1e-6);
 
 function isSubpixel(region: Region): boolean {
@@ -15,7 +15,15 @@ function isSubpixel(region: Region): boolean {
 /** GeoJSON of a region; a box over 180° runs on beyond it. */
 export function regionGeometry(region: Region): { type: "Polygon"; coordinates: number[][][] } {
   const [west, south, east, north] = regionBounds(region);
-  const corners = region.kind === "polygon" ? region.ring : [[west, south], [east, south], [east, north], [west, north]];
+  const corners =
+    region.kind === "polygon"
+      ? region.ring
+      : [
+          [west, south],
+          [east, south],
+          [east, north],
+          [west, north],
+        ];
   return { type: "Polygon", coordinates: [[...corners, corners[0]!]] };
 }
 

@@ -15,19 +15,31 @@ export class ColoursPanel {
     for (const id of CHANNELS) {
       const select = byId<HTMLSelectElement>(id);
       for (let one = 1; one <= app.info.components; one++) select.add(new Option(String(one)));
-      select.onchange = () => app.change({ components: CHANNELS.map((name) => Number(byId<HTMLSelectElement>(name).value)) as State["components"] });
+      select.onchange = () =>
+        app.change({
+          components: CHANNELS.map((name) =>
+            Number(byId<HTMLSelectElement>(name).value),
+          ) as State["components"],
+        });
       select.onfocus = () => app.run(() => this.#nameComponents());
     }
-    for (const id of ["range-low", "range-high"]) byId(id).onchange = () => app.run(() => this.#changeRange());
-    byId<HTMLSelectElement>("theme").onchange = ({ target }) => app.change({ theme: (target as HTMLSelectElement).value as Theme });
+    for (const id of ["range-low", "range-high"])
+      byId(id).onchange = () => app.run(() => this.#changeRange());
+    byId<HTMLSelectElement>("theme").onchange = ({ target }) =>
+      app.change({ theme: (target as HTMLSelectElement).value as Theme });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => app.map.paint());
     app.add((state) => this.show(state));
   }
 
   #changeRange(): void {
-    const [low, high] = ["range-low", "range-high"].map((id) => byId<HTMLInputElement>(id).valueAsNumber) as [number, number];
+    const [low, high] = ["range-low", "range-high"].map(
+      (id) => byId<HTMLInputElement>(id).valueAsNumber,
+    ) as [number, number];
     if (!(low >= 0 && low < high && high <= 100)) {
-      throw new ExplorerError("Darkest and brightest are percentiles of the scores, 0 to 100, the darkest less.", "For example 2 and 98.");
+      throw new ExplorerError(
+        "Darkest and brightest are percentiles of the scores, 0 to 100, the darkest less.",
+        "For example 2 and 98.",
+      );
     }
     this.app.change({ range: [low, high] });
   }
@@ -59,7 +71,11 @@ export class ColoursPanel {
     this.#shown = wanted;
     showStatus("Reading colours …");
     try {
-      const pixels = await this.app.engine.call("colours", components.map((one) => one - 1), range);
+      const pixels = await this.app.engine.call(
+        "colours",
+        components.map((one) => one - 1),
+        range,
+      );
       if (wanted === this.#shown) await this.app.map.raster.show("colours", pixels);
     } catch (error) {
       this.#shown = "";

@@ -55,7 +55,10 @@ export class Components {
     if (chunk === 0 && this.#leading !== undefined) return this.#rest!();
     const array = await openArray(this.objects, "scores");
     const { data } = await array.getChunk([chunk, 0, 0]);
-    return this.#ofCells(data as Float32Array, Math.min(CHUNK_COMPONENTS, this.count - chunk * CHUNK_COMPONENTS));
+    return this.#ofCells(
+      data as Float32Array,
+      Math.min(CHUNK_COMPONENTS, this.count - chunk * CHUNK_COMPONENTS),
+    );
   }
 
   #rest: (() => Promise<Float32Array[]>) | undefined;
@@ -67,7 +70,8 @@ export class Components {
    */
   leading(components: number): Promise<Float32Array[]> {
     const record = this.objects.record("scores/c/0/0/0");
-    if (record === undefined || record[0] < SMALL_BYTES || this.#scores.has(0)) return this.scoresOfChunk(0);
+    if (record === undefined || record[0] < SMALL_BYTES || this.#scores.has(0))
+      return this.scoresOfChunk(0);
     this.#leading ??= this.#readLeading(record[0], Math.min(components, this.count));
     return this.#leading;
   }
@@ -82,17 +86,25 @@ export class Components {
     while (true) {
       const range = { offset: frame.length, length: end - frame.length };
       const part = await this.remote.getRange(key, range);
-      if (part === undefined || part.length !== range.length) throw new DamageError(`components${key}`, "a part of it is missing");
+      if (part === undefined || part.length !== range.length)
+        throw new DamageError(`components${key}`, "a part of it is missing");
       parts.push(part);
       frame = concatenate(parts);
       const needed = prefixEnd(frame, wanted);
-      if (needed === undefined || needed > length) throw new DamageError(`components${key}`, "it is no Blosc frame");
+      if (needed === undefined || needed > length)
+        throw new DamageError(`components${key}`, "it is no Blosc frame");
       if (needed <= frame.length) break;
       end = needed;
     }
     this.#rest = async () => {
-      const rest = frame.length < length ? await this.remote.getRange(key, { offset: frame.length, length: length - frame.length }) : new Uint8Array(0);
-      const whole = check(`components${key}`, rest && concatenate([frame, rest]), [length, this.objects.record(key.slice(1))![1]]);
+      const rest =
+        frame.length < length
+          ? await this.remote.getRange(key, { offset: frame.length, length: length - frame.length })
+          : new Uint8Array(0);
+      const whole = check(`components${key}`, rest && concatenate([frame, rest]), [
+        length,
+        this.objects.record(key.slice(1))![1],
+      ]);
       return this.#ofCells(await decode(whole), depth);
     };
     return this.#ofCells(await decode(prefixFrame(frame, wanted)), components);
@@ -149,13 +161,18 @@ function concatenate(parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
   return found;
 }
 
-/** The document of the group, or undefined if there is none. */
+/** The document of the group; undefined if there is none. */
 export function readComponentsDocument(remote: Remote): Promise<Uint8Array | undefined> {
   return remote.get("/zarr.json");
 }
 
 /** Open the components of a store, in a folder of their own. */
-export function openComponents(remote: Remote, bytes: Uint8Array | undefined, store: Store): Components {
+export function openComponents(
+  remote: Remote,
+  bytes: Uint8Array | Error | undefined,
+  store: Store,
+): Components {
+  if (bytes instanceof Error) throw bytes;
   if (bytes === undefined) {
     throw new ExplorerError(
       "The store keeps no principal components, which colours and similar places are made of.",
@@ -163,7 +180,8 @@ export function openComponents(remote: Remote, bytes: Uint8Array | undefined, st
     );
   }
   const { document, record } = parseDocument(bytes, "components/zarr.json");
-  if (record.format !== "cop-zarr-components") throw new DamageError("components/zarr.json", "it is not that of components");
+  if (record.format !== "cop-zarr-components")
+    throw new DamageError("components/zarr.json", "it is not that of components");
   if (Number(record.version) > 1) {
     throw new ExplorerError(
       `The components have version ${Number(record.version)} of their format; this page reads version 1.`,

@@ -1,6 +1,14 @@
 /** Which part of each cell is inside a region: exact areas in the plane of longitude and latitude. */
 
-import { LATTICE_COLS, LATTICE_NORTH, LATTICE_ROWS, LATTICE_WEST, modulo, STEP_DEG, type Grid } from "./grid";
+import {
+  LATTICE_COLS,
+  LATTICE_NORTH,
+  LATTICE_ROWS,
+  LATTICE_WEST,
+  modulo,
+  STEP_DEG,
+  type Grid,
+} from "./grid";
 import type { LonLat } from "./nearby";
 import { regionBounds, ringArea, type Region } from "./regions";
 
@@ -14,7 +22,15 @@ export function coverage(grid: Grid, region: Region): Map<number, number> {
   const firstRow = Math.max(0, Math.floor((LATTICE_NORTH - north) / STEP_DEG));
   const rows = Math.min(LATTICE_ROWS, Math.floor((LATTICE_NORTH - south) / STEP_DEG) + 1) - firstRow;
   const cols = Math.floor((east - LATTICE_WEST) / STEP_DEG) + 1 - firstCol;
-  const corners = region.kind === "polygon" ? region.ring : ([[west, south], [east, south], [east, north], [west, north]] as LonLat[]);
+  const corners =
+    region.kind === "polygon"
+      ? region.ring
+      : ([
+          [west, south],
+          [east, south],
+          [east, north],
+          [west, north],
+        ] as LonLat[]);
   const sign = Math.sign(ringArea(corners));
   const points = corners.map(([lon, lat]): LonLat => [
     (lon - LATTICE_WEST) / STEP_DEG - firstCol,
@@ -24,9 +40,13 @@ export function coverage(grid: Grid, region: Region): Map<number, number> {
   const fractions = new Map<number, number>();
   for (let row = 0; row < rows; row++) {
     const latticeRow = firstRow + row;
-    const half = latticeRow === 0 || latticeRow === LATTICE_ROWS - 1 ? 2 : 1; // of these, the half up to the pole is the cell
+    const polar = latticeRow === 0 || latticeRow === LATTICE_ROWS - 1;
+    const half = polar ? 2 : 1; // of these rows, the half up to the pole is the cell
     for (let col = 0; col < cols; col++) {
-      const [gridRow, gridCol] = [latticeRow - grid.rowOffset, modulo(firstCol + col - grid.colOffset, LATTICE_COLS)];
+      const [gridRow, gridCol] = [
+        latticeRow - grid.rowOffset,
+        modulo(firstCol + col - grid.colOffset, LATTICE_COLS),
+      ];
       if (gridRow < 0 || gridRow >= grid.rows || gridCol >= grid.cols) continue;
       const cell = gridRow * grid.cols + gridCol;
       const part = parts[row * cols + col]! * half;
@@ -74,13 +94,17 @@ function ringCoverage(ring: LonLat[], rows: number, cols: number): Float64Array 
 /** An edge cut where it crosses lines between cells. */
 function pieces(x0: number, y0: number, x1: number, y1: number): [number, number, number, number][] {
   const cuts = [0, 1];
-  for (const [from, to] of [[x0, x1], [y0, y1]] as const) {
+  for (const [from, to] of [
+    [x0, x1],
+    [y0, y1],
+  ] as const) {
     for (let line = Math.ceil(Math.min(from, to)); line <= Math.max(from, to); line++) {
       const part = (line - from) / (to - from);
       if (part > 0 && part < 1) cuts.push(part);
     }
   }
   cuts.sort((a, b) => a - b);
-  const at = (part: number): LonLat => (part === 1 ? [x1, y1] : [x0 + (x1 - x0) * part, y0 + (y1 - y0) * part]);
+  const at = (part: number): LonLat =>
+    part === 1 ? [x1, y1] : [x0 + (x1 - x0) * part, y0 + (y1 - y0) * part];
   return cuts.slice(1).map((part, index) => [...at(cuts[index]!), ...at(part)]);
 }

@@ -82,7 +82,10 @@ function ascii(text: string): string {
 }
 
 /** Parse a group document and its attribute `cop_zarr`; DamageError if it is not what its SHA-256 says. */
-export function parseDocument(bytes: Uint8Array, key: string): { document: JsonObject; record: JsonObject } {
+export function parseDocument(
+  bytes: Uint8Array,
+  key: string,
+): { document: JsonObject; record: JsonObject } {
   let parsed: { [name: string]: Parsed };
   let document: JsonObject;
   try {
@@ -104,6 +107,8 @@ export function parseDocument(bytes: Uint8Array, key: string): { document: JsonO
     if (digest !== record.sha256) throw new DamageError(key, "it does not match its own SHA-256");
     return { document, record };
   } catch (error) {
-    throw error instanceof DamageError ? error : new DamageError(key, "its attribute cop_zarr cannot be read");
+    throw error instanceof DamageError
+      ? error
+      : new DamageError(key, "its attribute cop_zarr cannot be read");
   }
 }

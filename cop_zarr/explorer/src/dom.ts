@@ -8,7 +8,9 @@ export function byId<Kind extends HTMLElement = HTMLElement>(id: string): Kind {
 
 /** A new element with text; nothing is ever parsed as markup. */
 export function element<Name extends keyof HTMLElementTagNameMap>(
-  name: Name, text: string, className = "",
+  name: Name,
+  text: string,
+  className = "",
 ): HTMLElementTagNameMap[Name] {
   return Object.assign(document.createElement(name), { textContent: text, className });
 }
@@ -20,13 +22,17 @@ export function button(text: string, className: string, label: string, act: () =
   return found;
 }
 
-/** Show an error, or take it away. */
+/** Show an error beside those that are shown, or without one, take all away. */
 export function showProblem(error?: unknown): void {
   const problem = byId("problem");
   problem.hidden = error === undefined;
-  if (error === undefined) problem.textContent = "";
-  else if (error instanceof ExplorerError) problem.textContent = `${error.message} ${error.next}`;
-  else problem.textContent = `The page failed: ${error}. Reload it; if it fails again, report it.`;
+  if (error === undefined) return problem.replaceChildren();
+  const known = error instanceof ExplorerError;
+  const text = known
+    ? `${error.message} ${error.next}`
+    : `The page failed: ${error}. Reload it; if it fails again, report it.`;
+  const shown = [...problem.children].some((line) => line.textContent === text);
+  if (!shown) problem.append(element("p", text));
 }
 
 export function showStatus(text: string): void {

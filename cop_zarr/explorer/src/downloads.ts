@@ -21,7 +21,8 @@ export function float32Text(value: number): string {
 
 /** Numbers as JSON has them: null for NaN. */
 function jsonNumbers(vector: Float32Array): string {
-  return `[${Array.from(vector, (value) => (Number.isFinite(value) ? float32Text(value) : "null")).join(", ")}]`;
+  const texts = Array.from(vector, (value) => (Number.isFinite(value) ? float32Text(value) : "null"));
+  return `[${texts.join(", ")}]`;
 }
 
 function properties(region: Region, found: RegionVector, store: string): string {
@@ -43,13 +44,17 @@ export function asJson(region: Region, found: RegionVector, store: string): Down
 }
 
 export function asCsv(found: RegionVector): Download {
-  const rows = Array.from(found.vector, (value, band) => `${band},${Number.isFinite(value) ? float32Text(value) : ""}`);
+  const rows = Array.from(
+    found.vector,
+    (value, band) => `${band},${Number.isFinite(value) ? float32Text(value) : ""}`,
+  );
   return { name: "region.csv", type: "text/csv", text: `band,value\n${rows.join("\n")}\n` };
 }
 
 export function asGeoJson(region: Region, found: RegionVector, store: string): Download {
   const geometry = JSON.stringify(regionGeometry(region));
-  const text = `{"type": "Feature", "geometry": ${geometry}, "properties": ${properties(region, found, store)}}\n`;
+  const facts = properties(region, found, store);
+  const text = `{"type": "Feature", "geometry": ${geometry}, "properties": ${facts}}\n`;
   return { name: "region.geojson", type: "application/geo+json", text };
 }
 

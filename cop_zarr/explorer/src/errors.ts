@@ -14,7 +14,10 @@ export class ExplorerError extends Error {
 /** An object of the store that is not what the store says it is. */
 export class DamageError extends ExplorerError {
   constructor(key: string, detail: string) {
-    super(`${key} is damaged: ${detail}.`, "Verify the store with cop-zarr verify, and mend it with cop-zarr repair.");
+    super(
+      `${key} is damaged: ${detail}.`,
+      "Verify the store with cop-zarr verify, and mend it with cop-zarr repair.",
+    );
     this.name = "DamageError";
   }
 }

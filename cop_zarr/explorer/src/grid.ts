@@ -14,7 +14,7 @@ export interface Grid {
   readonly colOffset: number;
 }
 
-/** The grid whose north-west outer corner is at `west`, `north`; undefined if that is none of the lattice. */
+/** The grid whose north-west outer corner is at `west`, `north`; undefined if it is not on the lattice. */
 export function gridFromCorner(west: number, north: number, rows: number, cols: number): Grid | undefined {
   const [row, col] = [(LATTICE_NORTH - north) / STEP_DEG, (west - LATTICE_WEST) / STEP_DEG];
   const onLattice = Number.isInteger(row) && Number.isInteger(col) && Math.abs(west) <= 540;

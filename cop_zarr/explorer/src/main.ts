@@ -27,7 +27,8 @@ function addresses(): { store: string; components: string; name: string } {
   let store: URL;
   try {
     store = folder(new URL(given ?? setting("store") ?? "./store/", document.baseURI));
-    if (!/^https?:$/.test(store.protocol) || store.username || store.password) throw new TypeError(store.protocol);
+    if (!/^https?:$/.test(store.protocol) || store.username || store.password)
+      throw new TypeError(store.protocol);
   } catch {
     throw new ExplorerError(
       "?store= must be the address of a store: https://…, without a password, or relative to the page.",
@@ -38,7 +39,8 @@ function addresses(): { store: string; components: string; name: string } {
   const inside = new URL(store);
   inside.pathname += "components/";
   const components = kept === undefined ? inside : folder(new URL(kept, document.baseURI));
-  const name = (given === null && setting("store-name")) || `${store.origin}${store.pathname.replace(/\/$/, "")}`;
+  const name =
+    (given === null && setting("store-name")) || `${store.origin}${store.pathname.replace(/\/$/, "")}`;
   return { store: store.href, components: components.href, name };
 }
 
@@ -51,7 +53,8 @@ function showWhere(app: App, places: PlacesPanel, [x, y]: number[]): void {
   const { scores } = places;
   let what = "";
   if (!app.info.valid[cell]) what = " · no data";
-  else if (scores && app.map.raster.shown === "scores") what = ` · ${scoreText(scores.scores[cell]!, scores.margins[cell]!)}`;
+  else if (scores && app.map.raster.shown === "scores")
+    what = ` · ${scoreText(scores.scores[cell]!, scores.margins[cell]!)}`;
   byId("where").textContent = words + what;
 }
 
@@ -90,7 +93,7 @@ async function start(): Promise<void> {
   listen(app, new PlacesPanel(app));
   new RegionPanel(app);
   app.show();
-  await app.run(() => engine.call("checkColours"));
+  await app.run(() => engine.call("checkColours")); // which also tells that there are no components
   document.documentElement.dataset.ready = "true";
 }
 

@@ -37,16 +37,30 @@ export class GlobeMap {
   #graticule: Graticule | undefined;
   #told = "";
 
-  constructor(target: HTMLElement, private readonly grid: Grid) {
+  constructor(
+    target: HTMLElement,
+    private readonly grid: Grid,
+  ) {
     this.raster = new RasterLayer(grid);
     this.ol = new OlMap({
       target,
       controls: defaultControls({ attribution: false, rotate: false }),
-      interactions: defaultInteractions({ altShiftDragRotate: false, pinchRotate: false, doubleClickZoom: false }),
+      interactions: defaultInteractions({
+        altShiftDragRotate: false,
+        pinchRotate: false,
+        doubleClickZoom: false,
+      }),
       layers: [this.raster, this.#coast],
       view: new View({
-        projection: "EPSG:4326", center: [0, 0], zoom: 1, minZoom: -1, maxZoom: CLOSEST, enableRotation: false,
-        multiWorld: true, extent: [-1e9, -90, 1e9, 90], constrainOnlyCenter: true,
+        projection: "EPSG:4326",
+        center: [0, 0],
+        zoom: 1,
+        minZoom: -1,
+        maxZoom: CLOSEST,
+        enableRotation: false,
+        multiWorld: true,
+        extent: [-1e9, -90, 1e9, 90],
+        constrainOnlyCenter: true,
       }),
     });
     this.ol.on("moveend", () => {
@@ -58,7 +72,11 @@ export class GlobeMap {
     const view = this.ol.getView();
     const [lon, lat] = view.getCenter()!;
     const rounded = (value: number, digits: number) => Number(value.toFixed(digits));
-    return JSON.stringify({ lon: rounded(normalLon(lon!), 4), lat: rounded(lat!, 4), zoom: rounded(view.getZoom()!, 2) });
+    return JSON.stringify({
+      lon: rounded(normalLon(lon!), 4),
+      lat: rounded(lat!, 4),
+      zoom: rounded(view.getZoom()!, 2),
+    });
   }
 
   /** Go where a state says; without a zoom, the whole store is shown. */
@@ -66,7 +84,9 @@ export class GlobeMap {
     const view = this.ol.getView();
     if (zoom === undefined) {
       const [west, south, east, north] = gridBounds(this.grid);
-      view.fit([west, Math.max(-90, south), east, Math.min(90, north)], { size: this.ol.getSize() ?? [800, 400] });
+      view.fit([west, Math.max(-90, south), east, Math.min(90, north)], {
+        size: this.ol.getSize() ?? [800, 400],
+      });
     } else {
       view.setCenter([lon, lat]);
       view.setZoom(zoom);
@@ -107,14 +127,20 @@ export class GlobeMap {
     if (this.#graticule) this.ol.removeLayer(this.#graticule);
     const label = (textBaseline: "bottom" | "middle", textAlign: "center" | "end") =>
       new Text({
-        font: "11px system-ui, sans-serif", textBaseline, textAlign,
+        font: "11px system-ui, sans-serif",
+        textBaseline,
+        textAlign,
         fill: new Fill({ color: palette.text }),
         stroke: new Stroke({ color: palette.halo, width: 3 }),
       });
     this.#graticule = new Graticule({
       strokeStyle: new Stroke({ color: palette.grid, width: 0.7 }),
-      showLabels: true, wrapX: true, intervals: [60, 30, 10, 5, 2, 1], maxLines: 300,
-      lonLabelStyle: label("bottom", "center"), latLabelStyle: label("middle", "end"),
+      showLabels: true,
+      wrapX: true,
+      intervals: [60, 30, 10, 5, 2, 1],
+      maxLines: 300,
+      lonLabelStyle: label("bottom", "center"),
+      latLabelStyle: label("middle", "end"),
     });
     this.ol.getLayers().insertAt(1, this.#graticule);
   }

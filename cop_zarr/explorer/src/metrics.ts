@@ -5,32 +5,42 @@ export type Metric = "cosine" | "l2";
 /** Most terms that are summed without being halved; NumPy's PW_BLOCKSIZE. */
 const BLOCK = 128;
 
-/** The sum of `term(first) … term(first + count - 1)`, pairwise. */
-function pairwise(term: (index: number) => number, first: number, count: number): number {
-  if (count < 8) {
-    let sum = 0;
-    for (let index = first; index < first + count; index++) sum += term(index);
-    return sum;
-  }
-  if (count > BLOCK) {
-    const half = (count >> 1) - ((count >> 1) % 8);
-    return pairwise(term, first, half) + pairwise(term, first + half, count - half);
-  }
-  const sums = Array.from({ length: 8 }, (_, lane) => term(first + lane)) as number[];
-  let index = first + 8;
-  for (const stop = first + count - (count % 8); index < stop; index += 8) {
-    for (let lane = 0; lane < 8; lane++) sums[lane]! += term(index + lane);
-  }
-  const [a, b, c, d, e, f, g, h] = sums as [number, number, number, number, number, number, number, number];
-  let sum = a + b + (c + d) + (e + f + (g + h));
-  for (; index < first + count; index++) sum += term(index);
-  return sum;
+type Vector = Float32Array | Float64Array;
+type Term = (a: Vector, b: Vector, band: number) => number;
+
+const product: Term = (a, b, band) => a[band]! * b[band]!;
+const squaredGap: Term = (a, b, band) => (a[band]! - b[band]!) * (a[band]! - b[band]!);
+
+/** A function that sums the terms of some bands, pairwise. */
+function pairwise(term: Term): (a: Vector, b: Vector, first: number, count: number) => number {
+  return function sum(a, b, first, count): number {
+    if (count > BLOCK) {
+      const half = (count >> 1) - ((count >> 1) % 8);
+      return sum(a, b, first, half) + sum(a, b, first + half, count - half);
+    }
+    let [s0, s1, s2, s3, s4, s5, s6, s7] = [0, 0, 0, 0, 0, 0, 0, 0];
+    let band = first;
+    for (const stop = first + count - (count % 8); band < stop; band += 8) {
+      s0 += term(a, b, band);
+      s1 += term(a, b, band + 1);
+      s2 += term(a, b, band + 2);
+      s3 += term(a, b, band + 3);
+      s4 += term(a, b, band + 4);
+      s5 += term(a, b, band + 5);
+      s6 += term(a, b, band + 6);
+      s7 += term(a, b, band + 7);
+    }
+    let found = s0 + s1 + (s2 + s3) + (s4 + s5 + (s6 + s7));
+    for (const stop = first + count; band < stop; band++) found += term(a, b, band);
+    return found;
+  };
 }
 
-type Vector = Float32Array | Float64Array;
+const sumProducts = pairwise(product);
+const sumSquaredGaps = pairwise(squaredGap);
 
 export function dot(a: Vector, b: Vector): number {
-  return pairwise((band) => a[band]! * b[band]!, 0, a.length);
+  return sumProducts(a, b, 0, a.length);
 }
 
 export function unit(vector: Vector): Float64Array {
@@ -43,7 +53,7 @@ export function key(metric: Metric, vector: Vector, query: Float64Array): number
   if (metric === "cosine") {
     return Math.min(1, Math.max(-1, dot(vector, query) / Math.sqrt(dot(vector, vector))));
   }
-  const found = -Math.sqrt(pairwise((band) => square(vector[band]! - query[band]!), 0, vector.length));
+  const found = -Math.sqrt(sumSquaredGaps(vector, query, 0, vector.length));
   return Number.isFinite(found) ? found : NaN;
 }
 
@@ -67,8 +77,4 @@ export function combine(metric: Metric, likes: Vector[], unlikes: Vector[]): Flo
     query = query.map((value, band) => value - others[band]!);
   }
   return query.some((value) => Math.abs(value) > 1e-12) ? unit(query) : undefined;
-}
-
-function square(value: number): number {
-  return value * value;
 }

@@ -21,7 +21,11 @@ const COLOURS = { like: "#0a7d33", unlike: "#c02626", found: "#1d4ed8" };
 
 function pin(text: string, colour: string): Style {
   return new Style({
-    image: new Circle({ radius: 10, fill: new Fill({ color: colour }), stroke: new Stroke({ color: "#fff", width: 2 }) }),
+    image: new Circle({
+      radius: 10,
+      fill: new Fill({ color: colour }),
+      stroke: new Stroke({ color: "#fff", width: 2 }),
+    }),
     text: new Text({ text, font: "bold 11px system-ui, sans-serif", fill: new Fill({ color: "#fff" }) }),
     zIndex: colour === COLOURS.found ? 1 : 2,
   });
@@ -34,7 +38,9 @@ export class Overlay {
 
   constructor(private readonly map: OlMap) {
     const stroke = (color: string, width: number) => new Style({ stroke: new Stroke({ color, width }) });
-    map.addLayer(new VectorLayer({ source: this.#region, style: [stroke("#fff", 5), stroke("#d9480f", 2.5)] }));
+    map.addLayer(
+      new VectorLayer({ source: this.#region, style: [stroke("#fff", 5), stroke("#d9480f", 2.5)] }),
+    );
     map.addLayer(new VectorLayer({ source: this.#pins, declutter: false }));
   }
 
@@ -63,9 +69,10 @@ export class Overlay {
   /** Let a box or a polygon be drawn, and give its corners. */
   draw(kind: "box" | "polygon", done: (corners: LonLat[]) => void): void {
     this.stopDrawing();
-    const draw = kind === "box"
-      ? new Draw({ type: "Circle", geometryFunction: createBox() })
-      : new Draw({ type: "Polygon" });
+    const draw =
+      kind === "box"
+        ? new Draw({ type: "Circle", geometryFunction: createBox() })
+        : new Draw({ type: "Polygon" });
     draw.on("drawend", ({ feature }) => {
       const ring = (feature.getGeometry() as Polygon).getCoordinates()[0]!.slice(0, -1) as LonLat[];
       setTimeout(() => this.stopDrawing()); // after the click that ended it

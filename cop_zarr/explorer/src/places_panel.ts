@@ -22,10 +22,13 @@ export class PlacesPanel {
     byId("ramp").style.background = RAMP_CSS;
     byId("typed-place").onsubmit = (event) => {
       event.preventDefault();
-      const [lon, lat] = ["typed-lon", "typed-lat"].map((id) => Number(byId<HTMLInputElement>(id).value.replace(",", ".")));
+      const [lon, lat] = ["typed-lon", "typed-lat"].map((id) =>
+        Number(byId<HTMLInputElement>(id).value.replace(",", ".")),
+      );
       void app.run(() => this.choose([lon!, lat!]));
     };
-    byId<HTMLSelectElement>("metric").onchange = ({ target }) => app.change({ metric: (target as HTMLSelectElement).value as Metric });
+    byId<HTMLSelectElement>("metric").onchange = ({ target }) =>
+      app.change({ metric: (target as HTMLSelectElement).value as Metric });
     byId("exclude").onchange = () => app.run(() => this.#changeExclude());
     byId<HTMLInputElement>("show-similarity").onchange = ({ target }) =>
       app.change({ layer: (target as HTMLInputElement).checked ? "similarity" : "colours" });
@@ -38,7 +41,8 @@ export class PlacesPanel {
   #changeExclude(): void {
     const input = byId<HTMLInputElement>("exclude");
     const km = input.value === "" ? 0 : input.valueAsNumber;
-    if (!(km >= 0 && km <= 20100)) throw new ExplorerError("What is left out is a distance from 0 to 20,100 km.", "For example 200.");
+    if (!(km >= 0 && km <= 20100))
+      throw new ExplorerError("What is left out is a distance from 0 to 20,100 km.", "For example 200.");
     this.app.change({ excludeKm: km });
   }
 
@@ -46,19 +50,28 @@ export class PlacesPanel {
   choose(point: LonLat, mode = this.#mode()): void {
     const place = point.every(Number.isFinite) ? this.app.cellOf(point) : undefined;
     if (place === undefined) {
-      throw new ExplorerError("A place is a longitude and a latitude in degrees, within the store.", "For example 11.5 and 48.25.");
+      throw new ExplorerError(
+        "A place is a longitude and a latitude in degrees, within the store.",
+        "For example 11.5 and 48.25.",
+      );
     }
     if (!this.app.hasData(place)) {
-      throw new ExplorerError(`There is no data at ${placeText(...place)}.`, "Choose a cell that has colours.");
+      throw new ExplorerError(
+        `There is no data at ${placeText(...place)}.`,
+        "Choose a cell that has colours.",
+      );
     }
     const { likes, unlikes } = this.app.state;
     if (likes.length + unlikes.length >= MAX_PLACES && mode !== "new") {
       throw new ExplorerError(`${MAX_PLACES} places are the most.`, "Remove one first.");
     }
-    const others = (places: LonLat[]) => places.filter(([lon, lat]) => lon !== place[0] || lat !== place[1]);
+    const others = (places: LonLat[]) =>
+      places.filter(([lon, lat]) => lon !== place[0] || lat !== place[1]);
     if (mode === "new") this.app.change({ likes: [place], unlikes: [] });
-    else if (mode === "like") this.app.change({ likes: [...others(likes), place], unlikes: others(unlikes) });
-    else if (others(likes).length === 0) throw new ExplorerError("Unlike needs a place that is liked.", "Add one first.");
+    else if (mode === "like")
+      this.app.change({ likes: [...others(likes), place], unlikes: others(unlikes) });
+    else if (others(likes).length === 0)
+      throw new ExplorerError("Unlike needs a place that is liked.", "Add one first.");
     else this.app.change({ likes: others(likes), unlikes: [...others(unlikes), place] });
   }
 
@@ -75,12 +88,15 @@ export class PlacesPanel {
     byId<HTMLInputElement>("exclude").valueAsNumber = state.excludeKm;
     byId<HTMLInputElement>("show-similarity").checked = state.layer === "similarity";
     this.#listAsked(state);
-    this.app.map.raster.choose(state.likes.length > 0 && state.layer === "similarity" ? "scores" : "colours");
+    this.app.map.raster.choose(
+      state.likes.length > 0 && state.layer === "similarity" ? "scores" : "colours",
+    );
     const wanted = JSON.stringify(this.#query(state));
     if (wanted === this.#shown) return;
     this.#shown = wanted;
     this.#list([]);
     byId("answer").hidden = true;
+    byId("answer").ariaBusy = "true";
     if (state.likes.length === 0) {
       this.scores = undefined;
       return this.app.map.raster.show("scores", undefined);
@@ -103,7 +119,9 @@ export class PlacesPanel {
     this.#list(found);
     performance.mark("places");
     await this.#showMap(asked, current);
-    if (current()) showStatus(`${found.length} places, exact, of ${this.app.info.cells.toLocaleString("en")} cells.`);
+    if (!current()) return;
+    byId("answer").ariaBusy = "false";
+    showStatus(`${found.length} places, exact, of ${this.app.info.cells.toLocaleString("en")} cells.`);
   }
 
   async #showMap(asked: PlacesQuery, current: () => boolean): Promise<void> {
@@ -131,7 +149,10 @@ export class PlacesPanel {
       );
       return line;
     };
-    byId("asked").replaceChildren(...likes.map((place) => item(place, true)), ...unlikes.map((place) => item(place, false)));
+    byId("asked").replaceChildren(
+      ...likes.map((place) => item(place, true)),
+      ...unlikes.map((place) => item(place, false)),
+    );
   }
 
   #list(found: SimilarPlace[]): void {
@@ -145,7 +166,9 @@ export class PlacesPanel {
         button(`${index + 1}. ${words}`, "place", "", () => this.app.map.goTo([lon, lat])),
         element("span", scoreText(score), "score"),
         button("+", "small", `Like ${words}`, () => this.app.run(() => this.choose([lon, lat], "like"))),
-        button("−", "small", `Unlike ${words}`, () => this.app.run(() => this.choose([lon, lat], "unlike"))),
+        button("−", "small", `Unlike ${words}`, () =>
+          this.app.run(() => this.choose([lon, lat], "unlike")),
+        ),
       );
       return line;
     });

@@ -7,7 +7,10 @@ import type { Region } from "./regions";
 import type { Store } from "./store";
 
 export async function regionVector(
-  store: Store, region: Region, signal: AbortSignal, progress: (done: number, all: number) => void,
+  store: Store,
+  region: Region,
+  signal: AbortSignal,
+  progress: (done: number, all: number) => void,
 ): Promise<RegionVector> {
   const weights = coverage(store.grid, region);
   if (weights.size === 0) throw new ExplorerError("The region is outside of the store.", "Choose another.");
@@ -33,6 +36,11 @@ export async function regionVector(
       validCells++;
     }
   };
-  await reader.map([...members.keys()].sort((a, b) => a - b), add, signal, progress);
+  await reader.map(
+    [...members.keys()].sort((a, b) => a - b),
+    add,
+    signal,
+    progress,
+  );
   return { vector: Float32Array.from(sums, (sum) => sum / total), validCells, totalCells: weights.size };
 }

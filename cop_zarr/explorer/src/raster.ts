@@ -21,7 +21,8 @@ export class RasterLayer extends Layer {
 
   /** Take the colours of an image, four bytes a cell, or forget it. */
   async show(name: ImageName, pixels: Uint8ClampedArray<ArrayBuffer> | undefined): Promise<void> {
-    const image = pixels && (await createImageBitmap(new ImageData(pixels, this.grid.cols, this.grid.rows)));
+    const image =
+      pixels && (await createImageBitmap(new ImageData(pixels, this.grid.cols, this.grid.rows)));
     if (image) this.#images[name] = image;
     else delete this.#images[name];
     this.changed();

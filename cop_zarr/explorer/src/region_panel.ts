@@ -21,7 +21,9 @@ export class RegionPanel {
     document.addEventListener("keydown", ({ key }) => key === "Escape" && this.#stop());
     byId("typed-region").onsubmit = (event) => {
       event.preventDefault();
-      void app.run(() => app.change({ region: parseRegion(byId<HTMLInputElement>("typed-region-text").value) }));
+      void app.run(() =>
+        app.change({ region: parseRegion(byId<HTMLInputElement>("typed-region-text").value) }),
+      );
     };
     const region = () => app.state.region!;
     byId("region-python").onclick = () => copy(queryPython(region()));
@@ -39,7 +41,9 @@ export class RegionPanel {
     if (drawing) return;
     byId(TOOLS[kind]).ariaPressed = "true";
     byId("map").classList.add("drawing");
-    showStatus(kind === "box" ? "Click two opposite corners." : "Click the corners; click the last one twice.");
+    showStatus(
+      kind === "box" ? "Click two opposite corners." : "Click the corners; click the last one twice.",
+    );
     this.app.overlay.draw(kind, (corners) => this.app.run(() => this.#drawn(kind, corners)));
   }
 

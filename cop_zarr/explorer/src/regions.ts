@@ -5,7 +5,8 @@ import { modulo, normalLon } from "./grid";
 import type { LonLat } from "./nearby";
 
 /** A box (west, south, east, north; east may lie beyond 180), or a ring without its last point. */
-export type Region = { kind: "box"; bounds: [number, number, number, number] } | { kind: "polygon"; ring: LonLat[] };
+export type Region =
+  { kind: "box"; bounds: [number, number, number, number] } | { kind: "polygon"; ring: LonLat[] };
 
 const DECIMALS = 5;
 const MAX_VERTICES = 1000;
@@ -22,8 +23,14 @@ function clipLat(lat: number): number {
 export function makeBox(west: number, south: number, east: number, north: number): Region {
   const turned = normalLon(rounded(west));
   const width = rounded(east - west);
-  const box: Region = { kind: "box", bounds: [rounded(turned), clipLat(south), rounded(turned + width), clipLat(north)] };
-  if (![west, south, east, north].every(Number.isFinite) || !(width > 0 && width <= 360 && box.bounds[3] > box.bounds[1])) {
+  const box: Region = {
+    kind: "box",
+    bounds: [rounded(turned), clipLat(south), rounded(turned + width), clipLat(north)],
+  };
+  if (
+    ![west, south, east, north].every(Number.isFinite) ||
+    !(width > 0 && width <= 360 && box.bounds[3] > box.bounds[1])
+  ) {
     throw new ExplorerError(
       "A box is four numbers in degrees: west, south, east, north, with south below north.",
       "West may be greater than east: then it crosses 180°.",
@@ -50,7 +57,8 @@ export function makePolygon(points: LonLat[]): Region {
   if (ring.some(([lon], index) => Math.abs(lon - ring[(index + 1) % ring.length]![0]) >= 180)) {
     throw new ExplorerError("An edge of the polygon is 180° long or more.", "Add a corner on the way.");
   }
-  if (crossesItself(ring)) throw new ExplorerError("The polygon crosses itself.", "Draw it so that no two edges cross.");
+  if (crossesItself(ring))
+    throw new ExplorerError("The polygon crosses itself.", "Draw it so that no two edges cross.");
   return { kind: "polygon", ring };
 }
 
@@ -91,10 +99,16 @@ function meet(a: LonLat, b: LonLat, c: LonLat, d: LonLat): boolean {
   const [one, two, three, four] = [side(a, b, c), side(a, b, d), side(c, d, a), side(c, d, b)];
   if (one !== two && three !== four) return true;
   const between = (from: LonLat, to: LonLat, point: LonLat) =>
-    Math.min(from[0], to[0]) <= point[0] && point[0] <= Math.max(from[0], to[0]) &&
-    Math.min(from[1], to[1]) <= point[1] && point[1] <= Math.max(from[1], to[1]);
-  return (one === 0 && between(a, b, c)) || (two === 0 && between(a, b, d)) ||
-    (three === 0 && between(c, d, a)) || (four === 0 && between(c, d, b));
+    Math.min(from[0], to[0]) <= point[0] &&
+    point[0] <= Math.max(from[0], to[0]) &&
+    Math.min(from[1], to[1]) <= point[1] &&
+    point[1] <= Math.max(from[1], to[1]);
+  return (
+    (one === 0 && between(a, b, c)) ||
+    (two === 0 && between(a, b, d)) ||
+    (three === 0 && between(c, d, a)) ||
+    (four === 0 && between(c, d, b))
+  );
 }
 
 /** West, south, east, north. */
@@ -106,7 +120,10 @@ export function regionBounds(region: Region): [number, number, number, number] {
 
 /** Numbers in a text: four are a box, six or more the corners of a polygon. */
 export function parseRegion(text: string): Region {
-  const numbers = text.trim().split(/[\s,;]+/).map(Number);
+  const numbers = text
+    .trim()
+    .split(/[\s,;]+/)
+    .map(Number);
   if (numbers.length === 4) {
     const [west, south, east, north] = numbers as [number, number, number, number];
     return makeBox(west, south, east < west ? east + 360 : east, north);
@@ -117,5 +134,7 @@ export function parseRegion(text: string): Region {
       "For example 100 20 120 40, or 100 20, 120 20, 110 40.",
     );
   }
-  return makePolygon(Array.from({ length: numbers.length / 2 }, (_, at) => [numbers[2 * at]!, numbers[2 * at + 1]!]));
+  return makePolygon(
+    Array.from({ length: numbers.length / 2 }, (_, at) => [numbers[2 * at]!, numbers[2 * at + 1]!]),
+  );
 }

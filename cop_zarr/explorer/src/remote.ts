@@ -11,7 +11,10 @@ const TRANSIENT = new Set([408, 425, 429, 500, 502, 503, 504]);
 export class Remote implements AsyncReadable {
   readonly #store: FetchStore;
 
-  constructor(readonly url: URL, private readonly onLoaded: (bytes: number) => void) {
+  constructor(
+    readonly url: URL,
+    private readonly onLoaded: (bytes: number) => void,
+  ) {
     this.#store = new FetchStore(url, { fetch: (request) => fetchWithRetries(request) });
   }
 
@@ -21,7 +24,11 @@ export class Remote implements AsyncReadable {
   }
 
   /** A part of the object. A server that knows no ranges sends it all. */
-  async getRange(key: AbsolutePath, range: RangeQuery, options: GetOptions = {}): Promise<Uint8Array | undefined> {
+  async getRange(
+    key: AbsolutePath,
+    range: RangeQuery,
+    options: GetOptions = {},
+  ): Promise<Uint8Array | undefined> {
     const bytes = this.#count(await this.#store.getRange(key, range, options));
     if (bytes === undefined || "suffixLength" in range || bytes.length <= range.length) return bytes;
     return bytes.subarray(range.offset, range.offset + range.length);
@@ -52,7 +59,8 @@ async function fetchOnce(request: Request): Promise<Response> {
     throw new ExplorerError(
       `${host} did not give what the page asked for: it does not answer, or it does not allow pages of ` +
         `${self.location.origin} to read it (CORS).`,
-      "Check the address. If it is right, allow GET, HEAD and the header Range from this origin in the CORS rules of the " +
+      "Check the address. If it is right, allow GET, HEAD and the header Range from this origin in the " +
+        "CORS rules of the " +
         "bucket, or put the page beside the store.",
     );
   }

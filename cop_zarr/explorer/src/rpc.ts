@@ -10,7 +10,10 @@ export class Engine {
   onProgress: (text: string) => void = () => {};
   onLoaded: (bytes: number) => void = () => {};
   readonly #worker = new Worker("worker.js");
-  readonly #waiting = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
+  readonly #waiting = new Map<
+    number,
+    { resolve: (value: never) => void; reject: (error: Error) => void }
+  >();
   #last = 0;
 
   constructor() {
@@ -30,6 +33,7 @@ export class Engine {
     const waiting = this.#waiting.get(answer.id);
     this.#waiting.delete(answer.id);
     if (answer.kind === "value") waiting?.resolve(answer.value as never);
-    else waiting?.reject(answer.cancelled ? new Cancelled() : new ExplorerError(answer.message, answer.next));
+    else
+      waiting?.reject(answer.cancelled ? new Cancelled() : new ExplorerError(answer.message, answer.next));
   }
 }

@@ -20,8 +20,8 @@ export interface Found {
 }
 
 export class Search {
-  readonly #unread = new Map<number, number>(); // chunk: the best key that a cell of it may have
-  readonly #wanted = new Map<number, number[]>(); // chunk: numbers of its cells
+  /** Of each chunk the best key that a cell of it may have; -Infinity if none is wanted. */
+  readonly #bounds: Float64Array;
   #pool: Found[] = [];
 
   /** `left` is 1 for cells of the grid that are left out. */
@@ -31,34 +31,35 @@ export class Search {
     private readonly metric: Metric,
     private readonly query: Float64Array,
     private readonly estimate: Estimate,
-    left: Uint8Array,
+    private readonly left: Uint8Array,
   ) {
-    const { cells, grid } = store;
-    cells.forEach((cell, number) => {
-      if (left[cell]) return;
-      const chunk = this.#chunkOf(Math.floor(cell / grid.cols), cell % grid.cols);
-      const bound = estimate.margins[number] === Infinity ? Infinity : estimate.keys[number]! + estimate.margins[number]!;
-      this.#unread.set(chunk, Math.max(bound, this.#unread.get(chunk) ?? -Infinity));
-      const wanted = this.#wanted.get(chunk);
-      if (wanted === undefined) this.#wanted.set(chunk, [number]);
-      else wanted.push(number);
-    });
-  }
-
-  #chunkOf(row: number, col: number): number {
-    const side = this.reader.side;
-    return Math.floor(row / side) * this.reader.table.cols + Math.floor(col / side);
+    const { rows, cols } = reader.table;
+    this.#bounds = new Float64Array(rows * cols).fill(-Infinity);
+    for (let number = 0; number < store.cells.length; number++) {
+      const cell = store.cells[number]!;
+      if (left[cell]) continue;
+      const [row, col] = [
+        Math.floor(cell / store.grid.cols / reader.side),
+        Math.floor((cell % store.grid.cols) / reader.side),
+      ];
+      const [key, margin] = [estimate.keys[number]!, estimate.margins[number]!];
+      // a key of NaN has no bound yet, or is known not to match
+      const bound = margin === Infinity ? Infinity : key + margin;
+      const chunk = row * cols + col;
+      if (bound > this.#bounds[chunk]!) this.#bounds[chunk] = bound;
+    }
   }
 
   /** The `count` cells with the largest keys, or all; equal ones by row and column. */
   async best(count: number, signal: AbortSignal, progress: (chunks: number) => void): Promise<Found[]> {
     let read = 0;
-    const order = [...this.#unread.keys()].sort((a, b) => this.#unread.get(b)! - this.#unread.get(a)! || a - b);
+    const bounds = this.#bounds;
+    const order = [...bounds.keys()].filter((chunk) => bounds[chunk]! > -Infinity);
+    order.sort((a, b) => (bounds[a] === bounds[b] ? a - b : bounds[b]! - bounds[a]!));
     while (read < order.length) {
       const floor = this.#pool[count - 1]?.key ?? -Infinity;
-      if (floor > this.#unread.get(order[read]!)!) break;
-      let chunks = order.slice(read, read + BATCH_CHUNKS);
-      chunks = chunks.filter((chunk) => this.#unread.get(chunk)! >= floor);
+      if (floor > bounds[order[read]!]!) break;
+      const chunks = order.slice(read, read + BATCH_CHUNKS).filter((chunk) => bounds[chunk]! >= floor);
       await this.reader.map(chunks, (chunk, values) => this.#score(chunk, values), signal);
       read += chunks.length;
       this.#pool.sort((a, b) => b.key - a.key || a.cell - b.cell);
@@ -70,16 +71,20 @@ export class Search {
 
   /** Add the cells of a chunk to the pool; their estimates become exact. */
   #score(chunk: number, values: Float32Array): void {
-    const { grid, cells } = this.store;
-    const { side, bands } = this.reader;
-    for (const number of this.#wanted.get(chunk)!) {
-      const cell = cells[number]!;
-      const [row, col] = [Math.floor(cell / grid.cols) % side, (cell % grid.cols) % side];
-      const at = (col * side + row) * bands;
-      const found = key(this.metric, values.subarray(at, at + bands), this.query);
-      this.estimate.keys[number] = found;
-      this.estimate.margins[number] = 0;
-      if (!Number.isNaN(found)) this.#pool.push({ cell, key: found });
+    const { grid, numbers } = this.store;
+    const { side, bands, table } = this.reader;
+    const [firstRow, firstCol] = [Math.floor(chunk / table.cols) * side, (chunk % table.cols) * side];
+    for (let row = firstRow; row < Math.min(grid.rows, firstRow + side); row++) {
+      for (let col = firstCol; col < Math.min(grid.cols, firstCol + side); col++) {
+        const cell = row * grid.cols + col;
+        const number = numbers[cell]!;
+        if (number < 0 || this.left[cell]) continue;
+        const at = ((col - firstCol) * side + row - firstRow) * bands;
+        const found = key(this.metric, values.subarray(at, at + bands), this.query);
+        this.estimate.keys[number] = found;
+        this.estimate.margins[number] = 0;
+        if (!Number.isNaN(found)) this.#pool.push({ cell, key: found });
+      }
     }
   }
 }

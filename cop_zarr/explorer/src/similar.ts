@@ -12,32 +12,49 @@ import { markNear, type LonLat } from "./nearby";
 import { Search } from "./search";
 import type { Store } from "./store";
 
-/** One question, and what is known of its answer. */
+/** A question, and what is known of its answer. */
+interface Asked {
+  query: Float64Array;
+  estimate: Estimate;
+}
+
+/** Questions that are remembered, 6 MB each. */
+const MAX_ASKED = 4;
+
 export class Similar {
   #bounds: Promise<ComponentBounds> | undefined;
-  #asked: { text: string; query: Float64Array; estimate: Estimate } | undefined;
+  readonly #asked = new Map<string, Asked>();
 
-  constructor(private readonly store: Store, private readonly components: Components) {}
+  constructor(
+    private readonly store: Store,
+    private readonly components: Components,
+  ) {}
 
   /** The scores of all cells, exact where vectors have been read. */
   async map(asked: PlacesQuery, signal: AbortSignal): Promise<ScoreMap> {
     const { estimate } = await this.#ask(asked, signal);
     const size = this.store.grid.rows * this.store.grid.cols;
     const [scores, margins] = [new Float32Array(size).fill(NaN), new Float32Array(size)];
+    const found = Float32Array.from(estimate.keys, (key) => score(asked.metric, key));
     this.store.cells.forEach((cell, number) => {
-      scores[cell] = score(asked.metric, estimate.keys[number]!);
+      scores[cell] = found[number]!;
       margins[cell] = estimate.margins[number]!;
     });
-    const range = scoreRange(scores, asked.metric);
+    const range = scoreRange(found, asked.metric);
     return { scores, margins, range, pixels: paintScores(scores, range) };
   }
 
   /** The places with the best scores, the best first. */
-  async places(asked: PlacesQuery, signal: AbortSignal, progress: (chunks: number) => void): Promise<SimilarPlace[]> {
+  async places(
+    asked: PlacesQuery,
+    signal: AbortSignal,
+    progress: (chunks: number) => void,
+  ): Promise<SimilarPlace[]> {
     const reader = await this.store.reader();
     const { query, estimate } = await this.#ask(asked, signal);
     const left = new Uint8Array(this.store.valid.length);
-    if (asked.excludeKm > 0) for (const like of asked.likes) markNear(left, this.store.grid, like, asked.excludeKm);
+    if (asked.excludeKm > 0)
+      for (const like of asked.likes) markNear(left, this.store.grid, like, asked.excludeKm);
     const search = new Search(this.store, reader, asked.metric, query, estimate, left);
     const found = await search.best(asked.count, signal, progress);
     return found.map(({ cell, key }) => {
@@ -46,30 +63,41 @@ export class Similar {
     });
   }
 
-  async #ask(asked: PlacesQuery, signal: AbortSignal): Promise<{ query: Float64Array; estimate: Estimate }> {
+  async #ask(asked: PlacesQuery, signal: AbortSignal): Promise<Asked> {
     const text = JSON.stringify([asked.likes, asked.unlikes, asked.metric]);
-    if (this.#asked?.text === text) return this.#asked;
+    const known = this.#asked.get(text);
+    if (known !== undefined) return known;
     this.#bounds ??= ComponentBounds.read(this.components).catch((error) => {
       this.#bounds = undefined;
       throw error;
     });
     const reader = await this.store.reader();
     const [bounds, likes, unlikes] = await Promise.all([
-      this.#bounds, this.#vectors(reader, asked.likes, signal), this.#vectors(reader, asked.unlikes, signal),
+      this.#bounds,
+      this.#vectors(reader, asked.likes, signal),
+      this.#vectors(reader, asked.unlikes, signal),
     ]);
     signal.throwIfAborted();
     const query = this.#combined(asked.metric, likes, unlikes);
-    this.#asked = { text, query, estimate: bounds.estimate(asked.metric, query) };
-    return this.#asked;
+    const found = { query, estimate: bounds.estimate(asked.metric, query) };
+    this.#asked.set(text, found);
+    if (this.#asked.size > MAX_ASKED) this.#asked.delete(this.#asked.keys().next().value!);
+    return found;
   }
 
   #combined(metric: Metric, likes: Float32Array[], unlikes: Float32Array[]): Float64Array {
     if (metric === "l2" && unlikes.length > 0) {
-      throw new ExplorerError("Unlike places cannot be combined with the metric l2.", "Choose cosine, or remove them.");
+      throw new ExplorerError(
+        "Unlike places cannot be combined with the metric l2.",
+        "Choose cosine, or remove them.",
+      );
     }
     const query = combine(metric, likes, unlikes);
     if (query === undefined || query.some(Number.isNaN)) {
-      throw new ExplorerError("The places leave no direction to be like.", "Remove one, or choose another.");
+      throw new ExplorerError(
+        "The places leave no direction to be like.",
+        "Remove one, or choose another.",
+      );
     }
     return query;
   }
@@ -81,14 +109,22 @@ export class Similar {
     const chunks = new Map<number, [number, number][]>();
     places.forEach(([lon, lat], place) => {
       const cell = cellAt(grid, lon, lat);
-      if (!valid[cell]) throw new ExplorerError(`There is no data at ${lon}, ${lat}.`, "Choose a cell that has colours.");
+      if (!valid[cell])
+        throw new ExplorerError(`There is no data at ${lon}, ${lat}.`, "Choose a cell that has colours.");
       const [row, col] = [Math.floor(cell / grid.cols), cell % grid.cols];
       const chunk = Math.floor(row / side) * table.cols + Math.floor(col / side);
-      chunks.set(chunk, [...(chunks.get(chunk) ?? []), [place, ((col % side) * side + (row % side)) * bands]]);
+      chunks.set(chunk, [
+        ...(chunks.get(chunk) ?? []),
+        [place, ((col % side) * side + (row % side)) * bands],
+      ]);
     });
-    await reader.map([...chunks.keys()], (chunk, values) => {
-      for (const [place, at] of chunks.get(chunk)!) found[place] = values.slice(at, at + bands);
-    }, signal);
+    await reader.map(
+      [...chunks.keys()],
+      (chunk, values) => {
+        for (const [place, at] of chunks.get(chunk)!) found[place] = values.slice(at, at + bands);
+      },
+      signal,
+    );
     return found;
   }
 }

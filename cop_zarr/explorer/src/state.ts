@@ -30,8 +30,18 @@ export const MAX_PLACES = 50;
 const MAX_KM = 20_100; // half around the globe
 
 export const DEFAULTS: State = {
-  lon: 0, lat: 0, zoom: undefined, components: [1, 2, 3], range: [2, 98], theme: "system",
-  likes: [], unlikes: [], metric: "cosine", excludeKm: 0, layer: "similarity", region: undefined,
+  lon: 0,
+  lat: 0,
+  zoom: undefined,
+  components: [1, 2, 3],
+  range: [2, 98],
+  theme: "system",
+  likes: [],
+  unlikes: [],
+  metric: "cosine",
+  excludeKm: 0,
+  layer: "similarity",
+  region: undefined,
 };
 
 type Reader = (text: string) => Partial<State> | undefined;
@@ -48,7 +58,10 @@ function within(value: number | undefined, low: number, high: number): value is 
 function pairs(text: string): LonLat[] | undefined {
   const found = numbers(text);
   if (found === undefined || found.length % 2 || found.length > 2 * MAX_PLACES) return undefined;
-  const points = Array.from({ length: found.length / 2 }, (_, at): LonLat => [found[2 * at]!, found[2 * at + 1]!]);
+  const points = Array.from({ length: found.length / 2 }, (_, at): LonLat => [
+    found[2 * at]!,
+    found[2 * at + 1]!,
+  ]);
   return points.every(([lon, lat]) => within(lon, -540, 540) && within(lat, -90, 90)) ? points : undefined;
 }
 
@@ -59,7 +72,9 @@ function places(text: string): LonLat[] | undefined {
 function polygon(text: string): Region | undefined {
   const found = numbers(text);
   if (found === undefined || found.length % 2) return undefined;
-  return makePolygon(Array.from({ length: found.length / 2 }, (_, at): LonLat => [found[2 * at]!, found[2 * at + 1]!]));
+  return makePolygon(
+    Array.from({ length: found.length / 2 }, (_, at): LonLat => [found[2 * at]!, found[2 * at + 1]!]),
+  );
 }
 
 function oneNumber(name: "lon" | "lat" | "zoom" | "excludeKm", low: number, high: number): Reader {
@@ -88,16 +103,27 @@ const READERS: Record<string, Reader> = {
     return good ? { range: found as [number, number] } : undefined;
   },
   theme: oneWord("theme", "light", "dark"),
-  like: (text) => { const likes = places(text); return likes && { likes }; },
-  unlike: (text) => { const unlikes = places(text); return unlikes && { unlikes }; },
+  like: (text) => {
+    const likes = places(text);
+    return likes && { likes };
+  },
+  unlike: (text) => {
+    const unlikes = places(text);
+    return unlikes && { unlikes };
+  },
   metric: oneWord("metric", "cosine", "l2"),
   exclude_km: oneNumber("excludeKm", 0, MAX_KM),
   show: oneWord("layer", "similarity", "colours"),
   box: (text) => {
     const found = numbers(text);
-    return found?.length === 4 ? { region: makeBox(found[0]!, found[1]!, found[2]!, found[3]!) } : undefined;
+    return found?.length === 4
+      ? { region: makeBox(found[0]!, found[1]!, found[2]!, found[3]!) }
+      : undefined;
   },
-  polygon: (text) => { const region = polygon(text); return region && { region }; },
+  polygon: (text) => {
+    const region = polygon(text);
+    return region && { region };
+  },
 };
 
 /** The state that a fragment says, and the parts of it that say nothing. */
@@ -143,5 +169,8 @@ export function formatState(state: State): string {
     ["box", state.region?.kind === "box" && state.region.bounds.join(",")],
     ["polygon", state.region?.kind === "polygon" && pointsText(state.region.ring)],
   ];
-  return parts.filter(([, text]) => text !== false).map(([name, text]) => `${name}=${text}`).join("&");
+  return parts
+    .filter(([, text]) => text !== false)
+    .map(([name, text]) => `${name}=${text}`)
+    .join("&");
 }

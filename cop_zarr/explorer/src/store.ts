@@ -10,6 +10,7 @@ import { VerifiedStore } from "./verified";
 
 /** The newest version of the format that the page knows. */
 const FORMAT_VERSION = 2;
+const ENCODINGS = ["float32", "float16", "int8"];
 
 export class Store {
   #reader: Promise<ChunkReader> | undefined;
@@ -25,7 +26,13 @@ export class Store {
     /** The cells with data, in order. */
     readonly cells: Int32Array,
     private readonly objects: VerifiedStore,
-  ) {}
+  ) {
+    this.numbers = new Int32Array(grid.rows * grid.cols).fill(-1);
+    cells.forEach((cell, number) => (this.numbers[cell] = number));
+  }
+
+  /** Of each cell of the grid its number among those with data; -1 without. */
+  readonly numbers: Int32Array;
 
   /** What reads vectors; the integrity table is read when it is first asked for. */
   reader(): Promise<ChunkReader> {
@@ -37,15 +44,20 @@ export class Store {
   }
 
   async #openReader(): Promise<ChunkReader> {
-    const [embedding, table] = await Promise.all([openArray(this.objects, "embedding"), readArray(this.objects, "integrity/embedding")]);
+    const [embedding, table] = await Promise.all([
+      openArray(this.objects, "embedding"),
+      readArray(this.objects, "integrity/embedding"),
+    ]);
     const side = embedding.chunks[1]!;
     const outer = (this.objects.node("embedding") as any).chunk_grid.configuration.chunk_shape[1] as number;
     const [, rows, cols] = table.shape as [number, number, number];
     const records = new IntegrityTable(table.data as Uint32Array, rows, cols, outer / side);
     this.objects.chunks = records;
-    const scale = embedding.dtype === "int8" ? ((await readArray(this.objects, "scale")).data as Float32Array) : undefined;
+    const scale = embedding.dtype === "int8" ? await readScale(this.objects) : undefined;
     const { rows: height, cols: width } = this.grid;
-    const scaleAt = scale && ((row: number, col: number) => (row < height && col < width ? scale[row * width + col]! : 0));
+    const scaleAt =
+      scale &&
+      ((row: number, col: number) => (row < height && col < width ? scale[row * width + col]! : 0));
     return new ChunkReader(embedding, records, this.bands, side, scaleAt);
   }
 }
@@ -57,23 +69,53 @@ export async function openStore(remote: Remote): Promise<Store> {
   const { document, record } = parseRoot(remote, bytes);
   const objects = new VerifiedStore(remote, document, (record.objects ?? {}) as JsonObject);
   const attributes = document.attributes as JsonObject;
-  const [bands, rows, cols] = ((objects.node("embedding")?.shape ?? []) as number[]) as [number, number, number];
+  const [bands, rows, cols] = (objects.node("embedding")?.shape ?? []) as number[] as [
+    number,
+    number,
+    number,
+  ];
   const transform = attributes["spatial:transform"] as number[] | undefined;
   const grid = transform && gridFromCorner(transform[2]!, transform[5]!, rows, cols);
   if (grid === undefined) throw notAStore(remote, "its grid is none of the product's");
-  const valid = new Uint8Array(((await readArray(objects, "valid")).data as unknown as { buffer: ArrayBuffer }).buffer).slice(0, rows * cols);
+  const valid = new Uint8Array(
+    ((await readArray(objects, "valid")).data as unknown as { buffer: ArrayBuffer }).buffer,
+  ).slice(0, rows * cols);
   const cells = Int32Array.from(valid.keys()).filter((cell) => valid[cell]);
   const source = (record.source ?? {}) as JsonObject;
-  return new Store(String(attributes.title ?? ""), String(record.sha256), source.synthetic === true, grid, bands, valid, cells, objects);
+  return new Store(
+    String(attributes.title ?? ""),
+    String(record.sha256),
+    source.synthetic === true,
+    grid,
+    bands,
+    valid,
+    cells,
+    objects,
+  );
 }
 
 function parseRoot(remote: Remote, bytes: Uint8Array): { document: JsonObject; record: JsonObject } {
   const raw = safeRecord(bytes);
-  if (raw === undefined || raw.format !== "cop-zarr") throw notAStore(remote, "its zarr.json is not that of a cop-zarr store");
+  if (raw === undefined || raw.format !== "cop-zarr")
+    throw notAStore(remote, "its zarr.json is not that of a cop-zarr store");
   if (Number(raw.version) > FORMAT_VERSION) {
     throw new ExplorerError(
-      `The store has version ${Number(raw.version)} of the format; this page reads up to version ${FORMAT_VERSION}.`,
+      `The store has version ${Number(raw.version)} of the format; ` +
+        `this page reads up to version ${FORMAT_VERSION}.`,
       "Write the page anew with a newer cop-zarr: pip install --upgrade cop-zarr.",
+    );
+  }
+  const encoding = raw.encoding ?? "float32";
+  if (!ENCODINGS.includes(String(encoding))) {
+    throw new ExplorerError(
+      `The store has the encoding ${JSON.stringify(encoding)}; this page reads ${ENCODINGS.join(", ")}.`,
+      "Write the page anew with a newer cop-zarr: pip install --upgrade cop-zarr.",
+    );
+  }
+  if (encoding === "float16" && !("Float16Array" in self)) {
+    throw new ExplorerError(
+      "The store has the encoding float16, which this browser does not know.",
+      "Use a newer browser.",
     );
   }
   return parseDocument(bytes, "zarr.json");
@@ -96,9 +138,20 @@ function notAStore(remote: Remote, why: string): ExplorerError {
   );
 }
 
-export async function openArray(objects: VerifiedStore, path: string): Promise<zarr.Array<zarr.DataType, VerifiedStore>> {
+export async function openArray(
+  objects: VerifiedStore,
+  path: string,
+): Promise<zarr.Array<zarr.DataType, VerifiedStore>> {
   if (objects.node(path) === undefined) throw new DamageError("zarr.json", `it does not describe ${path}`);
   return zarr.open.v3(zarr.root(objects).resolve(path), { kind: "array" });
+}
+
+/** By what to multiply the integers of each cell. */
+async function readScale(objects: VerifiedStore): Promise<Float32Array> {
+  const scale = (await readArray(objects, "scale")).data as Float32Array;
+  if (!scale.every((value) => value >= 0 && value < Infinity))
+    throw new DamageError("scale", "it has values that are no scale");
+  return scale;
 }
 
 /** Read an array of one chunk. */

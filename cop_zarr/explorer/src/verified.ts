@@ -11,7 +11,8 @@ export type ObjectRecord = readonly [number, number];
 /** Throw DamageError if the bytes of an object are not as recorded. */
 export function check(key: string, bytes: Uint8Array | undefined, record: ObjectRecord): Uint8Array {
   if (bytes === undefined) throw new DamageError(key, "it is missing");
-  if (bytes.length !== record[0]) throw new DamageError(key, `it has ${bytes.length} bytes, not ${record[0]}`);
+  if (bytes.length !== record[0])
+    throw new DamageError(key, `it has ${bytes.length} bytes, not ${record[0]}`);
   if (crc32c(bytes) !== record[1]) throw new DamageError(key, "its CRC-32C is another");
   return bytes;
 }
@@ -34,11 +35,18 @@ export class VerifiedStore implements AsyncReadable {
   readonly #objects: Map<string, ObjectRecord>;
 
   /** `prefix` is what the keys of `objects` begin with in the document. */
-  constructor(readonly remote: AsyncReadable, document: JsonObject, objects: JsonObject, prefix = "") {
+  constructor(
+    readonly remote: AsyncReadable,
+    document: JsonObject,
+    objects: JsonObject,
+    private readonly prefix = "",
+  ) {
     const consolidated = document.consolidated_metadata as JsonObject | undefined;
     this.#nodes = (consolidated?.metadata ?? {}) as JsonObject;
     const entries = Object.entries(objects).filter(([, record]) => isRecord(record));
-    this.#objects = new Map(entries.map(([key, record]) => [key.slice(prefix.length), record as [number, number]]));
+    this.#objects = new Map(
+      entries.map(([key, record]) => [key.slice(prefix.length), record as [number, number]]),
+    );
   }
 
   /** The metadata of an array, or undefined. */
@@ -62,18 +70,34 @@ export class VerifiedStore implements AsyncReadable {
       if (chunk) return undefined;
       throw new DamageError("zarr.json", `it does not record ${key}`);
     }
-    return check(key, await this.remote.get(path, options), record);
+    return check(this.prefix + key, await this.remote.get(path, options), record);
   }
 
-  async getRange(path: AbsolutePath, range: RangeQuery, options?: GetOptions): Promise<Uint8Array | undefined> {
+  async getRange(
+    path: AbsolutePath,
+    range: RangeQuery,
+    options?: GetOptions,
+  ): Promise<Uint8Array | undefined> {
     const key = path.slice(1);
     if ("suffixLength" in range) return this.chunks?.index(key);
     const record = this.chunks?.part(key, range.offset);
-    if (record === undefined) throw new DamageError("integrity/embedding", `it does not record ${key} from byte ${range.offset} on`);
-    return check(`${key}, from byte ${range.offset} on,`, await this.remote.getRange!(path, range, options), record);
+    if (record === undefined)
+      throw new DamageError(
+        "integrity/embedding",
+        `it does not record ${key} from byte ${range.offset} on`,
+      );
+    return check(
+      `${key}, from byte ${range.offset} on,`,
+      await this.remote.getRange!(path, range, options),
+      record,
+    );
   }
 }
 
 function isRecord(value: Json): boolean {
-  return Array.isArray(value) && value.length === 2 && value.every((number) => Number.isInteger(number) && Number(number) >= 0);
+  return (
+    Array.isArray(value) &&
+    value.length === 2 &&
+    value.every((number) => Number.isInteger(number) && Number(number) >= 0)
+  );
 }

@@ -11,8 +11,9 @@ import { openStore, type Store } from "./store";
 
 let loadedBytes = 0;
 let store: Store;
-let components: Components;
-let similar: Similar;
+let components: Components | undefined;
+let similar: Similar | undefined;
+let withoutComponents: unknown;
 let [searching, pooling] = [new AbortController(), new AbortController()];
 
 function remote(url: string): Remote {
@@ -29,44 +30,74 @@ function tell(text: string): void {
 const calls: Calls = {
   async open(storeUrl, componentsUrl) {
     const group = remote(componentsUrl);
-    const [opened, document] = await Promise.all([openStore(remote(storeUrl)), readComponentsDocument(group)]);
-    store = opened;
-    components = openComponents(group, document, store);
-    similar = new Similar(store, components);
+    const document = readComponentsDocument(group).catch((error) => error);
+    store = await openStore(remote(storeUrl));
+    try {
+      components = openComponents(group, await document, store);
+      similar = new Similar(store, components);
+    } catch (error) {
+      withoutComponents = error;
+    }
     const { grid, bands, title, synthetic, valid, cells } = store;
-    return { grid, bands, title, synthetic, valid, cells: cells.length, components: components.count };
+    return {
+      grid,
+      bands,
+      title,
+      synthetic,
+      valid,
+      cells: cells.length,
+      components: components?.count ?? 0,
+    };
   },
 
-  varianceRatio: () => components.varianceRatio(),
+  async varianceRatio() {
+    return need(components).varianceRatio();
+  },
 
   async colours(chosen, range) {
+    const { rows, cols } = store.grid;
+    if (components === undefined) return paint(rows * cols, store.cells, []);
     const first = chosen.every((component) => component < 3);
     const leading = first ? await components.leading(3) : [];
-    const scores = await Promise.all(chosen.map((one) => leading[one] ?? components.scores(one)));
-    const { rows, cols } = store.grid;
-    return paint(rows * cols, store.cells, scores.map((values) => channel(values, range)));
+    const kept = components;
+    const scores = await Promise.all(chosen.map((one) => leading[one] ?? kept.scores(one)));
+    return paint(
+      rows * cols,
+      store.cells,
+      scores.map((values) => channel(values, range)),
+    );
   },
 
   async checkColours() {
-    await components.scoresOfChunk(0);
+    await need(components).scoresOfChunk(0);
   },
 
-  scoreMap(asked) {
+  async scoreMap(asked) {
     searching.abort();
     searching = new AbortController();
-    return similar.map(asked, searching.signal);
+    return need(similar).map(asked, searching.signal);
   },
 
-  places(asked) {
-    return similar.places(asked, searching.signal, (chunks) => tell(`Comparing vectors: ${chunks} chunks read …`));
+  async places(asked) {
+    return need(similar).places(asked, searching.signal, (chunks) =>
+      tell(`Comparing vectors: ${chunks} chunks read …`),
+    );
   },
 
   regionVector(region) {
     pooling.abort();
     pooling = new AbortController();
-    return regionVector(store, region, pooling.signal, (done, all) => tell(`Reading the region: ${done} of ${all} chunks …`));
+    return regionVector(store, region, pooling.signal, (done, all) =>
+      tell(`Reading the region: ${done} of ${all} chunks …`),
+    );
   },
 };
+
+/** What needs components, or the error that there are none. */
+function need<Kind>(found: Kind | undefined): Kind {
+  if (found === undefined) throw withoutComponents;
+  return found;
+}
 
 function post(answer: Answer): void {
   self.postMessage(answer);
@@ -75,7 +106,11 @@ function post(answer: Answer): void {
 self.onmessage = async ({ data }: MessageEvent<Request>) => {
   const { id, call, args } = data;
   try {
-    post({ kind: "value", id, value: await (calls[call] as (...args: unknown[]) => Promise<unknown>)(...args) });
+    post({
+      kind: "value",
+      id,
+      value: await (calls[call] as (...args: unknown[]) => Promise<unknown>)(...args),
+    });
   } catch (error) {
     post({ kind: "error", id, ...describe(error) });
   }
@@ -85,5 +120,9 @@ function describe(error: unknown): { message: string; next: string; cancelled: b
   const cancelled = error instanceof DOMException && error.name === "AbortError";
   if (error instanceof ExplorerError) return { message: error.message, next: error.next, cancelled };
   const message = error instanceof Error ? error.message : String(error);
-  return { message: `The page failed: ${message}.`, next: "Reload it; if it fails again, report it.", cancelled };
+  return {
+    message: `The page failed: ${message}.`,
+    next: "Reload it; if it fails again, report it.",
+    cancelled,
+  };
 }
