@@ -56,7 +56,7 @@ def find_store(store: Folder, folder: Path) -> str:
     path = local_path(store.url)
     if path is not None:
         try:
-            relative = os.path.relpath(os.path.realpath(path), os.path.realpath(folder))
+            relative = os.path.relpath(path, folder)  # by their names, as browsers follow them
         except ValueError:  # on another drive
             raise InputError(f"{folder} must be on the drive of {path}; name a folder beside it") from None
         return quote(Path(relative).as_posix()) + "/"

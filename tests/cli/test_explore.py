@@ -246,6 +246,10 @@ class TestTo:
         assert f'content="{address}"' in Path(folder, "index.html").read_text("utf-8")
         assert run("verify", "a.zarr").exit_code == 0
 
+    def test_the_store_is_that_of_the_variable(self, run, monkeypatch):
+        monkeypatch.setenv("COP_ZARR_STORE", "a.zarr")
+        assert json.loads(run("explore", "--to", "page", "--json").stdout)["store"] == "a.zarr"
+
     def test_names_that_need_quoting(self, run):
         shutil.move("a.zarr", 'a #1 "><script>&?%.zarr')
         run("explore", 'a #1 "><script>&?%.zarr', "--to", "page")
