@@ -3,7 +3,8 @@
  *
  * A vector is x = m + A'p + r: mean, axes times scores, and a remainder at right angles to all axes. The
  * lengths R of r and |x| are kept, so that r . m is known. Of a product with a query q, only
- * r . (q_r - t m_r) is not, where _r is what the axes leave of a vector, and t = 1 / |x|; it is at most R |q_r - t m_r|.
+ * r . (q_r - t m_r) is not, where _r is what the axes leave of a vector, and t = 1 / |x|; it is at most
+ * R |q_r - t m_r|.
  * cop_zarr/analysis/component_bounds.py derives the same bounds, and what rounding adds to them.
  */
 

@@ -125,11 +125,12 @@ export class GlobeMap {
     const palette = dark ? DARK : LIGHT;
     this.#coast.setStyle(new Style({ stroke: new Stroke({ color: palette.coast, width: 1 }) }));
     if (this.#graticule) this.ol.removeLayer(this.#graticule);
-    const label = (textBaseline: "bottom" | "middle", textAlign: "center" | "end") =>
+    const label = (textBaseline: "bottom" | "middle", textAlign: "center" | "end", offsetX = 0) =>
       new Text({
         font: "11px system-ui, sans-serif",
         textBaseline,
         textAlign,
+        offsetX,
         fill: new Fill({ color: palette.text }),
         stroke: new Stroke({ color: palette.halo, width: 3 }),
       });
@@ -140,7 +141,7 @@ export class GlobeMap {
       intervals: [60, 30, 10, 5, 2, 1],
       maxLines: 300,
       lonLabelStyle: label("bottom", "center"),
-      latLabelStyle: label("middle", "end"),
+      latLabelStyle: label("middle", "end", -6),
     });
     this.ol.getLayers().insertAt(1, this.#graticule);
   }

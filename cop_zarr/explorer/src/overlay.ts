@@ -19,7 +19,7 @@ import type { Region } from "./regions";
 
 const COLOURS = { like: "#0a7d33", unlike: "#c02626", found: "#1d4ed8" };
 
-function pin(text: string, colour: string): Style {
+function pin(text: string, colour: string, zIndex: number): Style {
   return new Style({
     image: new Circle({
       radius: 10,
@@ -27,7 +27,7 @@ function pin(text: string, colour: string): Style {
       stroke: new Stroke({ color: "#fff", width: 2 }),
     }),
     text: new Text({ text, font: "bold 11px system-ui, sans-serif", fill: new Fill({ color: "#fff" }) }),
-    zIndex: colour === COLOURS.found ? 1 : 2,
+    zIndex,
   });
 }
 
@@ -46,14 +46,14 @@ export class Overlay {
 
   showPlaces(likes: LonLat[], unlikes: LonLat[], found: SimilarPlace[]): void {
     this.#pins.clear();
-    found.forEach(({ lon, lat }, index) => this.#pin([lon, lat], String(index + 1), COLOURS.found));
-    for (const like of likes) this.#pin(like, "+", COLOURS.like);
-    for (const unlike of unlikes) this.#pin(unlike, "−", COLOURS.unlike);
+    found.forEach(({ lon, lat }, index) => this.#pin([lon, lat], String(index + 1), COLOURS.found, -index));
+    for (const like of likes) this.#pin(like, "+", COLOURS.like, 1);
+    for (const unlike of unlikes) this.#pin(unlike, "−", COLOURS.unlike, 1);
   }
 
-  #pin(place: LonLat, text: string, colour: string): void {
+  #pin(place: LonLat, text: string, colour: string, zIndex: number): void {
     const feature = new Feature(new Point(place));
-    feature.setStyle(pin(text, colour));
+    feature.setStyle(pin(text, colour, zIndex));
     this.#pins.addFeature(feature);
   }
 
