@@ -18,6 +18,7 @@ from cop_zarr.format.layout import ROOT, SHARD_CELLS, is_store_key
 from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.storage import LOCK, REQUESTS_AT_ONCE, Folder, LocalFolder, read_if_there
 from cop_zarr.writing.blockwise import map_blocks
+from cop_zarr.writing.copied_components import Carried, copy_components
 from cop_zarr.writing.destination import State, check_destination, check_only_store_objects, classify
 from cop_zarr.writing.journal import IngestJob, Journal
 from cop_zarr.writing.options import Run, RunOptions
@@ -40,6 +41,8 @@ class CopyReport:
     """Objects that hold them, one each without shards."""
     sha256: str
     """Identity of the new store."""
+    components: Carried
+    """What became of the principal components that the old one keeps, if any: copied or not."""
 
 
 def copy(
@@ -54,7 +57,8 @@ def copy(
     """Copy a store, with shards or without them; the source is not needed.
 
     Every number keeps its bits, and chunks their bytes: each is compared with its recorded length and
-    CRC-32C before it is written. The new store has the provenance of the old one.
+    CRC-32C before it is written. The new store has the provenance of the old one, and its components if it
+    keeps some; those that are damaged have to be derived anew, as the report says.
 
     Parameters
     ----------
@@ -104,7 +108,8 @@ def copy(
         try:
             writer = _write(reader, document, target.staging, layout, run)
             objects = writer.documents(document.record["source"], document.record["created"])
-            journal.remove_strays(objects.keys() | writer.object_keys())
+            components, keys = copy_components(reader, target.staging, objects[ROOT], same_numbers=True)
+            journal.remove_strays(objects.keys() | writer.object_keys() | keys)
             journal.finish(objects[ROOT])
             writer.finish(objects)
         except CopZarrError:
@@ -121,6 +126,7 @@ def copy(
         chunks_copied=int((reader.lengths > 0).sum()),
         objects_written=len(writer.object_keys()),
         sha256=read_document(target).sha256,
+        components=components,
     )
 
 
