@@ -57,8 +57,16 @@ def copy_text(report: CopyReport) -> str:
             "copied": f"{report.store}: {_count(report.chunks_copied, 'chunk')}, each checked",
             "objects": f"{report.objects_written:,}{' (shards)' if report.shards else ''}",
             "sha256": report.sha256,
+            **_components(report),
         }
     )
+
+
+def _components(report: CopyReport) -> dict[str, str]:
+    if report.components == "not copied":
+        again = f"cop-zarr components {shlex.quote(report.copy)}"
+        return {"components": f"not copied; derive them again with: {again}"}
+    return {} if report.components == "none" else {"components": report.components}
 
 
 def verify_text(report: VerificationReport) -> str:

@@ -82,7 +82,8 @@ def copy(
 ) -> None:
     """Copy a STORE to OTHER, with shards or without; its source is not needed.
 
-    Each chunk is checked on the way. --source-options are for STORE, --storage-options for OTHER.
+    Each chunk is checked on the way, and so are the components that STORE keeps. One that was
+    interrupted begins anew with --overwrite. --source-options are for STORE, --storage-options for OTHER.
     """
     with progress("copy") as options["progress"]:
         report = cop_zarr.copy(store, other, shards=shards, break_lock=break_lock, **options)

@@ -74,6 +74,7 @@ HINTS = {
     "ParamValidationError": "it names no bucket",
     "FileNotFoundError": "there is no such file",
     "OfflineModeIsEnabled": "HF_HUB_OFFLINE is set; unset it to ask the hub",
+    "OtherPartError": "the server sent another part than it was asked for; download it, and name the copy",
     "TruncatedError": "it ended before its size",
 }
 """What an error means, by the name of its type or of its cause's: a client's own text may hold secrets."""
@@ -83,6 +84,10 @@ CANNOT = "the server cannot do this; many that speak S3 know no conditional writ
 
 class TruncatedError(ConnectionError):
     """A file ended before its size."""
+
+
+class OtherPartError(ConnectionError):
+    """A server sent another part of a file than it was asked for."""
 
 
 def transport_errors() -> tuple[type[Exception], ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from cop_zarr.errors import StorageError
 from cop_zarr.storage.line import Attempt
-from cop_zarr.storage.transport_errors import TruncatedError
+from cop_zarr.storage.transport_errors import OtherPartError, TruncatedError
 
 MIN_KEPT_BYTES = 1024
 """A try that brings fewer does not give the next ones new time."""
@@ -53,7 +53,7 @@ class WebFile:
                 raise FileNotFoundError
             if self._is_other(response):
                 self._data.clear()
-                raise TruncatedError
+                raise OtherPartError
             response.raise_for_status()
             self._version = _version(response.headers)
             size = response.headers.get("Content-Range", "").rpartition("/")[2]
@@ -64,7 +64,7 @@ class WebFile:
             return await self._receive(response, attempt)
 
     async def _receive(self, response: Any, attempt: Attempt) -> bytes:
-        before = len(self._data)
+        before, stop = len(self._data), self._stop()
         try:
             async for part in response.content.iter_any():
                 self._data += part
@@ -75,7 +75,15 @@ class WebFile:
             data = bytes(self._data[self._skipped : self._skipped + self._limit])
             if not self._version:
                 self._data.clear()
+        if len(data) < stop:  # servers may send less of a part than was asked for
+            raise TruncatedError
         return data
+
+    def _stop(self) -> int:
+        """Bytes that there are to read, as far as the server has said so."""
+        if self.size is None or self._start is None:
+            return 0
+        return min(self._limit, self.size - self._start)
 
     @property
     def _position(self) -> int:
@@ -84,7 +92,10 @@ class WebFile:
     def _asked_range(self) -> dict[str, str]:
         if self._start is None and not self._data:
             return {}
-        asked = {"Range": f"bytes={self._position}-{(self._start or 0) + self._limit - 1}"}
+        asked = {
+            "Range": f"bytes={self._position}-{(self._start or 0) + self._limit - 1}",
+            "Accept-Encoding": "identity",  # a part of a compressed file is none of the file
+        }
         return {**asked, "If-Range": self._version} if self._data else asked
 
     def _is_other(self, response: Any) -> bool:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Unpack
 
 from cop_zarr.core import settings
 from cop_zarr.core.grid import Window
-from cop_zarr.errors import CopZarrError, InputError, StoreExistsError
+from cop_zarr.errors import AccessError, CopZarrError, InputError, StoreExistsError
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.layout import ROOT, SHARD_CELLS, is_store_key
 from cop_zarr.format.opening import open_reader, read_document
-from cop_zarr.storage import REQUESTS_AT_ONCE, Folder, LocalFolder
+from cop_zarr.storage import LOCK, REQUESTS_AT_ONCE, Folder, LocalFolder, read_if_there
 from cop_zarr.writing.blockwise import map_blocks
+from cop_zarr.writing.copied_components import Carried, copy_components
 from cop_zarr.writing.destination import State, check_destination, check_only_store_objects, classify
 from cop_zarr.writing.journal import IngestJob, Journal
 from cop_zarr.writing.options import Run, RunOptions
@@ -38,6 +41,8 @@ class CopyReport:
     """Objects that hold them, one each without shards."""
     sha256: str
     """Identity of the new store."""
+    components: Carried
+    """What became of the principal components that the old one keeps, if any: copied or not."""
 
 
 def copy(
@@ -52,7 +57,8 @@ def copy(
     """Copy a store, with shards or without them; the source is not needed.
 
     Every number keeps its bits, and chunks their bytes: each is compared with its recorded length and
-    CRC-32C before it is written. The new store has the provenance of the old one.
+    CRC-32C before it is written. The new store has the provenance of the old one, and its components if it
+    keeps some; those that are damaged have to be derived anew, as the report says.
 
     Parameters
     ----------
@@ -94,6 +100,7 @@ def copy(
     layout = replace(document.layout, shard_cells=SHARD_CELLS if has_shards else None)
     _check_free(target, overwrite=overwrite)
     with target.locked(break_lock=break_lock):
+        _check_not_locked_too(source, target)
         _check_free(target, overwrite=overwrite)
         job = IngestJob(document.record["created"], overwrite, document.sha256, shards=has_shards)
         journal = Journal(target, job)
@@ -101,7 +108,8 @@ def copy(
         try:
             writer = _write(reader, document, target.staging, layout, run)
             objects = writer.documents(document.record["source"], document.record["created"])
-            journal.remove_strays(objects.keys() | writer.object_keys())
+            components, keys = copy_components(reader, target.staging, objects[ROOT], same_numbers=True)
+            journal.remove_strays(objects.keys() | writer.object_keys() | keys)
             journal.finish(objects[ROOT])
             writer.finish(objects)
         except CopZarrError:
@@ -118,6 +126,7 @@ def copy(
         chunks_copied=int((reader.lengths > 0).sum()),
         objects_written=len(writer.object_keys()),
         sha256=read_document(target).sha256,
+        components=components,
     )
 
 
@@ -144,15 +153,36 @@ def _write(
 
 
 def _check_apart(source: Folder, target: Folder) -> None:
-    """Raise InputError unless two folders have nothing in common."""
-    places = [each.url.rstrip("/") for each in (source, target)]
+    """Raise InputError unless two folders have nothing in common, as far as their addresses tell."""
+    one, two = (f"{each.url.rstrip('/')}/" for each in (source, target))
     if isinstance(source, LocalFolder) and isinstance(target, LocalFolder):
-        places = [os.path.realpath(place) for place in places]
-    one, two = (f"{place}/" for place in places)
-    if one.startswith(two) or two.startswith(one):
-        raise InputError(
-            f"cannot copy {source.url} to {target.url}: one is the other, or inside it; name another place"
-        )
+        paths = [Path(os.path.realpath(place)) for place in (one, two)]
+        same = any(_is_inside(*pair) for pair in (paths, paths[::-1]))
+    else:
+        same = one.startswith(two) or two.startswith(one)
+    if same:
+        raise _not_apart(source, target)
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path is a folder, by whatever name, or inside it."""
+    return any(
+        part == folder or (part.exists() and folder.exists() and part.samefile(folder))
+        for part in (path, *path.parents)
+    )
+
+
+def _check_not_locked_too(source: Folder, target: Folder) -> None:
+    """Raise InputError if the lock of the target is in the source: servers have several addresses."""
+    with suppress(AccessError):  # of an object that is not there
+        if target.remote and (lock := read_if_there(source, LOCK)) and lock == target.read(LOCK):
+            raise _not_apart(source, target)
+
+
+def _not_apart(source: Folder, target: Folder) -> InputError:
+    return InputError(
+        f"cannot copy {source.url} to {target.url}: one is the other, or inside it; name another place"
+    )
 
 
 def _check_free(target: Folder, *, overwrite: bool) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import pickle
 import shutil
+import threading
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from http import HTTPStatus
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -280,6 +284,102 @@ def test_a_range_that_was_not_asked_for(site_url: str, given: dict[str, str]) ->
         store = cop_zarr.open(f"{proxy.url}/a.zarr", timeout=2)
         with pytest.raises(StorageError):
             grid(store)
+
+
+class OtherParts(SimpleHTTPRequestHandler):
+    """A server that answers a range in another way than it was asked."""
+
+    protocol_version = "HTTP/1.1"
+    how = ""
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path))
+        if not path.is_file():
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
+        data, status, headers = path.read_bytes(), HTTPStatus.OK, {"ETag": '"a"'}
+        if self.headers["Range"]:
+            assert self.headers["Accept-Encoding"] == "identity"
+            status = HTTPStatus.PARTIAL_CONTENT
+            data, headers["Content-Range"] = self._part(data)
+        if self.how == "parts of no version":
+            del headers["ETag"]
+        elif self.how == "many parts" and headers.pop("Content-Range", ""):
+            headers["Content-Type"] = "multipart/byteranges; boundary=a"
+        self.send_response(status)
+        for name, value in (headers | {"Content-Length": str(len(data))}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(data)
+
+    def _part(self, data: bytes) -> tuple[bytes, str]:
+        first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
+        match self.how:
+            case "parts" | "parts of no version":
+                last = min(last, first + 20_000 - 1)
+            case "more":
+                last = len(data) - 1
+            case "from the start":
+                first = 0
+            case "one byte on":
+                first += 1
+        said = "*" if self.how == "of no size" else len(data)
+        on = int(self.how == "false range")
+        part = data[first + on : last + 1 + on]
+        return part, f"bytes {first}-{first + len(part) - 1}/{said}"
+
+
+@contextlib.contextmanager
+def answering_by(how: str, site: Path) -> Iterator[str]:
+    handler = type("Handler", (OtherParts,), {"how": how})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=site)) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("how", ["parts", "more", "of no size"])
+def test_other_parts_that_hold_what_was_asked_for(site: Path, how: str) -> None:
+    with answering_by(how, site) as url:
+        assert np.array_equal(grid(cop_zarr.open(f"{url}/a.zarr")), expected())
+
+
+@pytest.mark.parametrize(
+    "how", ["parts of no version", "from the start", "one byte on", "many parts", "false range"]
+)
+def test_other_parts(site: Path, how: str) -> None:
+    """Of a server that lies about what it sends, damage is all that can be known."""
+    with answering_by(how, site) as url:
+        store = cop_zarr.open(f"{url}/a.zarr", timeout=0.5)
+        with pytest.raises(StorageError if how != "false range" else ChunkError) as caught:
+            grid(store)
+        assert isinstance(caught.value, ChunkError) == (how == "false range")
+        if how in {"from the start", "one byte on", "many parts"}:
+            assert "download" in str(caught.value)
+        report = cop_zarr.verify(f"{url}/a.zarr")  # which reads whole shards
+        assert report.ok
+
+
+def test_a_shard_cut_short_on_a_server(site: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cop_zarr.format.object_reader.SHORT_PAUSES", (0.01, 0.01))
+    whole = (store / SHARD).read_bytes()
+    for size in (len(whole) - 5000, 100, 0):
+        (store / SHARD).write_bytes(whole[:size])
+        for ranges in (True, False):
+            with static_server(store.parent, ranges=ranges) as url:
+                opened = cop_zarr.open(f"{url}/a.zarr")
+                with pytest.raises(ChunkError, match=SHARD):
+                    opened.query(opened.grid.bounds)
+                assert {each.key for each in cop_zarr.verify(f"{url}/a.zarr").problems} == {SHARD}
+    assert cop_zarr.repair(store, site / "a.tif").rewritten == [SHARD]
+    assert (store / SHARD).read_bytes() == whole
 
 
 @pytest.mark.parametrize("name", ["stored", "deflated"])

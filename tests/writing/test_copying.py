@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from cop_zarr.errors import (
 )
 from cop_zarr.storage import LocalFolder, folder
 from tests.support import factory
+from tests.support.servers import S3
 from tests.writing.sharded import BANDS, COLS, ROWS, SHARD, truth
 from tests.writing.small import flip, objects, write_store
 
@@ -170,8 +172,21 @@ def test_onto_itself(plain: Path, tmp_path: Path) -> None:
     cop_zarr.copy(plain, url)
     with pytest.raises(InputError):
         cop_zarr.copy(url, f"{url}/", overwrite=True)
+    with pytest.raises(InputError):  # another name of the same place
+        cop_zarr.copy(url, url.replace("memory://", "memory:///"), overwrite=True, shards=True)
     assert objects(plain) == before == objects(url)
     assert os.path.lexists(tmp_path / "link.zarr")
+
+
+def test_onto_itself_on_s3(plain: Path, s3: S3) -> None:
+    url = s3.place()
+    cop_zarr.copy(plain, url, storage_options=s3.options)
+    for source, target in ((url, url.replace("s3://", "s3a://")), (url.replace("s3://", "s3a://"), url)):
+        with pytest.raises(InputError):
+            cop_zarr.copy(
+                source, target, overwrite=True, source_options=s3.options, storage_options=s3.options
+            )
+    assert s3.objects(url) == objects(plain)
 
 
 def test_what_cannot_be_copied(plain: Path, tmp_path: Path) -> None:
@@ -190,6 +205,47 @@ def test_a_store_of_the_first_version_keeps_its_nan(tmp_path: Path) -> None:
     assert cop_zarr.verify(tmp_path / "b.zarr").ok
     found = zarr.open_group(tmp_path / "b.zarr", mode="r")["embedding"][:]
     assert np.array_equal(found, zarr.open_group(first, mode="r")["embedding"][:])
+
+
+@pytest.fixture(scope="module")
+def keeping(plain: Path) -> Path:
+    """A store that keeps its components."""
+    path = shutil.copytree(plain, plain.with_name("keeping.zarr"))
+    cop_zarr.keep_components(path, 3)
+    return path
+
+
+@pytest.mark.parametrize("shards", [True, False])
+def test_components_come_along(keeping: Path, tmp_path: Path, shards: bool) -> None:
+    url = f"memory://{tmp_path.name}/a.zarr"
+    assert cop_zarr.copy(keeping, tmp_path / "a.zarr", shards=shards).components == "copied"
+    assert cop_zarr.copy(tmp_path / "a.zarr", url, overwrite=True).components == "copied"
+    old, new = objects(keeping), objects(url)
+    assert new == objects(tmp_path / "a.zarr")
+    kept = {key for key in old if key.startswith("components/")}
+    assert kept == {key for key in new if key.startswith("components/")}
+    assert {key for key in kept if old[key] != new[key]} == ({"components/zarr.json"} if shards else set())
+    assert cop_zarr.verify(url).ok
+    one, two = (cop_zarr.open(place).components() for place in (keeping, url))
+    assert two.kept
+    assert np.array_equal(one.scores, two.scores, equal_nan=True)
+    cop_zarr.copy(keeping, url, shards=not shards, overwrite=True)
+    assert cop_zarr.verify(url).ok
+
+
+@pytest.mark.parametrize(
+    "key", ["components/zarr.json", "components/scores/c/0/0/0", "components/mean/c/0"]
+)
+def test_damaged_components_stay_behind(keeping: Path, plain: Path, tmp_path: Path, key: str) -> None:
+    damaged = shutil.copytree(keeping, tmp_path / "damaged.zarr")
+    flip(damaged / key)
+    done = run("copy", damaged, tmp_path / "b c.zarr")
+    assert done.exit_code == 0, done.output
+    assert objects(tmp_path / "b c.zarr") == objects(plain)
+    command = shlex.split(done.output.partition("cop-zarr components ")[2])
+    assert run("components", *command).exit_code == 0
+    assert cop_zarr.open(tmp_path / "b c.zarr").components().kept
+    assert cop_zarr.copy(plain, tmp_path / "d.zarr").components == "none"
 
 
 def run(*arguments: object) -> Result:
