@@ -31,6 +31,7 @@ def plan_text(plan: IngestPlan) -> str:
             "store": plan.store,
             "chunks": f"{chunk_rows} x {chunk_cols} of {size} x {size} cells",
             **_shards(plan.layout.shard_cells),
+            "encoding": plan.layout.encoding.name,
             "estimated size": f"{size_text(plan.store_bytes)}, if as much of it is land as of the globe",
             "estimated memory": f"{size_text(plan.memory_bytes)}, {_count(plan.workers, 'worker')}",
         }
@@ -56,6 +57,7 @@ def copy_text(report: CopyReport) -> str:
             "store": report.copy,
             "copied": f"{report.store}: {_count(report.chunks_copied, 'chunk')}, each checked",
             "objects": f"{report.objects_written:,}{' (shards)' if report.shards else ''}",
+            "encoding": report.encoding,
             "sha256": report.sha256,
             **_components(report),
         }
@@ -146,6 +148,7 @@ def info_text(info: dict[str, Any]) -> str:
             "chunks": f"{info['chunks_stored']:,} of {info['chunks_total']:,} with data",
             **_shards(info["shard_cells"] and info["shard_cells"][0]),
             **({"components": f"{info['components']} kept"} if info["components"] else {}),
+            **_encoding(info["encoding"]),
             **_source(info["source"]),
             "created": f"{info['created']} by {info['created_by']}",
             "licence": info["license"],
@@ -161,6 +164,10 @@ def cells_text(meta: dict[str, Any]) -> str:
 
 def _shards(cells: int | None) -> dict[str, str]:
     return {"shards": f"{cells} x {cells} cells"} if cells else {}
+
+
+def _encoding(encoding: dict[str, Any]) -> dict[str, str]:
+    return {"encoding": encoding["name"]}
 
 
 def size_text(count: float) -> str:

@@ -23,7 +23,8 @@ from cop_zarr.format.chunk_grid import ChunkIndex, Layout
 from cop_zarr.format.codec import decode
 from cop_zarr.format.document import StoreDocument, parse
 from cop_zarr.format.encoded_chunks import Encoded, EncodedChunks
-from cop_zarr.format.layout import INTEGRITY_CHUNK, ROOT, VALID_CHUNK
+from cop_zarr.format.encodings import check_scale
+from cop_zarr.format.layout import INTEGRITY_CHUNK, ROOT, SCALE_CHUNK, VALID_CHUNK
 from cop_zarr.format.object_reader import ObjectReader
 from cop_zarr.storage import JOB, DiskCache, Folder
 
@@ -44,8 +45,8 @@ class ChunkReader:
     """Reads the objects of one open store, and checks each. Thread-safe.
 
     ``cache`` keeps objects on a disk, and ``memory`` decoded chunks and what others compute from them; by
-    default neither is kept. Without the integrity table, as if no chunk held data, the other objects can be
-    read although the table is damaged.
+    default neither is kept. Without the integrity table, as if no chunk held data, and without the scales,
+    the other objects can be read although these are damaged.
     """
 
     def __init__(
@@ -74,6 +75,9 @@ class ChunkReader:
             self.encoded = EncodedChunks(self.layout, table, self.objects)
         except DamageError as damage:
             raise self._chunk_error(INTEGRITY_CHUNK, damage) from damage
+        self.scale = self._read_scale() if with_table else None
+        """Scale of each cell, float32, ``(rows, cols)``; None without an encoding that has one."""
+        self._scales = None if self.scale is None else self.layout.by_chunk(self.scale)
         self.lengths = self.encoded.lengths
         """Stored size of each chunk: uint32, 0 for one without data."""
 
@@ -90,6 +94,15 @@ class ChunkReader:
     def read_valid(self) -> np.ndarray:
         """Read the mask of cells with data: bool, ``(rows, cols)``."""
         return self.read_small(VALID_CHUNK, self.layout.grid.shape, "?")
+
+    def _read_scale(self) -> np.ndarray | None:
+        if not self.layout.encoding.has_scale:
+            return None
+        scale = self.read_small(SCALE_CHUNK, self.layout.grid.shape, "<f4")
+        try:
+            return check_scale(scale)
+        except DamageError as damage:
+            raise self._chunk_error(SCALE_CHUNK, damage) from damage
 
     def read(
         self, row: int, col: int, out: np.ndarray | None = None, encoded: Encoded | None = None
@@ -184,9 +197,14 @@ class ChunkReader:
             data = self.encoded.read(row, col) if encoded is None else encoded
             if isinstance(data, DamageError):
                 raise data
-            decode(data, out)
+            encoding = self.layout.encoding
+            if encoding.is_lossless:
+                decode(data, out)
+                return
+            stored = decode(data, np.empty(out.shape, encoding.dtype))
         except DamageError as damage:
             raise self._damaged(row, col, damage) from damage
+        encoding.decode(stored, stored if self._scales is None else self._scales[row, col], out)
 
     def read_encoded(self, chunks: Sequence[ChunkIndex], requests: int) -> dict[ChunkIndex, bytes]:
         """Read chunks that hold data as they are stored, those of one shard together.
