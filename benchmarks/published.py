@@ -31,6 +31,8 @@ PLAIN, SHARDS = "plain", "shards"
 LAYOUTS: dict[str, dict[str, Any]] = {
     PLAIN: {"shards": False},
     SHARDS: {"shards": True},
+    "shards, float16": {"shards": True, "encoding": "float16"},
+    "shards, int8": {"shards": True, "encoding": "int8"},
 }
 """The options of ``cop_zarr.copy`` for each."""
 
@@ -68,7 +70,7 @@ def boxes_on_land(valid: np.ndarray, side_deg: float, count: int) -> list[tuple[
     rows, cols = np.nonzero(valid[80:-80, 80:-80])
     chosen = rng.integers(len(rows), size=count)
     lat, lon = 90 - 0.25 * (rows[chosen] + 80), -180 + 0.25 * (cols[chosen] + 80)
-    half = side_deg / 2 * (1 - 1e-6)
+    half = side_deg / 2
     edges = np.stack([lon - half, lat - half, lon + half, lat + half], axis=1)
     return list(map(tuple, edges.tolist()))
 
