@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
 from cop_zarr.core import settings
 from cop_zarr.core.grid import Window
+from cop_zarr.core.progress import stage
 from cop_zarr.errors import AccessError, CopZarrError, InputError, StoreExistsError
 from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.chunk_reader import ChunkReader
@@ -24,10 +25,11 @@ from cop_zarr.format.encodings import Encoding, find_encoding
 from cop_zarr.format.layout import ROOT, SHARD_CELLS, is_store_key
 from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.storage import LOCK, REQUESTS_AT_ONCE, Folder, LocalFolder, read_if_there
-from cop_zarr.writing.blockwise import map_blocks
+from cop_zarr.writing.blockwise import cpu_workers, map_blocks
 from cop_zarr.writing.copied_components import Carried, copy_components
 from cop_zarr.writing.destination import State, check_destination, check_only_store_objects, classify
 from cop_zarr.writing.journal import IngestJob, Journal
+from cop_zarr.writing.losses import LOSS_PASSES, Losses
 from cop_zarr.writing.options import Run, RunOptions
 from cop_zarr.writing.writer import BlockRecord, StoreWriter
 
@@ -128,8 +130,9 @@ def copy(
         try:
             writer = _write(reader, document, target.staging, layout, run)
             record = document.record
-            objects = writer.documents(record["source"], record["created"], document.losses)
             same_numbers = layout.encoding == document.layout.encoding
+            losses = document.losses if same_numbers else _measure(reader, writer.valid, layout, run)
+            objects = writer.documents(record["source"], record["created"], losses)
             components, keys = copy_components(
                 reader, target.staging, objects[ROOT], same_numbers=same_numbers
             )
@@ -166,9 +169,6 @@ def _write(
     if reader.scale is not None:
         writer.scale[:] = reader.scale
     anew = layout.encoding != document.layout.encoding
-    shards = replace(document.layout, shard_cells=SHARD_CELLS)
-    rows, cols = shards.object_grid
-    windows = [shards.object_window(row, col) for row in range(rows) for col in range(cols)]
 
     def move(window: Window) -> BlockRecord:
         chunks = [(part.row, part.col) for part in layout.parts(window)]
@@ -177,9 +177,27 @@ def _write(
             return writer.write(window, read_window(reader, window))
         return writer.write_encoded(window, reader.read_encoded(held, requests))
 
-    for _ in map_blocks(move, windows, layout, workers=workers, progress=run.progress):
+    progress = stage(run.progress, 0, 1 + LOSS_PASSES * anew)
+    for _ in map_blocks(move, _windows(layout), layout, workers=workers, progress=progress):
         pass
     return writer
+
+
+def _windows(layout: Layout) -> list[Window]:
+    """The cells of a grid in windows of a shard each, whether there are shards or not."""
+    shards = replace(layout, shard_cells=SHARD_CELLS)
+    rows, cols = shards.object_grid
+    return [shards.object_window(row, col) for row in range(rows) for col in range(cols)]
+
+
+def _measure(reader: ChunkReader, valid: np.ndarray, layout: Layout, run: Run) -> dict[str, Any] | None:
+    """What the copy's encoding loses; the store is read again."""
+
+    def read(window: Window) -> AbstractContextManager[np.ndarray]:
+        return nullcontext(read_window(reader, window))
+
+    losses = Losses(layout, valid, nodata=None)
+    return losses.measure(read, _windows(layout), workers=cpu_workers(run.workers), progress=run.progress)
 
 
 def read_window(reader: ChunkReader, window: Window) -> np.ndarray:

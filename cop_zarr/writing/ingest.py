@@ -9,13 +9,15 @@ blocks, so that a run that was killed can be resumed.
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
 import numpy as np
 
 from cop_zarr.core import product, settings
+from cop_zarr.core.progress import stage
 from cop_zarr.core.threads import Background
 from cop_zarr.errors import (
     EncodingError,
@@ -33,6 +35,7 @@ from cop_zarr.storage import Folder
 from cop_zarr.writing.blockwise import map_blocks, requests_at_once
 from cop_zarr.writing.destination import check_destination, check_only_store_objects, holds_store
 from cop_zarr.writing.journal import VERSIONS, IngestJob, Journal
+from cop_zarr.writing.losses import LOSS_PASSES, Losses
 from cop_zarr.writing.options import Run, RunOptions
 from cop_zarr.writing.plan import IngestPlan, make_plan
 from cop_zarr.writing.writer import BlockRecord, StoreWriter
@@ -287,6 +290,7 @@ def _write(
     run: Run,
 ) -> None:
     """Write what is missing of a store, ``zarr.json`` last."""
+    stages = 1 if plan.layout.encoding.is_lossless else 1 + LOSS_PASSES
     requests = requests_at_once(staging, plan.layout, plan.workers)
     writer = StoreWriter(plan.layout, staging, requests, plan.info.missing)
     for record in journal.resume(plan.layout):
@@ -298,18 +302,34 @@ def _write(
         with tiff.buffer() as buffer:
             return writer.write(block, tiff.read(block, buffer))
 
-    for written in map_blocks(write, blocks, plan.layout, workers=plan.workers, progress=run.progress):
+    progress = stage(run.progress, 0, stages)
+    for written in map_blocks(write, blocks, plan.layout, workers=plan.workers, progress=progress):
         if sha256.done():
             journal.set_source(sha256.result())
         if written is not None:
             journal.record(written)
     journal.set_source(sha256.result())
+    losses = _measure(tiff, blocks, plan, writer.valid, run)
     tiff.check_unchanged()
     provenance = _provenance(plan, sha256.result(), writer.missing)
-    objects = writer.documents(provenance, journal.job.created)
+    objects = writer.documents(provenance, journal.job.created, losses)
     journal.remove_strays(objects.keys() | writer.object_keys())
     journal.finish(objects[ROOT])
     writer.finish(objects)
+
+
+def _measure(
+    tiff: GeoTiff, blocks: list[Block], plan: IngestPlan, valid: np.ndarray, run: Run
+) -> dict[str, Any] | None:
+    """What the store's encoding loses; the source is read again."""
+
+    @contextmanager
+    def read(block: Block) -> Iterator[np.ndarray]:
+        with tiff.buffer() as buffer:
+            yield tiff.read(block, buffer)
+
+    losses = Losses(plan.layout, valid, plan.info.missing)
+    return losses.measure(read, blocks, workers=plan.workers, progress=run.progress)
 
 
 def _report(target: Folder) -> IngestReport:

@@ -435,12 +435,8 @@ def test_resume_gives_the_bytes_of_one_run(
     for other in {"float32", "float16", "int8"} - {encoding}:
         with pytest.raises(StoreExistsError, match=encoding):
             cop_zarr.ingest(source, out, shards=shards, encoding=other, resume=True)
-    kept = [path.stat().st_mtime_ns for path in (tmp_path / "out.zarr.partial").rglob("embedding/c/0/*/*")]
     cop_zarr.ingest(source, out, resume=True, **options)
     assert objects(out) == objects(tmp_path / "whole.zarr")
-    again = {path.stat().st_mtime_ns for path in out.rglob("embedding/c/0/*/*")}
-    assert len(again.intersection(kept)) >= len(kept) - (1 if shards else 64)  # of a block not yet recorded
-    assert len(again.intersection(kept)) > 1
     for other in {"float32", "float16", "int8"} - {encoding}:
         with pytest.raises(StoreExistsError, match=encoding):
             cop_zarr.ingest(source, out, shards=shards, encoding=other, resume=True)
