@@ -73,6 +73,8 @@ def _components(report: CopyReport) -> dict[str, str]:
 
 def verify_text(report: VerificationReport) -> str:
     """One line per problem, then the verdict."""
+    from cop_zarr.storage import repair_advice
+
     lines = _problems(report.problems)
     checked = f"{report.objects_checked:,} objects checked"
     if report.ok:
@@ -81,8 +83,7 @@ def verify_text(report: VerificationReport) -> str:
     else:
         lines.append(
             f"{report.store} is DAMAGED: {_count(len(report.problems), 'problem')} in {checked}, "
-            f"{_count(report.damaged_chunks, 'chunk')} concerned. Repair it with: cop-zarr repair "
-            f"{shlex.quote(report.store)} --source TIF"
+            f"{_count(report.damaged_chunks, 'chunk')} concerned. {repair_advice(report.store)}"
         )
     lines += _foreign(report.foreign)
     if not report.listed:

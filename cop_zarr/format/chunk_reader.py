@@ -9,7 +9,6 @@ together.
 from __future__ import annotations
 
 import copy
-import shlex
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self, TypeVar
@@ -26,7 +25,7 @@ from cop_zarr.format.encoded_chunks import Encoded, EncodedChunks
 from cop_zarr.format.encodings import check_scale
 from cop_zarr.format.layout import INTEGRITY_CHUNK, ROOT, SCALE_CHUNK, VALID_CHUNK
 from cop_zarr.format.object_reader import ObjectReader
-from cop_zarr.storage import JOB, DiskCache, Folder
+from cop_zarr.storage import JOB, DiskCache, Folder, repair_advice
 
 T = TypeVar("T")
 
@@ -249,10 +248,7 @@ class ChunkReader:
         url = self.folder.url
         if self.is_replaced():
             return self.replaced_error()
-        return ChunkError(
-            f"{url}/{key}{extent} is damaged: {damage}. Repair it with: cop-zarr repair {shlex.quote(url)} "
-            "--source TIF"
-        )
+        return ChunkError(f"{url}/{key}{extent} is damaged: {damage}. {repair_advice(url)}")
 
     def replaced_error(self) -> StoreReplacedError:
         """The error to raise if :meth:`is_replaced`."""

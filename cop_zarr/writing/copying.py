@@ -53,7 +53,7 @@ class CopyReport:
     sha256: str
     """Identity of the new store."""
     components: Carried
-    """What became of the principal components that the old one keeps, if any: copied or not."""
+    """Whether the principal components that the old one keeps were copied, or none are kept."""
 
 
 def copy(

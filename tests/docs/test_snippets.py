@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SLOW = {"README", "classifier", "components", "plotting", "publishing", "training"}
+SLOW = {"README", "classifier", "components", "plotting", "training"}
 WRITES = {"components"}
 """Pages whose snippets write into the store."""
 

@@ -311,6 +311,7 @@ def forker() -> Iterator[Forker]:
 def test_killed_at_any_operation(
     tiny: Path,
     tiny_whole: Tree,
+    part: Path,
     old: Path,
     tmp_path: Path,
     *,
@@ -321,8 +322,8 @@ def test_killed_at_any_operation(
     out = tmp_path / "stores" / "out.zarr"
     out.parent.mkdir()
     replaces = "overwrite" in flags
-    if "shards" in flags:
-        tiny_whole = made_of(tiny, tmp_path, shards=True)
+    if "shards" in flags:  # of which the tiny source has one only
+        tiny, tiny_whole = part, made_of(part, tmp_path, shards=True)
     begin_with(old if replaces else None, out)
     total = forker.ingest(tiny, out, *flags)
     assert total is not None

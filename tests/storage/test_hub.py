@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import cop_zarr
-from cop_zarr.errors import AccessError, StoreNotFoundError, UnreachableError
+from cop_zarr.errors import AccessError, InputError, StoreNotFoundError, UnreachableError
 from tests.support import factory
 from tests.support.dataset_hub import REPOSITORY, DatasetHub, serving
 
@@ -154,3 +154,11 @@ def test_what_is_not_there(hub: Any, way: str) -> None:
         url, options = address(server, way)
         with pytest.raises(StoreNotFoundError):
             cop_zarr.open(url.replace("a.zarr", "b.zarr"), storage_options=options)
+
+
+def test_nothing_is_written_there(dataset: Path) -> None:
+    """Each object would be a commit."""
+    for call in (cop_zarr.copy, cop_zarr.repair):
+        places = [f"hf://datasets/{REPOSITORY}/b.zarr", dataset / "a.zarr"]
+        with pytest.raises(InputError, match="hf upload"):
+            call(*(places if call is cop_zarr.repair else places[::-1]))

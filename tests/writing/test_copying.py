@@ -248,6 +248,20 @@ def test_damaged_components_stay_behind(keeping: Path, plain: Path, tmp_path: Pa
     assert cop_zarr.copy(plain, tmp_path / "d.zarr").components == "none"
 
 
+@pytest.mark.parametrize("encoding", ["float16", "int8"])
+def test_components_of_other_numbers_stay_behind(tmp_path: Path, encoding: str) -> None:
+    source = factory.write_geotiff(tmp_path / "a.tif", rows=ROWS, cols=COLS, bands=BANDS)
+    cop_zarr.ingest(source, tmp_path / "a.zarr")
+    cop_zarr.keep_components(tmp_path / "a.zarr", 2)
+    one, two = tmp_path / "b.zarr", tmp_path / "c.zarr"
+    assert cop_zarr.copy(tmp_path / "a.zarr", one, encoding=encoding).components == "not copied"
+    assert not (one / "components").exists()
+    cop_zarr.keep_components(one, 2)
+    assert cop_zarr.copy(one, two, shards=True).components == "copied"
+    assert cop_zarr.verify(two, source).ok
+    assert cop_zarr.open(two).components().kept
+
+
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
