@@ -6,6 +6,7 @@ thread that decoded the chunk, of the cells that may still be among the best. On
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -29,10 +30,17 @@ class BestOfMany:
     """The best ``k`` cells of each query so far, and a key that ``k`` cells of each are known to reach.
 
     With ``beside``, another such search for the same queries, cells that cannot be among its best are left
-    out.
+    out. ``multiply`` is :func:`products`, or another such function.
     """
 
-    def __init__(self, queries: Queries, k: int, beside: BestOfMany | None = None) -> None:
+    def __init__(
+        self,
+        queries: Queries,
+        k: int,
+        beside: BestOfMany | None = None,
+        multiply: Callable[[np.ndarray, np.ndarray], np.ndarray] = products,
+    ) -> None:
+        self._multiply = multiply
         self._queries, self._count, self._k = queries, len(queries.vectors), k
         self.floor: np.ndarray = np.full(self._count, -np.inf) if beside is None else beside.floor.copy()
         self._pending = [Pairs(np.empty(0, "i8"), np.empty(0, "i8"), np.empty(0))]
@@ -44,7 +52,7 @@ class BestOfMany:
         ``hidden`` is bool, ``(queries, cells)``: pairs that are left out.
         """
         queries = self._queries
-        upper, lower = queries.bounds(products(queries.rounded, cells), squared_lengths(cells))
+        upper, lower = queries.bounds(self._multiply(queries.rounded, cells), squared_lengths(cells))
         if hidden is not None:
             upper[hidden], lower[hidden] = -np.inf, -np.inf
         self._raise_floor(lower)

@@ -169,16 +169,9 @@ def _shards(cells: int | None) -> dict[str, str]:
 
 def _encoding(encoding: dict[str, Any]) -> dict[str, str]:
     """How numbers are stored, and what that has lost, as far as it was measured."""
-    rows, found = {"encoding": encoding["name"]}, encoding["losses"]
-    if found and found["cells"]:
-        rows["lost"] = (
-            f"numbers off by up to {found['max_abs_error']:g}, means of 2° boxes by up to "
-            f"{found['mean_max_abs_error']:g}; cosines {found['cosine_min']:.6f} and more, median "
-            f"{found['cosine_median']:.6f}"
-        )
-    if found and found["cells"] and found["similar_recall_at_10"] is not None:
-        rows["lost"] += f"; {found['similar_recall_at_10']:.1%} of the ten most similar cells are found"
-    return rows
+    found = encoding["losses"] or {}
+    lost = [f"{name} {value:.8g}" for name, value in found.items() if value is not None]
+    return {"encoding": encoding["name"], **({"lost": ", ".join(lost)} if lost else {})}
 
 
 def size_text(count: float) -> str:

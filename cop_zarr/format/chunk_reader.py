@@ -74,9 +74,10 @@ class ChunkReader:
             self.encoded = EncodedChunks(self.layout, table, self.objects)
         except DamageError as damage:
             raise self._chunk_error(INTEGRITY_CHUNK, damage) from damage
-        self.scale = self._read_scale() if with_table else None
-        """Scale of each cell, float32, ``(rows, cols)``; None without an encoding that has one."""
-        self._scales = None if self.scale is None else self.layout.by_chunk(self.scale)
+        self.scales: np.ndarray | None = None
+        """Scales of the cells of each chunk, as :meth:`Layout.by_chunk`; None without such an encoding."""
+        if with_table and self.layout.encoding.has_scale:
+            self.scales = self.layout.by_chunk(self.read_scale())
         self.lengths = self.encoded.lengths
         """Stored size of each chunk: uint32, 0 for one without data."""
 
@@ -94,9 +95,8 @@ class ChunkReader:
         """Read the mask of cells with data: bool, ``(rows, cols)``."""
         return self.read_small(VALID_CHUNK, self.layout.grid.shape, "?")
 
-    def _read_scale(self) -> np.ndarray | None:
-        if not self.layout.encoding.has_scale:
-            return None
+    def read_scale(self) -> np.ndarray:
+        """Read the scales of cells, of an encoding that has some: float32, ``(rows, cols)``."""
         scale = self.read_small(SCALE_CHUNK, self.layout.grid.shape, "<f4")
         try:
             return check_scale(scale)
@@ -203,7 +203,7 @@ class ChunkReader:
             stored = decode(data, np.empty(out.shape, encoding.dtype))
         except DamageError as damage:
             raise self._damaged(row, col, damage) from damage
-        encoding.decode(stored, stored if self._scales is None else self._scales[row, col], out)
+        encoding.decode(stored, stored if self.scales is None else self.scales[row, col], out)
 
     def read_encoded(self, chunks: Sequence[ChunkIndex], requests: int) -> dict[ChunkIndex, bytes]:
         """Read chunks that hold data as they are stored, those of one shard together.

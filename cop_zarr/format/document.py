@@ -160,7 +160,8 @@ def _encoding(record: dict[str, Any]) -> Encoding:
     if given is None:
         return FLOAT32
     name, losses = given["name"], given["losses"]
-    if not isinstance(name, str) or not isinstance(losses, dict | None):
+    figures = losses.values() if losses is not None else ()
+    if not isinstance(name, str) or not all(isinstance(value, float | int | None) for value in figures):
         raise TypeError(f"the encoding is {given!r}")
     if name not in ENCODINGS:
         raise FormatVersionError(

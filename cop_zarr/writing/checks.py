@@ -207,12 +207,14 @@ class StoreChecks:
             cells = chunk[:width, :height].transpose(1, 0, 2)
             messages, compared = [*self._wrong_cells(chunk, cells, window)], 0
             if expected is not None:
-                messages += self._differences(cells, expected, window)
+                messages += self._differences(part, cells, expected, window)
                 compared = cells.size
         key, bbox = self._layout.key_of_chunk(part.row, part.col), self._layout.grid.window_bounds(window)
         return [Problem(key, message, bbox) for message in messages], compared
 
-    def _differences(self, cells: np.ndarray, expected: np.ndarray, window: Window) -> Iterator[str]:
+    def _differences(
+        self, part: ChunkPart, cells: np.ndarray, expected: np.ndarray, window: Window
+    ) -> Iterator[str]:
         """What differs from the source's cells, encoded as the store's."""
         encoding = self._layout.encoding
         try:
@@ -220,7 +222,8 @@ class StoreChecks:
         except EncodingError as error:
             yield f"the source has what the store cannot: {error}"
             return
-        if self._reader.scale is not None and not np.array_equal(self._reader.scale[window.slices], scale):
+        scales, (height, width) = self._reader.scales, window.shape
+        if scales is not None and not np.array_equal(scales[part.row, part.col].T[:height, :width], scale):
             yield "a scale of its cells is not that of the source's"
         if not encoding.is_lossless:
             expected = encoding.decode(stored, scale, np.empty_like(expected))

@@ -166,8 +166,8 @@ def _write(
     requests = max(1, REQUESTS_AT_ONCE // workers)
     writer = StoreWriter(layout, staging, requests if staging.remote else 1, nodata=None)
     writer.valid[:] = reader.read_valid()
-    if reader.scale is not None:
-        writer.scale[:] = reader.scale
+    if reader.layout.encoding.has_scale:
+        writer.scale[:] = reader.read_scale()
     anew = layout.encoding != document.layout.encoding
 
     def move(window: Window) -> BlockRecord:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from cop_zarr.analysis.blas import single_threaded_blas
-from cop_zarr.analysis.metrics import Cosine, unit
+from cop_zarr.analysis.metrics import Cosine, unit, whole_products
 from cop_zarr.analysis.search_many import BestOfMany, Pairs
 from cop_zarr.core.grid import Window
 from cop_zarr.core.progress import Progress, stage
@@ -117,7 +117,7 @@ class Losses:
         if len(self._cosines) < 2 or not len(chosen):
             return np.empty(0)
         queries = [Cosine(unit(vectors[known])) for vectors in self._vectors]
-        best = [BestOfMany(each, NEIGHBOURS + 1) for each in queries]
+        best = [BestOfMany(each, NEIGHBOURS + 1, multiply=whole_products) for each in queries]
         for each, vectors in zip(best, self._vectors, strict=True):
             each.candidates(chosen, vectors[known])  # for the floor that these cells give all later ones
 
@@ -141,7 +141,8 @@ class Losses:
     ) -> list[Pairs]:
         """The best cells of a window, for the cells chosen, and for these as they come back."""
         inside = [
-            BestOfMany(each, NEIGHBOURS + 1, beside) for each, beside in zip(queries, best, strict=True)
+            BestOfMany(each, NEIGHBOURS + 1, beside, whole_products)
+            for each, beside in zip(queries, best, strict=True)
         ]
         for _, numbers, *both in self._chunks(window, cells):
             for found, vectors in zip(inside, both, strict=True):

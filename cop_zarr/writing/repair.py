@@ -161,8 +161,8 @@ class _Repair:
             self._writer.integrity[:] = self._table
             if VALID_CHUNK not in self._damaged:
                 self._writer.valid[:] = self._reader.read_valid()
-            if self._reader.scale is not None:
-                self._writer.scale[:] = self._reader.scale
+            if document.layout.encoding.has_scale:
+                self._writer.scale[:] = self._reader.read_scale()
 
     def needs(self, block: Block) -> bool:
         """Whether a block of the source holds objects that have to be made again."""
