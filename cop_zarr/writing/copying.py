@@ -6,7 +6,6 @@ Chunks move as they are stored, each checked on the way, unless their encoding c
 from __future__ import annotations
 
 import os
-from collections import deque
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.encodings import Encoding, find_encoding
 from cop_zarr.format.layout import ROOT, SHARD_CELLS, is_store_key
 from cop_zarr.format.opening import open_reader, read_document
+from cop_zarr.querying.region import read_grid
 from cop_zarr.storage import LOCK, REQUESTS_AT_ONCE, Folder, LocalFolder, read_if_there
 from cop_zarr.writing.blockwise import cpu_workers, map_blocks
 from cop_zarr.writing.copied_components import Carried, copy_components
@@ -201,16 +201,8 @@ def _measure(reader: ChunkReader, valid: np.ndarray, layout: Layout, run: Run) -
 
 
 def read_window(reader: ChunkReader, window: Window) -> np.ndarray:
-    """All cells of a window that does not wrap: float32, ``(rows, cols, bands)``."""
-    cells = np.zeros((*window.shape, reader.layout.bands), "f4")
-    chunks = reader.layout.chunks(window, reader.lengths)
-
-    def put(position: int, chunk: np.ndarray) -> None:
-        for part in chunks[position][1]:
-            cells[part.target] = part.of(chunk).transpose(1, 0, 2)
-
-    deque(reader.map_chunks([index for index, _ in chunks], put), maxlen=0)
-    return cells
+    """All cells of a window: float32, ``(rows, cols, bands)``."""
+    return np.moveaxis(read_grid(reader, window), 0, -1)
 
 
 def _job(document: StoreDocument, layout: Layout, *, overwrite: bool) -> IngestJob:
