@@ -1,13 +1,14 @@
-"""A store over HTTP on the loopback interface, with the latency of a distant one.
+"""A store over HTTP on the loopback interface, with the latency or the rate of a distant one.
 
-The server and the proxy are processes of their own: ``python -m benchmarks.network serve FOLDER`` prints
+The servers and proxies are processes of their own: ``python -m benchmarks.network serve FOLDER`` prints
 its port; ``… delay PORT`` prints a URL and a port where each connection is told the requests so far: their
-number, and the bytes of their answers. Both end with their stdin.
+number, and the bytes of their answers; ``… slow PORT`` prints a URL. All end with their stdin.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import socketserver
 import subprocess
 import sys
@@ -20,6 +21,9 @@ from subprocess import PIPE
 from benchmarks.cases import LATENCY_SECONDS
 from benchmarks.prepare import ROOT
 
+LINE_BYTES_A_SECOND = 25e6
+"""Of the slow line: 200 Mbit/s."""
+
 
 @contextmanager
 def served(folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[str, int]]:
@@ -30,6 +34,20 @@ def served(folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[str, 
     ):
         url, counter = line.split()
         yield url, int(counter)
+
+
+@contextmanager
+def served_slowly(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    """Serve a folder over a line of 200 Mbit/s: its URL."""
+    with _process("serve", str(folder), environment) as port, _process("slow", port, environment) as url:
+        yield url
+
+
+def traffic(counter: int) -> tuple[int, int]:
+    """Requests that a line with latency has had, and bytes of the answers."""
+    with socket.create_connection(("127.0.0.1", counter)) as connection, connection.makefile() as lines:
+        requests, moved = map(int, lines.readline().split())
+        return requests, moved
 
 
 @contextmanager
@@ -73,8 +91,16 @@ def _delay(port: str) -> None:
         counter.shutdown()
 
 
+def _slow(port: str) -> None:
+    from tests.support.front import front
+
+    with front(f"http://127.0.0.1:{port}", rate=LINE_BYTES_A_SECOND) as line:
+        print(line.url, flush=True)
+        sys.stdin.read()
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
         asyncio.run(_serve(sys.argv[2]))
     else:
-        _delay(sys.argv[2])
+        {"delay": _delay, "slow": _slow}[sys.argv[1]](sys.argv[2])

@@ -51,7 +51,7 @@ def draw(run: Run, target: Path) -> None:
 
 
 def _cases(axes: Axes, run: Run) -> None:
-    asked = [one for one in run["questions"] if one["group"] not in {"growth", "answers"}]
+    asked = [one for one in run["questions"] if one["turns"] and one["group"] != "growth"]
     for place, one in enumerate(asked):
         axes.axhline(place, color="0.92", lw=0.8, zorder=0)
         for name in reversed(LIBRARIES):

@@ -46,6 +46,10 @@ class SourceError(CopZarrError, ValueError):
     """A source file is not a GeoTIFF that can be ingested."""
 
 
+class EncodingError(CopZarrError, ValueError):
+    """A number of the source is beyond what the encoding of the store can hold."""
+
+
 class SourceNotFoundError(CopZarrError, FileNotFoundError):
     """There is no source file at the place named."""
 

@@ -28,7 +28,7 @@ from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.outputs.cell_map import CellMap
 from cop_zarr.outputs.components import Components, make_components
 from cop_zarr.outputs.embedding import Embedding
-from cop_zarr.outputs.info import store_info
+from cop_zarr.outputs.info import encoding_info, store_info
 from cop_zarr.outputs.matches import Matches
 from cop_zarr.querying import cells as cells_of
 from cop_zarr.querying import patches as patches_of
@@ -96,6 +96,7 @@ class Store:
             "source": source["url"],
             "source_sha256": source["sha256"],
             "synthetic": source["synthetic"],
+            "encoding": encoding_info(document),
             "store": self.url,
             "offline": offline,
         }

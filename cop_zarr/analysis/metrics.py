@@ -152,6 +152,12 @@ def products(queries: np.ndarray, cells: np.ndarray) -> np.ndarray:
     return out
 
 
+@quiet
+def whole_products(queries: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """The same by one call, for who has BLAS use a single thread."""
+    return np.asarray(np.matmul(queries, cells.T))
+
+
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Vectors ``(n, bands)`` in float64, each divided by its length; any length but 0 will do."""
     vectors = vectors.astype("f8")

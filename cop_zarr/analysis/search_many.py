@@ -6,6 +6,7 @@ thread that decoded the chunk, of the cells that may still be among the best. On
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -25,16 +26,42 @@ class Pairs(NamedTuple):
     keys: np.ndarray
 
 
-class _Best:
-    """The best ``k`` cells of each query so far, and a key that ``k`` cells of each are known to reach."""
+class BestOfMany:
+    """The best ``k`` cells of each query so far, and a key that ``k`` cells of each are known to reach.
 
-    def __init__(self, count: int, k: int) -> None:
-        self.floor = np.full(count, -np.inf)
-        self._count, self._k = count, k
-        self._pending: list[Pairs] = []
+    With ``beside``, another such search for the same queries, cells that cannot be among its best are left
+    out. ``multiply`` is :func:`products`, or another such function.
+    """
+
+    def __init__(
+        self,
+        queries: Queries,
+        k: int,
+        beside: BestOfMany | None = None,
+        multiply: Callable[[np.ndarray, np.ndarray], np.ndarray] = products,
+    ) -> None:
+        self._multiply = multiply
+        self._queries, self._count, self._k = queries, len(queries.vectors), k
+        self.floor: np.ndarray = np.full(self._count, -np.inf) if beside is None else beside.floor.copy()
+        self._pending = [Pairs(np.empty(0, "i8"), np.empty(0, "i8"), np.empty(0))]
         self._waiting = 0
 
-    def raise_floor(self, lower: np.ndarray) -> None:
+    def candidates(self, numbers: np.ndarray, cells: np.ndarray, hidden: np.ndarray | None = None) -> Pairs:
+        """Pairs that may be among the best, of cells with these numbers; called in any thread.
+
+        ``hidden`` is bool, ``(queries, cells)``: pairs that are left out.
+        """
+        queries = self._queries
+        upper, lower = queries.bounds(self._multiply(queries.rounded, cells), squared_lengths(cells))
+        if hidden is not None:
+            upper[hidden], lower[hidden] = -np.inf, -np.inf
+        self._raise_floor(lower)
+        query, cell = np.nonzero((upper >= self.floor[:, None]) & (upper > -np.inf))
+        keys = queries.keys(cells[cell], query)
+        known = ~np.isnan(keys)
+        return Pairs(query[known], numbers[cell[known]], keys[known])
+
+    def _raise_floor(self, lower: np.ndarray) -> None:
         """Learn from lower bounds, ``(queries, cells)``, unless each query has a floor already.
 
         Called in any thread: whichever of two floors remains, it is one.
@@ -62,6 +89,12 @@ class _Best:
         self._pending, self._waiting = [best], 0
         return best
 
+    def found(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each query the numbers of the best cells and their keys, equal ones by number."""
+        best = self.merge()
+        edges = np.searchsorted(best.queries, np.arange(self._count + 1))
+        return [(best.cells[first:stop], best.keys[first:stop]) for first, stop in pairwise(edges)]
+
 
 def best_of_many(
     reader: ChunkReader,
@@ -77,25 +110,17 @@ def best_of_many(
     ``excluded`` tells which cells each query leaves out: bits of uint8, ``(cells, queries / 8)``.
     """
     count, total, done = len(queries.vectors), selection.size, 0
-    best = _Best(count, k)
+    best = BestOfMany(queries, k)
 
     def candidates(numbers: np.ndarray, cells: np.ndarray) -> tuple[int, Pairs]:
-        upper, lower = queries.bounds(products(queries.rounded, cells), squared_lengths(cells))
+        hidden = None
         if excluded is not None:
             hidden = np.unpackbits(excluded[numbers], axis=1, count=count).view("?").T
-            upper[hidden], lower[hidden] = -np.inf, -np.inf
-        best.raise_floor(lower)
-        query, cell = np.nonzero((upper >= best.floor[:, None]) & (upper > -np.inf))
-        keys = queries.keys(cells[cell], query)
-        known = ~np.isnan(keys)
-        return len(numbers), Pairs(query[known], numbers[cell[known]], keys[known])
+        return len(numbers), best.candidates(numbers, cells, hidden)
 
-    best.add(Pairs(np.empty(0, "i8"), np.empty(0, "i8"), np.empty(0)))
     for read, pairs in map_cells(reader, selection, candidates):
         best.add(pairs)
         done += read
         if progress is not None:
             progress(done, total)
-    found = best.merge()
-    edges = np.searchsorted(found.queries, np.arange(count + 1))
-    return [(found.cells[first:stop], found.keys[first:stop]) for first, stop in pairwise(edges)]
+    return best.found()

@@ -31,6 +31,7 @@ def plan_text(plan: IngestPlan) -> str:
             "store": plan.store,
             "chunks": f"{chunk_rows} x {chunk_cols} of {size} x {size} cells",
             **_shards(plan.layout.shard_cells),
+            "encoding": plan.layout.encoding.name,
             "estimated size": f"{size_text(plan.store_bytes)}, if as much of it is land as of the globe",
             "estimated memory": f"{size_text(plan.memory_bytes)}, {_count(plan.workers, 'worker')}",
         }
@@ -56,13 +57,24 @@ def copy_text(report: CopyReport) -> str:
             "store": report.copy,
             "copied": f"{report.store}: {_count(report.chunks_copied, 'chunk')}, each checked",
             "objects": f"{report.objects_written:,}{' (shards)' if report.shards else ''}",
+            "encoding": report.encoding,
             "sha256": report.sha256,
+            **_components(report),
         }
     )
 
 
+def _components(report: CopyReport) -> dict[str, str]:
+    if report.components == "not copied":
+        again = f"cop-zarr components {shlex.quote(report.copy)}"
+        return {"components": f"not copied; derive them again with: {again}"}
+    return {} if report.components == "none" else {"components": report.components}
+
+
 def verify_text(report: VerificationReport) -> str:
     """One line per problem, then the verdict."""
+    from cop_zarr.storage import repair_advice
+
     lines = _problems(report.problems)
     checked = f"{report.objects_checked:,} objects checked"
     if report.ok:
@@ -71,8 +83,7 @@ def verify_text(report: VerificationReport) -> str:
     else:
         lines.append(
             f"{report.store} is DAMAGED: {_count(len(report.problems), 'problem')} in {checked}, "
-            f"{_count(report.damaged_chunks, 'chunk')} concerned. Repair it with: cop-zarr repair "
-            f"{shlex.quote(report.store)} --source TIF"
+            f"{_count(report.damaged_chunks, 'chunk')} concerned. {repair_advice(report.store)}"
         )
     lines += _foreign(report.foreign)
     if not report.listed:
@@ -138,6 +149,7 @@ def info_text(info: dict[str, Any]) -> str:
             "chunks": f"{info['chunks_stored']:,} of {info['chunks_total']:,} with data",
             **_shards(info["shard_cells"] and info["shard_cells"][0]),
             **({"components": f"{info['components']} kept"} if info["components"] else {}),
+            **_encoding(info["encoding"]),
             **_source(info["source"]),
             "created": f"{info['created']} by {info['created_by']}",
             "licence": info["license"],
@@ -153,6 +165,13 @@ def cells_text(meta: dict[str, Any]) -> str:
 
 def _shards(cells: int | None) -> dict[str, str]:
     return {"shards": f"{cells} x {cells} cells"} if cells else {}
+
+
+def _encoding(encoding: dict[str, Any]) -> dict[str, str]:
+    """How numbers are stored, and what that has lost, as far as it was measured."""
+    found = encoding["losses"] or {}
+    lost = [f"{name} {value:.8g}" for name, value in found.items() if value is not None]
+    return {"encoding": encoding["name"], **({"lost": ", ".join(lost)} if lost else {})}
 
 
 def size_text(count: float) -> str:

@@ -14,6 +14,8 @@ from cop_zarr.cli.main import main
 from cop_zarr.cli.options import JSON, RUN_OPTIONS, STORAGE_OPTIONS, STORE, TIMEOUT, option_group
 from cop_zarr.cli.output import progress, resumable, show
 
+ENCODING = click.Choice(["float32", "float16", "int8"])
+
 BREAK_LOCK = click.option(
     "--break-lock", is_flag=True, help="Take the lock of a process elsewhere that cannot end any more."
 )
@@ -30,6 +32,12 @@ BREAK_LOCK = click.option(
     click.option("--resume", is_flag=True, help="Continue an interrupted ingest."),
     click.option("--strict", is_flag=True, help="Refuse a source that is not the published file."),
     click.option("--shards", is_flag=True, help="Write few large objects, for publishing."),
+    click.option(
+        "--encoding",
+        type=ENCODING,
+        default="float32",
+        help="How numbers are stored; float16 and int8 are smaller, and lose something.  [float32]",
+    ),
     *RUN_OPTIONS,
 )
 @JSON
@@ -65,6 +73,9 @@ def ingest(
 @click.argument("store")
 @click.argument("other")
 @click.option("--shards/--no-shards", default=None, help="Whether OTHER has shards.  [as STORE has]")
+@click.option(
+    "--encoding", type=ENCODING, help="How numbers are stored, if STORE is float32.  [as STORE's]"
+)
 @BREAK_LOCK
 @option_group(
     "options",
@@ -76,16 +87,20 @@ def copy(
     store: str,
     other: str,
     shards: bool | None,
+    encoding: str | None,
     break_lock: bool,
     options: dict[str, Any],
     as_json: bool,
 ) -> None:
-    """Copy a STORE to OTHER, with shards or without; its source is not needed.
+    """Copy a STORE to OTHER, with shards or without, or encoded anew; its source is not needed.
 
-    Each chunk is checked on the way. --source-options are for STORE, --storage-options for OTHER.
+    Each chunk is checked on the way, and so are the components that STORE keeps. One that was
+    interrupted begins anew with --overwrite. --source-options are for STORE, --storage-options for OTHER.
     """
     with progress("copy") as options["progress"]:
-        report = cop_zarr.copy(store, other, shards=shards, break_lock=break_lock, **options)
+        report = cop_zarr.copy(
+            store, other, shards=shards, encoding=encoding, break_lock=break_lock, **options
+        )
     show(asdict(report), as_json, reports.copy_text(report))
 
 

@@ -20,6 +20,14 @@ EMBEDDING_ATTRIBUTES = {
     "comment": "A cell without data is 0 in every band; see 'valid'.",
 }
 
+SCALED_ATTRIBUTES = {
+    "long_name": "Copernicus-FM embedding, divided by the scale of its cell",
+    "units": "1",
+    "comment": "An embedding is these integers times 'scale'. A cell without data is 0 in every band.",
+}
+
+SCALE_ATTRIBUTES = {"long_name": "scale of the embedding of a cell, 0 without data", "units": "1"}
+
 VALID_ATTRIBUTES = {"long_name": "cell has data"}
 
 WEIGHTS_ATTRIBUTES = {"long_name": "how much a cell belongs to the region"}

@@ -11,7 +11,15 @@ from typing import NamedTuple
 import numpy as np
 
 from cop_zarr.core.grid import Grid, Window, split_columns
-from cop_zarr.format.layout import CHUNK_CELLS, EMBEDDING
+from cop_zarr.format.encodings import FLOAT32, Encoding
+from cop_zarr.format.layout import (
+    CHUNK_CELLS,
+    EMBEDDING,
+    INTEGRITY_CHUNK,
+    SCALE_CHUNK,
+    SCALE_KEYS,
+    SMALL_KEYS,
+)
 
 
 class ChunkPart(NamedTuple):
@@ -42,18 +50,19 @@ ObjectIndex = tuple[int, int]
 
 @dataclass(frozen=True)
 class Layout:
-    """How an embedding array of ``bands`` on ``grid`` is cut into chunks and objects."""
+    """How an embedding array of ``bands`` on ``grid`` is cut into chunks and objects, and encoded."""
 
     grid: Grid
     bands: int
     chunk_cells: int = CHUNK_CELLS
     shard_cells: int | None = None
     """Rows and columns of a shard, an object of several chunks; None if each chunk is an object."""
+    encoding: Encoding = FLOAT32
 
     @property
     def format_version(self) -> int:
         """Version of the format that a store of this layout has: the first that knows it."""
-        return 2 if self.shard_cells else 1
+        return 2 if self.shard_cells or not self.encoding.is_lossless else 1
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -68,13 +77,28 @@ class Layout:
 
     @property
     def stored_shape(self) -> tuple[int, int, int]:
-        """Shape of a decoded chunk as it is stored: (longitude, latitude, band)."""
+        """Shape of a chunk as it is stored: (longitude, latitude, band)."""
         return self.chunk_cells, self.chunk_cells, self.bands
 
     @property
     def chunk_bytes(self) -> int:
         """Size of a decoded chunk."""
         return 4 * self.chunk_cells**2 * self.bands
+
+    @property
+    def encoded_bytes(self) -> int:
+        """Size of a chunk in the type that is stored, before it is compressed."""
+        return self.encoding.dtype.itemsize * self.chunk_cells**2 * self.bands
+
+    @property
+    def small_keys(self) -> frozenset[str]:
+        """The keys that ``zarr.json`` records."""
+        return SMALL_KEYS | SCALE_KEYS if self.encoding.has_scale else SMALL_KEYS
+
+    @property
+    def needed_keys(self) -> frozenset[str]:
+        """The keys of what no chunk can be read without."""
+        return frozenset({INTEGRITY_CHUNK, *([SCALE_CHUNK] if self.encoding.has_scale else [])})
 
     @property
     def object_cells(self) -> int:
@@ -175,6 +199,17 @@ class Layout:
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         down, across = np.divmod(within, widths[piece])
         return (row[piece] // size + down) * chunk_cols + col[piece] // size + across, owners[piece]
+
+    def by_chunk(self, cells: np.ndarray) -> np.ndarray:
+        """Numbers of cells, ``(rows, cols)``, as chunks have them: ``(.., .., size, size)``.
+
+        The axes are chunk row and column, longitude and latitude in the chunk; beyond the grid's edge is 0.
+        """
+        size, (rows, cols), shape = self.chunk_cells, self.chunk_grid, self.grid.shape
+        padded = np.zeros((rows * size, cols * size), cells.dtype)
+        padded[: shape[0], : shape[1]] = cells
+        blocks = padded.reshape(rows, size, cols, size).transpose(0, 2, 3, 1)
+        return np.ascontiguousarray(blocks)
 
     def parts(self, window: Window) -> list[ChunkPart]:
         """Cut a window along the chunk edges, chunk row by chunk row; a wrapped one is followed around."""

@@ -9,7 +9,6 @@ together.
 from __future__ import annotations
 
 import copy
-import shlex
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self, TypeVar
@@ -23,9 +22,10 @@ from cop_zarr.format.chunk_grid import ChunkIndex, Layout
 from cop_zarr.format.codec import decode
 from cop_zarr.format.document import StoreDocument, parse
 from cop_zarr.format.encoded_chunks import Encoded, EncodedChunks
-from cop_zarr.format.layout import INTEGRITY_CHUNK, ROOT, VALID_CHUNK
+from cop_zarr.format.encodings import check_scale
+from cop_zarr.format.layout import INTEGRITY_CHUNK, ROOT, SCALE_CHUNK, VALID_CHUNK
 from cop_zarr.format.object_reader import ObjectReader
-from cop_zarr.storage import JOB, DiskCache, Folder
+from cop_zarr.storage import JOB, DiskCache, Folder, repair_advice
 
 T = TypeVar("T")
 
@@ -44,8 +44,8 @@ class ChunkReader:
     """Reads the objects of one open store, and checks each. Thread-safe.
 
     ``cache`` keeps objects on a disk, and ``memory`` decoded chunks and what others compute from them; by
-    default neither is kept. Without the integrity table, as if no chunk held data, the other objects can be
-    read although the table is damaged.
+    default neither is kept. Without the integrity table, as if no chunk held data, and without the scales,
+    the other objects can be read although these are damaged.
     """
 
     def __init__(
@@ -74,6 +74,10 @@ class ChunkReader:
             self.encoded = EncodedChunks(self.layout, table, self.objects)
         except DamageError as damage:
             raise self._chunk_error(INTEGRITY_CHUNK, damage) from damage
+        self.scales: np.ndarray | None = None
+        """Scales of the cells of each chunk, as :meth:`Layout.by_chunk`; None without such an encoding."""
+        if with_table and self.layout.encoding.has_scale:
+            self.scales = self.layout.by_chunk(self.read_scale())
         self.lengths = self.encoded.lengths
         """Stored size of each chunk: uint32, 0 for one without data."""
 
@@ -90,6 +94,14 @@ class ChunkReader:
     def read_valid(self) -> np.ndarray:
         """Read the mask of cells with data: bool, ``(rows, cols)``."""
         return self.read_small(VALID_CHUNK, self.layout.grid.shape, "?")
+
+    def read_scale(self) -> np.ndarray:
+        """Read the scales of cells, of an encoding that has some: float32, ``(rows, cols)``."""
+        scale = self.read_small(SCALE_CHUNK, self.layout.grid.shape, "<f4")
+        try:
+            return check_scale(scale)
+        except DamageError as damage:
+            raise self._chunk_error(SCALE_CHUNK, damage) from damage
 
     def read(
         self, row: int, col: int, out: np.ndarray | None = None, encoded: Encoded | None = None
@@ -184,9 +196,14 @@ class ChunkReader:
             data = self.encoded.read(row, col) if encoded is None else encoded
             if isinstance(data, DamageError):
                 raise data
-            decode(data, out)
+            encoding = self.layout.encoding
+            if encoding.is_lossless:
+                decode(data, out)
+                return
+            stored = decode(data, np.empty(out.shape, encoding.dtype))
         except DamageError as damage:
             raise self._damaged(row, col, damage) from damage
+        encoding.decode(stored, stored if self.scales is None else self.scales[row, col], out)
 
     def read_encoded(self, chunks: Sequence[ChunkIndex], requests: int) -> dict[ChunkIndex, bytes]:
         """Read chunks that hold data as they are stored, those of one shard together.
@@ -231,10 +248,7 @@ class ChunkReader:
         url = self.folder.url
         if self.is_replaced():
             return self.replaced_error()
-        return ChunkError(
-            f"{url}/{key}{extent} is damaged: {damage}. Repair it with: cop-zarr repair {shlex.quote(url)} "
-            "--source TIF"
-        )
+        return ChunkError(f"{url}/{key}{extent} is damaged: {damage}. {repair_advice(url)}")
 
     def replaced_error(self) -> StoreReplacedError:
         """The error to raise if :meth:`is_replaced`."""

@@ -12,17 +12,20 @@ from cop_zarr.core.grid import Grid
 from cop_zarr.core.product import MAX_BANDS
 from cop_zarr.errors import CopZarrError, FormatVersionError, StoreError
 from cop_zarr.format.chunk_grid import Layout
+from cop_zarr.format.encodings import ENCODINGS, FLOAT32, Encoding
 from cop_zarr.format.layout import (
     ATTRIBUTE,
-    BLOSC,
     DIGEST_ATTRIBUTE,
     EMBEDDING,
+    ENCODING_ATTRIBUTE,
     FORMAT,
     FORMAT_VERSION,
     KEYS,
     OBJECT_ATTRIBUTE,
+    SCALE,
     SHARD_CELLS,
     TRANSPOSE_ORDER,
+    blosc_config,
 )
 from cop_zarr.storage import SMALL_BYTES
 
@@ -68,6 +71,12 @@ class StoreDocument:
 
     sha256: str
     """Digest of the document without this digest: the identity of the store."""
+
+    @property
+    def losses(self) -> dict[str, Any] | None:
+        """What the encoding has lost, as it was measured; None if nothing is, or it was not measured."""
+        losses: dict[str, Any] | None = self.record.get(ENCODING_ATTRIBUTE, {}).get("losses")
+        return losses
 
     @property
     def clears_missing(self) -> bool:
@@ -132,41 +141,64 @@ def parse(data: bytes) -> StoreDocument:
     if record.get(DIGEST_ATTRIBUTE) != sha256:
         raise StoreError("its zarr.json is damaged, or was edited: it does not match its own SHA-256")
     try:
-        layout = _layout(document)
+        layout = _layout(document, _encoding(record))
         objects = {key: _object_record(key, entry) for key, entry in record[OBJECT_ATTRIBUTE].items()}
         _check_types(record, _RECORD_TYPES)
         _check_types(record["source"], _SOURCE_TYPES)
         _integers([record["source"].get(name, 0) for name in _COUNTS])
+    except FormatVersionError:
+        raise
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, CopZarrError) as error:
         raise StoreError(f"its zarr.json is not valid: {error!r}") from error
     consolidated = document["consolidated_metadata"]["metadata"]
     return StoreDocument(layout, objects, record, document, consolidated, sha256)
 
 
-def _layout(document: dict[str, Any]) -> Layout:
+def _encoding(record: dict[str, Any]) -> Encoding:
+    """The encoding that a store names; FormatVersionError if it is none of those known."""
+    given = record.get(ENCODING_ATTRIBUTE)
+    if given is None:
+        return FLOAT32
+    name, losses = given["name"], given["losses"]
+    figures = losses.values() if losses is not None else ()
+    if not isinstance(name, str) or not all(isinstance(value, float | int | None) for value in figures):
+        raise TypeError(f"the encoding is {given!r}")
+    if name not in ENCODINGS:
+        raise FormatVersionError(
+            f"its numbers have the encoding {name!r}, and this cop-zarr knows {', '.join(ENCODINGS)}: "
+            "pip install --upgrade cop-zarr"
+        )
+    return ENCODINGS[name]
+
+
+def _layout(document: dict[str, Any], encoding: Encoding) -> Layout:
     """Grid and bands of a root document; chunks and codecs must be those of this format."""
-    array = document["consolidated_metadata"]["metadata"][EMBEDDING]
+    arrays = document["consolidated_metadata"]["metadata"]
+    array = arrays[EMBEDDING]
     bands, rows, cols = _integers(array["shape"])
     transform = document["attributes"]["spatial:transform"]
     chunk_shape, given, shard_cells = _sharding(array)
     grid = Grid.from_corner(transform[2], transform[5], rows, cols)
-    layout = Layout(grid, bands, shard_cells=shard_cells)
+    layout = Layout(grid, bands, shard_cells=shard_cells, encoding=encoding)
     if document["attributes"][ATTRIBUTE]["version"] < layout.format_version:
-        raise ValueError("it has shards, which its version does not know")
+        raise ValueError("it has shards or an encoding that its version does not know")
     codecs = {codec["name"]: codec.get("configuration", {}) for codec in given}
+    itemsize = encoding.dtype.itemsize
     expected = {
         "transpose": {"order": list(TRANSPOSE_ORDER)},
-        "bytes": {"endian": "little"},
-        "blosc": BLOSC,
+        "bytes": {"endian": "little"} if itemsize > 1 else {},
+        "blosc": blosc_config(itemsize),
     }
     if not 0 < bands <= MAX_BANDS:
         raise ValueError(f"{bands} bands")
-    if array["data_type"] != "float32" or codecs != expected:
+    if array["data_type"] != encoding.name or codecs != expected:
         raise ValueError(f"{array['data_type']} with codecs {list(codecs)}")
     if [codec["name"] for codec in given] != list(expected) or array["fill_value"] != 0:
         raise ValueError(f"codecs {list(codecs)} and fill value {array['fill_value']}")
     if array["chunk_key_encoding"] != {"name": "default", "configuration": {"separator": "/"}}:
         raise ValueError(f"chunk keys {array['chunk_key_encoding']}")
+    if encoding.has_scale and arrays[SCALE]["shape"] != [rows, cols]:
+        raise ValueError(f"scales of {arrays[SCALE]['shape']}")
     if list(transform) != list(layout.grid.transform()):
         raise ValueError(f"transform {transform}")
     if chunk_shape != [bands, layout.chunk_cells, layout.chunk_cells]:

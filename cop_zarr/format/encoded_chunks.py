@@ -28,7 +28,7 @@ class EncodedChunks:
     def __init__(self, layout: Layout, table: np.ndarray, objects: ObjectReader) -> None:
         self._layout = layout
         self._objects = objects
-        self._max_bytes = layout.chunk_bytes + MAX_OVERHEAD
+        self._max_bytes = layout.encoded_bytes + MAX_OVERHEAD
         self.lengths, self.crcs, *offsets = table
         self.offsets = offsets[0] if offsets else None
         """Offset of each chunk in its shard; None without shards."""

@@ -4,7 +4,8 @@ A store is one Zarr v3 group; ``docs/store-format.md`` is its specification::
 
     zarr.json                    group: conventions, provenance, consolidated metadata, object table
     embedding/c/0/I/J            float32 (band, latitude, longitude), chunks of 8 x 8 cells, every band;
-                                 or shards of 64 x 64 cells, each with the chunks in it
+                                 or shards of 64 x 64 cells, each with the chunks in it; or float16, int8
+    scale/c/0/0                  float32 (latitude, longitude), with int8 only: by what to multiply a cell
     valid/c/0/0                  bool    (latitude, longitude), False where all bands are 0
     latitude/c/0  longitude/c/0  float64 cell centres in degrees
     band/c/0                     int32   0 … bands - 1
@@ -28,7 +29,8 @@ from cop_zarr.storage import PARTIAL_SUFFIX, WORK
 
 FORMAT = "cop-zarr"
 FORMAT_VERSION = 2
-"""The newest version that is read. A store has the first that knows its layout: 1, or 2 with shards."""
+"""The newest version that is read. A store has the first that knows its layout: 1, or 2 with shards or with
+another encoding than float32."""
 
 ATTRIBUTE = "cop_zarr"
 """The root attribute that holds format, provenance and object table."""
@@ -37,6 +39,7 @@ ROOT = "zarr.json"
 ROOT_COPY = "integrity/root.json"
 EMBEDDING = "embedding"
 VALID = "valid"
+SCALE = "scale"
 LATITUDE = "latitude"
 LONGITUDE = "longitude"
 BAND = "band"
@@ -44,6 +47,7 @@ SPATIAL_REF = "spatial_ref"
 INTEGRITY = "integrity"
 DIMENSIONS = (BAND, LATITUDE, LONGITUDE)
 VALID_CHUNK = "valid/c/0/0"
+SCALE_CHUNK = "scale/c/0/0"
 INTEGRITY_CHUNK = "integrity/embedding/c/0/0/0"
 COMPONENTS = "components"
 
@@ -64,11 +68,17 @@ BLOSC: dict[str, Any] = {
     "typesize": 4,
     "blocksize": 0,
 }
-"""Codec of ``embedding``, chosen by measurement (docs/store-format.md)."""
+"""Codec of float32, chosen by measurement (docs/store-format.md); others have another ``typesize``."""
+
+
+def blosc_config(itemsize: int) -> dict[str, Any]:
+    """Codec of numbers of so many bytes."""
+    return {**BLOSC, "typesize": itemsize}
+
 
 KEYS = re.compile(
-    r"((embedding|valid|latitude|longitude|band|spatial_ref|integrity|integrity/embedding)/)?zarr\.json"
-    r"|embedding/c/0/\d+/\d+|valid/c/0/0|(latitude|longitude|band)/c/0|spatial_ref/c"
+    r"((embedding|valid|scale|latitude|longitude|band|spatial_ref|integrity|integrity/embedding)/)?zarr\.json"
+    r"|embedding/c/0/\d+/\d+|(valid|scale)/c/0/0|(latitude|longitude|band)/c/0|spatial_ref/c"
     r"|integrity/embedding/c/0/0/0|integrity/root\.json"
 )
 SMALL_KEYS = frozenset(
@@ -79,6 +89,9 @@ SMALL_KEYS = frozenset(
     }
 )
 """The keys that ``zarr.json`` records: all but its own, its copy's and the chunks' of ``embedding``."""
+
+SCALE_KEYS = frozenset({f"{SCALE}/{ROOT}", SCALE_CHUNK})
+"""The keys that it records, too, if cells have a scale."""
 
 COMPONENT_KEYS = re.compile(
     rf"{COMPONENTS}/((mean|axes|explained_variance|explained_variance_ratio|scores|remainder|length|component"
@@ -100,6 +113,7 @@ _STRAY = re.compile(
 """What file managers, network disks and hubs put into any folder."""
 
 OBJECT_ATTRIBUTE = "objects"
+ENCODING_ATTRIBUTE = "encoding"
 DIGEST_ATTRIBUTE = "sha256"
 
 

@@ -23,6 +23,8 @@ from cop_zarr.core.version import __version__
 from cop_zarr.format.cf import (
     AXIS_ATTRIBUTES,
     EMBEDDING_ATTRIBUTES,
+    SCALE_ATTRIBUTES,
+    SCALED_ATTRIBUTES,
     VALID_ATTRIBUTES,
     axes,
     grid_mapping,
@@ -33,10 +35,10 @@ from cop_zarr.format.codec import crc32c
 from cop_zarr.format.document import digest, encode_root
 from cop_zarr.format.layout import (
     ATTRIBUTE,
-    BLOSC,
     DIGEST_ATTRIBUTE,
     DIMENSIONS,
     EMBEDDING,
+    ENCODING_ATTRIBUTE,
     FORMAT,
     INTEGRITY,
     LATITUDE,
@@ -44,9 +46,11 @@ from cop_zarr.format.layout import (
     OBJECT_ATTRIBUTE,
     ROOT,
     ROOT_COPY,
+    SCALE,
     SPATIAL_REF,
     TRANSPOSE_ORDER,
     VALID,
+    blosc_config,
 )
 
 _FILTERS = threading.Lock()
@@ -83,6 +87,14 @@ EMBEDDING_CONVENTION = {
     "description": "Geoembeddings convention for geospatial embedding arrays with model provenance",
 }
 
+QUANTIZATION = {
+    "method": "per_pixel_scale",
+    "original_dtype": "float32",
+    "quantized_dtype": "int8",
+    "scale": {"type": "array", "array_name": SCALE, "nodata": 0},
+}
+"""What that convention has for a scale a cell."""
+
 
 def documents(
     layout: Layout,
@@ -90,19 +102,26 @@ def documents(
     created: str,
     valid: np.ndarray,
     integrity: np.ndarray,
+    *,
+    scale: np.ndarray,
+    losses: dict[str, Any] | None = None,
 ) -> dict[str, bytes]:
     """Make every object of a store but the chunks of ``embedding``, by key.
 
     They must be written in this order: ``zarr.json``, which makes a store of them, is the last, and its
     copy the one before. ``valid`` is bool, ``(rows, cols)``; ``integrity`` is uint32, of the layout's
-    ``table_shape``: length and CRC-32C of each chunk, and its offset in its shard.
+    ``table_shape``: length and CRC-32C of each chunk, and its offset in its shard. ``scale`` is float32,
+    ``(rows, cols)``, if the layout's encoding has one; ``losses`` is what that encoding has lost.
     """
     written: dict[str, Buffer] = {}
     store = MemoryStore(written)
-    root = zarr.create_group(store, zarr_format=3, attributes=_group_attributes(layout, source, created))
+    attributes = _group_attributes(layout, source, created, losses)
+    root = zarr.create_group(store, zarr_format=3, attributes=attributes)
     _create_embedding(root, layout)
     create_coordinates(root, layout)
     create_small_array(root, VALID, valid, DIMENSIONS[1:], {**VALID_ATTRIBUTES, **on_grid(layout)})
+    if layout.encoding.has_scale:
+        create_small_array(root, SCALE, scale, DIMENSIONS[1:], {**SCALE_ATTRIBUTES, **on_grid(layout)})
     group = root.create_group(INTEGRITY)
     create_small_array(group, EMBEDDING, integrity, ("record", "chunk_row", "chunk_col"), {})
     consolidate(store)
@@ -123,23 +142,24 @@ def consolidate(store: MemoryStore, path: str = "") -> None:
 
 
 def _create_embedding(root: zarr.Group, layout: Layout) -> None:
-    shard = layout.shard_cells
+    shard, encoding = layout.shard_cells, layout.encoding
+    itemsize = encoding.dtype.itemsize
     root.create_array(
         EMBEDDING,
         shape=layout.shape,
         chunks=(layout.bands, layout.chunk_cells, layout.chunk_cells),
         shards=(layout.bands, shard, shard) if shard else None,
-        dtype="float32",
+        dtype=encoding.name,
         filters=[TransposeCodec(order=TRANSPOSE_ORDER)],
-        serializer=BytesCodec(endian="little"),
-        compressors=[BloscCodec(**BLOSC)],
-        fill_value=0.0,
+        serializer=BytesCodec(endian="little" if itemsize > 1 else None),
+        compressors=[BloscCodec(**blosc_config(itemsize))],
+        fill_value=0,
         dimension_names=DIMENSIONS,
         attributes={
-            **EMBEDDING_ATTRIBUTES,
+            **(SCALED_ATTRIBUTES if encoding.has_scale else EMBEDDING_ATTRIBUTES),
             "grid_mapping": SPATIAL_REF,
             "coordinates": SPATIAL_REF,
-            "ancillary_variables": VALID,
+            "ancillary_variables": f"{VALID} {SCALE}" if encoding.has_scale else VALID,
             **_geo_attributes(layout),
         },
     )
@@ -161,7 +181,7 @@ def create_small_array(
     attributes: dict[str, Any],
 ) -> None:
     """Create an array of a single chunk, with the embedding's compressor."""
-    compressor = BloscCodec(**{**BLOSC, "typesize": values.itemsize})
+    compressor = BloscCodec(**blosc_config(values.itemsize))
     array = group.create_array(
         name,
         shape=values.shape,
@@ -177,8 +197,10 @@ def create_small_array(
     array[...] = values
 
 
-def _group_attributes(layout: Layout, source: dict[str, Any], created: str) -> dict[str, Any]:
-    geo = _geo_attributes(layout)
+def _group_attributes(
+    layout: Layout, source: dict[str, Any], created: str, losses: dict[str, Any] | None
+) -> dict[str, Any]:
+    geo, encoding = _geo_attributes(layout), layout.encoding
     record = {
         "format": FORMAT,
         "version": layout.format_version,
@@ -189,6 +211,8 @@ def _group_attributes(layout: Layout, source: dict[str, Any], created: str) -> d
         "citation": product.CITATION,
         "source": source,
     }
+    if not encoding.is_lossless:
+        record[ENCODING_ATTRIBUTE] = {"name": encoding.name, "losses": losses}
     return {
         **group_attributes(record),
         **geo,
@@ -197,7 +221,8 @@ def _group_attributes(layout: Layout, source: dict[str, Any], created: str) -> d
         "geoemb:dimensions": layout.bands,
         "geoemb:model": product.MODEL_URL,
         "geoemb:source_data": [product.PRETRAIN_URL],
-        "geoemb:data_type": "float32",
+        "geoemb:data_type": encoding.name,
+        **({"geoemb:quantization": json.dumps(QUANTIZATION)} if encoding.has_scale else {}),
         **({"geoemb:spatial_layout": "global"} if layout.grid.cyclic else {}),
         "geoemb:build_version": __version__,
         ATTRIBUTE: record,

@@ -19,7 +19,7 @@ from cop_zarr.errors import (
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import StoreDocument, is_store, parse
 from cop_zarr.format.layout import INTEGRITY, ROOT, ROOT_COPY
-from cop_zarr.storage import REQUESTS_AT_ONCE, DiskCache, Folder, StorageOptions
+from cop_zarr.storage import REQUESTS_AT_ONCE, DiskCache, Folder, StorageOptions, repair_advice
 
 _V2_KEYS = {".zgroup": "store", ".zmetadata": "store", ".zarray": "array"}
 _CALLS = {"store": "xarray.open_zarr", "array": "zarr.open_array"}
@@ -125,4 +125,4 @@ def _repair_hint(folder: Folder) -> str:
     except StoreError:
         again = f". Its copy {ROOT_COPY} is not valid either: ingest the source again, elsewhere"
         return again if is_store(copy) else ""
-    return f". Repair it with: cop-zarr repair {shlex.quote(folder.url)} --source TIF"
+    return f". {repair_advice(folder.url)}"

@@ -30,8 +30,8 @@ def unlike_documents(document: StoreDocument) -> dict[str, str]:
     They must give any reader the shape, type, codecs, names and place that this format prescribes.
     """
     layout, source = document.layout, document.record["source"]
-    valid = np.zeros(layout.grid.shape, bool)
-    made = documents(layout, source, "", valid, np.zeros(layout.table_shape, "<u4"))
+    valid, scale = np.zeros(layout.grid.shape, bool), np.zeros(layout.grid.shape, "<f4")
+    made = documents(layout, source, "", valid, np.zeros(layout.table_shape, "<u4"), scale=scale)
     expected = json.loads(made[ROOT])
     members = expected["consolidated_metadata"]["metadata"]
     unknown = sorted(document.consolidated.keys() - members.keys())

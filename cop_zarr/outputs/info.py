@@ -12,6 +12,11 @@ from cop_zarr.format.components import read_kept
 from cop_zarr.format.document import StoreDocument
 
 
+def encoding_info(document: StoreDocument) -> dict[str, Any]:
+    """How numbers are stored, and what that has lost: as ``meta["encoding"]`` and ``info()`` have it."""
+    return {"name": document.layout.encoding.name, "losses": document.losses}
+
+
 def store_info(reader: ChunkReader, document: StoreDocument, valid_cells: int) -> dict[str, Any]:
     """As :meth:`cop_zarr.Store.info` returns it."""
     layout, record, kept = document.layout, document.record, read_kept(reader)
@@ -31,6 +36,7 @@ def store_info(reader: ChunkReader, document: StoreDocument, valid_cells: int) -
         "chunks_stored": int((reader.lengths > 0).sum()),
         "chunks_total": reader.lengths.size,
         "stored_bytes": reader.encoded.stored_bytes,
+        "encoding": encoding_info(document),
         "array_bytes": int(np.prod(layout.shape, dtype=np.int64)) * 4,
         "components": kept.count if kept else None,
         "source": dict(record["source"]),

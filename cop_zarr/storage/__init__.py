@@ -9,7 +9,7 @@ from cop_zarr.storage.disk_cache import CACHE_DISK_BYTES, DiskCache
 from cop_zarr.storage.download import fetch, local_file
 from cop_zarr.storage.files import check_absent, disk_errors, file_stamp, replacing, sha256_of
 from cop_zarr.storage.filesystems import REQUESTS_AT_ONCE, StorageOptions
-from cop_zarr.storage.folders import Folder, folder, read_if_there
+from cop_zarr.storage.folders import Folder, folder, read_if_there, repair_advice
 from cop_zarr.storage.local import LocalFolder
 from cop_zarr.storage.names import (
     JOB,

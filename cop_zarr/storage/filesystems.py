@@ -27,8 +27,8 @@ REQUESTS_AT_ONCE = 64
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
 """The extra of this package that installs what a URL's protocol needs."""
 
-READ_ONLY = frozenset({"http", "https", "zip", "tar"})
-"""Protocols that can only be read."""
+READ_ONLY = frozenset({"hf", "http", "https", "zip", "tar"})
+"""Protocols that can only be read; on a hub, each object would be a commit."""
 
 SERVER_VARIABLES = (
     *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_CONFIG_FILE", "HF_ENDPOINT"),

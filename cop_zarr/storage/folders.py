@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+
 from cop_zarr.errors import InputError
-from cop_zarr.storage.filesystems import EXTRAS, StorageOptions, protocol_of
+from cop_zarr.storage.filesystems import EXTRAS, READ_ONLY, StorageOptions, protocol_of
 from cop_zarr.storage.local import LocalFolder
 from cop_zarr.storage.names import SMALL_BYTES
 from cop_zarr.storage.places import place
@@ -53,3 +55,13 @@ def read_if_there(folder: Folder, key: str, limit: int = SMALL_BYTES) -> bytes |
         return folder.read(key, limit)
     except FileNotFoundError:
         return None
+
+
+def repair_advice(url: str) -> str:
+    """How to repair a store at a (redacted) URL or path."""
+    if "://" in url and protocol_of(url) in READ_ONLY:
+        return (
+            "It can only be read here: repair it where it was made (cop-zarr repair STORE --source TIF), "
+            "and publish it again"
+        )
+    return f"Repair it with: cop-zarr repair {shlex.quote(url)} --source TIF"

@@ -203,7 +203,8 @@ class RemoteFolder:
         """Raise InputError for a protocol that can only be read."""
         protocol = self._connection.protocol
         if protocol in READ_ONLY:
-            raise InputError(f"{self.url} cannot be written: {protocol}:// URLs can only be read")
+            how = "; write it to a disk, and upload it: hf upload" if protocol == "hf" else ""
+            raise InputError(f"{self.url} cannot be written: {protocol}:// URLs can only be read{how}")
 
     def _change(self, what: str, key: str, method: str, *args: bytes, **options: str) -> bool:
         """Write or remove an object, if the lock is still held; return False if a condition is not met."""

@@ -79,7 +79,13 @@ HINTS = {
 }
 """What an error means, by the name of its type or of its cause's: a client's own text may hold secrets."""
 
-CANNOT = "the server cannot do this; many that speak S3 know no conditional writes (If-None-Match)"
+STATUS_HINTS: dict[int, str] = {
+    HTTPStatus.NOT_IMPLEMENTED: "the server cannot do this; many that speak S3 know no conditional writes "
+    "(If-None-Match)",
+    HTTPStatus.TOO_MANY_REQUESTS: "the server takes no more requests for now; try again later, or copy the "
+    "store to a disk first: cop-zarr copy",
+}
+"""What a status means that no code explains."""
 
 
 class TruncatedError(ConnectionError):
@@ -126,12 +132,15 @@ def asked_pause(error: BaseException) -> float:
     """Return the seconds that the server asks to wait; 0 if it does not.
 
     It does so in ``Retry-After`` (seconds or a date), or as public hubs do: ``RateLimit: "name";r=0;t=55``
-    or ``RateLimit-Reset: 55``.
+    or ``RateLimit-Reset: 55``. They say in every answer when the window ends; it counts if nothing is left.
     """
     for each in _with_causes(error):
         headers = _headers(each)
-        asked = headers.get("retry-after", "") or headers.get("ratelimit-reset", "")
-        asked = asked or ";".join(re.findall(r";\s*t=(\d{1,9})", headers.get("ratelimit", ""))[:1])
+        asked = headers.get("retry-after", "")
+        if not asked and headers.get("ratelimit-remaining", "0") == "0":
+            asked = headers.get("ratelimit-reset", "")
+        if not asked and not re.search(r";\s*r=0*[1-9]", headers.get("ratelimit", "")):
+            asked = ";".join(re.findall(r";\s*t=(\d{1,9})", headers.get("ratelimit", ""))[:1])
         if asked.isascii() and asked.isdigit():
             return float(asked)
         if asked:
@@ -216,7 +225,7 @@ def to_storage_error(what: str, error: BaseException, note: str = "") -> Storage
         return AccessError(f"{what}: access denied ({error_name(error)}): {reason}{note}")
     types = [kind.__name__ for each in _with_causes(error) for kind in type(each).__mro__]
     hint = REFUSALS.get(code) or next((HINTS[name] for name in types if name in HINTS), "")
-    hint = hint or (CANNOT if http_status(error) == HTTPStatus.NOT_IMPLEMENTED else "")
+    hint = hint or STATUS_HINTS.get(http_status(error) or 0, "")
     kind = UnreachableError if is_unreachable(error) else StorageError
     return kind(f"{what}: {error_name(error)}{f' ({hint})' if hint else ''}{note}")
 
@@ -225,6 +234,11 @@ def _reason_for_denial(what: str) -> str:
     """What may be wrong, by the protocol, if a server says no more than that access is denied."""
     if "hf://" in what:
         return f"{DENIALS['RepoNotFound']}; if it is gated, accept its terms on its page first"
+    if "/resolve/" in what:
+        return (
+            'if it is private or gated, log in: with an hf:// URL, or by the storage options {"headers": '
+            '{"Authorization": "Bearer hf_…"}}'
+        )
     hint = "are the credentials right?"
     if "s3://" in what:
         hint += " S3 answers the same for an object that does not exist if you may not list its bucket"

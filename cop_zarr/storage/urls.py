@@ -52,7 +52,8 @@ def _redact_link(link: str) -> str:
         return hidden  # a /, ? or # in a user name or password ends the host there
     fragment = "" if is_web or parts.query else parts.fragment
     host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", fragment))
+    shown = urlunsplit((parts.scheme, host, parts.path, "", fragment))
+    return shown if "://" in shown else shown.replace(":", "://", 1)  # as of zip://, with no host
 
 
 def check_address(url: str) -> None:

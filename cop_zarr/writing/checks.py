@@ -11,19 +11,20 @@ import numpy as np
 
 from cop_zarr.core.grid import Bounds, Window
 from cop_zarr.core.threads import ordered_map
-from cop_zarr.errors import ChunkError, DamageError
+from cop_zarr.errors import ChunkError, DamageError, EncodingError
 from cop_zarr.format.chunk_grid import ChunkIndex, ChunkPart, ObjectIndex
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.codec import decode
 from cop_zarr.format.document import StoreDocument
 from cop_zarr.format.encoded_chunks import Encoded
+from cop_zarr.format.encodings import check_scale
 from cop_zarr.format.layout import (
     BAND,
     LATITUDE,
     LONGITUDE,
     ROOT,
     ROOT_COPY,
-    SMALL_KEYS,
+    SCALE_CHUNK,
     SPATIAL_REF,
     VALID_CHUNK,
     is_leftover_key,
@@ -51,7 +52,7 @@ def known_keys(document: StoreDocument, chunk_lengths: np.ndarray, more: set[str
     """Every key that may be in a store's folder, the lock of a repair and some others included."""
     stored = np.argwhere(chunk_lengths).tolist()
     objects = {document.layout.key_of_chunk(row, col) for row, col in stored}
-    return {ROOT, ROOT_COPY, LOCK, *SMALL_KEYS} | objects | more
+    return {ROOT, ROOT_COPY, LOCK, *document.layout.small_keys} | objects | more
 
 
 class StoreChecks:
@@ -68,7 +69,7 @@ class StoreChecks:
         wrong = unlike_documents(self._document)
         if ROOT in wrong:
             problems.append(Problem(ROOT, wrong[ROOT]))
-        for key in SMALL_KEYS & self._document.objects.keys():
+        for key in self._layout.small_keys & self._document.objects.keys():
             try:
                 data = self._reader.read_checked(key)
                 message = wrong.get(key) or self._wrong_content(key, data)
@@ -81,6 +82,8 @@ class StoreChecks:
     def _wrong_content(self, key: str, data: bytes) -> str | None:
         """What is wrong with a small object that is as recorded; DamageError if it does not decode."""
         grid = self._layout.grid
+        if key == SCALE_CHUNK:
+            check_scale(decode(data, np.empty(grid.shape, "<f4")))
         if key == VALID_CHUNK:
             self.valid = decode(data, np.empty(grid.shape, "?"))
             return "it holds bytes that are neither 0 nor 1" if self.valid.view("u1").max() > 1 else None
@@ -96,8 +99,9 @@ class StoreChecks:
 
     def _wrong_records(self) -> Iterator[Problem]:
         """What ``zarr.json`` fails to record, or records although it must not."""
-        for key in sorted(SMALL_KEYS ^ self._document.objects.keys()):
-            yield Problem(key, f"{ROOT} does not record it" if key in SMALL_KEYS else f"{ROOT} records it")
+        expected = self._layout.small_keys
+        for key in sorted(expected ^ self._document.objects.keys()):
+            yield Problem(key, f"{ROOT} does not record it" if key in expected else f"{ROOT} records it")
 
     def _wrong_metadata(self, key: str, data: bytes) -> str | None:
         """An array's or group's own document must be equal to the root's copy of it: readers use either."""
@@ -203,10 +207,27 @@ class StoreChecks:
             cells = chunk[:width, :height].transpose(1, 0, 2)
             messages, compared = [*self._wrong_cells(chunk, cells, window)], 0
             if expected is not None:
-                messages += _differences(cells, expected, window)
+                messages += self._differences(part, cells, expected, window)
                 compared = cells.size
         key, bbox = self._layout.key_of_chunk(part.row, part.col), self._layout.grid.window_bounds(window)
         return [Problem(key, message, bbox) for message in messages], compared
+
+    def _differences(
+        self, part: ChunkPart, cells: np.ndarray, expected: np.ndarray, window: Window
+    ) -> Iterator[str]:
+        """What differs from the source's cells, encoded as the store's."""
+        encoding = self._layout.encoding
+        try:
+            stored, scale = encoding.encode(expected)
+        except EncodingError as error:
+            yield f"the source has what the store cannot: {error}"
+            return
+        scales, (height, width) = self._reader.scales, window.shape
+        if scales is not None and not np.array_equal(scales[part.row, part.col].T[:height, :width], scale):
+            yield "a scale of its cells is not that of the source's"
+        if not encoding.is_lossless:
+            expected = encoding.decode(stored, scale, np.empty_like(expected))
+        yield from _differences(cells, expected, window)
 
     def _wrong_cells(self, chunk: np.ndarray, cells: np.ndarray, window: Window) -> Iterator[str]:
         if self.valid is not None:

@@ -9,15 +9,25 @@ blocks, so that a run that was killed can be resumed.
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
 import numpy as np
 
 from cop_zarr.core import product, settings
+from cop_zarr.core.progress import stage
 from cop_zarr.core.threads import Background
-from cop_zarr.errors import SourceError, StorageError, StoreError, StoreExistsError, StoreNotFoundError
+from cop_zarr.errors import (
+    EncodingError,
+    SourceError,
+    StorageError,
+    StoreError,
+    StoreExistsError,
+    StoreNotFoundError,
+)
+from cop_zarr.format.encodings import find_encoding
 from cop_zarr.format.layout import ROOT, is_store_key
 from cop_zarr.format.opening import open_reader, read_document
 from cop_zarr.source.geotiff import Block, GeoTiff
@@ -25,6 +35,7 @@ from cop_zarr.storage import Folder
 from cop_zarr.writing.blockwise import map_blocks, requests_at_once
 from cop_zarr.writing.destination import check_destination, check_only_store_objects, holds_store
 from cop_zarr.writing.journal import VERSIONS, IngestJob, Journal
+from cop_zarr.writing.losses import LOSS_PASSES, Losses
 from cop_zarr.writing.options import Run, RunOptions
 from cop_zarr.writing.plan import IngestPlan, make_plan
 from cop_zarr.writing.writer import BlockRecord, StoreWriter
@@ -60,6 +71,7 @@ def plan_ingest(
     resume: bool = False,
     strict: bool = False,
     shards: bool = False,
+    encoding: str = "float32",
     **options: Unpack[RunOptions],
 ) -> IngestPlan:
     """Check source and destination, and estimate what an ingest would take; nothing is written.
@@ -69,12 +81,13 @@ def plan_ingest(
     InputError says so.
     """
     run = Run(**options)
+    find_encoding(encoding)
     target = run.folder(store)
     check_destination(target, overwrite=overwrite, resume=resume)
     with run.open_source(source) as tiff:
         if strict:
             _check_published(tiff, tiff.sha256())
-        return make_plan(tiff, target.url, run, shards=shards)[0]
+        return make_plan(tiff, target.url, run, shards=shards, encoding=encoding)[0]
 
 
 def ingest(
@@ -86,6 +99,7 @@ def ingest(
     strict: bool = False,
     break_lock: bool = False,
     shards: bool = False,
+    encoding: str = "float32",
     **options: Unpack[RunOptions],
 ) -> IngestReport:
     """Convert the Copernicus-Embed GeoTIFF into a store.
@@ -113,6 +127,10 @@ def ingest(
     shards : bool
         Write shards: objects of 64 x 64 cells instead of 8 x 8, some 200 instead of 6,800 for the globe.
         They are for publishing: several chunks are read by one request. GDAL before 3.13 cannot read them.
+    encoding : {"float32", "float16", "int8"}
+        How numbers are stored. float32 keeps every bit. float16 takes half of the bytes, and int8, with a
+        scale for each cell (its largest magnitude / 127), a quarter: both are for publishing, and what they
+        lose is in ``info()["encoding"]``. int8 holds no NaN and no infinity.
     workers : int, optional
         Blocks at work at once, at most; by default ``COP_ZARR_WORKERS`` or 4, and no more than the
         machine has processors.
@@ -136,6 +154,8 @@ def ingest(
         If there is no source, or it could not be downloaded.
     SourceError
         If the source is damaged, or is not a GeoTIFF that can be ingested.
+    EncodingError
+        If ``encoding`` cannot hold a number of the source.
     MemoryLimitError
         If its layout needs more memory than allowed.
     StoreExistsError
@@ -143,7 +163,7 @@ def ingest(
     StoreBusyError
         If another process is writing there, or has broken this one's lock.
     InputError
-        If the store's URL can only be read.
+        If the store's URL can only be read, or the encoding is unknown.
     StorageError
         If the store cannot be written.
 
@@ -155,14 +175,15 @@ def ingest(
     ``zarr.json`` of the old one is removed first.
     """
     run = Run(**options)
-    job = IngestJob(settings.timestamp(), overwrite, shards=shards)
+    find_encoding(encoding)
+    job = IngestJob(settings.timestamp(), overwrite, shards=shards, encoding=encoding)
     target = run.folder(store)
     check_destination(target, overwrite=overwrite, resume=resume)
     with (
         run.open_source(source, download=True) as tiff,
         closing(Background(tiff.sha256)) as sha256,
     ):
-        plan, blocks = make_plan(tiff, target.url, run, shards=shards)
+        plan, blocks = make_plan(tiff, target.url, run, shards=shards, encoding=encoding)
         if strict:
             _check_published(tiff, sha256.result())
         with target.locked(break_lock=break_lock):
@@ -174,7 +195,7 @@ def ingest(
                     _write(tiff, target.staging, journal, plan=plan, blocks=blocks, sha256=sha256, run=run)
                     _publish(target, journal)
                 target.remove_work(is_store_key)
-            except SourceError:
+            except (SourceError, EncodingError):
                 if journal is not None:
                     journal.discard()
                 raise
@@ -220,12 +241,13 @@ def _start_or_resume(
 
 def _makes_the_same(left: IngestJob, job: IngestJob, sha256: Background[str]) -> bool:
     """Whether an unfinished job has the source and the layout of a new one."""
-    return left.shards == job.shards and left.source_sha256 in {None, sha256.result()}
+    same_layout = (left.shards, left.encoding) == (job.shards, job.encoding)
+    return same_layout and left.source_sha256 in {None, sha256.result()}
 
 
 def _described(left: IngestJob) -> str:
     shards = "with --shards (shards=True)" if left.shards else "without --shards"
-    return f"the source with SHA-256 {left.source_sha256}, {shards}"
+    return f"the source with SHA-256 {left.source_sha256}, {shards}, with --encoding {left.encoding}"
 
 
 def _publish(target: Folder, journal: Journal) -> None:
@@ -239,11 +261,13 @@ def _is_complete(target: Folder, job: IngestJob, sha256: str) -> bool:
     """Whether a folder holds the whole store that a job makes; any other store may only be overwritten."""
     try:
         document = read_document(target)
-        has_shards = document.layout.shard_cells is not None
+        has_shards, encoding = document.layout.shard_cells is not None, document.layout.encoding.name
         if document.record["source"]["sha256"] != sha256:
             found = "a store of another source"
         elif has_shards != job.shards:
             found = f"a store of this source {'with' if has_shards else 'without'} shards"
+        elif encoding != job.encoding:
+            found = f"a store of this source with the encoding {encoding}"
         else:
             return True
     except StoreNotFoundError:
@@ -266,6 +290,7 @@ def _write(
     run: Run,
 ) -> None:
     """Write what is missing of a store, ``zarr.json`` last."""
+    stages = 1 if plan.layout.encoding.is_lossless else 1 + LOSS_PASSES
     requests = requests_at_once(staging, plan.layout, plan.workers)
     writer = StoreWriter(plan.layout, staging, requests, plan.info.missing)
     for record in journal.resume(plan.layout):
@@ -277,18 +302,34 @@ def _write(
         with tiff.buffer() as buffer:
             return writer.write(block, tiff.read(block, buffer))
 
-    for written in map_blocks(write, blocks, plan.layout, workers=plan.workers, progress=run.progress):
+    progress = stage(run.progress, 0, stages)
+    for written in map_blocks(write, blocks, plan.layout, workers=plan.workers, progress=progress):
         if sha256.done():
             journal.set_source(sha256.result())
         if written is not None:
             journal.record(written)
     journal.set_source(sha256.result())
+    losses = _measure(tiff, blocks, plan, writer.valid, run)
     tiff.check_unchanged()
     provenance = _provenance(plan, sha256.result(), writer.missing)
-    objects = writer.documents(provenance, journal.job.created)
+    objects = writer.documents(provenance, journal.job.created, losses)
     journal.remove_strays(objects.keys() | writer.object_keys())
     journal.finish(objects[ROOT])
     writer.finish(objects)
+
+
+def _measure(
+    tiff: GeoTiff, blocks: list[Block], plan: IngestPlan, valid: np.ndarray, run: Run
+) -> dict[str, Any] | None:
+    """What the store's encoding loses; the source is read again."""
+
+    @contextmanager
+    def read(block: Block) -> Iterator[np.ndarray]:
+        with tiff.buffer() as buffer:
+            yield tiff.read(block, buffer)
+
+    losses = Losses(plan.layout, valid, plan.info.missing)
+    return losses.measure(read, blocks, workers=plan.workers, progress=run.progress)
 
 
 def _report(target: Folder) -> IngestReport:

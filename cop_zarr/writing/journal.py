@@ -5,7 +5,7 @@ On an object store in the folder of the store, on a disk in ``NAME.partial``, un
     ingest/lock             who is writing
     ingest/job.json         the job: its source, when it was started, with which versions
     ingest/blocks/R-C.json  the block whose first cell is (R, C) is finished: its part of ``valid``, of the
-                            integrity table, and of the counts of cells that are not numbers
+                            integrity table, of the counts of cells that are not numbers, and of the scales
 
 A record is written when its objects have reached the disk. A run that resumes trusts a record only if every
 object that it lists is there with the recorded length and CRC-32C. What else was there when a run began is
@@ -49,6 +49,7 @@ class IngestJob:
     root_crc32c: int | None = None  # of the finished zarr.json, recorded just before that is written
     made_by: str = VERSIONS
     shards: bool = False  # whether the store has them
+    encoding: str = "float32"
 
     @classmethod
     def read(cls, target: Folder) -> IngestJob | None:
@@ -182,6 +183,7 @@ class Journal:
             "integrity": _base64(block.integrity),
             "objects": _base64(block.objects),
             "missing": _base64(block.missing),
+            "scale": _base64(block.scale),
         }
         document = {"record": record, "crc32c": crc32c(json.dumps(record).encode())}
         self._work.replace(f"{BLOCKS}{window.row}-{window.col}.json", json.dumps(document).encode())
@@ -207,6 +209,7 @@ class Journal:
                 _numbers(record["integrity"], (layout.table_shape[0], *chunks)),
                 _numbers(record["objects"], (2, *objects)),
                 _numbers(record["missing"], (2, *chunks)),
+                _numbers(record["scale"], layout.encoding.scale_shape(window.shape), "<f4"),
             )
         except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError):
             return None
@@ -217,8 +220,8 @@ def _shape(ranges: tuple[slice, slice]) -> tuple[int, int]:
     return rows.stop - rows.start, cols.stop - cols.start
 
 
-def _numbers(text: str, shape: tuple[int, ...]) -> np.ndarray:
-    return np.frombuffer(base64.b64decode(text), "<u4").reshape(shape)
+def _numbers(text: str, shape: tuple[int, ...], dtype: str = "<u4") -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), dtype).reshape(shape)
 
 
 def _base64(values: Any) -> str:

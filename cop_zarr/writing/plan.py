@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cop_zarr.format.chunk_grid import Layout
+from cop_zarr.format.encodings import find_encoding
 from cop_zarr.format.layout import SHARD_CELLS
 from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.source.tags import GeoTiffInfo
 from cop_zarr.writing.blockwise import plan_blocks
 from cop_zarr.writing.options import Run
-
-STORED_RATIO = 0.91
-"""Stored size of a cell with data against its decoded size: the table in docs/store-format.md."""
 
 LAND_SHARE = 0.3
 """Share of the lattice's cells that have data in the published file: about 310,000 of 1,038,240."""
@@ -41,10 +39,13 @@ class IngestPlan:
     """Estimated size of the store, if as much of it holds data as of the published file."""
 
 
-def make_plan(tiff: GeoTiff, store: str, run: Run, *, shards: bool) -> tuple[IngestPlan, list[Block]]:
+def make_plan(
+    tiff: GeoTiff, store: str, run: Run, *, shards: bool, encoding: str
+) -> tuple[IngestPlan, list[Block]]:
     """Plan an ingest, and cut the source into the plan's blocks."""
-    info = tiff.info
-    layout = Layout(info.grid, info.bands, shard_cells=SHARD_CELLS if shards else None)
+    info, found_encoding = tiff.info, find_encoding(encoding)
+    shard_cells = SHARD_CELLS if shards else None
+    layout = Layout(info.grid, info.bands, shard_cells=shard_cells, encoding=found_encoding)
     found = plan_blocks(tiff, layout, run)
     plan = IngestPlan(
         source=tiff.name,
@@ -55,6 +56,6 @@ def make_plan(tiff: GeoTiff, store: str, run: Run, *, shards: bool) -> tuple[Ing
         blocks=len(found.blocks),
         workers=found.workers,
         memory_bytes=found.memory_bytes,
-        store_bytes=int(info.grid.whole.cells * LAND_SHARE * info.bands * 4 * STORED_RATIO),
+        store_bytes=int(info.grid.whole.cells * LAND_SHARE * info.bands * 4 * found_encoding.stored_ratio),
     )
     return plan, found.blocks

@@ -24,10 +24,8 @@ from cop_zarr.format.components import COMPONENTS_ROOT, read_kept
 from cop_zarr.format.document import StoreDocument, parse
 from cop_zarr.format.layout import (
     COMPONENT_KEYS,
-    INTEGRITY_CHUNK,
     ROOT,
     ROOT_COPY,
-    SMALL_KEYS,
     VALID_CHUNK,
     is_store_key,
 )
@@ -157,18 +155,20 @@ class _Repair:
         self.removed: set[str] = set()
         self.foreign: set[str] = set()
         self.known: set[str] = set()
-        if INTEGRITY_CHUNK not in self._damaged:
+        if self._damaged.isdisjoint(document.layout.needed_keys):
             self._reader = open_reader(folder, document, workers=1)
             self._table = self._reader.encoded.table
             self._writer.integrity[:] = self._table
             if VALID_CHUNK not in self._damaged:
                 self._writer.valid[:] = self._reader.read_valid()
+            if document.layout.encoding.has_scale:
+                self._writer.scale[:] = self._reader.read_scale()
 
     def needs(self, block: Block) -> bool:
         """Whether a block of the source holds objects that have to be made again."""
-        if not self._damaged.isdisjoint({INTEGRITY_CHUNK, VALID_CHUNK}):
-            return True  # every chunk is needed to make these again
         layout = self._document.layout
+        if not self._damaged.isdisjoint({*layout.needed_keys, VALID_CHUNK}):
+            return True  # every chunk is needed to make these again
         return any(layout.object_key(*index) in self._damaged for index, _ in layout.objects(block))
 
     def rewrite_objects(self, block: Block, tiff: GeoTiff) -> list[str]:
@@ -188,15 +188,16 @@ class _Repair:
     def rewrite_small_objects(self) -> None:
         """Rewrite the other objects that are damaged; all of them, if another version made this store."""
         record, known = self._document.record, self._document.objects
-        objects = self._writer.documents(record["source"], record["created"])
-        damaged = {key for key in SMALL_KEYS if not self._is_as_recorded(key)}
+        layout = self._document.layout
+        objects = self._writer.documents(record["source"], record["created"], self._document.losses)
+        damaged = {key for key in layout.small_keys if not self._is_as_recorded(key)}
         mask = self._reader.read_valid() if self._reader and VALID_CHUNK not in damaged else None
         if mask is not None and not np.array_equal(self._writer.valid, mask):
             damaged.add(VALID_CHUNK)  # it is as recorded, but not what the chunks say
         wrong = self._damaged & (
             {ROOT} | known.keys() - damaged
         )  # as recorded, and not what they should be
-        if wrong or any(_record_of(objects[key]) != known.get(key) for key in {INTEGRITY_CHUNK, *damaged}):
+        if wrong or any(_record_of(objects[key]) != known.get(key) for key in layout.needed_keys | damaged):
             damaged = set(objects)
         for key in [key for key in objects if key in damaged]:  # in the order of writing: zarr.json last
             _write_checked(self._folder, key, objects[key])

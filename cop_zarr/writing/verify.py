@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Unpack
 
 from cop_zarr.core.grid import Window
@@ -107,7 +107,7 @@ def verify_folder(
     try:
         reader = open_reader(folder, document, run.workers)
     except ChunkError as error:
-        return _verify_without_table(folder, document, source, error)
+        return _verify_without_chunks(folder, document, source, error)
     checks = StoreChecks(reader, document)
     problems, compared = checks.small_objects(), 0
     components = checks.components()
@@ -146,13 +146,20 @@ def verify_folder(
     )
 
 
-def _verify_without_table(
+def _verify_without_chunks(
     folder: Folder, document: StoreDocument, source: str | None, error: ChunkError
 ) -> VerificationReport:
-    """Check the small objects of a store whose integrity table is damaged."""
+    """Check the small objects of a store whose integrity table, or whose scales, are damaged."""
     checks = StoreChecks(ChunkReader(folder, document, 1, with_table=False), document)
-    problems = [problem for problem in checks.small_objects() if problem.key != INTEGRITY_CHUNK]
-    problems.append(Problem(INTEGRITY_CHUNK, f"{error.__cause__}; no chunk can be checked without it"))
+    problems = checks.small_objects()
+    if document.layout.needed_keys.isdisjoint(problem.key for problem in problems):  # its offsets are wrong
+        problems.append(Problem(INTEGRITY_CHUNK, str(error.__cause__)))
+    problems = [
+        replace(problem, message=f"{problem.message}; no chunk can be checked without it")
+        if problem.key in document.layout.needed_keys
+        else problem
+        for problem in problems
+    ]
     return VerificationReport(
         store=folder.url,
         source=source,

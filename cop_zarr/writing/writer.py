@@ -11,6 +11,7 @@ import numpy as np
 
 from cop_zarr.core.grid import Window
 from cop_zarr.core.threads import ordered_map
+from cop_zarr.errors import EncodingError
 from cop_zarr.format.chunk_grid import ChunkIndex, ChunkPart, Layout, ObjectIndex
 from cop_zarr.format.codec import crc32c, encode
 from cop_zarr.format.layout import ROOT
@@ -34,6 +35,8 @@ class BlockRecord:
     """uint32, ``(2, object rows, object cols)``: length and CRC-32C of each object, 0 without data."""
     missing: np.ndarray
     """uint32, ``(2, chunk rows, chunk cols)``: the counts of :func:`clear_missing` in each chunk."""
+    scale: np.ndarray
+    """float32, ``(rows, cols)``: scales of the cells; empty without an encoding that has them."""
 
     def records(self, layout: Layout) -> dict[str, tuple[int, int]]:
         """Keys, lengths and CRC-32Cs of the objects."""
@@ -50,8 +53,9 @@ class BlockRecord:
 class StoreWriter:
     """Encodes and writes objects, ``requests`` of a window at once, and records their checksums.
 
-    Threads may write windows that share no object at the same time. ``valid``, ``integrity``, ``objects``
-    and ``missing`` are those of :class:`BlockRecord`, of the whole grid; 0 where nothing has been written.
+    Threads may write windows that share no object at the same time. ``valid``, ``integrity``, ``objects``,
+    ``missing`` and ``scale`` are those of :class:`BlockRecord`, of the whole grid; 0 where nothing has been
+    written.
     ``nodata`` is that of :func:`clear_missing`; None stores every cell as it is.
     """
 
@@ -66,19 +70,21 @@ class StoreWriter:
         self.integrity = np.zeros(layout.table_shape, "<u4")
         self.objects = np.zeros((2, *layout.object_grid), "<u4")
         self.missing = np.zeros((2, *layout.chunk_grid), "<u4")
+        self.scale = np.zeros(layout.encoding.scale_shape(layout.grid.shape), "<f4")
         self._restored = np.zeros(layout.object_grid, bool)  # objects that an earlier run wrote
 
     def write(self, window: Window, cells: np.ndarray) -> BlockRecord:
         """Write the objects of a window that no earlier run wrote, and have them reach the disk.
 
-        The window's edges are edges of objects; ``cells`` is float32, ``(rows, cols, bands)``.
+        The window's edges are edges of objects; ``cells`` is float32, ``(rows, cols, bands)``. Raises
+        EncodingError if the encoding cannot hold a number.
         """
         return self._write(window, self.encode(window, cells))
 
     def write_encoded(self, window: Window, chunks: Mapping[ChunkIndex, bytes]) -> BlockRecord:
         """Write the objects of a window, of chunks that are encoded already, as :meth:`write` does.
 
-        ``valid`` is not changed.
+        ``valid`` and ``scale`` are not changed.
         """
 
         def objects() -> Iterator[tuple[ObjectIndex, bytes]]:
@@ -110,7 +116,8 @@ class StoreWriter:
                 if stored[part.target].any() and (data := self._encode_chunk(part, cells[part.target])):
                     chunks.append(data)
                 else:
-                    self.valid[self._layout.chunk_window(part.row, part.col).slices] = False
+                    window = self._layout.chunk_window(part.row, part.col)
+                    self.valid[window.slices], self.scale[window.slices] = False, 0
                     self.integrity[:, part.row, part.col] = 0
             yield from self._object(index, chunks)
 
@@ -139,6 +146,7 @@ class StoreWriter:
         self.integrity[:, *chunk_range] = block.integrity
         self.objects[:, *object_range] = block.objects
         self.missing[:, *chunk_range] = block.missing
+        self.scale[block.window.slices] = block.scale
         self._restored[object_range] = True
 
     def is_restored(self, window: Window) -> bool:
@@ -149,9 +157,13 @@ class StoreWriter:
         """Keys of the objects with data."""
         return {self._layout.object_key(row, col) for row, col in np.argwhere(self.objects[0]).tolist()}
 
-    def documents(self, source: dict[str, Any], created: str) -> dict[str, bytes]:
+    def documents(
+        self, source: dict[str, Any], created: str, losses: dict[str, Any] | None = None
+    ) -> dict[str, bytes]:
         """Every other object of the store, as :func:`cop_zarr.format.metadata.documents` makes them."""
-        return documents(self._layout, source, created, self.valid, self.integrity)
+        return documents(
+            self._layout, source, created, self.valid, self.integrity, scale=self.scale, losses=losses
+        )
 
     def finish(self, objects: dict[str, bytes]) -> None:
         """Write the other objects, ``zarr.json`` when all before it is on the disk."""
@@ -169,6 +181,7 @@ class StoreWriter:
             self.integrity[:, *chunk_range],
             self.objects[:, *object_range],
             self.missing[:, *chunk_range],
+            self.scale[window.slices],
         )
 
     def _encode_chunk(self, part: ChunkPart, cells: np.ndarray) -> bytes | None:
@@ -180,8 +193,17 @@ class StoreWriter:
             cleared, _ = self.missing[:, part.row, part.col] = clear_missing(chunk, self._nodata)
             if cleared and not chunk.view("u4").any():
                 return None
-        data = encode(chunk)
         window = self._layout.chunk_window(part.row, part.col)
+        try:
+            stored, scale = self._layout.encoding.encode(chunk)
+        except EncodingError as error:
+            west, south, east, north = self._layout.grid.window_bounds(window)
+            raise EncodingError(f"{error}. It is at lon {west} … {east}, lat {south} … {north}") from None
+        if not stored.view("u1").any():
+            return None  # of int8, which has no -0.0
+        if self._layout.encoding.has_scale:
+            self.scale[window.slices] = scale[cols, rows].T
+        data = encode(stored)
         # "!= 0" and not any() alone, which warns of a signalling NaN
         self.valid[window.slices] = np.any(chunk[cols, rows] != 0, axis=2).T
         self.integrity[:2, part.row, part.col] = len(data), crc32c(data)

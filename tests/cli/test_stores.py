@@ -21,7 +21,14 @@ def names():
 
 def test_info(run):
     text = run("info", "a.zarr").stdout
-    facts = ["20 x 24 cells of 0.25°", "bands    4", "2021", "NOT the published file", "CC-BY-4.0", "arXiv"]
+    facts = [
+        "20 x 24 cells of 0.25°",
+        "bands     4",
+        "2021",
+        "NOT the published file",
+        "CC-BY-4.0",
+        "arXiv",
+    ]
     assert not [fact for fact in facts if fact.lower() not in text.lower()]
     assert json.loads(run("info", "a.zarr", "--json").stdout) == cop_zarr.open("a.zarr").info()
 

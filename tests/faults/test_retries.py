@@ -272,6 +272,8 @@ def test_a_pause_that_is_asked_for_does_not_count_if_it_helps(service):
         ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, math.inf),
         ({"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"}, 0),
         ({"RateLimit": '"resolvers";r=0;t=55', "RateLimit-Policy": '"resolvers";q=3000;w=300'}, 55),
+        ({"RateLimit": '"resolvers";r=2990;t=250'}, 0),  # told in every answer
+        ({"RateLimit-Remaining": "7", "RateLimit-Reset": "250"}, 0),
         ({"RateLimit": "limit=100, remaining=0, reset=5", "RateLimit-Reset": "5"}, 5),
         ({}, 0),
     ],

@@ -94,8 +94,8 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "stores" / "out.zarr"
 
 
-def made_of(source: Path, place: Path) -> Tree:
-    cop_zarr.ingest(source, place / "a.zarr")
+def made_of(source: Path, place: Path, **options: Any) -> Tree:
+    cop_zarr.ingest(source, place / "a.zarr", **options)
     return tree(place / "a.zarr")
 
 
@@ -305,12 +305,13 @@ def forker() -> Iterator[Forker]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
-    [[], ["overwrite"], ["overwrite", "renames"]],
-    ids=["new", "over an old store", "over one where names cannot be exchanged"],
+    [[], ["shards"], ["overwrite"], ["overwrite", "renames"]],
+    ids=["new", "with shards", "over an old store", "over one where names cannot be exchanged"],
 )
 def test_killed_at_any_operation(
     tiny: Path,
     tiny_whole: Tree,
+    part: Path,
     old: Path,
     tmp_path: Path,
     *,
@@ -320,7 +321,9 @@ def test_killed_at_any_operation(
 ) -> None:
     out = tmp_path / "stores" / "out.zarr"
     out.parent.mkdir()
-    replaces = bool(flags)
+    replaces = "overwrite" in flags
+    if "shards" in flags:  # of which the tiny source has one only
+        tiny, tiny_whole = part, made_of(part, tmp_path, shards=True)
     begin_with(old if replaces else None, out)
     total = forker.ingest(tiny, out, *flags)
     assert total is not None

@@ -178,6 +178,50 @@ def test_gdal_reads_shards_or_refuses_them(sharded):
     assert found.tobytes() == factory.truth((300, 437), (565, 718)).tobytes()
 
 
+def quantised(values):
+    """As docs/store-format.md says: int8 ``(bands, rows, cols)``, float32 ``(rows, cols)``."""
+    largest = np.abs(values).max(axis=0).astype("f8")
+    numbers = values.astype("f8") * 127 / np.where(largest > 0, largest, 1)
+    return np.rint(numbers).astype("i1"), (largest / 127).astype("f4")
+
+
+@pytest.fixture(scope="module", params=["float16", "int8"])
+def encoded(request, tmp_path_factory):
+    """A store of another encoding than float32, and its numbers."""
+    folder = tmp_path_factory.mktemp(request.param)
+    source = factory.write_geotiff(folder / "a.tif", rows=(300, 437), cols=(565, 718))
+    cop_zarr.ingest(source, folder / "a.zarr", encoding=request.param)
+    truth = factory.truth((300, 437), (565, 718))
+    return folder / "a.zarr", truth.astype("f2") if request.param == "float16" else quantised(truth)[0]
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+def test_every_reader_gives_the_numbers_of_an_encoding(reader, encoded):
+    path, stored = encoded
+    if reader is by_zarrita and stored.dtype == "f2":
+        with pytest.raises(
+            AssertionError, match="dataType: float16"
+        ):  # JavaScript has Float16Array since 2025
+            reader(path, list(SHARD_WINDOWS.values()))
+        return
+    found = reader(path, list(SHARD_WINDOWS.values()))
+    for (name, window), values in zip(SHARD_WINDOWS.items(), found, strict=True):
+        # zarrita's are made float32 by the script
+        assert np.asarray(values).astype("f4").tobytes() == cut(stored, window).astype("f4").tobytes(), name
+    if reader in {by_zarr_python, by_xarray, by_tensorstore, by_gdal}:
+        assert np.asarray(found[0]).dtype == stored.dtype
+
+
+def test_what_xarray_multiplies_is_the_answer(encoded):
+    path, stored = encoded
+    with xarray.open_zarr(path, decode_coords="all", chunks=None) as dataset:
+        vectors = dataset.embedding * dataset.scale if stored.dtype == "i1" else dataset.embedding
+        assert vectors.dims == ("band", "latitude", "longitude")
+        assert vectors.rio.crs.to_epsg() == 4326
+        decoded = cop_zarr.open(path).to_xarray().embedding
+        assert vectors.to_numpy().astype("f4").tobytes() == decoded.to_numpy().tobytes()
+
+
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
 def test_every_reader_gives_the_same_bits(reader, store_path, globe, part):
     for path, truth, windows in (
@@ -285,8 +329,19 @@ def test_library_of_the_conventions(part, node, convention):
 GEOEMB = json.loads((HERE / "schemas" / "geoemb-v1.json").read_text())
 
 
+def test_embedding_convention_of_encodings(encoded):
+    path, stored = encoded
+    attributes = declared(path / "zarr.json")["attributes"]
+    if stored.dtype == "i1":
+        attributes["geoemb:quantization"] = json.loads(attributes["geoemb:quantization"])
+    assert attributes["geoemb:data_type"] == stored.dtype.name
+    assert ("geoemb:quantization" in attributes) == (stored.dtype == "i1")
+    jsonschema.Draft202012Validator(GEOEMB).validate(attributes)
+
+
 def test_embedding_convention(part):
     document = declared(part / "zarr.json")
     jsonschema.Draft202012Validator(GEOEMB).validate(document["attributes"])
+    assert "geoemb:quantization" not in document["attributes"]
     for node in NODES[1:]:  # the convention is for the group alone
         assert "geoemb:" not in (part / node).read_text()

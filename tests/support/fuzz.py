@@ -1,9 +1,9 @@
 """Hostile TIFFs and hostile stores, made from good ones: each gives an answer or is refused.
 
-``python -m tests.support.fuzz tiff --seconds 60 --seed 1`` makes files, ``store`` stores, each from the
-seed and its number, and reads them. The first that raises anything but a CopZarrError, gives a wrong
-answer, crashes, hangs or takes too much memory ends the run with an error; it and its number are left in a
-folder ``fuzz-tiff-1``. ``--first 123 --inputs 1`` repeats one input.
+``python -m tests.support.fuzz tiff --seconds 60 --seed 1`` makes files, ``store`` and ``int8`` stores,
+each from the seed and its number, and reads them. The first that raises anything but a CopZarrError, gives
+a wrong answer, crashes, hangs or takes too much memory ends the run with an error; it and its number are
+left in a folder ``fuzz-tiff-1``. ``--first 123 --inputs 1`` repeats one input.
 """
 
 from __future__ import annotations
@@ -318,20 +318,23 @@ Objects = dict[str, bytes | None]
 class StoreTarget:
     """Open a store, and query it."""
 
+    encoding = "float32"
+
     def __init__(self, scratch: Path) -> None:
         self._path = scratch / "a.zarr"
         values = factory.truth(ROWS, COLS, BANDS)
         source = factory.write_geotiff(self._path.with_name("a.tif"), values, rows=ROWS, cols=COLS)
-        cop_zarr.ingest(source, self._path)
+        cop_zarr.ingest(source, self._path, encoding=self.encoding)
         files = [path for path in self._path.rglob("*") if path.is_file()]
         self._objects = {path.relative_to(self._path).as_posix(): path.read_bytes() for path in files}
         self._document = decode_root(self._objects[layout.ROOT])
         self._chunks = [key for key in self._objects if key.startswith("embedding/c")]
         self._read = [layout.ROOT, layout.VALID_CHUNK, layout.INTEGRITY_CHUNK, *self._chunks]
+        self._read += self._objects.keys() & {layout.SCALE_CHUNK}
         self._truth = ask(self._path)
         window = cop_zarr.open(self._path).query(BOXES[0], output="grid").meta
         held = values[:, slice(*window["rows"]), slice(*window["cols"])]
-        if not np.array_equal(self._truth[0], held):
+        if self.encoding == "float32" and not np.array_equal(self._truth[0], held):
             raise Finding("the undamaged store is not what was written")
 
     def run(self, rng: random.Random) -> str:
@@ -463,7 +466,17 @@ def _values(holder: Any) -> Iterator[tuple[Any, Any]]:
 # The command
 
 
-TARGETS: dict[str, Callable[[Path], TiffTarget | StoreTarget]] = {"tiff": TiffTarget, "store": StoreTarget}
+class Int8Target(StoreTarget):
+    """The same, of integers with scales."""
+
+    encoding = "int8"
+
+
+TARGETS: dict[str, Callable[[Path], TiffTarget | StoreTarget]] = {
+    "tiff": TiffTarget,
+    "store": StoreTarget,
+    "int8": Int8Target,
+}
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -204,6 +205,61 @@ def test_a_store_of_the_first_version_keeps_its_nan(tmp_path: Path) -> None:
     assert cop_zarr.verify(tmp_path / "b.zarr").ok
     found = zarr.open_group(tmp_path / "b.zarr", mode="r")["embedding"][:]
     assert np.array_equal(found, zarr.open_group(first, mode="r")["embedding"][:])
+
+
+@pytest.fixture(scope="module")
+def keeping(plain: Path) -> Path:
+    """A store that keeps its components."""
+    path = shutil.copytree(plain, plain.with_name("keeping.zarr"))
+    cop_zarr.keep_components(path, 3)
+    return path
+
+
+@pytest.mark.parametrize("shards", [True, False])
+def test_components_come_along(keeping: Path, tmp_path: Path, shards: bool) -> None:
+    url = f"memory://{tmp_path.name}/a.zarr"
+    assert cop_zarr.copy(keeping, tmp_path / "a.zarr", shards=shards).components == "copied"
+    assert cop_zarr.copy(tmp_path / "a.zarr", url, overwrite=True).components == "copied"
+    old, new = objects(keeping), objects(url)
+    assert new == objects(tmp_path / "a.zarr")
+    kept = {key for key in old if key.startswith("components/")}
+    assert kept == {key for key in new if key.startswith("components/")}
+    assert {key for key in kept if old[key] != new[key]} == ({"components/zarr.json"} if shards else set())
+    assert cop_zarr.verify(url).ok
+    one, two = (cop_zarr.open(place).components() for place in (keeping, url))
+    assert two.kept
+    assert np.array_equal(one.scores, two.scores, equal_nan=True)
+    cop_zarr.copy(keeping, url, shards=not shards, overwrite=True)
+    assert cop_zarr.verify(url).ok
+
+
+@pytest.mark.parametrize(
+    "key", ["components/zarr.json", "components/scores/c/0/0/0", "components/mean/c/0"]
+)
+def test_damaged_components_stay_behind(keeping: Path, plain: Path, tmp_path: Path, key: str) -> None:
+    damaged = shutil.copytree(keeping, tmp_path / "damaged.zarr")
+    flip(damaged / key)
+    done = run("copy", damaged, tmp_path / "b c.zarr")
+    assert done.exit_code == 0, done.output
+    assert objects(tmp_path / "b c.zarr") == objects(plain)
+    command = shlex.split(done.output.partition("cop-zarr components ")[2])
+    assert run("components", *command).exit_code == 0
+    assert cop_zarr.open(tmp_path / "b c.zarr").components().kept
+    assert cop_zarr.copy(plain, tmp_path / "d.zarr").components == "none"
+
+
+@pytest.mark.parametrize("encoding", ["float16", "int8"])
+def test_components_of_other_numbers_stay_behind(tmp_path: Path, encoding: str) -> None:
+    source = factory.write_geotiff(tmp_path / "a.tif", rows=ROWS, cols=COLS, bands=BANDS)
+    cop_zarr.ingest(source, tmp_path / "a.zarr")
+    cop_zarr.keep_components(tmp_path / "a.zarr", 2)
+    one, two = tmp_path / "b.zarr", tmp_path / "c.zarr"
+    assert cop_zarr.copy(tmp_path / "a.zarr", one, encoding=encoding).components == "not copied"
+    assert not (one / "components").exists()
+    cop_zarr.keep_components(one, 2)
+    assert cop_zarr.copy(one, two, shards=True).components == "copied"
+    assert cop_zarr.verify(two, source).ok
+    assert cop_zarr.open(two).components().kept
 
 
 def run(*arguments: object) -> Result:
