@@ -26,12 +26,13 @@ class Shot(NamedTuple):
     height: int = 800
     needs: str = "html[data-ready]"
     """What there is when the view is complete."""
-    shows: str = "h1"
+    shows: str | None = None
     """What the panel is scrolled to."""
 
 
+MAX_WAIT_MS = 300_000
 PLACES, REGION = "#answer[aria-busy=false]", "#region-answer:not([hidden])"
-MUNICH, YANGTZE = "like=11.5,48&exclude_km=200", "box=116,28,122,33"
+MUNICH, YANGTZE = "like=11.5,48&exclude_km=1000", "box=116,28,122,33"
 
 SHOTS = {
     "globe": Shot("theme=light"),
@@ -44,9 +45,12 @@ SHOTS = {
 def take(browser: Browser, url: str, shot: Shot) -> Image.Image:
     """Open an address, wait until the view is complete, and take a picture of the window."""
     page = browser.new_page(viewport={"width": shot.width, "height": shot.height})
+    page.set_default_timeout(MAX_WAIT_MS)
     page.goto(f"{url}#{shot.fragment}")
-    page.wait_for_selector(f"html[data-ready]:has({shot.needs}), {shot.needs}", state="attached")
-    page.locator(shot.shows).evaluate("element => element.scrollIntoView()")
+    page.locator("html[data-ready]").wait_for(state="attached")
+    page.locator(shot.needs).wait_for(state="attached")
+    if shot.shows:
+        page.locator(shot.shows).evaluate("element => element.scrollIntoView()")
     page.wait_for_timeout(1500)  # the map fades in
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     page.close()
@@ -63,7 +67,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
         store = given.store or Path(place) / "copernicus.zarr"
         if not given.store:
-            cop_zarr.ingest(cop_zarr.synthesize(Path(place) / "standin.tif", bands=16, seed=0), store)
+            cop_zarr.ingest(
+                cop_zarr.synthesize(Path(place) / "standin.tif", bands=16, seed=0), store, shards=True
+            )
         explorer = cop_zarr.open(store).explore()
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium") or shutil.which("google-chrome"),

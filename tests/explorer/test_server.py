@@ -27,13 +27,15 @@ CHUNK = "embedding/c/0/0/0"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """plain.zarr and sharded.zarr, which keep components, beside a file that nobody may read."""
+    """plain.zarr, sharded.zarr and int8.zarr, which keep components, beside a file that nobody may read."""
     folder = tmp_path_factory.mktemp("served")
     factory.write_geotiff(folder / "a.tif", rows=(200, 330), cols=(800, 930), bands=4)
     cop_zarr.ingest(folder / "a.tif", folder / "plain.zarr")
     cop_zarr.keep_components(folder / "plain.zarr")
     cop_zarr.copy(folder / "plain.zarr", folder / "sharded.zarr", shards=True)
     cop_zarr.keep_components(folder / "sharded.zarr")
+    cop_zarr.copy(folder / "plain.zarr", folder / "int8.zarr", encoding="int8")
+    cop_zarr.keep_components(folder / "int8.zarr")
     (folder / "secret").write_text("secret")
     return folder
 
@@ -80,13 +82,15 @@ def send(port, text):
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def test_every_object_of_the_store_comes_as_it_is(folder, plain):
-    paths = [path for path in (folder / "plain.zarr").rglob("*") if path.is_file()]
+@pytest.mark.parametrize("name", ["plain.zarr", "sharded.zarr", "int8.zarr"])
+def test_every_object_of_the_store_comes_as_it_is(folder, name):
+    paths = [path for path in (folder / name).rglob("*") if path.is_file()]
     assert len(paths) > 50
-    for path in paths:
-        status, headers, body = ask(plain, f"/store/{path.relative_to(folder / 'plain.zarr').as_posix()}")
-        assert (status, headers["Content-Length"]) == (200, str(path.stat().st_size))
-        assert body == path.read_bytes()
+    with serving(folder / name) as port:
+        for path in paths:
+            status, headers, body = ask(port, f"/store/{path.relative_to(folder / name).as_posix()}")
+            assert (status, headers["Content-Length"]) == (200, str(path.stat().st_size))
+            assert body == path.read_bytes()
 
 
 def test_the_page_comes_at_the_root(folder, plain):

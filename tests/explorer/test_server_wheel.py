@@ -1,6 +1,5 @@
 """The wheel: it has the page, not what the page is built from, and explores a store by itself."""
 
-import json
 import os
 import subprocess
 import sys
@@ -47,12 +46,7 @@ def test_has_the_page_and_not_its_sources(wheel):
 
 def test_has_the_licences_of_what_is_bundled(wheel):
     (found,) = wheel.glob("*.dist-info/licenses/**/LICENSES.txt")
-    text = found.read_text("utf-8")
-    assert text == page_files()["LICENSES.txt"].decode()
-    for package in json.loads((ROOT / "cop_zarr/explorer/src/package.json").read_text("utf-8"))[
-        "dependencies"
-    ]:
-        assert package in text
+    assert found.read_bytes() == page_files()["LICENSES.txt"]
 
 
 def test_explores_a_store(wheel, tmp_path):
