@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 import cop_zarr
-from tests.support.explorer import PAGE, Explorer, chromium, find_chromium, write_store
+from tests.support.explorer import COPIES, PAGE, Explorer, chromium, find_chromium, write_store
 from tests.support.servers import static_server
 
 
@@ -16,8 +16,9 @@ def site(tmp_path_factory):
     site = tmp_path_factory.mktemp("site")
     shutil.copytree(PAGE, site / "page")
     write_store(site / "plain.zarr")
-    cop_zarr.copy(site / "plain.zarr", site / "sharded.zarr", shards=True)
-    cop_zarr.keep_components(site / "sharded.zarr")
+    for name, options in COPIES.items():
+        cop_zarr.copy(site / "plain.zarr", site / name, **options)
+        cop_zarr.keep_components(site / name, overwrite=True)
     return site
 
 

@@ -11,19 +11,25 @@ import pytest
 import shapely
 
 import cop_zarr
+from cop_zarr.explorer.static import write_page
 from tests.support import factory
-from tests.support.explorer import COLS, ROWS, write_store
+from tests.support.explorer import COLS, NAMES, ROWS, write_store
 
-BOTH = pytest.mark.parametrize("name", ["plain.zarr", "sharded.zarr"])
+EACH = pytest.mark.parametrize("name", NAMES)
 
 VIEW = "lon=11&lat=36&zoom=4"
 PLACES = [(lon + 0.5, lat + 0.5) for lon in range(-2, 25, 3) for lat in range(22, 50, 4)]
 """Centres of cells that no line of the graticule crosses."""
 
 
-@pytest.fixture(scope="module")
-def store(site):
-    return cop_zarr.open(site / "plain.zarr")
+@pytest.fixture
+def name():
+    return "plain.zarr"
+
+
+@pytest.fixture
+def store(site, name):
+    return cop_zarr.open(site / name)
 
 
 def cells_of(places):
@@ -44,21 +50,24 @@ def expected_colours(store, components=(0, 1, 2), percentiles=(2, 98)):
 # The map
 
 
-@BOTH
-@pytest.mark.parametrize(
-    ("fragment", "options"),
-    [
-        ("", {}),
-        ("&components=6,2,11&range=10,80", {"components": (5, 1, 10), "percentiles": (10, 80)}),
-    ],
-)
-def test_cells_have_the_colours_of_their_components(explorer, at, store, name, fragment, options):  # noqa: PLR0917
-    shown = explorer.open(at(name, VIEW + fragment)).colours(PLACES).astype(int)
-    expected = expected_colours(store, **options)[cells_of(PLACES)]
+CHOSEN = {"components": (5, 1, 10), "percentiles": (10, 80)}
+
+
+@EACH
+def test_cells_have_the_colours_of_their_components(explorer, at, store, name):
+    explorer.open(at(name, VIEW))
+    check_colours(explorer.colours(PLACES), expected_colours(store))
+    explorer.go(f"{VIEW}&components=6,2,11&range=10,80")
+    check_colours(explorer.colours(PLACES), expected_colours(store, **CHOSEN))
+
+
+def check_colours(shown, expected):
+    """Compare what is shown at PLACES; a coast may cross a few."""
+    expected = expected[cells_of(PLACES)]
     with_data = ~np.isnan(expected[:, 0])
     assert 20 < with_data.sum() < len(PLACES)
-    near = (np.abs(shown[with_data] - expected[with_data]) <= 2).all(axis=1)
-    assert near.mean() > 0.8  # a coast may cross a cell
+    near = (np.abs(shown[with_data].astype(int) - expected[with_data]) <= 2).all(axis=1)
+    assert near.mean() > 0.8
     sea = shown[~with_data]
     assert (sea == np.median(sea, axis=0)).all(axis=1).mean() > 0.8
 
@@ -101,31 +110,34 @@ def test_a_store_of_one_cell(explorer, at, site):
 LIKES = [(11.5, 48.5), (5.25, 30.75)]
 
 
-@BOTH
-@pytest.mark.parametrize(
-    ("fragment", "options"),
-    [
-        ("like=11.5,48.5", {"places": LIKES[:1]}),
-        ("like=20,27.5", {"places": [(20, 27.5)]}),  # whose vector another cell has, too
-        (
-            "like=11.5,48.5;5.25,30.75&unlike=2.5,25&exclude_km=200",
-            {"places": LIKES, "negatives": [(2.5, 25)], "exclude_km": 200},
-        ),
-        ("like=5.25,30.75&metric=l2", {"places": LIKES[1:], "metric": "l2"}),
-        (
-            "like=11.5,48.5;5.25,30.75&metric=l2&exclude_km=900.5",
-            {"places": LIKES, "metric": "l2", "exclude_km": 900.5},
-        ),
-    ],
-)
-def test_ten_places_are_those_of_python_to_the_bit(explorer, at, store, name, fragment, options):  # noqa: PLR0917
-    explorer.open(at(name, fragment))
-    matches = store.similar(**options, k=10)
-    expected = [list(place) for place in zip(matches.lon, matches.lat, matches.score, strict=True)]
-    assert explorer.places() == expected
-    call = explorer.copied("#places-python")
-    again = eval(call, {"store": store})  # the line as it is pasted
-    assert list(again.score) == [score for *_, score in expected]
+QUESTIONS = {
+    "like=11.5,48.5": {"places": LIKES[:1]},
+    "like=20,27.5": {"places": [(20, 27.5)]},  # whose vector another cell has, too
+    "like=11.5,48.5;5.25,30.75&unlike=2.5,25&exclude_km=200": {
+        "places": LIKES,
+        "negatives": [(2.5, 25)],
+        "exclude_km": 200,
+    },
+    "like=5.25,30.75&metric=l2": {"places": LIKES[1:], "metric": "l2"},
+    "like=11.5,48.5;5.25,30.75&metric=l2&exclude_km=900.5": {
+        "places": LIKES,
+        "metric": "l2",
+        "exclude_km": 900.5,
+    },
+}
+
+
+@EACH
+def test_ten_places_are_those_of_python_to_the_bit(explorer, at, store, name):
+    explorer.open(at(name))
+    for fragment, options in QUESTIONS.items():
+        explorer.go(fragment)
+        matches = store.similar(**options, k=10)
+        expected = [list(place) for place in zip(matches.lon, matches.lat, matches.score, strict=True)]
+        assert explorer.places() == expected, fragment
+        call = explorer.copied("#places-python")
+        again = eval(call, {"store": store})  # the line as it is pasted
+        assert list(again.score) == [score for *_, score in expected]
 
 
 def test_a_click_finds_more_and_more(explorer, at, store):
@@ -185,20 +197,20 @@ REGIONS = {
 }
 
 
-@pytest.mark.parametrize("fragment", REGIONS)
-@BOTH
-def test_a_region_has_the_vector_of_python(explorer, at, store, name, fragment):
-    explorer.open(at(name, fragment))
-    found = explorer.region()
-    region = REGIONS[fragment]
-    expected = store.query(region, weights="coverage", empty="skip", subpixel="touch")
-    np.testing.assert_allclose(found["vector"], expected.data, rtol=0, atol=1e-6)
-    assert found["valid_cells"] == expected.meta["valid_cells"] > 0
-    assert found["total_cells"] == expected.meta["total_cells"]
-    line = explorer.copied("#region-python")
-    assert line == found["query"]
-    again = eval(line, {"store": store})  # the line as it is pasted
-    np.testing.assert_array_equal(again.data, expected.data)
+@EACH
+def test_a_region_has_the_vector_of_python(explorer, at, store, name):
+    explorer.open(at(name))
+    for fragment, region in REGIONS.items():
+        explorer.go(fragment)
+        found = explorer.region()
+        expected = store.query(region, weights="coverage", empty="skip", subpixel="touch")
+        np.testing.assert_allclose(found["vector"], expected.data, rtol=0, atol=1e-6, err_msg=fragment)
+        assert found["valid_cells"] == expected.meta["valid_cells"] > 0
+        assert found["total_cells"] == expected.meta["total_cells"]
+        line = explorer.copied("#region-python")
+        assert line == found["query"]
+        again = eval(line, {"store": store})  # the line as it is pasted
+        np.testing.assert_array_equal(again.data, expected.data)
 
 
 def test_a_box_and_a_polygon_are_drawn(explorer, at, store):
@@ -258,3 +270,25 @@ def test_commands_are_those_of_the_command_line(explorer, at, base):
         *["cop-zarr", "query", f"{base}/plain.zarr", "--bbox", "5", "24", "16", "40"],
         *["--weights", "coverage", "--empty", "skip"],
     ]
+
+
+# Served
+
+
+@EACH
+def test_a_store_that_cop_zarr_serves(explorer, site, store, name):
+    server = store.explore()
+    explorer.open(f"{server.url}#{VIEW}&like=11.5,48.5&exclude_km=300&box=5,24,16,40")
+    matches = store.similar((11.5, 48.5), k=10, exclude_km=300)
+    assert [score for *_, score in explorer.places()] == list(matches.score)
+    expected = store.query((5, 24, 16, 40), weights="coverage", empty="skip")
+    np.testing.assert_allclose(explorer.region()["vector"], expected.data, rtol=0, atol=1e-6)
+    assert shlex.split(explorer.copied("#region-command"))[2] == str(site / name)
+    server.close()
+
+
+def test_a_page_beside_a_store_that_is_written_as_files(explorer, site, base, store):
+    write_page(site / "beside", "../plain.zarr/", has_components=False)
+    explorer.open(f"{base}/beside/index.html#box=5,24,16,40")
+    expected = store.query((5, 24, 16, 40), weights="coverage", empty="skip")
+    np.testing.assert_allclose(explorer.region()["vector"], expected.data, rtol=0, atol=1e-6)

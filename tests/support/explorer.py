@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import shutil
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 PAGE = Path(cop_zarr.__file__).parent / "explorer" / "page"
 DEGREES_A_PIXEL = 360 / 256
 """Of the map at zoom 0."""
+
+COPIES = {"sharded.zarr": {"shards": True}}
+"""Stores with the values of plain.zarr, and how they are copied from it."""
+
+if "encoding" in inspect.signature(cop_zarr.copy).parameters:
+    COPIES |= {"float16.zarr": {"encoding": "float16"}, "int8.zarr": {"encoding": "int8", "shards": True}}
+
+NAMES = ["plain.zarr", *COPIES]
 
 ROWS, COLS, BANDS = (150, 281), (700, 835), 40
 """Central Europe and the north of Africa, 52.5° to 20° north: no multiple of a chunk."""
@@ -91,7 +100,13 @@ class Explorer:
 
     def go(self, fragment: str) -> None:
         """Change the address's fragment, as a link does."""
-        self.page.evaluate("fragment => { location.hash = fragment }", fragment)
+        self.page.evaluate(
+            """fragment => new Promise(done => {
+                addEventListener("popstate", done, { once: true })
+                location.hash = fragment
+            })""",
+            fragment,
+        )
 
     @property
     def fragment(self) -> dict[str, str]:
@@ -143,7 +158,8 @@ class Explorer:
 
     def picture(self) -> np.ndarray:
         """The window: uint8, ``(rows, cols, 3)``, once the map has been drawn."""
-        self.page.wait_for_timeout(300)
+        self.page.locator("#map:not([aria-busy=true])").wait_for()
+        self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         return np.asarray(Image.open(io.BytesIO(self.page.screenshot())).convert("RGB"))
 
     def colours(self, places: list[tuple[float, float]]) -> np.ndarray:

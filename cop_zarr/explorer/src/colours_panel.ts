@@ -70,16 +70,17 @@ export class ColoursPanel {
     if (wanted === this.#shown) return;
     this.#shown = wanted;
     showStatus("Reading colours …");
+    byId("map").ariaBusy = "true";
     try {
-      const pixels = await this.app.engine.call(
-        "colours",
-        components.map((one) => one - 1),
-        range,
-      );
-      if (wanted === this.#shown) await this.app.map.raster.show("colours", pixels);
+      const chosen = components.map((one) => one - 1);
+      const pixels = await this.app.engine.call("colours", chosen, range);
+      if (wanted !== this.#shown) return;
+      await this.app.map.raster.show("colours", pixels);
     } catch (error) {
       this.#shown = "";
       throw error;
+    } finally {
+      if (wanted === this.#shown || this.#shown === "") byId("map").ariaBusy = "false";
     }
     showStatus("");
   }

@@ -105,7 +105,7 @@ function parseRoot(remote: Remote, bytes: Uint8Array): { document: JsonObject; r
       "Write the page anew with a newer cop-zarr: pip install --upgrade cop-zarr.",
     );
   }
-  const encoding = raw.encoding ?? "float32";
+  const encoding = "encoding" in raw ? (raw.encoding as JsonObject | null)?.name : "float32";
   if (!ENCODINGS.includes(String(encoding))) {
     throw new ExplorerError(
       `The store has the encoding ${JSON.stringify(encoding)}; this page reads ${ENCODINGS.join(", ")}.`,
