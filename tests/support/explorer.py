@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import json
 import shutil
@@ -25,11 +24,12 @@ PAGE = Path(cop_zarr.__file__).parent / "explorer" / "page"
 DEGREES_A_PIXEL = 360 / 256
 """Of the map at zoom 0."""
 
-COPIES = {"sharded.zarr": {"shards": True}}
-"""Stores with the values of plain.zarr, and how they are copied from it."""
-
-if "encoding" in inspect.signature(cop_zarr.copy).parameters:
-    COPIES |= {"float16.zarr": {"encoding": "float16"}, "int8.zarr": {"encoding": "int8", "shards": True}}
+COPIES = {
+    "sharded.zarr": {"shards": True},
+    "float16.zarr": {"encoding": "float16"},
+    "int8.zarr": {"encoding": "int8", "shards": True},
+}
+"""Stores that are copied from plain.zarr, and how."""
 
 NAMES = ["plain.zarr", *COPIES]
 

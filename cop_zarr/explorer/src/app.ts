@@ -68,7 +68,8 @@ export class App {
   /** Change the state; the one before can be gone back to. */
   change(part: Partial<State>): void {
     this.state = { ...this.state, ...part };
-    history.pushState(null, "", this.#address());
+    const address = this.#address();
+    if (new URL(address, location.href).href !== location.href) history.pushState(null, "", address);
     showProblem();
     this.show();
   }

@@ -59,6 +59,8 @@ export interface Calls {
   scoreMap(asked: PlacesQuery): Promise<ScoreMap>;
   places(asked: PlacesQuery): Promise<SimilarPlace[]>;
   regionVector(region: Region): Promise<RegionVector>;
+  /** End what is being read for places, or for a region. */
+  stop(what: "places" | "region"): Promise<void>;
 }
 
 export interface Request {

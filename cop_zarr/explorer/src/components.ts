@@ -3,7 +3,7 @@
 import { openArray, readArray, type Store } from "./store";
 import { prefixEnd, prefixFrame } from "./blosc_prefix";
 import { parseDocument, type JsonObject } from "./document";
-import { DamageError, ExplorerError } from "./errors";
+import { DamageError, DeniedError, ExplorerError } from "./errors";
 import type { Remote } from "./remote";
 import { check, VerifiedStore } from "./verified";
 import Blosc from "numcodecs/blosc";
@@ -162,8 +162,13 @@ function concatenate(parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
 }
 
 /** The document of the group; undefined if there is none. */
-export function readComponentsDocument(remote: Remote): Promise<Uint8Array | undefined> {
-  return remote.get("/zarr.json");
+export async function readComponentsDocument(remote: Remote): Promise<Uint8Array | undefined> {
+  try {
+    return await remote.get("/zarr.json");
+  } catch (error) {
+    if (error instanceof DeniedError) return undefined; // whoever may not list is denied what is not there
+    throw error;
+  }
 }
 
 /** Open the components of a store, in a folder of their own. */

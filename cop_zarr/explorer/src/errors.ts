@@ -11,6 +11,9 @@ export class ExplorerError extends Error {
   }
 }
 
+/** What may not be read, or on object storage, what is not there. */
+export class DeniedError extends ExplorerError {}
+
 /** An object of the store that is not what the store says it is. */
 export class DamageError extends ExplorerError {
   constructor(key: string, detail: string) {

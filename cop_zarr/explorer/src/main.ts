@@ -62,6 +62,7 @@ function listen(app: App, places: PlacesPanel): void {
   const { ol } = app.map;
   const choose = (point: number[]) => app.run(() => places.choose([normalLon(point[0]!), point[1]!]));
   ol.on("click", (event: MapBrowserEvent) => {
+    showWhere(app, places, event.coordinate); // a finger does not hover
     if (!app.overlay.drawing) void choose(event.coordinate);
   });
   ol.on("pointermove", (event: MapBrowserEvent) => showWhere(app, places, event.coordinate));
@@ -89,11 +90,18 @@ async function start(): Promise<void> {
   void map.loadCoastlines("coastlines.json");
   const colours = new ColoursPanel(app);
   await app.run(() => colours.show(app.state));
-  map.ol.once("rendercomplete", () => performance.mark("picture"));
+  map.ol.once("rendercomplete", () => engine.mark("picture"));
   listen(app, new PlacesPanel(app));
   new RegionPanel(app);
   app.show();
-  await app.run(() => engine.call("checkColours")); // which also tells that there are no components
+  await app.run(async () => {
+    try {
+      await engine.call("checkColours");
+    } catch (error) {
+      if (info.components > 0) await map.raster.show("colours", undefined); // of which nothing is known any more
+      throw error;
+    }
+  });
   document.documentElement.dataset.ready = "true";
 }
 

@@ -33,8 +33,8 @@ export class PlacesPanel {
     byId<HTMLInputElement>("show-similarity").onchange = ({ target }) =>
       app.change({ layer: (target as HTMLInputElement).checked ? "similarity" : "colours" });
     byId("clear-places").onclick = () => app.change({ likes: [], unlikes: [] });
-    byId("places-python").onclick = () => copy(similarPython(this.#query(app.state)));
-    byId("places-command").onclick = () => copy(similarCommand(this.#query(app.state), app.storeName));
+    byId("places-python").onclick = () => copy(similarPython(this.#answered()));
+    byId("places-command").onclick = () => copy(similarCommand(this.#answered(), app.storeName));
     app.add((state) => this.show(state));
   }
 
@@ -83,6 +83,11 @@ export class PlacesPanel {
     return { likes, unlikes, metric, excludeKm, count: COUNT };
   }
 
+  /** The question as it was answered: there may be fewer places than are asked for. */
+  #answered(): PlacesQuery {
+    return { ...this.#query(this.app.state), count: byId("found").childElementCount || COUNT };
+  }
+
   async show(state: State): Promise<void> {
     byId<HTMLSelectElement>("metric").value = state.metric;
     byId<HTMLInputElement>("exclude").valueAsNumber = state.excludeKm;
@@ -99,6 +104,7 @@ export class PlacesPanel {
     byId("answer").ariaBusy = "true";
     if (state.likes.length === 0) {
       this.scores = undefined;
+      await this.app.engine.call("stop", "places");
       return this.app.map.raster.show("scores", undefined);
     }
     try {
@@ -113,11 +119,11 @@ export class PlacesPanel {
     showStatus("Comparing all cells …");
     await this.#showMap(asked, current);
     if (!current()) return;
-    performance.mark("map");
+    this.app.engine.mark("map");
     const found = await this.app.engine.call("places", asked);
     if (!current()) return;
     this.#list(found);
-    performance.mark("places");
+    this.app.engine.mark("places");
     await this.#showMap(asked, current);
     if (!current()) return;
     byId("answer").ariaBusy = "false";

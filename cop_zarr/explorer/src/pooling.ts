@@ -1,10 +1,22 @@
 /** The mean vector of a region: cells with data, each weighted by the part of it that is inside. */
 
 import type { RegionVector } from "./calls";
+import { queryPython } from "./code";
 import { coverage } from "./coverage";
 import { ExplorerError } from "./errors";
 import type { Region } from "./regions";
 import type { Store } from "./store";
+
+/** More than this is left to cop-zarr: some 50° x 50° of land. */
+const MAX_BYTES = 256 << 20;
+
+function checkSize(region: Region, bytes: number): void {
+  if (bytes <= MAX_BYTES) return;
+  throw new ExplorerError(
+    `The region takes ${Math.round(bytes / 1e6)} MB of the store, more than ${Math.round(MAX_BYTES / 1e6)} MB.`,
+    `Draw a smaller one, or run: ${queryPython(region)}`,
+  );
+}
 
 export async function regionVector(
   store: Store,
@@ -25,6 +37,10 @@ export async function regionVector(
     if (cells === undefined) members.set(chunk, [cell]);
     else cells.push(cell);
   }
+  checkSize(
+    region,
+    [...members.keys()].reduce((sum, chunk) => sum + table.length(chunk), 0),
+  );
   const sums = new Float64Array(bands);
   let [validCells, total] = [0, 0];
   const add = (chunk: number, values: Float32Array) => {

@@ -65,7 +65,7 @@ export class RegionPanel {
     this.#shown = wanted;
     this.app.overlay.showRegion(region);
     byId("region-answer").hidden = true;
-    if (region === undefined) return;
+    if (region === undefined) return this.app.engine.call("stop", "region");
     showStatus("Reading the region …");
     try {
       const found = await this.app.engine.call("regionVector", region);
@@ -84,7 +84,7 @@ export class RegionPanel {
       : `None of the ${total} cells touched has data, so there is no vector.`;
     byId("region-plot").replaceChildren(...(found.validCells ? [vectorPlot(found.vector)] : []));
     byId("region-answer").hidden = false;
-    performance.mark("region");
+    this.app.engine.mark("region");
     showStatus("The region's vector is there.");
   }
 

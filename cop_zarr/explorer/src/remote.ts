@@ -2,7 +2,7 @@
 
 import { FetchStore } from "zarrita";
 import type { AbsolutePath, AsyncReadable, GetOptions, RangeQuery } from "@zarrita/storage";
-import { ExplorerError } from "./errors";
+import { DeniedError, ExplorerError } from "./errors";
 
 const RETRY_AFTER_MS = [300, 1000, 3000];
 const TRANSIENT = new Set([408, 425, 429, 500, 502, 503, 504]);
@@ -69,9 +69,12 @@ async function fetchOnce(request: Request): Promise<Response> {
 function checkStatus(response: Response, request: Request): Response {
   if (response.ok || response.status === 404) return response;
   const where = new URL(request.url);
-  const denied = response.status === 401 || response.status === 403;
-  throw new ExplorerError(
-    `${where.host}${where.pathname} answered ${response.status} ${response.statusText}`.trim() + ".",
-    denied ? "Check that the address is right and the store may be read by everyone." : "Try again later.",
-  );
+  const said = `${where.host}${where.pathname} answered ${response.status} ${response.statusText}`.trim();
+  if (response.status === 401 || response.status === 403) {
+    throw new DeniedError(
+      `${said}.`,
+      "Check that the address is right and the store may be read by everyone.",
+    );
+  }
+  throw new ExplorerError(`${said}.`, "Try again later.");
 }

@@ -15,6 +15,7 @@ export class Engine {
     { resolve: (value: never) => void; reject: (error: Error) => void }
   >();
   #last = 0;
+  #loaded = 0;
 
   constructor() {
     this.#worker.onmessage = ({ data }: MessageEvent<Answer>) => this.#receive(data);
@@ -27,8 +28,16 @@ export class Engine {
     return answer as unknown as ReturnType<Calls[Name]>;
   }
 
+  /** Note when something was shown, and how much had been loaded, for whoever measures. */
+  mark(name: string): void {
+    performance.mark(name, { detail: this.#loaded });
+  }
+
   #receive(answer: Answer): void {
-    if (answer.kind === "loaded") return this.onLoaded(answer.bytes);
+    if (answer.kind === "loaded") {
+      this.#loaded = answer.bytes;
+      return this.onLoaded(answer.bytes);
+    }
     if (answer.kind === "progress") return this.onProgress(answer.text);
     const waiting = this.#waiting.get(answer.id);
     this.#waiting.delete(answer.id);

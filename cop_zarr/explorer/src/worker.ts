@@ -91,6 +91,10 @@ const calls: Calls = {
       tell(`Reading the region: ${done} of ${all} chunks …`),
     );
   },
+
+  async stop(what) {
+    (what === "places" ? searching : pooling).abort();
+  },
 };
 
 /** What needs components, or the error that there are none. */
