@@ -63,19 +63,19 @@ def _serve(
     store: str | None, store_options: dict[str, Any], port: int, no_browser: bool, as_json: bool
 ) -> None:
     """Serve page and store until Ctrl-C."""
-    from cop_zarr.explorer.contents import cache_folder, find_contents, open_store
+    from cop_zarr.explorer.contents import open_store
     from cop_zarr.explorer.server import ExplorerServer
 
     reader, document = open_store(store, **store_options)
-    with ExplorerServer(port) as server:
-        with progress("components") as advance:
-            contents = find_contents(reader, document, partial(cache_folder, reader.sha256), advance)
+    with progress("components") as advance:
+        server = ExplorerServer(reader, document, port, advance)
+    with server, contextlib.suppress(KeyboardInterrupt):
+        contents = server.contents
         report = {"store": contents.store.url, "url": server.url, "components": contents.components.url}
         show(report, as_json, f"{contents.store.url} is at {server.url} until Ctrl-C")
         if not no_browser:
             Thread(target=_open_browser, args=[server.url], daemon=True).start()  # some wait for their end
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve(contents)
+        server.serve_forever()
 
 
 def _open_browser(url: str) -> None:

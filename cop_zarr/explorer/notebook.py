@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-from functools import partial
 from threading import Thread
 
 from cop_zarr.core.progress import Progress
 from cop_zarr.errors import InputError
-from cop_zarr.explorer.contents import cache_folder, find_contents
 from cop_zarr.explorer.server import ExplorerServer
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import StoreDocument
@@ -75,13 +73,8 @@ def show(
     found = _explorers.get(key)
     if found is not None and found.is_open and (not port or found.url.endswith(f":{port}/")):
         return found.with_height(height)
-    server = ExplorerServer(port)
-    try:
-        contents = find_contents(reader, document, partial(cache_folder, reader.sha256), progress)
-    except BaseException:
-        server.server_close()
-        raise
-    thread = Thread(target=server.serve, args=[contents], name=f"explorer {server.url}", daemon=True)
+    server = ExplorerServer(reader, document, port, progress)
+    thread = Thread(target=server.serve_forever, name=f"explorer {server.url}", daemon=True)
     thread.start()
     _explorers[key] = Explorer(server, thread, reader.folder.url, height)
     return _explorers[key]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import shlex
 import sys
 from functools import lru_cache
 from http import HTTPStatus
@@ -12,11 +13,15 @@ from socketserver import ThreadingTCPServer
 from typing import Any
 
 from cop_zarr import system
+from cop_zarr.core.progress import Progress
 from cop_zarr.errors import AccessError, CopZarrError, InputError
-from cop_zarr.explorer.contents import Contents
+from cop_zarr.explorer.contents import Contents, cache_folder, find_contents
 from cop_zarr.explorer.objects import Objects
 from cop_zarr.explorer.page import INDEX, page_of
-from cop_zarr.format.layout import COMPONENTS
+from cop_zarr.format.chunk_reader import ChunkReader
+from cop_zarr.format.document import StoreDocument
+from cop_zarr.format.layout import COMPONENTS, ROOT
+from cop_zarr.storage import Folder, LocalFolder
 
 LOOPBACK = "127.0.0.1"
 
@@ -57,17 +62,18 @@ logger = logging.getLogger(__name__)
 class ExplorerServer(ThreadingTCPServer):
     """A server of the page and one store, for this machine only; it writes nothing.
 
-    It listens as soon as it is made, and answers while it serves. Port 0 is any that is free; InputError if
-    the port cannot be had.
+    It listens as soon as it is made, and answers while it serves. Components that the store lacks are
+    derived, after it is known that the port can be had; 0 is any that is free.
     """
 
     allow_reuse_address = not system.WINDOWS  # where it would share the port of another program
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, port: int = 0) -> None:
-        self.files: dict[str, bytes] = {}
-        self.objects: dict[str, Objects] = {}
+    def __init__(
+        self, reader: ChunkReader, document: StoreDocument, port: int = 0, progress: Progress | None = None
+    ) -> None:
+        _check_links(reader.folder)
         try:
             super().__init__((LOOPBACK, port), _Handler)
         except (OSError, OverflowError, TypeError) as error:
@@ -76,19 +82,16 @@ class ExplorerServer(ThreadingTCPServer):
                 f"cannot serve at port {port!r}: {reason}; name another one with --port (port=), from 1024 "
                 "to 65535, or none for any that is free"
             ) from error
+        try:
+            self.contents = find_contents(reader, document, lambda: cache_folder(reader.sha256), progress)
+            self.files, self.objects = _files(self.contents), _objects(self.contents)
+        except BaseException:
+            self.server_close()
+            raise
 
-    def serve(self, contents: Contents) -> None:
+    def serve_forever(self, poll_interval: float = POLL_SECONDS) -> None:
         """Answer requests until :meth:`shutdown`, or an interrupt."""
-        elsewhere, limit = contents.elsewhere, contents.max_object_bytes
-        self.files = page_of(
-            store="./store/",
-            components=f"./{COMPONENTS}/" if elsewhere else "",
-            store_name=contents.store.url,
-        )
-        self.objects = {"store": Objects(contents.store, limit)}
-        if elsewhere:
-            self.objects[COMPONENTS] = Objects(elsewhere, limit, f"{COMPONENTS}/")
-        self.serve_forever(poll_interval=POLL_SECONDS)
+        super().serve_forever(poll_interval)
 
     @property
     def url(self) -> str:
@@ -97,9 +100,35 @@ class ExplorerServer(ThreadingTCPServer):
 
     def handle_error(self, *_: object) -> None:
         """Say in the log why a request was not answered; a browser that left is no error."""
-        error = sys.exception() if sys.version_info >= (3, 12) else sys.exc_info()[1]
+        error = sys.exception()
         level = logging.DEBUG if isinstance(error, OSError) else logging.ERROR
         logger.log(level, "a request was not answered: %r", error)
+
+
+def _check_links(store: Folder) -> None:
+    """Refuse a store of links to files elsewhere, none of which would be handed out."""
+    if isinstance(store, LocalFolder):
+        try:
+            store.own_files().size(ROOT)
+        except AccessError as error:
+            raise InputError(
+                f"{error}, and files outside of the store are not handed out; copy it: cop-zarr copy "
+                f"{shlex.quote(store.url)} OTHER"
+            ) from error
+
+
+def _files(contents: Contents) -> dict[str, bytes]:
+    """The page's files, for this store."""
+    components = f"./{COMPONENTS}/" if contents.elsewhere else ""
+    return page_of(store="./store/", components=components, store_name=contents.store.url)
+
+
+def _objects(contents: Contents) -> dict[str, Objects]:
+    """What is handed out below which name."""
+    found = {"store": Objects(contents.store, contents.max_object_bytes)}
+    if contents.elsewhere:
+        found[COMPONENTS] = Objects(contents.elsewhere, contents.max_object_bytes, f"{COMPONENTS}/")
+    return found
 
 
 class _Handler(BaseHTTPRequestHandler):

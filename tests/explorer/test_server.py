@@ -16,7 +16,7 @@ import pytest
 
 import cop_zarr
 from cop_zarr.errors import InputError
-from cop_zarr.explorer.contents import find_contents, open_store
+from cop_zarr.explorer.contents import open_store
 from cop_zarr.explorer.page import page_files
 from cop_zarr.explorer.server import ExplorerServer
 from tests.support import factory
@@ -42,14 +42,9 @@ def folder(tmp_path_factory):
 
 @contextlib.contextmanager
 def serving(store, **options):
-    """A server of a store; its components must be kept."""
-
-    def other_folder():
-        raise AssertionError("components are not to be derived")
-
-    with ExplorerServer() as server:
-        contents = find_contents(*open_store(store, **options), other_folder)
-        thread = threading.Thread(target=server.serve, args=[contents])
+    """The port of a server of a store."""
+    with ExplorerServer(*open_store(store, **options)) as server:
+        thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
             yield server.server_address[1]
@@ -342,14 +337,30 @@ def test_a_server_that_is_gone_is_said(folder):
 
 
 @pytest.mark.parametrize("port", [-1, 65536, "80", 1.5])
-def test_ports_that_are_none(port):
+def test_ports_that_are_none(folder, port):
     with pytest.raises(InputError, match="port"):
-        ExplorerServer(port)
+        ExplorerServer(*open_store(folder / "plain.zarr"), port)
 
 
-def test_a_port_that_is_taken():
-    with ExplorerServer() as server:
+def test_a_port_that_is_taken(folder):
+    opened = open_store(folder / "plain.zarr")
+    with ExplorerServer(*opened) as server:
         taken = server.server_address[1]
         with pytest.raises(InputError, match=f"{taken}: .*--port"):
-            ExplorerServer(taken)
-    ExplorerServer(taken).server_close()
+            ExplorerServer(*opened, taken)
+    ExplorerServer(*opened, taken).server_close()
+
+
+def test_a_store_of_links_is_refused_with_what_to_do(folder, tmp_path, monkeypatch):
+    """As the cache of huggingface_hub has it."""
+    monkeypatch.chdir(tmp_path)
+    for path in (folder / "plain.zarr").rglob("*"):
+        link = tmp_path / "links.zarr" / path.relative_to(folder / "plain.zarr")
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            link.symlink_to(path)
+    with pytest.raises(InputError, match=r"cop-zarr copy links\.zarr OTHER"):
+        ExplorerServer(*open_store("links.zarr"))
+    cop_zarr.copy("links.zarr", "other.zarr")
+    with serving("other.zarr") as port:
+        assert ask(port, f"/store/{CHUNK}")[2] == (folder / "plain.zarr" / CHUNK).read_bytes()
