@@ -31,17 +31,14 @@ export function paint(
   channels: Channel[],
 ): Uint8ClampedArray<ArrayBuffer> {
   const pixels = new Uint8ClampedArray(4 * size);
-  for (let index = 0; index < cells.length; index++) {
-    const at = 4 * cells[index]!;
-    let known = true;
-    pixels.fill(128, at, at + 3);
-    channels.forEach(({ scores, low, high }, band) => {
-      const value = scores[index]!;
-      known &&= Number.isFinite(value);
-      pixels[at + band] = high > low ? ((value - low) / (high - low)) * 255 : 128;
-    });
-    pixels[at + 3] = known ? 255 : 0;
-  }
+  for (const cell of cells) pixels.fill(128, 4 * cell, 4 * cell + 3).fill(255, 4 * cell + 3, 4 * cell + 4);
+  channels.forEach(({ scores, low, high }, band) => {
+    for (let index = 0; index < cells.length; index++) {
+      const [at, value] = [4 * cells[index]!, scores[index]!];
+      if (!Number.isFinite(value)) pixels[at + 3] = 0;
+      else if (high > low) pixels[at + band] = ((value - low) / (high - low)) * 255;
+    }
+  });
   return pixels;
 }
 
@@ -67,32 +64,39 @@ const SAMPLE = 50_000;
 
 /** The scores of the darkest and of the brightest colour. */
 export function scoreRange(scores: Float32Array, metric: "cosine" | "l2"): [number, number] {
-  const step = Math.ceil(scores.length / SAMPLE);
-  const sorted = scores.filter((score, index) => index % step === 0 && Number.isFinite(score)).sort();
+  const step = Math.max(1, Math.ceil(scores.length / SAMPLE));
+  const some = Float32Array.from(
+    { length: Math.ceil(scores.length / step) },
+    (_, at) => scores[at * step]!,
+  );
+  const sorted = some.filter(Number.isFinite).sort();
   if (sorted.length === 0) return [0, 1];
   const [low, high] = SCORE_RANGE;
   if (metric === "cosine") return [percentile(sorted, low), percentile(sorted, high)];
   return [percentile(sorted, 100 - low), percentile(sorted, 100 - high)];
 }
 
+/** The ramp in 256 steps, each as the four bytes of a pixel. */
+const STEPS = Uint32Array.from({ length: 256 }, (_, step) => {
+  const at = (step / 255) * (RAMP.length - 1);
+  const [below, above] = [RAMP[Math.floor(at)]!, RAMP[Math.min(RAMP.length - 1, Math.floor(at) + 1)]!];
+  const colour = below.map((value, band) => Math.round(value + (above[band]! - value) * (at % 1)));
+  return new Uint32Array(Uint8Array.from([...colour, 255]).buffer)[0]!;
+});
+
 /** Colours of scores, four bytes a cell; NaN is transparent. */
 export function paintScores(
   scores: Float32Array,
   [low, high]: [number, number],
 ): Uint8ClampedArray<ArrayBuffer> {
-  const pixels = new Uint8ClampedArray(4 * scores.length);
+  const pixels = new Uint32Array(scores.length);
+  const scale = high === low ? 0 : 255 / (high - low);
   for (let cell = 0; cell < scores.length; cell++) {
-    if (Number.isNaN(scores[cell]!)) continue;
-    const part = high === low ? 1 : Math.min(1, Math.max(0, (scores[cell]! - low) / (high - low)));
-    const at = part * (RAMP.length - 1);
-    const step = Math.min(RAMP.length - 2, Math.floor(at));
-    for (let band = 0; band < 3; band++) {
-      pixels[4 * cell + band] =
-        RAMP[step]![band]! + (RAMP[step + 1]![band]! - RAMP[step]![band]!) * (at - step);
-    }
-    pixels[4 * cell + 3] = 255;
+    const score = scores[cell]!;
+    if (score !== score) continue; // NaN
+    pixels[cell] = STEPS[Math.max(0, Math.min(255, Math.round((score - low) * scale)))]!;
   }
-  return pixels;
+  return new Uint8ClampedArray(pixels.buffer);
 }
 
 /** The ramp as a CSS gradient. */

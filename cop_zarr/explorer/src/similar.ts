@@ -35,11 +35,13 @@ export class Similar {
     const { estimate } = await this.#ask(asked, signal);
     const size = this.store.grid.rows * this.store.grid.cols;
     const [scores, margins] = [new Float32Array(size).fill(NaN), new Float32Array(size)];
-    const found = Float32Array.from(estimate.keys, (key) => score(asked.metric, key));
-    this.store.cells.forEach((cell, number) => {
-      scores[cell] = found[number]!;
-      margins[cell] = estimate.margins[number]!;
-    });
+    const { cells } = this.store;
+    const found = new Float32Array(cells.length);
+    for (let number = 0; number < cells.length; number++) {
+      found[number] = score(asked.metric, estimate.keys[number]!);
+      scores[cells[number]!] = found[number]!;
+      margins[cells[number]!] = estimate.margins[number]!;
+    }
     const range = scoreRange(found, asked.metric);
     return { scores, margins, range, pixels: paintScores(scores, range) };
   }
