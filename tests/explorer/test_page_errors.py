@@ -90,6 +90,15 @@ def test_a_server_that_lets_no_other_page_read(explorer, base, site):
     assert base in problem
 
 
+def test_a_server_that_knows_no_ranges(explorer, site):
+    with static_server(site, ranges=False) as base:
+        explorer.open(f"{base}/page/index.html?store=../sharded.zarr#box=11,48,12,49")
+        expected = cop_zarr.open(site / "sharded.zarr").query(
+            (11, 48, 12, 49), weights="coverage", empty="skip"
+        )
+        np.testing.assert_allclose(explorer.region()["vector"], expected.data, rtol=0, atol=1e-6)
+
+
 def test_damage_of_the_document(explorer, at, copy):
     text = (copy / "zarr.json").read_text()
     (copy / "zarr.json").write_text(text.replace("CC-BY-4.0", "CC-BY-5.0"))

@@ -19,6 +19,14 @@ export class Engine {
 
   constructor() {
     this.#worker.onmessage = ({ data }: MessageEvent<Answer>) => this.#receive(data);
+    this.#worker.onerror = () => {
+      const error = new ExplorerError(
+        "The page's worker.js cannot be run.",
+        "Reload the page; if it fails again, write it anew: cop-zarr explore STORE --to FOLDER --overwrite.",
+      );
+      for (const { reject } of this.#waiting.values()) reject(error);
+      this.#waiting.clear();
+    };
   }
 
   call<Name extends keyof Calls>(call: Name, ...args: Parameters<Calls[Name]>): ReturnType<Calls[Name]> {
