@@ -83,6 +83,7 @@ async function start(): Promise<void> {
   showStatus("Opening the store …");
   const info = await engine.call("open", store, components);
   byId("title").textContent = info.title;
+  byId("controls").hidden = false;
   byId("synthetic").hidden = !info.synthetic;
   const map = new GlobeMap(byId("map"), info.grid);
   const app = new App(engine, info, map, new Overlay(map.ol), name);
