@@ -9,6 +9,7 @@ import socket
 import threading
 import urllib.request
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
@@ -266,6 +267,21 @@ def test_one_connection_carries_many_requests(plain):
     smuggled = b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 43\r\n\r\n"
     smuggled += b"GET /store/zarr.json HTTP/1.1\r\nHost: evil\r\n\r\n"
     assert send(plain, smuggled).count(b"HTTP/1.1 ") == 1  # a body is no next request
+
+
+def test_many_ask_at_once(folder):
+    data = (folder / "sharded.zarr" / CHUNK).read_bytes()
+
+    def part(first):
+        return ask(port, f"/store/{CHUNK}", Range=f"bytes={first}-{first + 999}")[2]
+
+    with (
+        static_server(folder) as base,
+        serving(f"{base}/sharded.zarr") as port,
+        ThreadPoolExecutor(24) as pool,
+    ):
+        starts = range(0, len(data), len(data) // 200)
+        assert list(pool.map(part, starts)) == [data[first : first + 1000] for first in starts]
 
 
 @pytest.mark.parametrize(

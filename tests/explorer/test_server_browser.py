@@ -78,6 +78,20 @@ def test_written_with_components_beside_the_page(explorer, site, tmp_path):
         check_page(explorer, f"{base}/page/index.html{VIEW}", site / "plain.zarr", store)
 
 
+def test_shown_in_a_notebook(explorer, site, tmp_path):
+    """In an iframe of a page from elsewhere, as a notebook is."""
+    shown = cop_zarr.open(site / "plain.zarr").explore()
+    try:
+        (tmp_path / "notebook.html").write_text(f"<!doctype html>{shown._repr_html_()}")
+        with static_server(tmp_path) as base:
+            explorer.page.goto(f"{base}/notebook.html")
+            frame = explorer.page.frame_locator("iframe")
+            frame.locator("html[data-ready]").wait_for(state="attached")
+            assert not frame.locator("#problem").is_visible()
+    finally:
+        shown.close()
+
+
 def test_names_that_are_markup(explorer, site, tmp_path):
     name = '"><script>document.title="taken"<'
     shutil.copytree(site / "plain.zarr", tmp_path / name)
