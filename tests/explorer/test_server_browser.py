@@ -115,4 +115,3 @@ def test_a_server_that_has_ended_is_told(explorer, site):
         explorer.open(url).page.wait_for_load_state("networkidle")
     explorer.go(VIEW.replace("like=11.5,40", "like=11.5,25"))
     assert urlsplit(url).netloc in explorer.problem()
-    explorer.errors.clear()  # of what else was being read

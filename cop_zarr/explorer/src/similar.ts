@@ -69,22 +69,28 @@ export class Similar {
     const text = JSON.stringify([asked.likes, asked.unlikes, asked.metric]);
     const known = this.#asked.get(text);
     if (known !== undefined) return known;
-    this.#bounds ??= ComponentBounds.read(this.components).catch((error) => {
+    const reading = (this.#bounds ??= ComponentBounds.read(this.components).catch((error) => {
       this.#bounds = undefined;
       throw error;
-    });
-    const reader = await this.store.reader();
-    const [bounds, likes, unlikes] = await Promise.all([
-      this.#bounds,
-      this.#vectors(reader, asked.likes, signal),
-      this.#vectors(reader, asked.unlikes, signal),
-    ]);
+    }));
+    const [bounds, [likes, unlikes]] = await Promise.all([reading, this.#likesAndUnlikes(asked, signal)]);
     signal.throwIfAborted();
     const query = this.#combined(asked.metric, likes, unlikes);
     const found = { query, estimate: bounds.estimate(asked.metric, query) };
     this.#asked.set(text, found);
     if (this.#asked.size > MAX_ASKED) this.#asked.delete(this.#asked.keys().next().value!);
     return found;
+  }
+
+  async #likesAndUnlikes(
+    asked: PlacesQuery,
+    signal: AbortSignal,
+  ): Promise<[Float32Array[], Float32Array[]]> {
+    const reader = await this.store.reader();
+    return Promise.all([
+      this.#vectors(reader, asked.likes, signal),
+      this.#vectors(reader, asked.unlikes, signal),
+    ]);
   }
 
   #combined(metric: Metric, likes: Float32Array[], unlikes: Float32Array[]): Float64Array {
