@@ -3,6 +3,7 @@
 import * as zarr from "zarrita";
 import { crc32c } from "./crc32c";
 import { DamageError, ExplorerError } from "./errors";
+import type { Grid } from "./grid";
 import type { ChunkRecords, ObjectRecord, VerifiedStore } from "./verified";
 
 /** Decoded chunks that are kept: 200 kB each of the published product. */
@@ -115,12 +116,22 @@ export class ChunkReader {
     readonly table: IntegrityTable,
     readonly bands: number,
     readonly side: number,
-    /** Of int8: by what to multiply the integers of the cell at a row and a column. */
-    private readonly scale?: (row: number, col: number) => number,
+    private readonly grid: Grid,
+    /** Of int8: by what to multiply the integers of each cell. */
+    private readonly scale?: Float32Array,
   ) {}
 
-  hasData(chunk: number): boolean {
-    return this.table.length(chunk) > 0;
+  /** The chunk that holds a cell (row x cols + col). */
+  chunkOf(cell: number): number {
+    const [row, col] = [Math.floor(cell / this.grid.cols), cell % this.grid.cols];
+    return Math.floor(row / this.side) * this.table.cols + Math.floor(col / this.side);
+  }
+
+  /** A cell's vector in the values of its chunk. */
+  vectorOf(cell: number, values: Float32Array): Float32Array {
+    const [row, col] = [Math.floor(cell / this.grid.cols), cell % this.grid.cols];
+    const at = ((col % this.side) * this.side + (row % this.side)) * this.bands;
+    return values.subarray(at, at + this.bands);
   }
 
   /** Read chunks, several at a time, and call `use` with each as it arrives. */
@@ -143,6 +154,9 @@ export class ChunkReader {
 
   async #read(chunk: number, signal: AbortSignal): Promise<Float32Array> {
     signal.throwIfAborted();
+    if (this.table.length(chunk) === 0) {
+      throw new DamageError("integrity/embedding", "it has no chunk where cells have data");
+    }
     const kept = this.#kept.get(chunk);
     if (kept !== undefined) {
       this.#kept.delete(chunk);
@@ -169,13 +183,14 @@ export class ChunkReader {
     if (data instanceof Float32Array) return data;
     const values = Float32Array.from(data);
     if (this.scale === undefined) return values;
-    for (let cell = 0; cell < this.side ** 2; cell++) {
-      const scale = this.scale(
-        row * this.side + (cell % this.side),
-        col * this.side + Math.floor(cell / this.side),
-      );
-      const vector = values.subarray(cell * this.bands, (cell + 1) * this.bands);
-      for (let band = 0; band < vector.length; band++) vector[band] = vector[band]! * scale;
+    const [firstRow, firstCol] = [row * this.side, col * this.side];
+    const { rows, cols } = this.grid;
+    for (let at = firstRow; at < Math.min(rows, firstRow + this.side); at++) {
+      for (let along = firstCol; along < Math.min(cols, firstCol + this.side); along++) {
+        const cell = at * cols + along;
+        const vector = this.vectorOf(cell, values);
+        for (let band = 0; band < vector.length; band++) vector[band] = vector[band]! * this.scale[cell]!;
+      }
     }
     return values;
   }

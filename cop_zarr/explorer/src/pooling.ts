@@ -27,36 +27,32 @@ export async function regionVector(
   const weights = coverage(store.grid, region);
   if (weights.size === 0) throw new ExplorerError("The region is outside of the store.", "Choose another.");
   const reader = await store.reader();
-  const { side, bands, table } = reader;
   const members = new Map<number, number[]>();
   for (const cell of weights.keys()) {
     if (!store.valid[cell]) continue;
-    const [row, col] = [Math.floor(cell / store.grid.cols), cell % store.grid.cols];
-    const chunk = Math.floor(row / side) * table.cols + Math.floor(col / side);
-    const cells = members.get(chunk);
-    if (cells === undefined) members.set(chunk, [cell]);
+    const cells = members.get(reader.chunkOf(cell));
+    if (cells === undefined) members.set(reader.chunkOf(cell), [cell]);
     else cells.push(cell);
   }
+  const chunks = [...members.keys()].sort((a, b) => a - b);
   checkSize(
     region,
-    [...members.keys()].reduce((sum, chunk) => sum + table.length(chunk), 0),
+    chunks.reduce((sum, chunk) => sum + reader.table.length(chunk), 0),
   );
-  const sums = new Float64Array(bands);
-  let [validCells, total] = [0, 0];
+  const parts = new Map<number, Float64Array>();
   const add = (chunk: number, values: Float32Array) => {
+    const sums = new Float64Array(reader.bands);
     for (const cell of members.get(chunk)!) {
-      const [row, col] = [Math.floor(cell / store.grid.cols) % side, (cell % store.grid.cols) % side];
-      const [at, weight] = [(col * side + row) * bands, weights.get(cell)!];
-      for (let band = 0; band < bands; band++) sums[band]! += weight * values[at + band]!;
-      total += weight;
-      validCells++;
+      const [vector, weight] = [reader.vectorOf(cell, values), weights.get(cell)!];
+      for (let band = 0; band < sums.length; band++) sums[band]! += weight * vector[band]!;
     }
+    parts.set(chunk, sums);
   };
-  await reader.map(
-    [...members.keys()].sort((a, b) => a - b),
-    add,
-    signal,
-    progress,
-  );
-  return { vector: Float32Array.from(sums, (sum) => sum / total), validCells, totalCells: weights.size };
+  await reader.map(chunks, add, signal, progress);
+  const cells = chunks.flatMap((chunk) => members.get(chunk)!);
+  const total = cells.reduce((sum, cell) => sum + weights.get(cell)!, 0);
+  const sums = new Float64Array(reader.bands); // in the order of chunks, whichever came first
+  for (const chunk of chunks) parts.get(chunk)!.forEach((part, band) => (sums[band]! += part));
+  const vector = Float32Array.from(sums, (sum) => sum / total);
+  return { vector, validCells: cells.length, totalCells: weights.size };
 }

@@ -87,11 +87,6 @@ export class RegionPanel {
     this.app.engine.mark("region");
     showStatus("The region's vector is there.");
   }
-
-  /** The vector shown. */
-  get vector(): RegionVector | undefined {
-    return this.#vector;
-  }
 }
 
 function boxAround(corners: LonLat[]): Region {

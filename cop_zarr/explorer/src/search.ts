@@ -38,14 +38,10 @@ export class Search {
     for (let number = 0; number < store.cells.length; number++) {
       const cell = store.cells[number]!;
       if (left[cell]) continue;
-      const [row, col] = [
-        Math.floor(cell / store.grid.cols / reader.side),
-        Math.floor((cell % store.grid.cols) / reader.side),
-      ];
       const [key, margin] = [estimate.keys[number]!, estimate.margins[number]!];
       // a key of NaN has no bound yet, or is known not to match
       const bound = margin === Infinity ? Infinity : key + margin;
-      const chunk = row * cols + col;
+      const chunk = reader.chunkOf(cell);
       if (bound > this.#bounds[chunk]!) this.#bounds[chunk] = bound;
     }
   }
@@ -72,15 +68,14 @@ export class Search {
   /** Add the cells of a chunk to the pool; their estimates become exact. */
   #score(chunk: number, values: Float32Array): void {
     const { grid, numbers } = this.store;
-    const { side, bands, table } = this.reader;
+    const { side, table } = this.reader;
     const [firstRow, firstCol] = [Math.floor(chunk / table.cols) * side, (chunk % table.cols) * side];
     for (let row = firstRow; row < Math.min(grid.rows, firstRow + side); row++) {
       for (let col = firstCol; col < Math.min(grid.cols, firstCol + side); col++) {
         const cell = row * grid.cols + col;
         const number = numbers[cell]!;
         if (number < 0 || this.left[cell]) continue;
-        const at = ((col - firstCol) * side + row - firstRow) * bands;
-        const found = key(this.metric, values.subarray(at, at + bands), this.query);
+        const found = key(this.metric, this.reader.vectorOf(cell, values), this.query);
         this.estimate.keys[number] = found;
         this.estimate.margins[number] = 0;
         if (!Number.isNaN(found)) this.#pool.push({ cell, key: found });

@@ -112,27 +112,17 @@ export class Similar {
 
   async #vectors(reader: ChunkReader, places: LonLat[], signal: AbortSignal): Promise<Float32Array[]> {
     const { grid, valid } = this.store;
-    const { side, bands, table } = reader;
     const found = new Array<Float32Array>(places.length);
-    const chunks = new Map<number, [number, number][]>();
-    places.forEach(([lon, lat], place) => {
+    const cells = places.map(([lon, lat]) => {
       const cell = cellAt(grid, lon, lat);
-      if (!valid[cell])
-        throw new ExplorerError(`There is no data at ${lon}, ${lat}.`, "Choose a cell that has colours.");
-      const [row, col] = [Math.floor(cell / grid.cols), cell % grid.cols];
-      const chunk = Math.floor(row / side) * table.cols + Math.floor(col / side);
-      chunks.set(chunk, [
-        ...(chunks.get(chunk) ?? []),
-        [place, ((col % side) * side + (row % side)) * bands],
-      ]);
+      if (valid[cell]) return cell;
+      throw new ExplorerError(`There is no data at ${lon}, ${lat}.`, "Choose a cell that has colours.");
     });
-    await reader.map(
-      [...chunks.keys()],
-      (chunk, values) => {
-        for (const [place, at] of chunks.get(chunk)!) found[place] = values.slice(at, at + bands);
-      },
-      signal,
-    );
+    const take = (chunk: number, values: Float32Array) =>
+      cells.forEach((cell, place) => {
+        if (reader.chunkOf(cell) === chunk) found[place] = reader.vectorOf(cell, values).slice();
+      });
+    await reader.map([...new Set(cells.map((cell) => reader.chunkOf(cell)))], take, signal);
     return found;
   }
 }

@@ -54,11 +54,7 @@ export class Store {
     const records = new IntegrityTable(table.data as Uint32Array, rows, cols, outer / side);
     this.objects.chunks = records;
     const scale = embedding.dtype === "int8" ? await readScale(this.objects) : undefined;
-    const { rows: height, cols: width } = this.grid;
-    const scaleAt =
-      scale &&
-      ((row: number, col: number) => (row < height && col < width ? scale[row * width + col]! : 0));
-    return new ChunkReader(embedding, records, this.bands, side, scaleAt);
+    return new ChunkReader(embedding, records, this.bands, side, this.grid, scale);
   }
 }
 
