@@ -12,6 +12,14 @@ import rasterio
 from tests.support import factory
 
 
+@pytest.fixture(scope="module")
+def fixed_time() -> Iterator[None]:
+    """So that bytes can be compared."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+        yield
+
+
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two small sources with the same grid and other values."""

@@ -17,6 +17,8 @@ from cop_zarr.errors import StorageError, StoreBusyError, StoreExistsError
 from tests.faults.test_survival import PAGE, check_whole, identity, opens, pages, staging, tree, until, work
 from tests.support import factory
 
+pytestmark = pytest.mark.usefixtures("fixed_time")
+
 ROWS, COLS, BANDS = (300, 437), (600, 753), 4
 """137 x 153 cells: 3 x 3 shards, all with data; three rows of blocks of the source."""
 
@@ -27,14 +29,6 @@ write = StoreWriter._write
 StoreWriter._write = lambda *block: (time.sleep(0.2), write(*block))[1]
 from cop_zarr.cli import main; main()"""
 """A command that pauses before each block, so that a signal finds it at work on any machine."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def fixed_time() -> Iterator[None]:
-    """So that bytes can be compared."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -38,18 +38,12 @@ from tests.support import factory
 from tests.support.proxy import TRANSIENT, AfterWrite, Proxy, fault_proxy, seeded
 from tests.support.servers import S3
 
+pytestmark = pytest.mark.usefixtures("fixed_time")
+
 ROWS, COLS, BANDS = (300, 396), (572, 732), 16
 """15 tiles of 32 x 32, 240 chunks of which 33 have no data."""
 
 Tree = dict[str, bytes | None]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def fixed_time() -> Iterator[None]:
-    """So that bytes can be compared."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-        yield
 
 
 @pytest.fixture(scope="module")
