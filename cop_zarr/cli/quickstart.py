@@ -1,8 +1,11 @@
-"""``cop-zarr quickstart``: create a store, verify it, and run a few queries."""
+"""``cop-zarr quickstart``: create a store, verify it, query a few regions, and draw the globe."""
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +17,7 @@ from cop_zarr.cli.main import main
 from cop_zarr.cli.options import PathToWrite
 from cop_zarr.cli.output import progress
 from cop_zarr.core import settings
-from cop_zarr.errors import RegionError, StoreError
+from cop_zarr.errors import RegionError, StoreError, StoreNotFoundError
 
 if TYPE_CHECKING:
     from cop_zarr.store import Store
@@ -36,63 +39,127 @@ REGIONS = {
 @click.option(
     "--folder",
     type=PathToWrite(path_type=Path, file_okay=False),
-    default=Path("data/quickstart"),
+    default=Path("data"),
     show_default=True,
-    help="Folder of a synthetic source and its store.",
+    help="Folder of a synthetic source, its store and the picture.",
 )
 def quickstart(folder: Path) -> None:
-    """Create a store, verify it, and query a few regions.
+    """Create a store, verify it, query a few regions, and draw the globe.
 
     Uses the published file if it is in the folder of RS_EMBED_COP_DIR (default data/copernicus_embed) or in
     the cache of huggingface_hub, and otherwise a synthetic file of the whole globe with made-up values.
+    What an earlier run has left is used again.
     """
     from cop_zarr.source.locate import find_default
-    from cop_zarr.storage import folder as storage_folder
 
     source, store = find_default(), settings.store_url()
-    begin = time.perf_counter()
+    is_synthetic = source is None
     if source is None:
-        click.echo(f"No embed_map_*.tif in {settings.source_folder()}: writing a file with MADE-UP values.")
-        store = str(folder / "standin.zarr")
-        with progress("synth") as advance:
-            source = cop_zarr.synthesize(folder / SYNTHETIC_SOURCE, overwrite=True, progress=advance)
-        begin = _echo_time(begin, f"wrote {source}")
-    if store == settings.store_url() and storage_folder(store).names():
-        click.echo(f"       {store} exists, and is not replaced")
-    else:
+        source, store = _synthetic_source(folder), str(folder / "standin.zarr")
+    _ingest(source, store, overwrite=is_synthetic)
+    _verify(source, store)
+    _keep_components(store)
+    opened = cop_zarr.open(store)
+    _query_regions(opened)
+    _draw(opened, folder / "globe.png")
+    if is_synthetic:
+        click.echo("With the published file (768 MB):  pip install '.[http]' && cop-zarr ingest")
+    click.echo(f"\nNext, in this shell:\n{_next_lines(store)}")
+
+
+def _synthetic_source(folder: Path) -> Path:
+    """The synthetic file, made if there is none; it appears under its name when it is complete."""
+    path = folder / SYNTHETIC_SOURCE
+    if path.exists():
+        click.echo(f"         used again: {path}, a file with MADE-UP values")
+        return path
+    click.echo(f"No embed_map_*.tif in {settings.source_folder()}: writing a file with MADE-UP values.")
+    begin = time.perf_counter()
+    with progress("synth") as advance:
+        cop_zarr.synthesize(path, progress=advance)
+    _echo_time(begin, f"wrote {path}, {path.stat().st_size / 1e6:.0f} MB")
+    return path
+
+
+def _ingest(source: Path, store: str, overwrite: bool) -> None:
+    """Ingest the source, unless the store opens; ``overwrite`` replaces one that does not."""
+    try:
+        cop_zarr.open(store)
+    except (StoreNotFoundError, StoreError):
+        begin = time.perf_counter()
         with progress("ingest") as advance:
-            report = cop_zarr.ingest(source, store, overwrite=True, progress=advance)
-        begin = _echo_time(begin, f"ingested {source} into {store}, {report.valid_cells:,} cells with data")
+            report = cop_zarr.ingest(source, store, overwrite=overwrite, progress=advance)
+        _echo_time(begin, f"ingested it into {store}, {report.valid_cells:,} cells with data")
+    else:
+        click.echo(f"         used again: {store}")
+
+
+def _verify(source: Path, store: str) -> None:
+    begin = time.perf_counter()
     with progress("verify") as advance:
         found = cop_zarr.verify(store, source, progress=advance)
     if not found.ok:
-        raise StoreError(f"{store} differs from {source}: {found.problems[0]}")
-    _echo_time(begin, f"verified, {found.values_compared:,} values equal to the source's")
-    _query_regions(cop_zarr.open(store))
-    click.echo(f"Next, in Python:  cop_zarr.open({store!r}).query((120, 30, 122, 32))")
-    if source.name == SYNTHETIC_SOURCE:
-        click.echo("With the published file:  pip install '.[http]' && cop-zarr ingest")
-    click.echo(f"In a browser:  cop-zarr explore {shlex.quote(store)}")
+        again = f"cop-zarr ingest {shlex.quote(str(source))} {shlex.quote(store)} --overwrite"
+        raise StoreError(f"{store} differs from {source}: {found.problems[0]}; make it again: {again}")
+    _echo_time(begin, f"verified {found.values_compared:,} values: equal to the source's")
+
+
+def _keep_components(store: str) -> None:
+    begin = time.perf_counter()
+    with progress("components") as advance:
+        kept = cop_zarr.keep_components(store, progress=advance)
+    _echo_time(begin, f"{kept.count} principal components, for pictures, similar places and the explorer")
 
 
 def _query_regions(store: Store) -> None:
-    click.echo(f"\n{'region':28}{'cells':>7}{'with data':>11}   pooled mean                          time")
+    click.echo(
+        f"\n{'region':28}{'cells':>7}{'with data':>11}   their mean, weighted by area            time"
+    )
     for name, bbox in REGIONS.items():
         begin = time.perf_counter()
         try:
-            answer = store.query(bbox)
+            answer = store.query(bbox, weights="area", empty="skip")
         except RegionError:
             click.echo(f"{name:28}   outside this store")
             continue
         elapsed = time.perf_counter() - begin
-        numbers = " ".join(f"{value:+.3f}" for value in answer.data[:4])
         cells, valid = answer.meta["total_cells"], answer.meta["valid_cells"]
-        click.echo(f"{name:28}{cells:7}{valid:11}   [{numbers} …]  {1e3 * elapsed:5.1f} ms")
+        numbers = " ".join(f"{value:+.3f}" for value in answer.data[:4])
+        mean = f"[{numbers} …]" if valid else "no data"
+        click.echo(f"{name:28}{cells:7}{valid:11}   {mean:33}{1e3 * elapsed:8.1f} ms")
     click.echo()
 
 
-def _echo_time(begin: float, text: str) -> float:
-    """Print the seconds since ``begin``, and return the time."""
-    now = time.perf_counter()
-    click.echo(f"{now - begin:5.1f} s  {text}")
-    return now
+def _draw(store: Store, path: Path) -> None:
+    """Draw the globe, if matplotlib is installed."""
+    if importlib.util.find_spec("matplotlib") is None:
+        click.echo(f"No picture: {path} needs matplotlib (pip install '.[plot]')")
+        return
+    from cop_zarr.outputs.plotting import save
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    begin = time.perf_counter()
+    with progress("plot") as advance:
+        save.save_plot(
+            path, lambda axes: store.plot(ax=axes, progress=advance), width=10.0, dpi=160.0, overwrite=True
+        )
+    _echo_time(begin, f"drew {path}")
+
+
+def _next_lines(store: str) -> str:
+    """Three commands to paste; the program is named as it was typed, unless PATH has it."""
+    found, typed = shutil.which("cop-zarr"), Path(sys.argv[0])
+    program = "cop-zarr" if found and Path(found).resolve() == typed.resolve() else shlex.quote(str(typed))
+    return "\n".join(
+        f"  {line}"
+        for line in (
+            f"export {settings.STORE_VARIABLE}={shlex.quote(store)}",
+            f"{program} query --bbox 11 47.5 12.5 49 --weights area --empty skip",
+            f"{program} explore",
+        )
+    )
+
+
+def _echo_time(begin: float, text: str) -> None:
+    """Print the seconds since ``begin``."""
+    click.echo(f"{time.perf_counter() - begin:6.1f} s {text}")

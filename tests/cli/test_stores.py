@@ -15,8 +15,8 @@ from cop_zarr.source.synthetic import LATTICE
 from tests.support import factory
 
 
-def names():
-    return sorted(path.name for path in Path().iterdir())
+def names(folder=""):
+    return sorted(path.name for path in Path(folder).iterdir())
 
 
 def test_info(run):
@@ -206,21 +206,40 @@ def test_synth(run):
 
 def test_quickstart_on_a_synthetic_file(run, monkeypatch):
     def small(*args, **options):
-        return synthesize(*args, bands=2, grid=LATTICE.part(Window(200, 260, 1180, 1220)), **options)
+        return synthesize(*args, bands=4, grid=LATTICE.part(Window(150, 180, 750, 790)), **options)
 
     synthesize = cop_zarr.synthesize
     monkeypatch.setattr(cop_zarr, "synthesize", small)
     result = run("quickstart", "--folder", "qs")
     assert (result.exit_code, result.stderr) == (0, "")
     assert "MADE-UP" in result.stdout
-    assert "4,800 values equal" in result.stdout
+    assert "4,800 values: equal" in result.stdout
     assert not [name for name in REGIONS if name not in result.stdout]
-    (path,) = re.findall(r"cop_zarr\.open\('(.*)'\)\.query\(\(120, 30, 122, 32\)\)", result.stdout)
-    assert cop_zarr.open(path).query((120, 30, 122, 32)).meta["synthetic"]
-    *_, last = result.stdout.splitlines()
-    command = last.partition("cop-zarr ")[2].split()
-    assert command == ["explore", path]
-    assert run(*command, "--to", "page").exit_code == 0
+    assert names("qs") == ["globe.png", "standin.tif", "standin.zarr"]
+    export, query, explore = [line.split() for line in result.stdout.splitlines()[-3:]]
+    assert export == ["export", "COP_ZARR_STORE=qs/standin.zarr"]
+    monkeypatch.setenv(*export[1].split("="))
+    answer = json.loads(run(*query[1:]).stdout)
+    assert answer["meta"]["synthetic"]
+    assert run(*explore[1:], "--to", "page").exit_code == 0
+
+
+def test_quickstart_uses_again_what_is_there(run, monkeypatch):
+    def small(*args, **options):
+        return synthesize(*args, bands=4, grid=LATTICE.part(Window(200, 220, 1180, 1200)), **options)
+
+    synthesize = cop_zarr.synthesize
+    monkeypatch.setattr(cop_zarr, "synthesize", small)
+    run("quickstart")
+    before = Path("data/standin.zarr/zarr.json").stat().st_mtime_ns
+    monkeypatch.setattr(cop_zarr, "synthesize", None)
+    result = run("quickstart")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("used again") == 2
+    assert Path("data/standin.zarr/zarr.json").stat().st_mtime_ns == before
+    Path("data/standin.zarr/zarr.json").unlink()  # as an ingest that was killed would have left it
+    result = run("quickstart")
+    assert (result.exit_code, result.stdout.count("used again")) == (0, 1), result.output
 
 
 def test_quickstart_with_a_source_and_then_its_store(run, monkeypatch):
