@@ -84,4 +84,4 @@ def batch(
     names = None if columns is None else [name.strip() for name in columns.split(",")]
     with resumable("batch", "row") as advance:
         report = cop_zarr.batch(rois, out, opened, columns=names, progress=advance, **options)
-    show(asdict(report), as_json, reports.batch_text(report))
+    show(asdict(report), as_json, reports.batch_text(report, out))

@@ -6,6 +6,8 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cop_zarr.interop.tables.runner import BatchReport
     from cop_zarr.writing.checks import Problem
     from cop_zarr.writing.components import ComponentsReport
@@ -122,8 +124,8 @@ def components_text(report: ComponentsReport) -> str:
     )
 
 
-def batch_text(report: BatchReport) -> str:
-    """One line per row without a vector, then the totals."""
+def batch_text(report: BatchReport, out: Path) -> str:
+    """One line per row without a vector, then the totals; ``out`` is the file as it was named."""
     lines = [f"row {number}: {reason}" for number, reason in report.refusals]
     more = report.refused - len(lines)
     lines += [f"… and {more:,} more (the column 'error' has all)"] if more else []
@@ -131,7 +133,7 @@ def batch_text(report: BatchReport) -> str:
     refused = f", {_count(report.refused, 'row')} without a vector" if report.refused else ""
     rows = _count(report.rows, "row")
     lines += [f"{report.rois}: read as {report.dialect}"] if report.dialect else []
-    lines.append(f"{report.out}: {rows} x {report.bands} float32 numbers{resumed}{refused}")
+    lines.append(f"{out}: {rows} x {report.bands} float32 numbers{resumed}{refused}")
     return "\n".join(lines)
 
 

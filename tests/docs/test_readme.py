@@ -1,0 +1,59 @@
+"""README.md, typed as it stands in a clone after its first command, prints what it shows."""
+
+import contextlib
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+STORE = ROOT / "data/standin.zarr"
+BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```\n(?:```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
+
+
+def test_readme_is_one_page():
+    assert len(README.splitlines()) <= 120
+
+
+@pytest.mark.skipif(not STORE.exists(), reason="the README's first command has not been run here")
+def test_readme_prints_what_it_shows(tmp_path, monkeypatch):
+    for name in ("data", "docs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    path = README[README.index("## From a region to a result") :]
+    monkeypatch.setenv("COP_ZARR_STORE", re.search("`export COP_ZARR_STORE=(.*?)`", path)[1])
+    names, checked = {}, 0
+    for language, code, shown in BLOCK.findall(path):
+        printed = python(code, names) if language == "python" else shell(code)
+        assert printed == shown, code
+        checked += bool(shown)
+    assert checked == 5
+
+
+def python(code, names):
+    """What a block prints; names are kept for the next one."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(code, names)
+    return printed.getvalue()
+
+
+def shell(code):
+    """What a block prints on a terminal; the progress bars, on stderr, are left out."""
+    terminal, stdout = pty.openpty()
+    process = subprocess.Popen(["bash", "-euc", code], stdout=stdout, stderr=subprocess.PIPE)
+    os.close(stdout)
+    printed = b""
+    with contextlib.suppress(OSError):  # what Linux says at the end of a terminal
+        while read := os.read(terminal, 1 << 16):
+            printed += read
+    os.close(terminal)
+    errors = process.communicate()[1]
+    assert process.returncode == 0, errors
+    return (printed.replace(b"\r\n", b"\n")).decode()
