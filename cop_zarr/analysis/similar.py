@@ -134,8 +134,8 @@ class Search:
         """The places, and the one query that they make with the negatives."""
         if metric == "l2" and negatives is not None:
             raise InputError(
-                "negatives cannot be combined with metric='l2': the difference of two vectors is not a "
-                "place to be near to; use metric='cosine'"
+                "negatives, places to be unlike, cannot be combined with metric='l2': the difference of "
+                "two vectors is not a place to be near to; use metric='cosine'"
             )
         source = PlaceReader(self.reader, self.valid)
         given = source.read(places, "places")
@@ -168,7 +168,7 @@ class Search:
         selected = np.zeros(self._grid.shape, "?")
         selected[selection.indices()] = True
         if not selected.any() and within is not None:
-            raise RegionError("no cell that within touches has data; name a region with land in it")
+            raise RegionError("the region to search (within) has no cell with data; name one with land")
         if not selected.any():
             raise InputError(f"{self.reader.folder.url} has no cell with data, so that nothing is similar")
         return selected

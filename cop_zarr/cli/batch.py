@@ -13,27 +13,27 @@ from cop_zarr.cli import reports
 from cop_zarr.cli.main import main
 from cop_zarr.cli.options import (
     JSON,
-    PATH,
     POOLING_OPTIONS,
     REPAIR,
     STORE_OPTIONS,
     YEAR,
     choice,
+    complete_path,
     option_group,
+    output_option,
 )
 from cop_zarr.cli.output import resumable, show
+from cop_zarr.cli.wording import in_options
 
 
-@main.command()
-@click.argument("paths", nargs=-1, required=True, metavar="[STORE] ROIS")
-@click.option(
-    "--to",
-    "out",
-    type=PATH,
-    required=True,
-    metavar="OUT",
-    help="A .parquet, .geoparquet, .zarr or .npy file.",
+@main.command(
+    examples=[
+        "cop-zarr batch places.csv --to places.parquet",
+        "cop-zarr batch copernicus.zarr countries.geojson --to countries.parquet --empty skip",
+    ]
 )
+@click.argument("paths", nargs=-1, required=True, metavar="[STORE] ROIS", shell_complete=complete_path)
+@output_option("OUT", "A .parquet, .geoparquet, .zarr or .npy file.", required=True)
 @click.option(
     "--columns",
     metavar="NAMES",
@@ -69,7 +69,7 @@ def batch(
     store_options: dict[str, Any],
     as_json: bool,
 ) -> None:
-    """Write a vector for each point or region of a file ROIS to OUT.
+    """Write a vector for each point or region of a file.
 
     ROIS is GeoJSON (also a feature a line), GeoPackage, FlatGeobuf, Shapefile, File Geodatabase, KML, or a
     ZIP file of one; GeoParquet, Parquet, CSV or other text. Points get the vector of their cell, regions
@@ -84,4 +84,5 @@ def batch(
     names = None if columns is None else [name.strip() for name in columns.split(",")]
     with resumable("batch", "row") as advance:
         report = cop_zarr.batch(rois, out, opened, columns=names, progress=advance, **options)
-    show(asdict(report), as_json, reports.batch_text(report, out))
+    text = reports.batch_text(report, out)
+    show(asdict(report), as_json, in_options(text, click.get_current_context().command))

@@ -11,21 +11,20 @@ import click
 import cop_zarr
 from cop_zarr.cli import reports
 from cop_zarr.cli.main import main
-from cop_zarr.cli.options import JSON, PATH, STORAGE_OPTIONS, STORE, TIMEOUT, option_group
+from cop_zarr.cli.options import JSON, STORAGE_OPTIONS, STORE, TIMEOUT, option_group, output_option
 from cop_zarr.cli.output import progress, show
 from cop_zarr.cli.stores import BREAK_LOCK
 
 
-@main.command()
+@main.command(
+    examples=[
+        "cop-zarr components --count 8",
+        "cop-zarr components --to era5_static.nc --count 8 --longitudes 0..360",
+    ]
+)
 @STORE
 @click.option("--count", type=int, help="How many.  [default: those kept, or 64]")
-@click.option(
-    "--to",
-    "out",
-    type=PATH,
-    metavar="OUT",
-    help="Write the scores to OUT, a netCDF file (.nc), and nothing to the store.",
-)
+@output_option("OUT", "Write the scores to a netCDF file (.nc), and nothing to the store.")
 @click.option(
     "--longitudes",
     type=click.Choice(["-180..180", "0..360"]),
@@ -48,10 +47,10 @@ def components(
     options: dict[str, Any],
     **given: Any,
 ) -> None:
-    """Derive the principal components of a STORE's cells once, and keep them in the STORE.
+    """Derive the principal components of a STORE, and keep them.
 
     Plots and searches for similar places read them there; what else reads the STORE passes over them. They
-    are exact, of all cells with data, and gone when the STORE is overwritten.
+    are exact, of all cells with data, derived once, and gone when the STORE is overwritten.
 
     With --to, they are written to a file on the grid of ERA5 instead, the kept ones if there are any.
     """

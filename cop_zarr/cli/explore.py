@@ -11,24 +11,23 @@ from typing import Any
 import click
 
 from cop_zarr.cli.main import main
-from cop_zarr.cli.options import JSON, STORAGE_OPTIONS, STORE, TIMEOUT, PathToWrite, option_group
+from cop_zarr.cli.options import JSON, STORAGE_OPTIONS, STORE, TIMEOUT, option_group, output_option
 from cop_zarr.cli.output import progress, show
 
 TEXT_BROWSERS = frozenset({"www-browser", "links", "elinks", "lynx", "w3m"})
 """Browsers that would take the terminal, and cannot show the page."""
 
 
-@main.command()
+@main.command(
+    examples=[
+        "cop-zarr explore",
+        "cop-zarr explore copernicus.zarr --to explorer",
+    ]
+)
 @STORE
 @click.option("--port", type=click.IntRange(0, 65535), help="Where to serve.  [default: any free port]")
 @click.option("--no-browser", is_flag=True, help="Print the address, and open no browser.")
-@click.option(
-    "--to",
-    "folder",
-    type=PathToWrite(path_type=Path, file_okay=False),
-    metavar="FOLDER",
-    help="Write the page to FOLDER, to lie beside the STORE on any web server, and serve nothing.",
-)
+@output_option("FOLDER", "Write the page, to lie beside the STORE on any web server; serve nothing.")
 @click.option("--overwrite", is_flag=True, help="Replace the page in FOLDER.")
 @JSON
 @option_group("store_options", STORAGE_OPTIONS, TIMEOUT)
@@ -36,12 +35,12 @@ def explore(
     store: str | None,
     port: int | None,
     no_browser: bool,
-    folder: Path | None,
+    out: Path | None,
     overwrite: bool,
     as_json: bool,
     store_options: dict[str, Any],
 ) -> None:
-    """Open a STORE in a browser: a map in colours, similar places, vectors of regions.
+    """Show a STORE in a browser: colours, similar places, regions.
 
     Page and STORE are served to the browsers of this machine until Ctrl-C. With --to, the page is written
     as files, which any web server can serve.
@@ -49,14 +48,14 @@ def explore(
     The page needs the STORE's components. If it keeps none, they are derived once, and kept in the STORE,
     or if that cannot be written, in the user's cache (~/.cache/cop-zarr), or in FOLDER.
     """
-    if folder is None and overwrite:
+    if out is None and overwrite:
         raise click.UsageError("--overwrite needs --to FOLDER")
-    if folder is None:
+    if out is None:
         _serve(store, store_options, port or 0, no_browser, as_json)
     elif port is not None or no_browser:
         raise click.UsageError("--port and --no-browser cannot be given with --to, which serves nothing")
     else:
-        _write(store, store_options, folder, overwrite, as_json)
+        _write(store, store_options, out, overwrite, as_json)
 
 
 def _serve(

@@ -12,7 +12,8 @@ import click
 
 import cop_zarr
 from cop_zarr import system
-from cop_zarr.cli.numbers import Command
+from cop_zarr.cli.command import Command
+from cop_zarr.cli.wording import in_options
 from cop_zarr.errors import CopZarrError, InputError, RegionWarning
 
 
@@ -34,9 +35,9 @@ class Commands(click.Group):
                 warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes any arguments
                 return super().invoke(ctx)
         except InputError as error:
-            raise click.UsageError(str(error)) from error
+            raise click.UsageError(self._worded(ctx, error)) from error
         except CopZarrError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(self._worded(ctx, error)) from error
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # the reader of our output has closed it; click ends without a message
@@ -44,6 +45,10 @@ class Commands(click.Group):
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+    def _worded(self, ctx: click.Context, error: CopZarrError) -> str:
+        """The message of an error, in the words of the command that was invoked."""
+        return in_options(str(error), self.commands.get(ctx.invoked_subcommand or "", self))
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:

@@ -9,15 +9,6 @@ import click
 BETWEEN = re.compile(r"[\s,;]+")
 
 
-class Command(click.Command):
-    """A command whose options of several numbers take these joined, too: by commas, blanks, or both."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Split numbers that are joined, then parse as click does."""
-        several = {name: param for param in self.params if param.nargs > 1 for name in param.opts}
-        return super().parse_args(ctx, _split(args, several))
-
-
 def split_numbers(text: str) -> list[str]:
     """The words of a text, which may have brackets around it.
 
@@ -27,8 +18,8 @@ def split_numbers(text: str) -> list[str]:
     return BETWEEN.split(text.strip(" \t\n,;[]()"))
 
 
-def _split(args: list[str], several: dict[str, click.Parameter]) -> list[str]:
-    """Arguments with the values of some options as separate arguments."""
+def split_numbers_of(args: list[str], several: dict[str, click.Parameter]) -> list[str]:
+    """Separate the numbers of some options, where they are joined by commas, blanks, or both."""
     found, left = list[str](), args
     while left and left[0] != "--":
         name, joined, value = left[0].partition("=")

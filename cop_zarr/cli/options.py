@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from cop_zarr.core import product
 
@@ -74,19 +75,33 @@ class PathToWrite(click.Path):
 
 
 class FileToRead(click.File):
-    """A file of text, or - for stdin; ``~`` is expanded."""
+    """A file of text, or - for stdin; ``~`` is expanded. Status 1 if it cannot be read."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Expand the path, then open it as click does."""
         from cop_zarr.storage import expanded
 
         is_home = value.startswith("~")  # a Path would make "./-", which is a file, "-"
-        return super().convert(str(expanded(value)) if is_home else value, param, ctx)
+        try:
+            return super().convert(str(expanded(value)) if is_home else value, param, ctx)
+        except click.BadParameter as error:
+            raise click.ClickException(f"cannot read {error.message}") from error
+
+
+def complete_path(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Have the shell complete a path: of a store, or of a file."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def output_option(name: str, text: str, *, required: bool = False) -> Option:
+    """The option ``--to``, the argument ``out``."""
+    return click.option("--to", "out", type=PATH, metavar=name, required=required, help=text)
 
 
 PATH = PathToWrite(path_type=Path)
 TEXT_FILE = FileToRead(encoding="utf-8")
-STORE = click.argument("store", required=False)
+STORE = click.argument("store", required=False, shell_complete=complete_path)
+OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what --to names.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 YEAR = click.option("--year", type=int, default=product.YEAR, show_default=True)
 REPAIR = click.option("--repair", is_flag=True, help="Repair invalid polygons instead of refusing them.")

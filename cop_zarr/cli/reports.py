@@ -25,7 +25,7 @@ def plan_text(plan: IngestPlan) -> str:
     """What an ingest would do."""
     (rows, cols), (chunk_rows, chunk_cols) = plan.info.grid.shape, plan.layout.chunk_grid
     size = plan.layout.chunk_cells
-    return _table(
+    return table(
         {
             "source": f"{plan.source} ({size_text(plan.source_bytes)})",
             "container": plan.info.container,
@@ -42,7 +42,7 @@ def plan_text(plan: IngestPlan) -> str:
 
 def ingest_text(report: IngestReport) -> str:
     """What an ingest wrote."""
-    return _table(
+    return table(
         {
             "store": f"{report.store} ({size_text(report.store_bytes)})",
             "cells": f"{report.valid_cells:,} of {report.total_cells:,} with data",
@@ -54,7 +54,7 @@ def ingest_text(report: IngestReport) -> str:
 
 def copy_text(report: CopyReport) -> str:
     """What a copy wrote."""
-    return _table(
+    return table(
         {
             "store": report.copy,
             "copied": f"{report.store}: {_count(report.chunks_copied, 'chunk')}, each checked",
@@ -115,7 +115,7 @@ def components_text(report: ComponentsReport) -> str:
     """What a store keeps, and since when."""
     made = "derived now" if report.derived else "kept already; derive them again with --overwrite"
     share = sum(report.explained_variance_ratio)
-    return _table(
+    return table(
         {
             "store": report.store,
             "components": f"{report.count}, {share:.1%} of the variance of {report.cells:,} cells ({made})",
@@ -140,7 +140,7 @@ def batch_text(report: BatchReport, out: Path) -> str:
 def info_text(info: dict[str, Any]) -> str:
     """What a store contains."""
     (rows, cols), (west, south, east, north) = info["shape"], info["bounds"]
-    return _table(
+    return table(
         {
             "store": f"{info['store']} ({info['format']}, {size_text(info['stored_bytes'])} of chunks)",
             "grid": f"{rows} x {cols} cells of {info['resolution_deg']}°, {info['crs']}, lon "
@@ -229,6 +229,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _table(rows: dict[str, str]) -> str:
+def table(rows: dict[str, str]) -> str:
+    """One line for each fact, after its name."""
     width = max(map(len, rows))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())

@@ -9,10 +9,18 @@ import click
 
 import cop_zarr
 from cop_zarr.cli.main import main
-from cop_zarr.cli.options import JSON, PATH, STORE, STORE_OPTIONS, TEXT_FILE, choice, option_group
+from cop_zarr.cli.options import (
+    JSON,
+    OVERWRITE,
+    STORE,
+    STORE_OPTIONS,
+    TEXT_FILE,
+    choice,
+    option_group,
+    output_option,
+)
 from cop_zarr.cli.output import progress, show
-from cop_zarr.cli.plot import box_or_file
-from cop_zarr.cli.regions import read_geojson
+from cop_zarr.cli.regions import as_box, as_buffer, check_buffer, read_geojson
 
 
 def place_options(prefix: str, text: str) -> tuple[Any, ...]:
@@ -39,10 +47,40 @@ def place_options(prefix: str, text: str) -> tuple[Any, ...]:
     )
 
 
-@main.command()
+@main.command(
+    former={"--within": "--within-bbox W S E N, or --within-geojson FILE"},
+    options_metavar="(--point|--bbox|--geojson) [OPTIONS]",
+    examples=[
+        "cop-zarr similar --point 11.5 48.1 -k 5 --exclude-km 200",
+        "cop-zarr similar --bbox 120 30 122 32 --within-bbox -10 35 30 60 --to like.geojson",
+    ],
+)
 @STORE
 @option_group("like", *place_options("", "to be like"))
 @option_group("unlike", *place_options("not-", "to be unlike"))
+@option_group(
+    "within",
+    click.option(
+        "--within-bbox", type=float, nargs=4, metavar="W S E N", help="Only cells that a box touches."
+    ),
+    click.option(
+        "--within-geojson", type=TEXT_FILE, metavar="FILE", help="Only cells that polygons touch."
+    ),
+)
+@option_group(
+    "form",
+    click.option(
+        "--buffer",
+        "buffer_m",
+        type=float,
+        metavar="M",
+        help="Geodesic radius around each point, in metres.",
+    ),
+    click.option(
+        "--shape", type=click.Choice(["box", "circle"]), help="Shape of the buffers.  [default: box]"
+    ),
+    click.option("--crs", metavar="CRS", help="CRS of points and boxes.  [default: EPSG:4326]"),
+)
 @option_group(
     "options",
     click.option("-k", type=int, default=10, show_default=True, help="Number of cells."),
@@ -58,22 +96,17 @@ def place_options(prefix: str, text: str) -> tuple[Any, ...]:
         help="Leave out cells nearer to a better one.",
     ),
 )
-@click.option(
-    "--within",
-    type=box_or_file,
-    metavar="FILE|'W S E N'",
-    help="Only cells that a region touches: GeoJSON (- is stdin), or a box.",
-)
-@click.option("--to", type=PATH, metavar="OUT", help="A .geojson, .csv, .parquet or .png file.")
-@click.option("--overwrite", is_flag=True, help="Replace OUT.")
+@output_option("OUT", "A .geojson, .csv, .parquet or .png file.")
+@OVERWRITE
 @JSON
 @option_group("store_options", *STORE_OPTIONS)
 def similar(
     store: str | None,
     like: dict[str, Any],
     unlike: dict[str, Any],
-    within: Any,
-    to: Path | None,
+    within: dict[str, Any],
+    form: dict[str, Any],
+    out: Path | None,
     overwrite: bool,
     as_json: bool,
     options: dict[str, Any],
@@ -86,37 +119,50 @@ def similar(
     """
     from cop_zarr.interop.match_files import check_match_file, write_matches
 
-    places, negatives = _places(like), _places(unlike, "not_") or None
+    check_buffer([*like["point"], *unlike["not_point"]], form["buffer_m"], form["shape"])
+    places, negatives = _places(like, form), _places(unlike, form, "not_") or None
     if not places:
         raise click.UsageError("name a place: --point LON LAT, --bbox W S E N, or --geojson FILE")
-    if overwrite and to is None:
-        raise click.UsageError("--overwrite needs --to FILE")
-    if to is not None:
-        check_match_file(to, overwrite=overwrite)
-    if within is not None:
-        options["within"] = within if isinstance(within, tuple) else read_geojson(within)
+    if overwrite and out is None:
+        raise click.UsageError("--overwrite needs --to OUT")
+    if out is not None:
+        check_match_file(out, overwrite=overwrite)
+    options["within"] = _region_to_search(form["crs"], **within)
     opened = cop_zarr.open(store, **store_options)
     with progress("similar", "chunk") as advance:
         matches = opened.similar(places, negatives, progress=advance, **options)
     found = {"metric": matches.metric, "matches": matches.records()}
-    if to is None:
+    if out is None:
         show(found, as_json, _table(matches.records()))
         return
-    write_matches(to, matches, overwrite=overwrite)
-    if as_json:
-        show({"out": str(to), **found}, as_json, "")
-    else:
-        click.echo(f"{to}: {len(matches):,} cells", err=True)
+    write_matches(out, matches, overwrite=overwrite)
+    show({"out": str(out), **found}, as_json, f"{out}: {len(matches):,} cells")
 
 
-def _places(given: dict[str, Any], prefix: str = "") -> list[Any]:
+def _region_to_search(crs: str | None, within_bbox: Any, within_geojson: Any) -> Any:
+    """The region whose cells are searched; None for the whole store."""
+    if within_bbox is not None and within_geojson is not None:
+        raise click.UsageError("name one region to search: --within-bbox W S E N, or --within-geojson FILE")
+    if within_geojson is not None:
+        return read_geojson(within_geojson)
+    return None if within_bbox is None else as_box(within_bbox, crs)
+
+
+def _places(given: dict[str, Any], form: dict[str, Any], prefix: str = "") -> list[Any]:
     """The places that options name."""
-    places = [*given[f"{prefix}point"], *given[f"{prefix}bbox"]]
+    crs, radius, shape = form["crs"], form["buffer_m"], form["shape"]
+    points = given[f"{prefix}point"]
+    places: list[Any] = [as_box(box, crs) for box in given[f"{prefix}bbox"]]
+    if radius is not None:
+        points = [as_buffer(point, radius, shape, crs) for point in points]
+    elif crs is not None:
+        buffers = [as_buffer(point, 1, None, crs) for point in points]
+        points = [(buffer.lon, buffer.lat) for buffer in buffers]
     for file in given[f"{prefix}geojson"]:
         document = read_geojson(file)
         features = document.get("features")
         places += features if isinstance(features, list) else [document]
-    return places
+    return [*points, *places]
 
 
 def _table(records: list[dict[str, Any]]) -> str:

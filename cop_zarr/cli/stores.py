@@ -11,8 +11,17 @@ import click
 import cop_zarr
 from cop_zarr.cli import reports
 from cop_zarr.cli.main import main
-from cop_zarr.cli.options import JSON, RUN_OPTIONS, STORAGE_OPTIONS, STORE, TIMEOUT, option_group
+from cop_zarr.cli.options import (
+    JSON,
+    RUN_OPTIONS,
+    STORAGE_OPTIONS,
+    STORE,
+    TIMEOUT,
+    complete_path,
+    option_group,
+)
 from cop_zarr.cli.output import progress, resumable, show
+from cop_zarr.core import settings
 
 ENCODING = click.Choice(["float32", "float16", "int8"])
 
@@ -21,8 +30,13 @@ BREAK_LOCK = click.option(
 )
 
 
-@main.command()
-@click.argument("source", required=False)
+@main.command(
+    examples=[
+        "cop-zarr ingest",
+        "cop-zarr ingest embed_map_310k.tif copernicus.zarr --overwrite",
+    ]
+)
+@click.argument("source", required=False, shell_complete=complete_path)
 @STORE
 @click.option("--dry-run", is_flag=True, help="Report what would be done, and write nothing.")
 @BREAK_LOCK
@@ -49,7 +63,7 @@ def ingest(
     options: dict[str, Any],
     as_json: bool,
 ) -> None:
-    """Convert the Copernicus-Embed GeoTIFF SOURCE to a STORE.
+    """Convert the Copernicus-Embed GeoTIFF to a STORE.
 
     SOURCE is a GeoTIFF, or a folder with one embed_map_*.tif; by default the folder in RS_EMBED_COP_DIR,
     or data/copernicus_embed. If that has no file, the published one is taken from the cache of
@@ -69,9 +83,14 @@ def ingest(
         click.echo(f"Warning: {found}, as answers that they are part of can be", err=True)
 
 
-@main.command()
-@click.argument("store")
-@click.argument("other")
+@main.command(
+    examples=[
+        "cop-zarr copy --to copy.zarr",
+        "cop-zarr copy --to published.zarr --shards --encoding int8",
+    ]
+)
+@STORE
+@click.option("--to", "other", metavar="OTHER", required=True, help="The path or URL of the copy.")
 @click.option("--shards/--no-shards", default=None, help="Whether OTHER has shards.  [as STORE has]")
 @click.option(
     "--encoding", type=ENCODING, help="How numbers are stored, if STORE is float32.  [as STORE's]"
@@ -84,7 +103,7 @@ def ingest(
 )
 @JSON
 def copy(
-    store: str,
+    store: str | None,
     other: str,
     shards: bool | None,
     encoding: str | None,
@@ -92,25 +111,39 @@ def copy(
     options: dict[str, Any],
     as_json: bool,
 ) -> None:
-    """Copy a STORE to OTHER, with shards or without, or encoded anew; its source is not needed.
+    """Copy a STORE, with shards or without, or encoded anew.
 
-    Each chunk is checked on the way, and so are the components that STORE keeps. One that was
-    interrupted begins anew with --overwrite. --source-options are for STORE, --storage-options for OTHER.
+    Its source is not needed. Each chunk is checked on the way, and so are the components that STORE keeps.
+    One that was interrupted begins anew with --overwrite. --source-options are for STORE, --storage-options
+    for OTHER.
     """
     with progress("copy") as options["progress"]:
         report = cop_zarr.copy(
-            store, other, shards=shards, encoding=encoding, break_lock=break_lock, **options
+            settings.store_url(store),
+            other,
+            shards=shards,
+            encoding=encoding,
+            break_lock=break_lock,
+            **options,
         )
     show(asdict(report), as_json, reports.copy_text(report))
 
 
-@main.command()
+@main.command(
+    examples=[
+        "cop-zarr verify",
+        "cop-zarr verify copernicus.zarr --source embed_map_310k.tif",
+    ]
+)
 @STORE
 @click.option("--source", help="The GeoTIFF it was made from: compare every value.")
 @option_group("options", *RUN_OPTIONS)
 @JSON
 def verify(store: str | None, source: str | None, options: dict[str, Any], as_json: bool) -> None:
-    """Verify a STORE: structure, checksums, and with a source every value."""
+    """Verify a STORE: its structure and its checksums.
+
+    With the source at hand (--source), every value is compared.
+    """
     with progress("verify") as options["progress"]:
         report = cop_zarr.verify(store, source, **options)
     verdict = {"ok": report.ok, "damaged_chunks": report.damaged_chunks}
@@ -118,7 +151,7 @@ def verify(store: str | None, source: str | None, options: dict[str, Any], as_js
     sys.exit(0 if report.ok else 1)
 
 
-@main.command()
+@main.command(examples=["cop-zarr repair copernicus.zarr --source embed_map_310k.tif"])
 @STORE
 @click.option("--source", help="The GeoTIFF it was made from.  [default: the folder in RS_EMBED_COP_DIR]")
 @BREAK_LOCK
@@ -127,14 +160,19 @@ def verify(store: str | None, source: str | None, options: dict[str, Any], as_js
 def repair(
     store: str | None, source: str | None, break_lock: bool, options: dict[str, Any], as_json: bool
 ) -> None:
-    """Rewrite the damaged objects of a STORE from its source, and nothing else."""
+    """Rewrite the damaged objects of a STORE from its source."""
     with progress("repair") as options["progress"]:
         report = cop_zarr.repair(store, source, break_lock=break_lock, **options)
     show({"ok": report.ok, **asdict(report)}, as_json, reports.repair_text(report))
     sys.exit(0 if report.ok else 1)
 
 
-@main.command()
+@main.command(
+    examples=[
+        "cop-zarr info",
+        "cop-zarr info https://example.org/copernicus.zarr --json",
+    ]
+)
 @STORE
 @option_group("store_options", STORAGE_OPTIONS, TIMEOUT)
 @JSON

@@ -113,7 +113,7 @@ def _check_links(store: Folder) -> None:
         except AccessError as error:
             raise InputError(
                 f"{error}, and files outside of the store are not handed out; copy it: cop-zarr copy "
-                f"{shlex.quote(store.url)} OTHER"
+                f"{shlex.quote(store.url)} --to OTHER"
             ) from error
 
 

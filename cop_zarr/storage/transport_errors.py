@@ -83,7 +83,7 @@ STATUS_HINTS: dict[int, str] = {
     HTTPStatus.NOT_IMPLEMENTED: "the server cannot do this; many that speak S3 know no conditional writes "
     "(If-None-Match)",
     HTTPStatus.TOO_MANY_REQUESTS: "the server takes no more requests for now; try again later, or copy the "
-    "store to a disk first: cop-zarr copy",
+    "store to a disk first: cop-zarr copy STORE --to OTHER",
 }
 """What a status means that no code explains."""
 

@@ -95,8 +95,8 @@ def test_repair_says_that_they_are_gone(run, tmp_path):
 
 def test_colours_of_a_plot(run, tmp_path):
     pytest.importorskip("matplotlib")
-    run("plot", "a.zarr", "all.png", "--bbox", "20", "38", "22", "40")
-    run("plot", "a.zarr", "shown.png", "--bbox", "20", "38", "22", "40", "--colours-of", "shown")
+    run("plot", "a.zarr", "--to", "all.png", "--bbox", "20", "38", "22", "40")
+    run("plot", "a.zarr", "--to", "shown.png", "--bbox", "20", "38", "22", "40", "--colours-of", "shown")
     assert (tmp_path / "all.png").read_bytes() != (tmp_path / "shown.png").read_bytes()
 
 

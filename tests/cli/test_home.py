@@ -92,9 +92,9 @@ def test_options_of_commands(home, run):
     )
     (home / "points.csv").write_text("lon,lat\n20,39\n")
     assert run("query", "~/a.zarr", "--geojson=~/roi.json", "--to=~/a.npy").exit_code == 0
-    assert run("plot", "~/a.zarr", "~/a.png", "--region=~/roi.json").exit_code == 0
+    assert run("plot", "~/a.zarr", "--to=~/a.png", "--geojson=~/roi.json").exit_code == 0
     assert run("batch", "~/a.zarr", "~/points.csv", "--to=~/b.npy", "--cache-dir=~/kept").exit_code == 0
-    assert run("synth", "~/s.tif", "--bands", 1, "--bbox", *BOX).exit_code == 0
+    assert run("synth", "--to=~/s.tif", "--bands", 1, "--bbox", *BOX).exit_code == 0
     assert run("verify", "~/a.zarr", "--source=~/a.tif").exit_code == 0
     assert {"a.npy", "a.png", "b.npy", "kept", "s.tif"} <= {path.name for path in home.iterdir()}
     (home / "work" / "-").symlink_to(home / "roi.json")
@@ -102,5 +102,5 @@ def test_options_of_commands(home, run):
     (home / "work" / "-").unlink()
     run.fails("query", "~/a.zarr", "--geojson", UNKNOWN, word="~nobody")
     run.fails("query", "~/a.zarr", "--bbox", *BOX, "--to", f"{UNKNOWN}.npy", word="~nobody")
-    run.fails("plot", "~/a.zarr", f"{UNKNOWN}.png", word="~nobody")
+    run.fails("plot", "~/a.zarr", "--to", f"{UNKNOWN}.png", word="~nobody")
     run.fails("info", UNKNOWN, word="~nobody")

@@ -1,6 +1,5 @@
 """``cop-zarr plot`` writes what ``Store.plot`` draws."""
 
-import itertools
 import json
 from pathlib import Path
 
@@ -43,60 +42,70 @@ def run(small, tmp_path, monkeypatch):
     return invoke
 
 
+DISC = cop_zarr.PointBuffer(12, 50, 60_000, "circle")
+AROUND_DISC = DISC.footprint.bounds.on_earth
+MERCATOR = (1224514, 6106854, 1447153, 6621293)
+
+
 @pytest.mark.parametrize(
-    "options",
+    ("options", "arguments"),
     [
-        (),
-        ("--bbox", 11, 48, 13, 51, "--weights", "auto"),
-        ("--region", "a.geojson", "--weights", "none", "--empty", "skip"),
-        ("--region", "11,48,13,51"),
-        ("--region", "1224514 6106854 1447153 6621293", "--crs", "EPSG:3857"),
-        ("--point", 12, 50, "--buffer", 60_000, "--shape", "circle", "--bbox", 10, 48, 15, 52),
-        ("--point", 12, 50, "--buffer", 10, "--subpixel", "bilinear"),
+        ((), {}),
+        (("--bbox", 11, 48, 13, 51), {"bbox": (11, 48, 13, 51)}),
+        (("--bbox", *MERCATOR, "--crs", "EPSG:3857"), {"bbox": cop_zarr.BBox.from_crs(MERCATOR, crs=3857)}),
+        (("--geojson", "a.geojson"), {"bbox": POLYGON.bounds}),
+        (("--point", 12, 50, "--buffer", 60_000, "--shape", "circle"), {"bbox": AROUND_DISC}),
+        (
+            ("--show", "weights", "--geojson", "a.geojson", "--weights", "none", "--empty", "skip"),
+            {"region": POLYGON, "weights": None, "empty": "skip"},
+        ),
+        (("--show", "weights", "--bbox", "11,48,13,51"), {"region": (11, 48, 13, 51)}),
+        (
+            ("--show", "weights", "--point", 12, 50, "--buffer", 60_000, "--shape", "circle",
+             "--extent", 10, 48, 15, 52),
+            {"region": DISC, "bbox": (10, 48, 15, 52)},
+        ),
+        (
+            ("--show", "weights", "--point", 12, 50, "--buffer", 10, "--subpixel", "bilinear"),
+            {"region": cop_zarr.PointBuffer(12, 50, 10), "subpixel": "bilinear"},
+        ),
     ],
-)
-def test_it_writes_what_the_method_draws(run, small, options):
-    done = run("out.png", "--dpi", 50, *options)
-    assert (done.exit_code, done.stdout) == (0, ""), done.output
-    names = dict(itertools.pairwise(options))
-    bbox = options[options.index("--bbox") + 1 :][:4] if "--bbox" in options else None
-    expected = {}
-    if "--region" in options:
-        text = names["--region"].replace(",", " ")
-        expected["region"] = POLYGON if "geojson" in text else [float(word) for word in text.split()]
-    if "--point" in options:
-        expected["region"] = cop_zarr.PointBuffer(12, 50, names["--buffer"], names.get("--shape", "box"))
-    for word in ("weights", "empty", "subpixel", "crs"):
-        if f"--{word}" in options:
-            expected[word] = None if names[f"--{word}"] == "none" else names[f"--{word}"]
-    plotting.save_plot(Path("api.png"), lambda ax: small.plot(bbox, **expected, ax=ax), dpi=50)
+)  # fmt: skip
+def test_it_writes_what_the_method_draws(run, small, options, arguments):
+    done = run("--to", "out.png", "--dpi", 50, *options)
+    assert (done.exit_code, done.stderr) == (0, ""), done.output
+    assert done.stdout.startswith("out.png: ")
+    plotting.save_plot(Path("api.png"), lambda ax: small.plot(**arguments, ax=ax), dpi=50)
     assert Path("out.png").read_bytes() == Path("api.png").read_bytes()
 
 
 def test_geojson_from_stdin(run):
-    assert run("out.svg", "--region", "-", stdin=GEOJSON).exit_code == 0
+    assert run("--to", "out.svg", "--show", "weights", "--geojson", "-", stdin=GEOJSON).exit_code == 0
     assert Path("out.svg").read_text().count("<svg ") == 1
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "word"),
     [
-        (("out.jpg",), 2, ".svg"),
-        ((), 2, "--to OUT"),
-        (("out.png", "--to", "other.png"), 2, "one picture"),
         (("--to", "out.jpg"), 2, ".svg"),
+        ((), 2, "--to"),
+        (("out.png",), 2, "--to out.png"),
+        (("out.png", "--to", "other.png"), 2, "too many"),
         (("--to", "old.png"), 1, "--overwrite"),
-        (("a.geojson", "--overwrite"), 2, ".svg"),
-        (("out.png", "--region", "11 48 13"), 2, "four numbers"),
-        (("out.png", "--region", "nothing.geojson"), 2, "No such file"),
-        (("out.png", "--region", "11 48 13 51", "--point", 12, 50, "--buffer", 9), 2, "one region"),
-        (("out.png", "--point", 12, 50), 2, "--buffer M"),
-        (("out.png", "--repair"), 2, "--region FILE"),
-        (("out.png", "--weights", "area"), 2, "--region"),
-        (("out.png", "--bbox", 100, 0, 110, 10), 2, "outside"),
-        (("out.png", "--width", 1), 2, "5 to 60 inches"),
-        (("out.png", "--dpi", 1e6), 2, "dpi"),
-        (("old.png",), 1, "--overwrite"),
+        (("--to", "a.geojson", "--overwrite"), 2, ".svg"),
+        (("--to", "out.png", "--bbox", "11 48 13"), 2, "--bbox"),
+        (("--to", "out.png", "--region", "a.geojson"), 2, "--show weights"),
+        (("--to", "out.png", "--geojson", "nothing.geojson"), 1, "No such file"),
+        (("--to", "out.png", "--bbox", "11 48 13 51", "--point", 12, 50, "--buffer", 9), 2, "one region"),
+        (("--to", "out.png", "--point", 12, 50), 2, "--buffer M"),
+        (("--to", "out.png", "--crs", "EPSG:3857"), 2, "--bbox"),
+        (("--to", "out.png", "--repair"), 2, "--geojson FILE"),
+        (("--to", "out.png", "--weights", "area"), 2, "--show weights"),
+        (("--to", "out.png", "--extent", "11 48 13 51"), 2, "--show weights"),
+        (("--to", "out.png", "--show", "weights"), 2, "--bbox"),
+        (("--to", "out.png", "--bbox", 100, 0, 110, 10), 2, "outside"),
+        (("--to", "out.png", "--width", 1), 2, "5 to 60 inches"),
+        (("--to", "out.png", "--dpi", 1e6), 2, "--dpi"),
     ],
 )
 def test_wrong_usage_writes_nothing(run, arguments, status, word):
@@ -108,19 +117,21 @@ def test_wrong_usage_writes_nothing(run, arguments, status, word):
     assert Path("old.png").read_bytes() == b"old"
 
 
-def test_the_picture_may_be_named_by_an_option_and_the_store_by_the_environment(run, monkeypatch):
-    assert run("plain.png", "--dpi", 40).exit_code == 0
-    assert run("--to", "option.png", "--dpi", 40).exit_code == 0
+def test_the_store_of_the_environment_and_the_report(run, monkeypatch):
+    assert run("--to", "plain.png", "--dpi", 40).exit_code == 0
     monkeypatch.setenv("COP_ZARR_STORE", "a.zarr")
-    done = CliRunner().invoke(main, ["plot", "--to", "environment.png", "--dpi", "40"])
-    assert (done.exit_code, done.stdout) == (0, ""), done.output
-    plain = Path("plain.png").read_bytes()
-    assert Path("option.png").read_bytes() == Path("environment.png").read_bytes() == plain
-    wrong = CliRunner().invoke(main, ["plot", "map.png"])
-    assert wrong.exit_code == 2
-    assert "--to map.png" in wrong.output
+    done = CliRunner().invoke(main, ["plot", "--to", "environment.png", "--dpi", "40", "--json"])
+    assert (done.exit_code, done.stderr) == (0, ""), done.output
+    report, written = json.loads(done.stdout), Path("environment.png").read_bytes()
+    assert report == {
+        "out": "environment.png",
+        "store": "a.zarr",
+        "show": "embeddings",
+        "bytes": len(written),
+    }
+    assert Path("plain.png").read_bytes() == written
 
 
 def test_overwrite(run):
-    assert run("old.png", "--overwrite", "--region", "11 48 13 51", "--dpi", 40).exit_code == 0
+    assert run("--to", "old.png", "--overwrite", "--bbox", "11 48 13 51", "--dpi", 40).exit_code == 0
     assert Path("old.png").read_bytes().startswith(b"\x89PNG")

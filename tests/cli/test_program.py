@@ -58,7 +58,7 @@ def test_progress_is_for_terminals(cli_folder):
 def test_a_reader_that_stops_gets_no_traceback(cli_folder, box):
     """``cop-zarr query … | head -c 1``."""
     with subprocess.Popen(
-        [*PROGRAM, "query", str(cli_folder / "a.zarr"), *box, "--output", "grid"],
+        [*PROGRAM, "query", str(cli_folder / "a.zarr"), *box, "--json"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as running:  # fmt: skip
         running.stdout.close()

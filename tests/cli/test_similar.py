@@ -31,7 +31,7 @@ def test_json_and_text(run, expected):
 @pytest.mark.parametrize("name", ["a.geojson", "a.csv", "a.parquet", "a.GeoParquet"])
 def test_files(run, expected, name):
     result = run(*ASKED, "--to", name)
-    assert (result.exit_code, result.stdout) == (0, "")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"{name}: 4 cells\n", "")
     if name.endswith("csv"):
         with Path(name).open(newline="") as file:
             rows = list(csv.DictReader(file))
@@ -69,7 +69,7 @@ def test_places_and_options(run):
         },
     ]
     Path("a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
-    options = ("-k", 3, "--spacing-km", 50, "--within", "20 37 26 39.5", "--json")
+    options = ("-k", 3, "--spacing-km", 50, "--within-bbox", "20 37 26 39.5", "--json")
     names = (
         "--geojson",
         "a.geojson",
@@ -95,16 +95,32 @@ def test_places_and_options(run):
     ("arguments", "word"),
     [
         ((), "--point"),
-        ((*PLACE, "-k", "0"), "k"),
+        ((*PLACE, "-k", "0"), "-k must"),
         ((*PLACE, "-k", "1000"), "1,000"),
         ((*PLACE, "--metric", "l2", "--not-point", "21", "39"), "negatives"),
-        ((*PLACE, "--exclude-km", "-1"), "exclude_km"),
+        ((*PLACE, "--exclude-km", "-1"), "--exclude-km"),
         ((*PLACE, "--to", "a.tif"), ".geojson"),
         ((*PLACE, "--overwrite"), "--to"),
-        ((*PLACE, "--within", "a.tif"), ""),
+        ((*PLACE, "--within", "20 37 26 39.5"), "--within-bbox W S E N"),
+        ((*PLACE, "--within-bbox", "20 37 26 39.5", "--within-geojson", "-"), "one region"),
+        ((*PLACE, "--shape", "box", "--bbox", "20 38 21 39", "--crs", "EPSG:0"), "EPSG:0"),
+        (("--bbox", "20 38 21 39", "--buffer", "9"), "--point"),
         (("--point", "50", "10"), "outside"),
     ],
-    ids=["no place", "k=0", "k", "negatives", "distance", "suffix", "overwrite", "within", "outside"],
+    ids=[
+        "no place",
+        "k=0",
+        "k",
+        "negatives",
+        "distance",
+        "suffix",
+        "overwrite",
+        "within",
+        "two regions",
+        "crs",
+        "buffer",
+        "outside",
+    ],
 )
 def test_wrong_usage(run, arguments, word):
     run.fails("similar", "a.zarr", *arguments, status=2, word=word)

@@ -194,11 +194,11 @@ def test_default_store(run, box, monkeypatch):
 
 
 def test_synth(run):
-    result = run("synth", "s.tif", "--bands", 3, "--bbox", 178, 60, -170, 70, "--seed", 5)
+    result = run("synth", "--to", "s.tif", "--bands", 3, "--bbox", 178, 60, -170, 70, "--seed", 5)
     assert result.exit_code == 0
     assert re.fullmatch(r"s\.tif: 41 x 49 cells x 3 bands, synthetic, \d+ KiB\n", result.stdout)
-    run.fails("synth", "s.tif", "--bands", 3, status=1, word="--overwrite")
-    run.fails("synth", "t.tif", "--bands", 0, word="bands")
+    run.fails("synth", "--to", "s.tif", "--bands", 3, status=1, word="--overwrite")
+    run.fails("synth", "--to", "t.tif", "--bands", 0, word="bands")
     assert run("ingest", "s.tif", "s.zarr").exit_code == 0
     assert "SYNTHETIC" in run("info", "s.zarr").stdout
     assert json.loads(run("query", "s.zarr", "--bbox", 179, 65, -179, 66).stdout)["meta"]["synthetic"]

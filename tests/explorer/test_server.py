@@ -375,7 +375,7 @@ def test_a_store_of_links_is_refused_with_what_to_do(folder, tmp_path, monkeypat
         link.parent.mkdir(parents=True, exist_ok=True)
         if path.is_file():
             link.symlink_to(path)
-    with pytest.raises(InputError, match=r"cop-zarr copy links\.zarr OTHER"):
+    with pytest.raises(InputError, match=r"cop-zarr copy links\.zarr --to OTHER"):
         ExplorerServer(*open_store("links.zarr"))
     cop_zarr.copy("links.zarr", "other.zarr")
     with serving("other.zarr") as port:

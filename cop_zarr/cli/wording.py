@@ -1,0 +1,45 @@
+"""Messages in the words of the command line: ``--overwrite`` where Python says ``overwrite=True``."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+VALUE = r"True|None|'[^']*'|\{[^{}]*\}|-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?|"
+BOTH = re.compile(r"(--[a-z-]+(?: (?:'[^']*'|[^\s;()]+))?) \(\w+=[^()]*\)")
+"""An option and, in brackets, the argument of Python: ``--overwrite (overwrite=True)``."""
+
+BOTH_IN_BRACKETS = re.compile(r"\((--[a-z-]+), \w+=\)")
+
+
+def in_options(message: str, command: click.Command) -> str:
+    """Name a command's options where a message names the arguments of Python that they are."""
+    message = BOTH_IN_BRACKETS.sub(r"(\1)", BOTH.sub(r"\1", message))
+    options = {
+        str(param.name): max(param.opts, key=len)
+        for param in command.params
+        if isinstance(param, click.Option)
+    }
+    if not options:
+        return message
+    names = "|".join(options)
+    long_names = "|".join(name for name in options if "_" in name) or "(?!)"
+    message = re.sub(
+        rf"(?<![\w./'-])({names})=({VALUE})",
+        lambda found: f"{options[found[1]]}{_given(found[2])}",
+        message,
+    )
+    message = re.sub(
+        rf"(?<![\w./'-])({long_names})(?![\w./'=(-])", lambda found: options[found[1]], message
+    )
+    return re.sub(rf"^({names})(?= (?:must|needs|cannot)\b)", lambda found: options[found[1]], message)
+
+
+def _given(value: str) -> str:
+    """A value as it is typed after an option."""
+    if value in {"", "True"}:
+        return ""
+    if value.startswith("{"):
+        return " '" + value.replace("'", '"') + "'"
+    return f" {'none' if value == 'None' else value.strip(chr(39))}"

@@ -1,0 +1,33 @@
+"""Messages name options of the command line, not arguments of Python."""
+
+import pytest
+
+from cop_zarr.cli import main
+from cop_zarr.cli.wording import in_options
+
+
+@pytest.mark.parametrize(
+    ("command", "message", "expected"),
+    [
+        ("query", "use subpixel='touch', or weights=None", "use --subpixel touch, or --weights none"),
+        ("batch", "replace it with --overwrite (overwrite=True)", "replace it with --overwrite"),
+        (
+            "batch",
+            "choose with --decimal , or --decimal . (decimal=)",
+            "choose with --decimal , or --decimal .",
+        ),
+        ("batch", "use --separator ' ' (separator=)", "use --separator ' '"),
+        ("batch", "use on_error='nan'; client must answer", "use --on-error nan; client must answer"),
+        ("ingest", "Allow as much (--memory, memory=), or", "Allow as much (--memory), or"),
+        ("query", "more than max_bytes=1,024; ask", "more than --max-bytes 1,024; ask"),
+        ("query", "cache_disk_bytes needs cache_dir", "--cache-disk-bytes needs --cache-dir"),
+        ("query", "buffer_m must be more for shape='box'", "--buffer must be more for --shape box"),
+        ("query", "pass storage_options={'a': …}", "pass --storage-options '{\"a\": …}'"),
+        ("similar", "k must be at least 1; got 0", "-k must be at least 1; got 0"),
+        ("plot", "got dpi=1e+06, width=10", "got --dpi 1e+06, --width 10"),
+        ("batch", "no 'on_error' in /on_error, on_errors", "no 'on_error' in /on_error, on_errors"),
+        ("info", "use on_error='nan'", "use on_error='nan'"),
+    ],
+)
+def test_arguments_become_options(command, message, expected):
+    assert in_options(message, main.commands[command]) == expected
