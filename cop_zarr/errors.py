@@ -107,7 +107,7 @@ class DamageError(Exception):
 
 
 class MissingDependencyError(CopZarrError, ImportError):
-    """An optional package is needed; the message names the extra that installs it."""
+    """An optional package is needed; the message names a command that installs it."""
 
 
 class ClusterError(CopZarrError, ConnectionError):

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from cop_zarr.core.packages import upgrade
 from cop_zarr.core.threads import ordered_map
 from cop_zarr.errors import AccessError, ComponentsError, DamageError, FormatVersionError
 from cop_zarr.format.chunk_reader import ChunkReader
@@ -213,7 +214,7 @@ def parse_kept(reader: ChunkReader, data: bytes) -> KeptComponents:
     if isinstance(version, int) and version > COMPONENTS_VERSION:
         raise FormatVersionError(
             f"{reader.folder.url}/{COMPONENTS} has version {version} of its format; this cop-zarr reads "
-            f"up to version {COMPONENTS_VERSION}: pip install --upgrade cop-zarr"
+            f"up to version {COMPONENTS_VERSION}: {upgrade()}"
         )
     numbers = [version, count, cells, *(number for entry in objects.values() for number in entry)]
     plausible = (

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from cop_zarr.core.grid import Grid
+from cop_zarr.core.packages import upgrade
 from cop_zarr.core.product import MAX_BANDS
 from cop_zarr.errors import CopZarrError, FormatVersionError, StoreError
 from cop_zarr.format.chunk_grid import Layout
@@ -135,7 +136,7 @@ def parse(data: bytes) -> StoreDocument:
     if version > FORMAT_VERSION:
         raise FormatVersionError(
             f"it has {FORMAT} format version {version}, and this cop-zarr reads up to version "
-            f"{FORMAT_VERSION}: pip install --upgrade cop-zarr"
+            f"{FORMAT_VERSION}: {upgrade()}"
         )
     sha256 = digest(document)
     if record.get(DIGEST_ATTRIBUTE) != sha256:
@@ -166,7 +167,7 @@ def _encoding(record: dict[str, Any]) -> Encoding:
     if name not in ENCODINGS:
         raise FormatVersionError(
             f"its numbers have the encoding {name!r}, and this cop-zarr knows {', '.join(ENCODINGS)}: "
-            "pip install --upgrade cop-zarr"
+            + upgrade()
         )
     return ENCODINGS[name]
 

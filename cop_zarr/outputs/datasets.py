@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cop_zarr.core.packages import install
 from cop_zarr.errors import MissingDependencyError, StoreExistsError
 from cop_zarr.storage import replacing
 
@@ -47,7 +48,7 @@ def check_netcdf() -> None:
     if not installed or tuple(map(int, version("xarray").split(".")[:2])) < MIN_XARRAY:
         raise MissingDependencyError(
             f"netCDF files need h5netcdf, and xarray {'.'.join(map(str, MIN_XARRAY))} or newer: "
-            "pip install 'cop-zarr[netcdf]'"
+            f"{install(['h5netcdf', 'xarray>=2025.8'], 'netcdf')}"
         )
 
 

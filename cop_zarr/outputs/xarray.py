@@ -18,7 +18,7 @@ import numpy as np
 
 from cop_zarr.core import product
 from cop_zarr.core.grid import Affine
-from cop_zarr.errors import MissingDependencyError
+from cop_zarr.core.packages import missing_package
 from cop_zarr.format.cf import (
     AXIS_ATTRIBUTES,
     CONVENTIONS,
@@ -45,9 +45,7 @@ try:
     from xarray.backends import BackendArray, BackendEntrypoint
     from xarray.core import indexing
 except ImportError as error:
-    raise MissingDependencyError(
-        "to_xarray() needs xarray, which is not installed: pip install 'cop-zarr[xarray]'"
-    ) from error
+    raise missing_package("Datasets need", ["xarray"], "xarray", error) from error
 
 WEIGHTS, COMPONENT, RATIO = "weights", "component", "explained_variance_ratio"
 GRID_MAPPING = {"grid_mapping": SPATIAL_REF}
@@ -114,10 +112,7 @@ def store_dataset(contents: Contents, chunks: Any) -> xr.Dataset:
     if chunks is None:
         return dataset
     if find_spec("dask") is None:
-        raise MissingDependencyError(
-            "to_xarray(chunks=…) needs Dask, which is not installed: pip install 'dask[array]', or "
-            "leave chunks out"
-        )
+        raise missing_package("to_xarray(chunks=…) needs", ["dask[array]"])
     source: Any = contents  # a named engine may take any object, whatever xarray's types say
     chunked = xr.open_dataset(source, engine=_ContentsBackend, chunks=chunks, drop_variables=VALID)
     return dataset.assign({EMBEDDING: chunked[EMBEDDING]})  # the mask stays in memory

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cop_zarr.core.grid import TOUCH_TOLERANCE, Bounds, Grid, Window
+from cop_zarr.core.packages import install
 from cop_zarr.core.product import STEP_DEG
 from cop_zarr.errors import MissingDependencyError
 from cop_zarr.regions.footprints import Footprint
@@ -23,9 +24,9 @@ def coverage(grid: Grid, window: Window, footprint: Footprint) -> np.ndarray:
         from cop_zarr.querying import exactextract  # boxes need neither shapely nor exactextract
     except ImportError as error:
         raise MissingDependencyError(
-            "polygons and circles need exactextract, which is not installed: pip install "
-            '"cop-zarr[polygons]" (wheels exist for macOS and for Linux on x86-64; elsewhere pip '
-            "builds it, which needs GEOS)"
+            "polygons and circles need exactextract, which cannot be imported: "
+            f"{install(['exactextract'], 'polygons')} (wheels exist for macOS and for Linux on x86-64; "
+            "elsewhere pip builds it, which needs GEOS)"
         ) from error
     fractions = np.zeros(window.shape)
     west, south, east, north = grid.window_bounds(window)

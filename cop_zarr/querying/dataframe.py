@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cop_zarr.errors import MissingDependencyError
+from cop_zarr.core.packages import missing_package
 from cop_zarr.querying.geodataframe import COLUMN
 
 if TYPE_CHECKING:
@@ -19,7 +19,5 @@ def dataframe(columns: Mapping[str, np.ndarray], vectors: np.ndarray) -> pd.Data
     try:
         import pandas as pd
     except ImportError as error:
-        raise MissingDependencyError(
-            "to_dataframe() needs pandas, which is not installed: pip install pandas"
-        ) from error
+        raise missing_package("to_dataframe() needs", ["pandas"], error=error) from error
     return pd.DataFrame({**columns, COLUMN: list(vectors)})

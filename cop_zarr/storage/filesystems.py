@@ -11,6 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from cop_zarr import system
+from cop_zarr.core.packages import install
 from cop_zarr.errors import InputError, MissingDependencyError
 from cop_zarr.storage.retries import MIN_TRIES, TIMEOUT_SECONDS
 from cop_zarr.storage.transport_errors import error_name, is_transport_error, to_storage_error
@@ -26,6 +27,9 @@ REQUESTS_AT_ONCE = 64
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
 """The extra of this package that installs what a URL's protocol needs."""
+
+PACKAGES = {"s3": "s3fs", "gcs": "gcsfs", "http": "fsspec[http]"}
+"""What each of these extras installs."""
 
 READ_ONLY = frozenset({"hf", "http", "https", "zip", "tar"})
 """Protocols that can only be read; on a hub, each object would be a commit."""
@@ -68,7 +72,7 @@ def open_filesystem(
         fs, path = url_to_fs(address, skip_instance_cache=True, **options)
     except ImportError as error:
         extra = EXTRAS.get(protocol)
-        advice = f'pip install "cop-zarr[{extra}]"' if extra else str(error)
+        advice = install([PACKAGES[extra]], extra) if extra else str(error)
         raise MissingDependencyError(
             f"{protocol}:// URLs need a package that is not installed: {advice}"
         ) from error

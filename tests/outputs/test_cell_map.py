@@ -1,6 +1,7 @@
 """Maps: files as GDAL and xarray read them, and pictures by their pixels, against grids made with NumPy."""
 
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -506,15 +507,15 @@ def test_a_map_of_no_cell(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("blocked", "suffix", "extra"),
+    ("blocked", "suffix", "package"),
     [
-        (["matplotlib"], "png", "plot"),
-        (["xarray"], "nc", "netcdf"),
+        (["matplotlib"], "png", "matplotlib"),
+        (["xarray"], "nc", "xarray"),
         (["xarray"], "zarr", "xarray"),
-        (["h5netcdf"], "nc", "netcdf"),
+        (["h5netcdf"], "nc", "h5netcdf"),
     ],
 )
-def test_without_a_package_the_extra_is_named(small, tmp_path, blocked, suffix, extra):
+def test_a_package_that_is_missing_is_named(small, tmp_path, blocked, suffix, package):
     code = (
         "import sys, importlib.util\n"
         f"for name in {blocked}: sys.modules[name] = None\n"
@@ -528,5 +529,5 @@ def test_without_a_package_the_extra_is_named(small, tmp_path, blocked, suffix, 
         check=False,
     )
     assert "MissingDependencyError" in done.stderr.splitlines()[-1]
-    assert f"pip install 'cop-zarr[{extra}]'" in done.stderr.splitlines()[-1]
+    assert re.search(f"pip install .*{package}", done.stderr.splitlines()[-1])
     assert not list(tmp_path.iterdir())

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from cop_zarr.core.packages import pip_install
 from cop_zarr.errors import CopZarrError, MissingDependencyError, StoreReplacedError
 from cop_zarr.interop.rs_embed.sidecar_store import open_or_create
 from cop_zarr.interop.rs_embed.sparse_raster import SparseRaster
@@ -37,7 +38,7 @@ try:
 except ImportError as error:
     raise MissingDependencyError(
         "cop_zarr.interop.rs_embed needs rs-embed 0.3, which needs Python 3.12 or newer: "
-        f"pip install rs-embed ({error})"
+        f"{pip_install('rs-embed')} ({error})"
     ) from error
 
 BACKEND = "cop_zarr"

@@ -6,12 +6,10 @@ file when all are finished. So memory is bounded, and a batch that was interrupt
 Tables are pyarrow's, whatever file they come from: ``readers`` and ``writers`` list the formats.
 """
 
-from cop_zarr.errors import MissingDependencyError
+from cop_zarr.core.packages import missing_package
 
 try:
     import pyarrow as pa  # noqa: F401  # the modules of this package need these
     import pyogrio  # noqa: F401
 except ImportError as error:
-    raise MissingDependencyError(
-        "tables of regions need a package that is not installed: pip install 'cop-zarr[tables]'"
-    ) from error
+    raise missing_package("tables need", ["pyarrow", "pyogrio"], "tables", error) from error

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cop_zarr.core.packages import pip_install
 from cop_zarr.errors import RegionError, SourceError
 from cop_zarr.interop.tables.columns import is_binary, is_text
 from cop_zarr.interop.tables.declared import Declared, edges_of
@@ -40,7 +41,7 @@ def declared_geometries(path: Path, file: pq.ParquetFile) -> tuple[str | None, d
     if unknown and primary is None:
         raise SourceError(
             f"{path} holds {unknown[0]!r} in a type that pyarrow {pa.__version__} does not know, "
-            "such as GEOMETRY before 21; pip install --upgrade pyarrow"
+            f"such as GEOMETRY before 21; {pip_install('--upgrade', 'pyarrow')}"
         )
     return primary, found
 

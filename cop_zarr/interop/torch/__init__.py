@@ -10,14 +10,12 @@ workers that are spawned: a pickle holds the open store (about 140 KB of the pub
 chunks), the points or regions, and the labels.
 """
 
-from cop_zarr.errors import MissingDependencyError
+from cop_zarr.core.packages import missing_package
 
 try:
     import torch  # noqa: F401  # the modules of this package need it
 except ImportError as error:
-    raise MissingDependencyError(
-        "cop_zarr.interop.torch needs PyTorch, which cannot be imported: pip install 'cop-zarr[torch]'"
-    ) from error
+    raise missing_package("cop_zarr.interop.torch needs", ["torch"], "torch", error) from error
 
 from cop_zarr.interop.torch.datasets import PatchDataset, PointDataset, RegionDataset
 

@@ -3,14 +3,12 @@
 ``extent`` and ``pca`` are arithmetic and use NumPy alone.
 """
 
-from cop_zarr.errors import MissingDependencyError
+from cop_zarr.core.packages import missing_package
 
 try:
     import matplotlib as mpl  # noqa: F401  # only to check that it is installed
-except ImportError:
-    raise MissingDependencyError(
-        "plots need matplotlib, which is not installed: pip install 'cop-zarr[plot]'"
-    ) from None
+except ImportError as error:
+    raise missing_package("plots need", ["matplotlib"], "plot", error) from None
 
 from cop_zarr.outputs.plotting.pca_map import plot_store
 from cop_zarr.outputs.plotting.query_cells import plot_query

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from cop_zarr.core.packages import missing_package
 from cop_zarr.core.version import __version__
-from cop_zarr.errors import ClusterError, CopZarrError, InputError, MissingDependencyError
+from cop_zarr.errors import ClusterError, CopZarrError, InputError
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -190,9 +191,7 @@ def _package() -> Any:
     try:
         import distributed
     except ImportError as error:
-        raise MissingDependencyError(
-            "a cluster needs the package distributed; install it with: pip install 'cop-zarr[dask]'"
-        ) from error
+        raise missing_package("a Dask cluster needs", ["distributed"], "dask", error) from error
     return distributed
 
 
