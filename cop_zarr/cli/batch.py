@@ -29,7 +29,7 @@ from cop_zarr.cli.wording import in_options
 @main.command(
     examples=[
         "cop-zarr batch places.csv --to places.parquet",
-        "cop-zarr batch copernicus.zarr countries.geojson --to countries.parquet --empty skip",
+        "cop-zarr batch copernicus.zarr countries.geojson --to means.npy --empty skip",
     ]
 )
 @click.argument("paths", nargs=-1, required=True, metavar="[STORE] ROIS", shell_complete=complete_path)
@@ -80,6 +80,8 @@ def batch(
     if len(paths) > 2:
         raise click.UsageError(f"name a STORE and one table ROIS; got {len(paths)} names")
     store, rois = paths if len(paths) == 2 else (None, paths[0])
+    if rois.rstrip("/").endswith(".zarr"):
+        raise click.UsageError(f"{rois} is a STORE; name the file of points or regions after it")
     opened = cop_zarr.open(store, **store_options)
     names = None if columns is None else [name.strip() for name in columns.split(",")]
     with resumable("batch", "row") as advance:

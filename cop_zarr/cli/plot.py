@@ -31,7 +31,7 @@ from cop_zarr.cli.regions import CELL_AT_POINT, REGION_NAMES, REGION_OPTIONS, op
     examples=[
         "cop-zarr plot --to globe.png",
         "cop-zarr plot --bbox -12 35 32 62 --to europe.png",
-        "cop-zarr plot --geojson lake.geojson --show weights --weights area --to lake.svg",
+        "cop-zarr plot --geojson lake.geojson --show weights --to lake.svg",
     ],
 )
 @STORE

@@ -8,14 +8,14 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import cop_zarr
 from cop_zarr.cli.main import main
-from cop_zarr.cli.options import PathToWrite
-from cop_zarr.cli.output import progress
+from cop_zarr.cli.options import JSON, PATH
+from cop_zarr.cli.output import progress, show
 from cop_zarr.core import settings
 from cop_zarr.errors import RegionError, StoreError, StoreNotFoundError
 
@@ -35,16 +35,17 @@ REGIONS = {
 """(minlon, minlat, maxlon, maxlat)."""
 
 
-@main.command()
+@main.command(examples=["cop-zarr quickstart"])
 @click.option(
     "--folder",
-    type=PathToWrite(path_type=Path, file_okay=False),
+    type=PATH,
     default=Path("data"),
     show_default=True,
     help="Folder of a synthetic source, its store and the picture.",
 )
-def quickstart(folder: Path) -> None:
-    """Create a store, verify it, query a few regions, and draw the globe.
+@JSON
+def quickstart(folder: Path, as_json: bool) -> None:
+    """Create a store, verify it, query it, and draw the globe.
 
     Uses the published file if it is in the folder of RS_EMBED_COP_DIR (default data/copernicus_embed) or in
     the cache of huggingface_hub, and otherwise a synthetic file of the whole globe with made-up values.
@@ -57,23 +58,31 @@ def quickstart(folder: Path) -> None:
     if source is None:
         source, store = _synthetic_source(folder), str(folder / "standin.zarr")
     _ingest(source, store, overwrite=is_synthetic)
-    _verify(source, store)
-    _keep_components(store)
+    report: dict[str, Any] = {"source": str(source), "synthetic": is_synthetic, "store": store}
+    report["values_compared"] = _verify(source, store)
+    report["components"] = _keep_components(store)
     opened = cop_zarr.open(store)
-    _query_regions(opened)
-    _draw(opened, folder / "globe.png")
+    report["regions"] = _query_regions(opened)
+    report["picture"] = _draw(opened, folder / "globe.png")
     if is_synthetic:
-        click.echo("With the published file (768 MB):  pip install '.[http]' && cop-zarr ingest")
-    click.echo(f"\nNext, in this shell:\n{_next_lines(store)}")
+        _say("With the published file (768 MB):  pip install '.[http]' && cop-zarr ingest")
+    _say(f"\nNext, in this shell:\n{_next_lines(store)}")
+    if as_json:
+        show(report, as_json, "")
+
+
+def _say(text: str) -> None:
+    """Print what was done; beside a report as JSON, to stderr."""
+    click.echo(text, err=click.get_current_context().params["as_json"])
 
 
 def _synthetic_source(folder: Path) -> Path:
     """The synthetic file, made if there is none; it appears under its name when it is complete."""
     path = folder / SYNTHETIC_SOURCE
     if path.exists():
-        click.echo(f"         used again: {path}, a file with MADE-UP values")
+        _say(f"         used again: {path}, a file with MADE-UP values")
         return path
-    click.echo(f"No embed_map_*.tif in {settings.source_folder()}: writing a file with MADE-UP values.")
+    _say(f"No embed_map_*.tif in {settings.source_folder()}: writing a file with MADE-UP values.")
     begin = time.perf_counter()
     with progress("synth") as advance:
         cop_zarr.synthesize(path, progress=advance)
@@ -91,10 +100,11 @@ def _ingest(source: Path, store: str, overwrite: bool) -> None:
             report = cop_zarr.ingest(source, store, overwrite=overwrite, progress=advance)
         _echo_time(begin, f"ingested it into {store}, {report.valid_cells:,} cells with data")
     else:
-        click.echo(f"         used again: {store}")
+        _say(f"         used again: {store}")
 
 
-def _verify(source: Path, store: str) -> None:
+def _verify(source: Path, store: str) -> int:
+    """Compare the store with its source; return how many values are equal."""
     begin = time.perf_counter()
     with progress("verify") as advance:
         found = cop_zarr.verify(store, source, progress=advance)
@@ -102,39 +112,44 @@ def _verify(source: Path, store: str) -> None:
         again = f"cop-zarr ingest {shlex.quote(str(source))} {shlex.quote(store)} --overwrite"
         raise StoreError(f"{store} differs from {source}: {found.problems[0]}; make it again: {again}")
     _echo_time(begin, f"verified {found.values_compared:,} values: equal to the source's")
+    return found.values_compared
 
 
-def _keep_components(store: str) -> None:
+def _keep_components(store: str) -> int:
+    """Have the store keep its principal components; return how many."""
     begin = time.perf_counter()
     with progress("components") as advance:
         kept = cop_zarr.keep_components(store, progress=advance)
     _echo_time(begin, f"{kept.count} principal components, for pictures, similar places and the explorer")
+    return kept.count
 
 
-def _query_regions(store: Store) -> None:
-    click.echo(
-        f"\n{'region':28}{'cells':>7}{'with data':>11}   their mean, weighted by area            time"
-    )
+def _query_regions(store: Store) -> list[dict[str, Any]]:
+    """Query a few regions; return what is in them, of those that the store covers."""
+    found = list[dict[str, Any]]()
+    _say(f"\n{'region':28}{'cells':>7}{'with data':>11}   their mean, weighted by area            time")
     for name, bbox in REGIONS.items():
         begin = time.perf_counter()
         try:
             answer = store.query(bbox, weights="area", empty="skip")
         except RegionError:
-            click.echo(f"{name:28}   outside this store")
+            _say(f"{name:28}   outside this store")
             continue
         elapsed = time.perf_counter() - begin
         cells, valid = answer.meta["total_cells"], answer.meta["valid_cells"]
+        found.append({"region": name, "bbox": bbox, "cells": cells, "valid_cells": valid})
         numbers = " ".join(f"{value:+.3f}" for value in answer.data[:4])
         mean = f"[{numbers} …]" if valid else "no data"
-        click.echo(f"{name:28}{cells:7}{valid:11}   {mean:33}{1e3 * elapsed:8.1f} ms")
-    click.echo()
+        _say(f"{name:28}{cells:7}{valid:11}   {mean:33}{1e3 * elapsed:8.1f} ms")
+    _say("")
+    return found
 
 
-def _draw(store: Store, path: Path) -> None:
-    """Draw the globe, if matplotlib is installed."""
+def _draw(store: Store, path: Path) -> str | None:
+    """Draw the globe, if matplotlib is installed; return the picture's path."""
     if importlib.util.find_spec("matplotlib") is None:
-        click.echo(f"No picture: {path} needs matplotlib (pip install '.[plot]')")
-        return
+        _say(f"No picture: {path} needs matplotlib (pip install '.[plot]')")
+        return None
     from cop_zarr.outputs.plotting import save
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,6 +159,7 @@ def _draw(store: Store, path: Path) -> None:
             path, lambda axes: store.plot(ax=axes, progress=advance), width=10.0, dpi=160.0, overwrite=True
         )
     _echo_time(begin, f"drew {path}")
+    return str(path)
 
 
 def _next_lines(store: str) -> str:
@@ -162,4 +178,4 @@ def _next_lines(store: str) -> str:
 
 def _echo_time(begin: float, text: str) -> None:
     """Print the seconds since ``begin``."""
-    click.echo(f"{time.perf_counter() - begin:6.1f} s {text}")
+    _say(f"{time.perf_counter() - begin:6.1f} s {text}")

@@ -52,7 +52,7 @@ def place_options(prefix: str, text: str) -> tuple[Any, ...]:
     options_metavar="(--point|--bbox|--geojson) [OPTIONS]",
     examples=[
         "cop-zarr similar --point 11.5 48.1 -k 5 --exclude-km 200",
-        "cop-zarr similar --bbox 120 30 122 32 --within-bbox -10 35 30 60 --to like.geojson",
+        "cop-zarr similar --bbox 120 30 122 32 --within-bbox -10 35 30 60 --to a.csv",
     ],
 )
 @STORE

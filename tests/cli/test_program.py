@@ -1,5 +1,6 @@
 """The program itself: streams, signals, exit statuses, imports, help; and the types of options."""
 
+import contextlib
 import json
 import os
 import select
@@ -53,6 +54,29 @@ def test_progress_is_for_terminals(cli_folder):
     assert b"verify" in shown
     assert b"B/s" in shown
     assert b"B/s" not in done.stdout
+
+
+def test_a_terminal_gets_a_summary_of_a_query(cli_folder, box):
+    """And JSON if it asks for it."""
+    pty = pytest.importorskip("pty")
+    shown = []
+    for options in ((), ("--json",)):
+        ours, theirs = pty.openpty()
+        command = [*PROGRAM, "query", cli_folder / "a.zarr", *box, *options]
+        subprocess.run(command, stdout=theirs, check=True, timeout=60)
+        os.close(theirs)
+        shown.append(b"")
+        with contextlib.suppress(OSError):  # all has been read
+            while part := os.read(ours, 10_000):
+                shown[-1] += part
+        os.close(ours)
+    text, document = (part.decode() for part in shown)
+    answer = cop_zarr.open(cli_folder / "a.zarr").query((20, 38, 22, 40))
+    assert json.loads(document)["data"] == answer.data.tolist()
+    assert f"cells   81 cells, {answer.meta['valid_cells']} with data" in text
+    assert "--empty include" in text
+    assert f"first   {answer.data[0]:.4g} {answer.data[1]:.4g}" in text
+    assert "lon 20 … 22, lat 38 … 40" in text
 
 
 def test_a_reader_that_stops_gets_no_traceback(cli_folder, box):

@@ -238,8 +238,11 @@ def test_quickstart_uses_again_what_is_there(run, monkeypatch):
     assert result.stdout.count("used again") == 2
     assert Path("data/standin.zarr/zarr.json").stat().st_mtime_ns == before
     Path("data/standin.zarr/zarr.json").unlink()  # as an ingest that was killed would have left it
-    result = run("quickstart")
-    assert (result.exit_code, result.stdout.count("used again")) == (0, 1), result.output
+    result = run("quickstart", "--json")
+    assert (result.exit_code, result.stderr.count("used again")) == (0, 1), result.output
+    report = json.loads(result.stdout)
+    assert (report["store"], report["synthetic"], report["components"]) == ("data/standin.zarr", True, 4)
+    assert report["values_compared"] == 20 * 20 * 4
 
 
 def test_quickstart_with_a_source_and_then_its_store(run, monkeypatch):
