@@ -24,6 +24,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "myst_nb",
+    "sphinx_click",
 ]
 exclude_patterns = ["pictures"]
 
@@ -47,6 +48,8 @@ nb_execution_timeout = 120
 nb_merge_streams = True
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
+
+smartquotes = False  # options and commands stay as they are typed
 
 html_theme = "furo"
 html_title = f"cop-zarr {release}"
@@ -92,7 +95,14 @@ def link_inside(_app: Sphinx, *source: Any) -> None:
     page[0] = re.sub(r"\]\((?:\.\./)?docs/", "](", page[0])
 
 
+def add_examples(_app: Sphinx, context: Any, lines: list[str]) -> None:
+    """Print a command's examples below its options."""
+    if examples := getattr(context.command, "examples", ()):
+        lines += ["", ".. code-block:: console", "", *(f"   $ {example}" for example in examples), ""]
+
+
 def setup(app: Sphinx) -> None:
     """Connect."""
+    app.connect("sphinx-click-process-epilog", add_examples)
     app.connect("source-read", link_inside)
     app.connect("include-read", link_inside)
