@@ -20,8 +20,9 @@ import cop_zarr
 from cop_zarr.errors import (
     FormatVersionError,
     InputError,
-    StorageError,
+    SourceNotFoundError,
     StoreError,
+    StoreExistsError,
     StoreNotFoundError,
     StoreReplacedError,
 )
@@ -211,8 +212,6 @@ def test_what_is_no_store(source, tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(StoreError, match=r"zarr\.json"):
         cop_zarr.open(tmp_path)
-    with pytest.raises(StorageError, match=r"globe\.tif"):
-        cop_zarr.open(source)
     with pytest.raises(InputError, match="nonsense"):
         cop_zarr.open("nonsense://bucket/a.zarr")
 
@@ -358,3 +357,57 @@ def test_a_thread_may_go_on_asking_when_the_main_one_has_ended(store_path):
         [sys.executable, "-c", LATE, store_path], capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.stdout, done.stderr) == ("(16,) (1, 16)\n", "")
+
+
+def test_a_source_in_place_of_a_store(small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source, link = shutil.copy(small.with_suffix(".tif"), "a.tif"), Path("image.tif")
+    link.symlink_to(source)
+    for call in (cop_zarr.open, cop_zarr.verify, cop_zarr.keep_components):
+        with pytest.raises(StoreError, match=r"GeoTIFF.*cop_zarr\.ingest\('a\.tif', 'a\.zarr'\)"):
+            call(source)
+    cop_zarr.ingest("a.tif", "a.zarr")
+    with pytest.raises(StoreError, match=r"there is a\.zarr"):
+        cop_zarr.open("a.tif")
+    with pytest.raises(StoreError, match=r"GeoTIFF.*'image\.zarr'"):
+        cop_zarr.open(link)
+    with pytest.raises(StoreNotFoundError, match=r"no file .*missing\.tif$"):
+        cop_zarr.open("missing.tif")
+    with pytest.raises(StoreError, match=r"memory://a\.tif.*'memory://a\.tif', 'STORE'"):
+        cop_zarr.open("memory://a.tif")
+    with pytest.raises(StoreExistsError, match="a store is a folder"):
+        cop_zarr.ingest("a.zarr", "a.tif")
+    with pytest.raises(SourceNotFoundError, match="Zarr store"):
+        cop_zarr.ingest("a.zarr", "b.zarr")
+    Path("notes.tif").write_text("hello")
+    Path("a.zip").write_bytes(b"PK\3\4")
+    for name, word in (("notes.tif", "is a file"), ("a.zip", "zip://::/.*/a.zip")):
+        with pytest.raises(StoreError, match=word):
+            cop_zarr.open(name)
+    with pytest.raises(InputError, match=r"give its url, 'a\.zarr'"):
+        cop_zarr.open(cop_zarr.open("a.zarr"))
+
+
+def test_the_stores_that_there_are_are_named(small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COP_ZARR_STORE", raising=False)
+    with pytest.raises(
+        StoreNotFoundError, match=r"default place; .*cop_zarr\.ingest\(\).*cop-zarr quickstart"
+    ):
+        cop_zarr.open()
+    Path("data").mkdir()
+    Path("data/standin.zarr").symlink_to(small)
+    Path("data/other.zarr").mkdir()  # no store
+    with pytest.raises(StoreNotFoundError, match=r"there is data/standin\.zarr: .*=data/standin\.zarr$"):
+        cop_zarr.open()
+    with pytest.raises(StoreNotFoundError, match=r"there is data/standin\.zarr$"):
+        cop_zarr.open("data/standing.zarr")
+    with pytest.raises(StoreError, match=r"but data/standin\.zarr"):
+        cop_zarr.open("data")
+    with pytest.raises(StoreNotFoundError, match=r"cop_zarr\.ingest\(SOURCE, 'a\.zarr'\)"):
+        cop_zarr.open("a.zarr")
+    monkeypatch.setenv("COP_ZARR_STORE", "elsewhere/a.zarr")
+    with pytest.raises(
+        StoreNotFoundError, match=r"which COP_ZARR_STORE names; there is data/standin\.zarr"
+    ):
+        cop_zarr.open()

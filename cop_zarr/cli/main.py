@@ -14,6 +14,7 @@ import cop_zarr
 from cop_zarr import system
 from cop_zarr.cli.command import Command
 from cop_zarr.cli.wording import in_options
+from cop_zarr.core.wording import for_command_line
 from cop_zarr.errors import CopZarrError, InputError, RegionWarning
 
 
@@ -33,7 +34,8 @@ class Commands(click.Group):
             with warnings.catch_warnings():
                 warnings.simplefilter("default", RegionWarning)
                 warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes any arguments
-                return super().invoke(ctx)
+                with for_command_line():
+                    return super().invoke(ctx)
         except InputError as error:
             raise click.UsageError(self._worded(ctx, error)) from error
         except CopZarrError as error:

@@ -22,6 +22,11 @@ def store_url(given: Any = None) -> Any:
     return os.environ.get(STORE_VARIABLE) or "data/copernicus_embed.zarr"
 
 
+def store_is_named() -> bool:
+    """Whether ``COP_ZARR_STORE`` names the store that is meant where none is."""
+    return bool(os.environ.get(STORE_VARIABLE))
+
+
 def source_folder() -> str:
     """The folder of the GeoTIFF: ``RS_EMBED_COP_DIR``, the variable of rs-embed."""
     return os.environ.get(SOURCE_VARIABLE) or "data/copernicus_embed"

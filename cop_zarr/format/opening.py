@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from typing import TypedDict
 
 from cop_zarr.core import settings
@@ -16,10 +15,11 @@ from cop_zarr.errors import (
     StoreError,
     StoreNotFoundError,
 )
+from cop_zarr.format.absent import no_store, stores_beside
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import StoreDocument, is_store, parse
 from cop_zarr.format.layout import INTEGRITY, ROOT, ROOT_COPY
-from cop_zarr.storage import REQUESTS_AT_ONCE, DiskCache, Folder, StorageOptions, repair_advice
+from cop_zarr.storage import REQUESTS_AT_ONCE, DiskCache, Folder, StorageOptions, local_path, repair_advice
 
 _V2_KEYS = {".zgroup": "store", ".zmetadata": "store", ".zarray": "array"}
 _CALLS = {"store": "xarray.open_zarr", "array": "zarr.open_array"}
@@ -67,6 +67,9 @@ def read_document(folder: Folder) -> StoreDocument:
 
 def _no_store(folder: Folder) -> StoreError | StoreNotFoundError:
     """The error for a folder without ``zarr.json``."""
+    path = local_path(folder.url)
+    if path is not None and path.is_file():
+        return no_store(folder.url)
     hint = _repair_hint(folder)
     try:
         names = folder.names()
@@ -75,14 +78,10 @@ def _no_store(folder: Folder) -> StoreError | StoreNotFoundError:
     if not hint and (node := _v2_node(folder)):
         return _other_zarr(folder, node)
     if hint or names:
-        return StoreError(
-            f"{folder.url} is not a cop-zarr store: it has no {ROOT}, or an ingest into it has not ended"
-            f"{hint}"
-        )
-    return StoreNotFoundError(
-        f"there is no store at {folder.url}; make one with: cop-zarr ingest SOURCE "
-        f"{shlex.quote(folder.url)}"
-    )
+        inside = stores_beside(path) if path is not None else []
+        reason = f"but {', '.join(inside)}" if inside else "or an ingest into it has not ended"
+        return StoreError(f"{folder.url} is not a cop-zarr store: it has no {ROOT}, {reason}{hint}")
+    return no_store(folder.url)
 
 
 def _v3_node(root: bytes) -> str | None:

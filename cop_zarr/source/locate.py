@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cop_zarr.core import product, settings
 from cop_zarr.core.progress import Progress
+from cop_zarr.core.wording import advice
 from cop_zarr.errors import InputError, SourceError, SourceNotFoundError
 from cop_zarr.source.hub import cached_file, download_published
 from cop_zarr.storage import (
@@ -48,7 +49,7 @@ def locate(
     if path_given is not None and _is_folder(path_given):
         found = _find(path_given)
         if found is None:
-            raise SourceNotFoundError(f"the folder {url} holds no file named {PATTERN}")
+            raise SourceNotFoundError(f"the folder {url} {_what_is_in(path_given)}")
         yield found, str(found)
         return
     with local_file(url, options, progress, timeout) as path:
@@ -82,6 +83,15 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
     except OSError as error:
         raise SourceError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _what_is_in(folder: Path) -> str:
+    """What a folder holds in place of a source."""
+    if (folder / "zarr.json").exists():
+        return f"is a Zarr store, and no source; {advice('cop-zarr copy', 'cop_zarr.copy')} copies a store"
+    others = sorted(path.name for path in folder.glob("*.tif"))
+    named = f"; name one of its other files: {', '.join(others[:3])}" if others else ""
+    return f"holds no file named {PATTERN}{named}"
 
 
 def _find(folder: Path) -> Path | None:

@@ -31,9 +31,11 @@ def place(given: object, options: Mapping[str, Any] | None) -> tuple[str, Mappin
         filesystem = getattr(filesystem, "sync_fs", filesystem)  # zarr's wrapper of one without async
         url, own = filesystem.unstrip_protocol(path), filesystem.storage_options
     else:
+        known = getattr(given, "url", None)  # of an open store
+        hint = f"; give its url, {known!r}" if isinstance(known, str) else ""
         raise InputError(
             "a store or a file is given by its path or URL, or by a path of universal_pathlib, an fsspec "
-            f"mapper, or a LocalStore or FsspecStore of zarr; got {type(given).__module__}.{name}"
+            f"mapper, or a LocalStore or FsspecStore of zarr; got {type(given).__module__}.{name}{hint}"
         )
     if any(own.get(key) for key in _OF_LINKS) and ("::" not in url or own.get("target_options")):
         raise InputError(f"{name} reads from a file in another place; give its URL as text")

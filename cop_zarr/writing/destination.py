@@ -11,7 +11,7 @@ from enum import Enum, auto
 from cop_zarr.errors import StoreExistsError
 from cop_zarr.format.document import is_store
 from cop_zarr.format.layout import ROOT, ROOT_COPY, is_leftover_key, is_store_key, is_stray_key
-from cop_zarr.storage import REPLACED, STAGED, STAGED_GROUP, WORK, Folder, read_if_there
+from cop_zarr.storage import REPLACED, STAGED, STAGED_GROUP, WORK, Folder, local_path, read_if_there
 from cop_zarr.writing.journal import IngestJob, Journal
 
 
@@ -35,6 +35,7 @@ STAGING_IS_STORE = (
     "{work} is a store itself, and the place where {target} would be written; name another place"
 )
 NOT_A_STORE = "{target} exists and is not a cop-zarr store; name another place for the store"
+FILE = "{target} is a file, and a store is a folder: name another place for it, after that of the source"
 
 START, RESUME = False, True
 
@@ -57,6 +58,9 @@ def check_destination(target: Folder, *, overwrite: bool, resume: bool) -> bool:
     cannot be written, or not be replaced as a whole.
     """
     target.check_writable()
+    path = local_path(target.url)
+    if path is not None and path.is_file():
+        raise StoreExistsError(FILE.format(target=target.url))
     decision = DECISIONS[classify(target)][2 * overwrite + resume]
     if isinstance(decision, str):
         raise StoreExistsError(decision.format(target=target.url, work=target.work.url))

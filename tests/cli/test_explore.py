@@ -114,11 +114,11 @@ def test_wrong_options(run, options, word):
 
 
 def test_what_is_no_store(run, tmp_path):
-    run.fails("explore", "absent.zarr", status=1, word="ingest")
+    run.fails("explore", "absent.zarr", status=1, word="absent.zarr")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/file").touch()
     run.fails("explore", "folder", status=1, word="not a cop-zarr store")
-    run.fails("explore", "absent.zarr", "--to", "page", status=1, word="ingest")
+    run.fails("explore", "absent.zarr", "--to", "page", status=1, word="absent.zarr")
     assert not Path("page").exists()
 
 

@@ -174,7 +174,7 @@ def test_repair_finds_the_default_source(run, damage):
 @pytest.mark.parametrize(
     ("store", "status", "word"),
     [
-        ("no.zarr", 1, "cop-zarr ingest SOURCE no.zarr"),
+        ("no.zarr", 1, "there is a.zarr"),
         ("memory://no.zarr", 1, "memory://no.zarr"),
         (".", 1, "cop-zarr store"),
         ("", 2, "empty"),

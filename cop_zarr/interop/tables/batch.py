@@ -136,6 +136,7 @@ def batch(
     >>> cop_zarr.batch("places.csv", "places.parquet", "copernicus.zarr", overwrite=True).rows
     2
     """
+    _check_paths(rois, out)
     path, target = expanded(rois).absolute(), expanded(out).absolute()  # the working directory may change
     checked = CheckedBatchOptions(**options)
     check_writable(target, overwrite=overwrite)
@@ -153,6 +154,21 @@ def batch(
     for_rows = replace(checked, crs=crs, columns=None, layer=None, client=None)
     job = Batch(reader, target, opened, coordinates, for_rows)
     return job.run(overwrite=overwrite, resume=resume, client=checked.client, progress=progress)
+
+
+def _check_paths(rois: object, out: object) -> None:
+    """Check that both are files, and name the methods for what is in memory."""
+    if not isinstance(rois, str | os.PathLike):
+        raise InputError(
+            f"rois must be the path of a file; got {type(rois).__name__}. For regions in memory there is "
+            "store.query_many(regions), for points store.sample(points); a GeoDataFrame gets a column "
+            f"{COLUMN!r} from both"
+        )
+    if not isinstance(out, str | os.PathLike):
+        raise InputError(
+            f"out must be the path of the file to write; got {type(out).__name__}. The order is "
+            "batch(rois, out, store)"
+        )
 
 
 def _coordinate_crs(

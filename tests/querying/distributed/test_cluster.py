@@ -280,7 +280,7 @@ def test_another_version_on_the_workers(store, client, monkeypatch):
 
 def test_without_distributed(store, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(MissingDependencyError, match="pip install .*distributed"):
+    with pytest.raises(MissingDependencyError, match=r"pip install .*distributed"):
         store.query_many(boxes(3), client="tcp://127.0.0.1:9")
 
 
