@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shlex
 import shutil
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,8 @@ import cop_zarr
 from cop_zarr.cli.main import main
 from cop_zarr.cli.options import JSON, PATH
 from cop_zarr.cli.output import progress, show
-from cop_zarr.core import settings
-from cop_zarr.errors import RegionError, StoreError, StoreNotFoundError
+from cop_zarr.core import packages, settings
+from cop_zarr.errors import MissingDependencyError, RegionError, StoreError, StoreNotFoundError
 
 if TYPE_CHECKING:
     from cop_zarr.store import Store
@@ -65,7 +65,8 @@ def quickstart(folder: Path, as_json: bool) -> None:
     report["regions"] = _query_regions(opened)
     report["picture"] = _draw(opened, folder / "globe.png")
     if is_synthetic:
-        _say("With the published file (768 MB):  pip install '.[http]' && cop-zarr ingest")
+        needs = "" if find_spec("aiohttp") else f"{packages.install(['aiohttp'], 'http')} && "
+        _say(f"\nFor the published file, a download of 768 MB:  {needs}cop-zarr ingest")
     _say(f"\nNext, in this shell:\n{_next_lines(store)}")
     if as_json:
         show(report, as_json, "")
@@ -147,11 +148,11 @@ def _query_regions(store: Store) -> list[dict[str, Any]]:
 
 def _draw(store: Store, path: Path) -> str | None:
     """Draw the globe, if matplotlib is installed; return the picture's path."""
-    if importlib.util.find_spec("matplotlib") is None:
-        _say(f"No picture: {path} needs matplotlib (pip install '.[plot]')")
+    try:
+        from cop_zarr.outputs.plotting import save
+    except MissingDependencyError as error:
+        _say(f"         no picture: {error}")
         return None
-    from cop_zarr.outputs.plotting import save
-
     path.parent.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
     with progress("plot") as advance:

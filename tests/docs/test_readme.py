@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,16 @@ def test_readme_prints_what_it_shows(tmp_path, monkeypatch):
         assert printed == shown, code
         checked += bool(shown)
     assert checked == 5
+
+
+@pytest.mark.skipif(not STORE.exists(), reason="the README's first command has not been run here")
+def test_the_picture_is_the_one_of_the_quickstart():
+    image = pytest.importorskip("PIL.Image")
+    shown, drawn = (
+        np.asarray(image.open(path).convert("RGB").resize((400, 239)), dtype=float)
+        for path in (ROOT / "docs/globe.png", STORE.with_name("globe.png"))
+    )
+    assert abs(shown - drawn).mean() < 5  # of 255; another stand-in's colours differ by 20
 
 
 def python(code, names):
