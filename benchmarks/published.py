@@ -82,7 +82,7 @@ def _sizes(source: str, stores: dict[str, Path]) -> Iterator[Sequence[str]]:
     for name, store in stores.items():
         options = ["--shards" if LAYOUTS[name]["shards"] else "--no-shards"]
         options += [f"--encoding={LAYOUTS[name]['encoding']}"] if "encoding" in LAYOUTS[name] else []
-        seconds, peak = run([PROGRAM, "copy", source, str(store), *options], os.environ)
+        seconds, peak = run([PROGRAM, "copy", source, "--to", str(store), *options], os.environ)
         sizes = [path.stat().st_size for path in store.rglob("*") if path.is_file()]
         plain = plain or sum(sizes)
         figures = f"{sum(sizes) / MB:.0f}", f"{sum(sizes) / plain:.2f}", f"{len(sizes):,}"

@@ -134,8 +134,7 @@ def check_place(place: Place, label: str) -> None:
     """Check that there is something to be like."""
     if place.position is not None and np.isnan(place.vector).all():
         raise RegionError(
-            f"{label} has no data, so there is nothing there to be like; name a place on land (Store.valid "
-            "is the mask of cells with data)"
+            f"{label} has no data, so there is nothing there to be like; name a place on land"
         )
     if not (np.abs(place.vector) <= np.finfo("f4").max).all():
         raise InputError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,5 +86,7 @@ def batch(
     names = None if columns is None else [name.strip() for name in columns.split(",")]
     with resumable("batch", "row") as advance:
         report = cop_zarr.batch(rois, out, opened, columns=names, progress=advance, **options)
-    text = reports.batch_text(report, out)
-    show(asdict(report), as_json, in_options(text, click.get_current_context().command))
+    command = click.get_current_context().command
+    refusals = [(number, in_options(reason, command)) for number, reason in report.refusals]
+    report = replace(report, refusals=refusals)
+    show(asdict(report), as_json, reports.batch_text(report, out))

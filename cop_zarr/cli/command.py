@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import click
@@ -36,7 +37,12 @@ class Command(click.Command):
         if not ctx.resilient_parsing:
             _, extra, _ = self.make_parser(ctx).parse_args(list(args))
             self._check_extra(ctx, args, extra)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, list(args))
+        except click.MissingParameter as error:
+            if isinstance(error.param, click.Option):
+                raise click.UsageError(_missing(error.param, args), ctx) from error
+            raise
 
     def _check_extra(self, ctx: click.Context, args: list[str], extra: list[str]) -> None:
         """Say how an output is named, if that is what an argument too many may be."""
@@ -67,3 +73,10 @@ class Command(click.Command):
             with formatter.section("Examples"):
                 indent = " " * formatter.current_indent
                 formatter.write("".join(f"{indent}{example}\n" for example in self.examples))
+
+
+def _missing(option: click.Option, args: list[str]) -> str:
+    """Name an option that must be given, with the argument that may have been meant."""
+    accepted = option.help or ""
+    meant = [arg for arg in args if PurePath(arg).suffix and PurePath(arg).suffix in accepted]
+    return f"name the output: {option.opts[0]} " + (meant[0] if meant else f"{option.metavar}. {accepted}")

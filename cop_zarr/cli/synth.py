@@ -37,6 +37,8 @@ def synth(
 
     OUT is a GeoTIFF as the published one is, to try things with.
     """
+    if out.suffix.lower() not in {".tif", ".tiff"}:
+        raise click.UsageError(f"{out} must end in .tif or .tiff")
     from cop_zarr.regions import BBox
     from cop_zarr.source.synthetic import LATTICE
 

@@ -22,6 +22,9 @@ def check_page_folder(folder: Path, *, overwrite: bool) -> None:
         if (folder / ROOT).exists():
             raise InputError(f"{folder} is a store; name a folder beside it for the page")
         there = sorted(name for name in page_files() if (folder / name).exists())
+        is_file = folder.exists() and not folder.is_dir()
+    if is_file:
+        raise StoreExistsError(f"{folder} is a file; name a folder for the page")
     if there and not overwrite:
         raise StoreExistsError(f"{folder} holds {there[0]}; replace the page with --overwrite")
 

@@ -103,7 +103,7 @@ def test_a_port_that_is_taken(run):
     [
         (["--port", "65536"], "65535"), (["--port", "-1"], "0"), (["--overwrite"], "--to"),
         (["--to", "page", "--port", "0"], "--port"), (["--to", "page", "--no-browser"], "--no-browser"),
-        (["--to", "a.tif"], "is a file"), (["--to", "a.zarr"], "beside"),
+        (["--to", "a.zarr"], "beside"),
         (["--to", "s3://bucket/page"], "URL"),
     ],
 )  # fmt: skip

@@ -171,7 +171,7 @@ def test_a_file_is_no_folder_to_write(run):
     assert "out/standin.tif" in result.stderr
 
 
-@each(WRITING, but=("synth", "copy", "ingest", "explore"))
+@each(WRITING, but=("copy", "ingest", "explore"))
 def test_an_output_of_another_ending(run, command):
     run.fails(*command[:-1], "out.docx", word="out.docx must end in")
 

@@ -88,7 +88,7 @@ def test_geojson_from_stdin(run):
     ("arguments", "status", "word"),
     [
         (("--to", "out.jpg"), 2, ".svg"),
-        ((), 2, "--to"),
+        ((), 2, "--to OUT. A .png"),
         (("out.png",), 2, "--to out.png"),
         (("out.png", "--to", "other.png"), 2, "too many"),
         (("--to", "old.png"), 1, "--overwrite"),
@@ -130,6 +130,7 @@ def test_the_store_of_the_environment_and_the_report(run, monkeypatch):
         "bytes": len(written),
     }
     assert Path("plain.png").read_bytes() == written
+    assert "--to map.png" in CliRunner().invoke(main, ["plot", "map.png"]).stderr
 
 
 def test_overwrite(run):

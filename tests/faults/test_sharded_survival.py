@@ -86,7 +86,7 @@ def test_a_killed_ingest_is_resumed(place: Path, out: Path, count: int) -> None:
 @pytest.mark.parametrize("kind", ["plain", "sharded"])
 def test_a_killed_copy_begins_anew(place: Path, out: Path, kind: str) -> None:
     other = "--no-shards" if kind == "plain" else "--shards"
-    with started("copy", place / "sharded.zarr", out, other) as process:
+    with started("copy", place / "sharded.zarr", "--to", out, other) as process:
         until(lambda: len(shards(out)) >= 2)
         process.kill()
         process.wait()

@@ -239,7 +239,7 @@ def test_components_come_along(keeping: Path, tmp_path: Path, shards: bool) -> N
 def test_damaged_components_stay_behind(keeping: Path, plain: Path, tmp_path: Path, key: str) -> None:
     damaged = shutil.copytree(keeping, tmp_path / "damaged.zarr")
     flip(damaged / key)
-    done = run("copy", damaged, tmp_path / "b c.zarr")
+    done = run("copy", damaged, "--to", tmp_path / "b c.zarr")
     assert done.exit_code == 0, done.output
     assert objects(tmp_path / "b c.zarr") == objects(plain)
     command = shlex.split(done.output.partition("cop-zarr components ")[2])
@@ -268,13 +268,13 @@ def run(*arguments: object) -> Result:
 
 def test_the_command(plain: Path, sharded: Path, tmp_path: Path) -> None:
     one, two, three = (tmp_path / f"{name}.zarr" for name in "abc")
-    done = run("copy", plain, one, "--shards", "--json")
+    done = run("copy", plain, "--to", one, "--shards", "--json")
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
     assert report["shards"]
     assert report["objects_written"] == len(list(sharded.glob("embedding/c/0/*/*")))
-    assert run("copy", one, two, "--no-shards").exit_code == 0
+    assert run("copy", one, "--to", two, "--no-shards").exit_code == 0
     assert objects(two) == objects(plain)
-    assert run("copy", plain, two).exit_code == 1
+    assert run("copy", plain, "--to", two).exit_code == 1
     assert run("ingest", plain.with_name("a.tif"), three, "--shards").exit_code == 0
     assert cop_zarr.open(three).info()["shard_cells"] == [64, 64]

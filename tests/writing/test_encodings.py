@@ -245,7 +245,7 @@ def test_the_command_line(source: Path, tmp_path: Path) -> None:
     run = CliRunner().invoke
     assert run(main, ["ingest", str(source), out, "--encoding", "int4"]).exit_code == 2
     assert run(main, ["ingest", str(source), out, "--encoding", "float32"]).exit_code == 0
-    copied = run(main, ["copy", out, str(tmp_path / "b.zarr"), "--encoding", "int8", "--json"])
+    copied = run(main, ["copy", out, "--to", str(tmp_path / "b.zarr"), "--encoding", "int8", "--json"])
     assert json.loads(copied.stdout)["encoding"] == "int8"
     found = run(main, ["info", str(tmp_path / "b.zarr"), "--json"])
     assert json.loads(found.stdout)["encoding"]["name"] == "int8"
