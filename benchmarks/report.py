@@ -1,4 +1,4 @@
-"""A run as Markdown: ``python -m benchmarks.report RUN.json`` prints it for docs/performance.md."""
+"""A run as Markdown: ``python -m benchmarks.report RUN.json`` prints it for benchmarks/README.md."""
 
 from __future__ import annotations
 
