@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+from filelock import FileLock
 
 import cop_zarr
 from cop_zarr.storage import LocalFolder
@@ -86,17 +87,40 @@ def watched(store_path: Path) -> tuple[cop_zarr.Store, list[str]]:
     return store, folder.read_keys
 
 
-@pytest.fixture(autouse=True)
-def in_example_folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a docstring's example in a folder that has embed_map_310k.tif and copernicus.zarr."""
-    if isinstance(request.node, pytest.DoctestItem):
-        monkeypatch.chdir(request.getfixturevalue("example_folder"))
-
-
 @pytest.fixture(scope="session")
-def example_folder(source: Path, store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files that docstrings name."""
-    folder = tmp_path_factory.mktemp("examples")
-    (folder / "embed_map_310k.tif").symlink_to(source)
-    (folder / "copernicus.zarr").symlink_to(store_path)
-    return folder
+def standin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store that ``cop-zarr quickstart`` makes: this clone's, or a new one that all workers share."""
+    made = Path(__file__).parent / "data" / "standin.zarr"
+    if made.exists():
+        return made
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    path = shared / "standin.zarr"
+    with FileLock(shared / "standin.lock"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        if not (path / "components").exists():
+            source = cop_zarr.synthesize(shared / "standin.tif", overwrite=True)
+            cop_zarr.ingest(source, path, overwrite=True)
+            cop_zarr.keep_components(path)
+    return path
+
+
+@pytest.fixture
+def clone_folder(standin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder as a reader has it after the quickstart, with ``COP_ZARR_STORE`` set."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "standin.zarr").symlink_to(standin)
+    (tmp_path / "docs").symlink_to(Path(__file__).parent / "docs")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COP_ZARR_STORE", "data/standin.zarr")
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def in_clone_folder(request: pytest.FixtureRequest) -> None:
+    """Run a docstring's example that needs a store where its reader would."""
+    if isinstance(request.node, pytest.DoctestItem):
+        text = request.node.dtest.docstring or ""
+        if "import cop_zarr" in text or "standin.zarr" in text:
+            request.getfixturevalue("clone_folder")

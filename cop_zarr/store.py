@@ -122,8 +122,8 @@ class Store:
         Examples
         --------
         >>> import cop_zarr
-        >>> cop_zarr.open("copernicus.zarr").with_workers(1)
-        <cop_zarr.Store copernicus.zarr: 16 bands, 721 x 1440 cells>
+        >>> cop_zarr.open().with_workers(1)
+        <cop_zarr.Store data/standin.zarr: 768 bands, 721 x 1440 cells, synthetic>
         """
         store = copy.copy(self)
         reader = self._reader.with_workers(settings.workers(workers))
@@ -224,14 +224,14 @@ class Store:
         Examples
         --------
         >>> import cop_zarr
-        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store = cop_zarr.open()
         >>> store.query((120, 30, 122, 32))
-        <Embedding mean (16,): 64 of 81 cells with data>
+        <Embedding mean (768,): 56 of 81 cells with data, synthetic>
         >>> store.query((120, 30, 122, 32), output="grid").data.shape
-        (16, 9, 9)
+        (768, 9, 9)
         >>> triangle = {"type": "Polygon", "coordinates": [[[120, 30], [122, 30], [121, 32], [120, 30]]]}
         >>> store.query(triangle, empty="skip")
-        <Embedding mean (16,): 34 of 49 cells with data>
+        <Embedding mean (768,): 36 of 49 cells with data, synthetic>
         """
         options = check_query(output, max_bytes, crs, repair, year, pooling, weights, empty, subpixel)
         found = plan(self.grid, roi, options)
@@ -308,11 +308,11 @@ class Store:
         Examples
         --------
         >>> import cop_zarr
-        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store = cop_zarr.open()
         >>> store.sample([11.5, 121.5], [48.1, 31.2]).shape
-        (2, 16)
+        (2, 768)
         >>> store.sample(1_280_174, 6_124_696, crs="EPSG:3857").shape
-        (16,)
+        (768,)
         """
         points.check_options(method, empty, on_error)
         x, y, crs = points_and_crs(lon, lat, crs)
@@ -383,9 +383,9 @@ class Store:
         Examples
         --------
         >>> import cop_zarr
-        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store = cop_zarr.open()
         >>> store.query_many([(120, 30, 122, 32), cop_zarr.PointBuffer(11.5, 48.1, 50_000)]).shape
-        (2, 16)
+        (2, 768)
         """
         check_on_error(on_error)
         regions, options["crs"] = regions_and_crs(rois, options.get("crs"))
@@ -421,9 +421,9 @@ class Store:
         Examples
         --------
         >>> import cop_zarr
-        >>> dataset = cop_zarr.open("copernicus.zarr").to_xarray()
+        >>> dataset = cop_zarr.open().to_xarray()
         >>> dataset.embedding.sel(latitude=48, longitude=11.5, method="nearest").shape
-        (16,)
+        (768,)
         >>> dataset.embedding.sel(latitude=slice(50, 45), longitude=slice(5, 15)).sizes["latitude"]
         21
         """
@@ -489,7 +489,7 @@ class Store:
         --------
         >>> import cop_zarr
         >>> from matplotlib.figure import Figure
-        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store = cop_zarr.open()
         >>> ax = store.plot((-10, 35, 30, 60), ax=Figure().add_subplot())
         >>> ax.get_xlim()
         (np.float64(-10.125), np.float64(30.125))
@@ -569,12 +569,12 @@ class Store:
         Examples
         --------
         >>> import cop_zarr
-        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store = cop_zarr.open()
         >>> cells = store.cells((120, 30, 122, 32))
         >>> cells
-        <Cells: 64 of 16 bands>
+        <Cells: 56 of 768 bands>
         >>> cells.lon[0], cells.lat[0], cells.vectors.shape
-        (np.float64(120.0), np.float64(32.0), (64, 16))
+        (np.float64(120.0), np.float64(32.0), (56, 768))
         """
         selection = cells_of.select_cells(self.grid, self.valid, region, crs)
         return cells_of.read_cells(self._reader, selection, max_bytes, progress)
@@ -606,9 +606,9 @@ class Store:
         Examples
         --------
         >>> import cop_zarr
-        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store = cop_zarr.open()
         >>> [len(block) for block in store.iter_cells((120, 30, 122, 32), cells=25)]
-        [25, 25, 14]
+        [25, 25, 6]
         """
         selection = cells_of.select_cells(self.grid, self.valid, region, crs)
         return cells_of.iter_blocks(self._reader, selection, cells, progress)
@@ -639,13 +639,13 @@ class Store:
         Examples
         --------
         >>> import cop_zarr
-        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store = cop_zarr.open()
         >>> rows, cols = store.valid.nonzero()
         >>> store.map(rows // 100, name="zone")
-        <CellMap zone (616455,) int64>
+        <CellMap zone (344662,) int64, synthetic>
         >>> store.map([1, 2, 3])
         Traceback (most recent call last):
-        cop_zarr.errors.InputError: values must have one row for each of the 616,455 cells with data, ...
+        cop_zarr.errors.InputError: values must have one row for each of the 344,662 cells with data, ...
         """
         return CellMap(values, grid=self.grid, valid=self.valid, name=name, facts=self._facts)
 
@@ -698,10 +698,10 @@ class Store:
         Examples
         --------
         >>> import cop_zarr
-        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store = cop_zarr.open()
         >>> patches = store.patches([11.5, 179.9], [48.1, -16.5], size=3)
         >>> patches.shape
-        (2, 16, 3, 3)
+        (2, 768, 3, 3)
         >>> bool((patches[:, :, 1, 1] == store.sample([11.5, 179.9], [48.1, -16.5])).all())
         True
         """
@@ -756,14 +756,14 @@ class Store:
         Examples
         --------
         >>> import cop_zarr
-        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store = cop_zarr.open()
         >>> components = store.components(4)
         >>> components
-        <Components: 4 of 16 bands, 100% of the variance of 616,455 cells>
+        <Components: 4 of 768 bands, 40% of the variance of 344,662 cells>
         >>> components.scores.shape
-        (616455, 4)
+        (344662, 4)
         >>> store.map(components.scores[:, :3], name="component")
-        <CellMap component (616455, 3) float32>
+        <CellMap component (344662, 3) float32, synthetic>
         """
         scored = find_components(self._reader, self.valid, count, recompute=recompute, progress=progress)
         return make_components(scored, self._reader, self.valid, self._document.record)
@@ -804,7 +804,7 @@ class Store:
         Examples
         --------
         >>> import cop_zarr
-        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store = cop_zarr.open()
         >>> explorer = store.explore()  # doctest: +SKIP
         >>> explorer.close()  # doctest: +SKIP
         """
@@ -874,10 +874,10 @@ class Store:
         Examples
         --------
         >>> import cop_zarr
-        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store = cop_zarr.open()
         >>> store.similar((11.5, 48.1), k=3, exclude_km=200)
-        <Matches: 3 by cosine, from 1 to 1>
-        >>> len(store.similar([(11.5, 48.1), (120, 30, 122, 32)], negatives=(24, 39), k=2))
+        <Matches: 3 by cosine, from 0.9508 to 0.9446>
+        >>> len(store.similar([(11.5, 48.1), (120, 30, 122, 32)], negatives=(23.5, 38), k=2))
         2
         """
         options = SimilarOptions(k, metric, within, exclude_km, spacing_km)
@@ -916,9 +916,9 @@ class Store:
         Examples
         --------
         >>> import cop_zarr
-        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store = cop_zarr.open()
         >>> store.similarity((11.5, 48.1))
-        <CellMap cosine (616455,) float64>
+        <CellMap cosine (344662,) float64, synthetic>
         """
         search = Search(self._reader, self._mask, progress)
         scores, selected = search.similarity(places, negatives, metric, within)
@@ -960,7 +960,7 @@ class Store:
         Examples
         --------
         >>> import cop_zarr
-        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store = cop_zarr.open()
         >>> [len(matches) for matches in store.similar_many([(11.5, 48.1), (121.5, 31.2)], k=3)]
         [3, 3]
         """

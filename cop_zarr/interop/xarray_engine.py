@@ -20,9 +20,9 @@ class CopZarrBackend(BackendEntrypoint):
     Examples
     --------
     >>> import xarray as xr
-    >>> dataset = xr.open_dataset("copernicus.zarr", engine="cop-zarr")
+    >>> dataset = xr.open_dataset("data/standin.zarr", engine="cop-zarr")
     >>> dataset.embedding.sel(latitude=48, longitude=11.5, method="nearest").shape
-    (16,)
+    (768,)
     """
 
     description: ClassVar[str] = "Copernicus-Embed stores, with a checksum for every chunk"

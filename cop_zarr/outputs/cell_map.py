@@ -127,7 +127,7 @@ class CellMap:
         --------
         >>> import cop_zarr
         >>> from matplotlib.figure import Figure
-        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store = cop_zarr.open()
         >>> row = store.map(store.valid.nonzero()[0], name="row")
         >>> ax = row.plot(region=(120, 30, 122, 32), categorical=False, ax=Figure().add_subplot())
         >>> ax.get_xlim()
@@ -156,7 +156,7 @@ class CellMap:
         Examples
         --------
         >>> import cop_zarr
-        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store = cop_zarr.open()
         >>> dataset = store.map(store.valid.nonzero()[0], name="row").to_xarray()
         >>> float(dataset.row.sel(latitude=48, longitude=11.5))
         168.0
@@ -203,7 +203,7 @@ class CellMap:
         Examples
         --------
         >>> import cop_zarr
-        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store = cop_zarr.open()
         >>> row = store.map(store.valid.nonzero()[0], name="row")
         >>> row.save("row.tif", overwrite=True)
         >>> row.save("row.png", overwrite=True, categorical=False)

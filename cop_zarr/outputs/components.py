@@ -97,7 +97,7 @@ class Components:
         Examples
         --------
         >>> import cop_zarr
-        >>> store = cop_zarr.open("copernicus.zarr")
+        >>> store = cop_zarr.open()
         >>> components = store.components(3)
         >>> components.transform(store.query((120, 30, 122, 32), empty="skip")).shape
         (3,)
@@ -132,7 +132,7 @@ class Components:
         Examples
         --------
         >>> import cop_zarr
-        >>> components = cop_zarr.open("copernicus.zarr").components(4)
+        >>> components = cop_zarr.open().components(4)
         >>> components.to_xarray(longitudes="0..360").scores.sel(latitude=31, longitude=238.5).shape
         (4,)
         """

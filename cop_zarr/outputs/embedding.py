@@ -126,9 +126,9 @@ class Embedding:
         Examples
         --------
         >>> import cop_zarr
-        >>> answer = cop_zarr.open("copernicus.zarr").query((120, 30, 122, 32), output="grid")
+        >>> answer = cop_zarr.open().query((120, 30, 122, 32), output="grid")
         >>> dict(answer.to_xarray().embedding.sizes)
-        {'band': 16, 'latitude': 9, 'longitude': 9}
+        {'band': 768, 'latitude': 9, 'longitude': 9}
         """
         from cop_zarr.outputs import xarray  # optional, and takes half a second
 

@@ -81,7 +81,7 @@ class Matches:
         Examples
         --------
         >>> import cop_zarr
-        >>> matches = cop_zarr.open("copernicus.zarr").similar((11.5, 48.1), k=2)
+        >>> matches = cop_zarr.open().similar((11.5, 48.1), k=2)
         >>> matches.to_geojson()["features"][0]["geometry"]
         {'type': 'Point', 'coordinates': [11.5, 48.0]}
         """
@@ -112,7 +112,7 @@ class Matches:
         Examples
         --------
         >>> import cop_zarr
-        >>> matches = cop_zarr.open("copernicus.zarr").similar((11.5, 48.1), k=2)
+        >>> matches = cop_zarr.open().similar((11.5, 48.1), k=2)
         >>> matches.to_dataframe().columns.to_list()
         ['lon', 'lat', 'score', 'row', 'col', 'embedding']
         """
@@ -140,7 +140,7 @@ class Matches:
         --------
         >>> import cop_zarr
         >>> from matplotlib.figure import Figure
-        >>> matches = cop_zarr.open("copernicus.zarr").similar((11.5, 48.1), k=2)
+        >>> matches = cop_zarr.open().similar((11.5, 48.1), k=2)
         >>> ax = matches.plot(ax=Figure().add_subplot())
         """
         from cop_zarr.outputs.plotting.matches import plot_matches  # needs matplotlib

@@ -79,7 +79,7 @@ class Cells:
         Examples
         --------
         >>> import cop_zarr
-        >>> cells = cop_zarr.open("copernicus.zarr").cells((120, 30, 122, 32))
+        >>> cells = cop_zarr.open().cells((120, 30, 122, 32))
         >>> cells.to_dataframe().columns.to_list()
         ['lon', 'lat', 'row', 'col', 'embedding']
         """

@@ -133,7 +133,7 @@ def batch(
     >>> import cop_zarr
     >>> from pathlib import Path
     >>> _ = Path("places.csv").write_text("name,lon,lat\nMunich,11.5,48.1\nShanghai,121.5,31.2\n")
-    >>> cop_zarr.batch("places.csv", "places.parquet", "copernicus.zarr", overwrite=True).rows
+    >>> cop_zarr.batch("places.csv", "places.parquet", overwrite=True).rows
     2
     """
     _check_paths(rois, out)

@@ -93,16 +93,16 @@ class PointDataset(_OfPoints):
     --------
     >>> from torch.utils.data import DataLoader
     >>> from cop_zarr.interop.torch import PointDataset
-    >>> points = PointDataset("copernicus.zarr", [11.5, 121.5, -60], [48.1, 31.2, -3], labels=[0, 1, 1])
-    >>> points
-    <PointDataset of 3 points, labelled: <cop_zarr.Store copernicus.zarr: 16 bands, 721 x 1440 cells>>
+    >>> points = PointDataset("data/standin.zarr", [11.5, 121.5, -60], [48.1, 31.2, -3], labels=[0, 1, 1])
+    >>> len(points)
+    3
     >>> vector, label = points[1]
     >>> vector.shape, label
-    (torch.Size([16]), 1)
+    (torch.Size([768]), 1)
     >>> for vectors, labels in DataLoader(points, batch_size=2):
     ...     print(vectors.shape, labels)
-    torch.Size([2, 16]) tensor([0, 1])
-    torch.Size([1, 16]) tensor([1])
+    torch.Size([2, 768]) tensor([0, 1])
+    torch.Size([1, 768]) tensor([1])
     """
 
     kind = "points"
@@ -161,11 +161,11 @@ class PatchDataset(_OfPoints):
     --------
     >>> from torch.utils.data import DataLoader
     >>> from cop_zarr.interop.torch import PatchDataset
-    >>> patches = PatchDataset("copernicus.zarr", [11.5, 121.5, -60], [48.1, 31.2, -3], size=3)
+    >>> patches = PatchDataset("data/standin.zarr", [11.5, 121.5, -60], [48.1, 31.2, -3], size=3)
     >>> patches[0].shape
-    torch.Size([16, 3, 3])
+    torch.Size([768, 3, 3])
     >>> next(iter(DataLoader(patches, batch_size=2))).shape
-    torch.Size([2, 16, 3, 3])
+    torch.Size([2, 768, 3, 3])
     """
 
     kind = "patches"
@@ -235,11 +235,11 @@ class RegionDataset(VectorDataset):
     --------
     >>> from cop_zarr import PointBuffer
     >>> from cop_zarr.interop.torch import RegionDataset
-    >>> regions = RegionDataset("copernicus.zarr", [(120, 30, 122, 32), PointBuffer(11.5, 48.1, 50_000)])
+    >>> regions = RegionDataset("data/standin.zarr", [(120, 30, 122, 32), PointBuffer(11.5, 48.1, 50_000)])
     >>> regions[-1].shape
-    torch.Size([16])
+    torch.Size([768])
     >>> regions[[1, 0, 1]].shape
-    torch.Size([3, 16])
+    torch.Size([3, 768])
     """
 
     kind = "regions"
