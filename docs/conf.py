@@ -40,10 +40,9 @@ add_module_names = False
 python_maximum_signature_line_length = 88
 python_display_short_literal_types = True
 
-# The notebook is kept without outputs and run here: one that fails stops the build.
+# The notebook is kept without outputs and run in docs/, as by its readers: one that fails stops the build.
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
-nb_execution_in_temp = True
 nb_execution_timeout = 120
 nb_merge_streams = True
 myst_heading_anchors = 3

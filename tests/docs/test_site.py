@@ -90,16 +90,22 @@ def test_notebook_is_kept_without_outputs_and_says_that_values_are_made_up():
 
 
 @pytest.mark.slow
-def test_notebook_runs(tmp_path):
+def test_notebook_runs_twice(tmp_path):
     pytest.importorskip("ipykernel")
     pytest.importorskip("matplotlib")
     pytest.importorskip("xarray")
     nbclient = pytest.importorskip("nbclient")
     nbformat = pytest.importorskip("nbformat")
     notebook = nbformat.read(DOCS / "notebook.ipynb", as_version=4)
-    nbclient.NotebookClient(
-        notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}}, kernel_name="python3"
-    ).execute()
+    (tmp_path / "docs").mkdir()
+    for _ in range(2):
+        nbclient.NotebookClient(
+            notebook,
+            timeout=240,
+            resources={"metadata": {"path": str(tmp_path / "docs")}},
+            kernel_name="python3",
+        ).execute()
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"notebook.tif", "notebook.zarr"}
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     printed = "".join(output.get("text", "") for output in outputs if output.get("name") == "stdout")
     assert not [output for output in outputs if output.get("name") == "stderr"]
