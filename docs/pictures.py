@@ -1,13 +1,13 @@
 """Draw the pictures of the pages beside this file: ``python docs/pictures.py [--out FOLDER]``.
 
-Prints the tables of docs/regions.md. The store has a stand-in of 16 bands: real coasts, synthetic values.
+Prints the tables of docs/regions.md. The store is the quickstart's, named by COP_ZARR_STORE: real coasts,
+synthetic values.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import tempfile
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -218,7 +218,7 @@ def weights(store: Store) -> Figure:
 
 
 def clusters(store: Store) -> Figure:
-    """The clusters of docs/clusters.md."""
+    """The clusters of docs/recipes.md."""
     from sklearn.cluster import MiniBatchKMeans  # noqa: PLC0415  # for this picture alone
 
     vectors = store.cells().vectors
@@ -252,15 +252,13 @@ def table(*cases: Case) -> str:
 
 
 def main() -> None:
-    """Create a store, draw the pictures and print the tables."""
+    """Draw the pictures and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "pictures")
     out: Path = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as place, mpl.rc_context(STYLE):
-        source, made = Path(place) / "standin.tif", Path(place) / "standin.zarr"
-        cop_zarr.ingest(cop_zarr.synthesize(source, bands=16, seed=0), made)
-        store = cop_zarr.open(made)
+    store = cop_zarr.open()
+    with mpl.rc_context(STYLE):
         for picture in (coast, antimeridian, pole, polygon, subcell, globe, weights, clusters):
             drawn = io.BytesIO()
             picture(store).savefig(drawn, dpi=150)

@@ -12,7 +12,7 @@ from tests.support.explorer import find_chromium
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = [DOCS / "explorer.md", ROOT / "README.md"]
+PAGES = [DOCS / "explorer.md", DOCS / "index.md", ROOT / "README.md"]
 
 
 def sizes(folder):

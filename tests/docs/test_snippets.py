@@ -1,12 +1,15 @@
 """Every Python and shell snippet of docs runs as it stands there, in order, page by page.
 
-Blocks marked ``python`` and ``sh`` run; ``console``, ``text`` and others show what doesn't. A page that
-starts with ``<!-- needs: torch dask.distributed -->`` is skipped where one of these cannot be imported.
+Blocks marked ``python`` and ``sh`` run, in a folder that has the quickstart's store, named by
+``COP_ZARR_STORE``; ``console``, ``text`` and others show what doesn't. A block ``text`` right after one
+that runs is what that prints, where "…" stands for anything. A page that starts with
+``<!-- needs: torch dask.distributed -->`` is skipped where one of these cannot be imported.
 """
 
+import contextlib
+import io
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,17 +18,32 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-SLOW = {"classifier", "components", "plotting", "training"}
-WRITES = {"components"}
-"""Pages whose snippets write into the store."""
+SLOW = {"plotting", "recipes", "scaling", "similar", "training"}
 
 NEEDS = re.compile(r"<!-- needs: ([\w. ]+) -->\n")
-FENCE = re.compile(r"(<!-- ci: \w+ -->\n)?^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"(<!-- ci: \w+ -->\n)?^```(python|sh)\n(.*?)^```$(?:\n\n?```text\n(.*?)^```$)?",
+    re.MULTILINE | re.DOTALL,
+)
 
 
 def snippets(page):
-    """(language, code) of a page's blocks, apart from those that .ci/run runs itself."""
-    return [(lang, code) for ci, lang, code in FENCE.findall(page.read_text("utf-8")) if not ci]
+    """(language, code, what is printed) of a page's blocks, apart from those that .ci/run runs itself."""
+    return [
+        (lang, code, shown) for ci, lang, code, shown in FENCE.findall(page.read_text("utf-8")) if not ci
+    ]
+
+
+def run(language, code, names, page):
+    """Run a block, and return what it prints."""
+    if language == "python":
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(code, str(page), "exec"), names)
+        return printed.getvalue()
+    done = subprocess.run(["bash", "-euc", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{code}\n{done.stderr}"
+    return done.stdout
 
 
 def needs(page):
@@ -42,24 +60,17 @@ def needs(page):
     "page",
     [pytest.param(page, marks=[pytest.mark.slow] * (page.stem in SLOW), id=page.stem) for page in PAGES],
 )
-def test_snippets_run(page, source, store_path, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("clone_folder")
+def test_snippets_run(page, monkeypatch):
     for name in needs(page):
         pytest.importorskip(name)
-    monkeypatch.chdir(tmp_path)
-    if page.stem in WRITES:
-        shutil.copytree(store_path, tmp_path / "copernicus.zarr")
-    else:
-        (tmp_path / "copernicus.zarr").symlink_to(store_path)
-    (tmp_path / "embed_map_310k.tif").symlink_to(source)
-    monkeypatch.setenv("COP_ZARR_STORE", "copernicus.zarr")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     names = {}
-    for language, code in snippets(page):
-        if language == "python":
-            exec(compile(code, str(page), "exec"), names)
-        else:
-            done = subprocess.run(["bash", "-euc", code], capture_output=True, text=True, check=False)
-            assert done.returncode == 0, f"{code}\n{done.stderr}"
+    for language, code, shown in snippets(page):
+        printed = run(language, code, names, page)
+        if shown:
+            pattern = re.escape(shown).replace("…", ".*")
+            assert re.fullmatch(pattern, printed, re.DOTALL), f"{code}\n{printed}"
 
 
 def test_needs_and_languages_of_blocks_are_understood():
