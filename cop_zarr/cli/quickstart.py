@@ -121,7 +121,11 @@ def _keep_components(store: str) -> int:
     begin = time.perf_counter()
     with progress("components") as advance:
         kept = cop_zarr.keep_components(store, progress=advance)
-    _echo_time(begin, f"{kept.count} principal components, for pictures, similar places and the explorer")
+    text = f"{kept.count} principal components, for pictures, similar places and the explorer"
+    if kept.derived:
+        _echo_time(begin, f"derived {text}")
+    else:
+        _say(f"         used again: {text}")
     return kept.count
 
 

@@ -235,7 +235,7 @@ def test_quickstart_uses_again_what_is_there(run, monkeypatch):
     monkeypatch.setattr(cop_zarr, "synthesize", None)
     result = run("quickstart")
     assert result.exit_code == 0, result.output
-    assert result.stdout.count("used again") == 2
+    assert result.stdout.count("used again") == 3
     assert Path("data/standin.zarr/zarr.json").stat().st_mtime_ns == before
     Path("data/standin.zarr/zarr.json").unlink()  # as an ingest that was killed would have left it
     result = run("quickstart", "--json")
