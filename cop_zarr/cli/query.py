@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,25 +102,31 @@ def _check_output(
 
 def answer_text(answer: Embedding) -> str:
     """What was asked, what is in it, and the first numbers."""
-    import numpy as np
-
     meta, data = answer.meta, answer.data
     west, south, east, north = meta["bbox_4326"]
-    empty = meta["total_cells"] - meta["valid_cells"]
+    valid, total = meta["valid_cells"], meta["total_cells"]
+    has_zeros = 0 < valid < total and meta["empty"] == "include"
     zeros = "; the others count as zeros (--empty skip leaves them out)"
-    weights = meta["weights"] or "none"
-    rule = f"--subpixel {meta['subpixel']}" if meta["subpixel"] else f"--weights {weights}"
-    return (
-        reports.table(
-            {
-                "store": meta["store"]
-                + (", SYNTHETIC: its values are made up" if meta["synthetic"] else ""),
-                "region": f"lon {west:g} … {east:g}, lat {south:g} … {north:g} ({meta['roi']['type']})",
-                "cells": reports.cells_text(meta) + (zeros if empty and meta["empty"] == "include" else ""),
-                "pooled": f"--pooling {meta['pooling']} {rule} --empty {meta['empty']}",
-                "vector": f"{data.size} numbers, norm {np.linalg.norm(data.astype('f8')):.5g}",
-                "first": " ".join(f"{value:.4g}" for value in data[:8]) + (" …" if data.size > 8 else ""),
-            }
-        )
-        + "\n(--json prints all numbers, --to OUT writes them to a file)"
+    rule = (
+        f"--subpixel {meta['subpixel']}" if meta["subpixel"] else f"--weights {meta['weights'] or 'none'}"
     )
+    facts = {
+        "store": meta["store"] + (", SYNTHETIC: its values are made up" if meta["synthetic"] else ""),
+        "region": f"lon {west:g} … {east:g}, lat {south:g} … {north:g} ({_form(meta['roi'])})",
+        "cells": f"{valid:,} of {total:,} with data" + (zeros if has_zeros else ""),
+        "pooled": f"--pooling {meta['pooling']} {rule} --empty {meta['empty']}",
+    }
+    if not valid:
+        number = "zero" if meta["empty"] == "include" else "NaN"
+        return reports.table({**facts, "vector": f"{data.size} numbers, all {number}: no cell has data"})
+    norm = math.sqrt(sum(value * value for value in data.tolist()))
+    facts["vector"] = f"{data.size} numbers, norm {norm:.5g}"
+    facts["first"] = " ".join(f"{value:.4g}" for value in data[:8]) + (" …" if data.size > 8 else "")
+    return reports.table(facts) + "\n(--json prints all numbers, --to OUT writes them to a file)"
+
+
+def _form(roi: dict[str, Any]) -> str:
+    """What kind of region it is."""
+    if roi["type"] == "PointBuffer":
+        return f"{roi['shape']} of {roi['buffer_m']:,g} m around {roi['lon']:g} {roi['lat']:g}"
+    return "box" if roi["type"] == "BBox" else f"{roi['type']}, {roi['vertices']:,} vertices"

@@ -73,7 +73,7 @@ def test_a_terminal_gets_a_summary_of_a_query(cli_folder, box):
     text, document = (part.decode() for part in shown)
     answer = cop_zarr.open(cli_folder / "a.zarr").query((20, 38, 22, 40))
     assert json.loads(document)["data"] == answer.data.tolist()
-    assert f"cells   81 cells, {answer.meta['valid_cells']} with data" in text
+    assert f"cells   {answer.meta['valid_cells']} of 81 with data" in text
     assert "--empty include" in text
     assert f"first   {answer.data[0]:.4g} {answer.data[1]:.4g}" in text
     assert "lon 20 … 22, lat 38 … 40" in text

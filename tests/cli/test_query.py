@@ -8,7 +8,9 @@ import pytest
 import shapely
 
 import cop_zarr
+from cop_zarr.cli.query import answer_text
 from cop_zarr.outputs.files import save
+from tests.support import factory
 
 POLYGON = {"type": "Polygon", "coordinates": [[[20.1, 38.05], [21.9, 38.4], [20.9, 39.95], [20.1, 38.05]]]}
 BOW_TIE = {"type": "Polygon", "coordinates": [[[20, 38], [22, 40], [22, 38], [20, 40], [20, 38]]]}
@@ -50,6 +52,33 @@ def test_answers_are_those_of_python(run, arguments, roi, options):
     expected = cop_zarr.open("a.zarr").query(roi, **options)
     answer = answer_of(run("query", "a.zarr", *arguments))
     assert answer == {"meta": expected.meta, "data": expected.data.astype(float).tolist()}
+
+
+@pytest.mark.parametrize(
+    ("roi", "options", "words"),
+    [
+        ((20, 38, 22, 40), {}, [" of 81 with data; the others count as zeros (--empty skip", "(box)"]),
+        (
+            (20, 38, 22, 40),
+            {"empty": "skip", "weights": "area"},
+            [" of 81 with data\n", "--weights area"],
+        ),
+        ((20, 40, 20.1, 40.1), {"empty": "skip", "subpixel": "touch"}, ["0 of 1 with data\n", "all NaN"]),
+        ((20, 40, 20.1, 40.1), {"subpixel": "touch"}, ["0 of 1 with data\n", "all zero"]),
+        (cop_zarr.PointBuffer(21, 39, 1), {"subpixel": "nearest"}, ["--subpixel nearest", "around 21 39"]),
+        (shapely.box(21, 38, 22, 39), {"pooling": "std"}, ["Polygon, 5 vertices", "--pooling std"]),
+    ],
+)
+def test_a_summary_for_terminals(run, data, roi, options, words):
+    values = data.copy()
+    values[:, 0, 0] = 0
+    factory.write_geotiff(Path("sea.tif"), values, rows=(200, 209), cols=(800, 809))
+    cop_zarr.ingest("sea.tif", "sea.zarr")
+    answer = cop_zarr.open("sea.zarr").query(roi, **options)
+    text = answer_text(answer)
+    assert not [word for word in words if word not in text]
+    norm = np.linalg.norm(answer.data.astype("f8"))
+    assert (f"norm {norm:.5g}\n" in text) == (answer.meta["valid_cells"] > 0)
 
 
 def test_a_point_in_another_crs(run):
