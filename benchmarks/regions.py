@@ -1,4 +1,4 @@
-"""What an exact mean over a polygon costs, beside the plain mean of its box, for docs/regions.md.
+"""What an exact mean over a polygon costs, beside the plain mean of its box, for benchmarks/README.md.
 
 ``python -m benchmarks.regions --store STORE`` asks for made-up countries: ragged outlines of 10,000
 vertices. Queries take turns, the chunks' files are in the page cache, and nothing decoded is kept.

@@ -207,14 +207,11 @@ def subcell(store: Store) -> Figure:
     return figure
 
 
-def globe(store: Store) -> Figure:
-    """All embeddings as colours."""
-    return plotted(store)
-
-
 def weights(store: Store) -> Figure:
     """The cells of a query."""
-    return plotted(store, region=POLYGON, empty="skip")
+    figure = Figure(dpi=150)
+    fit_figure(store.plot(ax=figure.add_subplot(), region=POLYGON, empty="skip"), width=9)
+    return figure
 
 
 def clusters(store: Store) -> Figure:
@@ -228,13 +225,6 @@ def clusters(store: Store) -> Figure:
     figure = Figure(dpi=150)
     found = store.map(kmeans.predict(vectors), name="cluster")
     fit_figure(found.plot(ax=figure.add_subplot()), width=9)
-    return figure
-
-
-def plotted(store: Store, **options: Any) -> Figure:
-    """A figure of ``Store.plot``."""
-    figure = Figure(dpi=150)
-    fit_figure(store.plot(ax=figure.add_subplot(), **options), width=9)
     return figure
 
 
@@ -259,13 +249,11 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     store = cop_zarr.open()
     with mpl.rc_context(STYLE):
-        for picture in (coast, antimeridian, pole, polygon, subcell, globe, weights, clusters):
+        for picture in (coast, antimeridian, pole, polygon, subcell, weights, clusters):
             drawn = io.BytesIO()
             picture(store).savefig(drawn, dpi=150)
             full = Image.open(drawn).convert("RGB")
             palette = full.quantize(128, dither=Image.Dither.NONE)
-            if picture is globe:
-                palette = full.quantize(palette=full.quantize(256), dither=Image.Dither.FLOYDSTEINBERG)
             palette.save(out / f"{picture.__name__}.png", optimize=True)
         print(table(*(ask(store, "box", COAST, **rule) for rule in RULES)), end="\n\n")
         print(table(*(ask(store, "town", TOWN, **rule) for rule in SUBCELL)))

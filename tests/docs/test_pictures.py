@@ -19,12 +19,11 @@ def check_pictures(folder):
         assert data[:8] == b"\x89PNG\r\n\x1a\n"
         assert data[-8:-4] == b"IEND"
         assert int.from_bytes(data[16:20]) == 1350  # pixels wide
-        # the globe has 340,000 cells, each of its own colour
-        assert 10_000 < len(data) < (600_000 if name == "globe.png" else 120_000)
+        assert 10_000 < len(data) < 120_000
 
 
 def test_pages_show_every_picture():
-    assert len(SHOWN) == 8
+    assert len(SHOWN) == 7
     check_pictures(DOCS / "pictures")
 
 
