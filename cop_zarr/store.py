@@ -19,6 +19,7 @@ from cop_zarr.core import product, settings
 from cop_zarr.core.grid import Grid
 from cop_zarr.core.lru_cache import CACHE_BYTES, LRUCache
 from cop_zarr.core.progress import Progress
+from cop_zarr.core.progress_bar import progress_bar
 from cop_zarr.errors import InputError, StoreReplacedError
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.document import StoreDocument
@@ -250,7 +251,7 @@ class Store:
         empty: Empty = "include",
         out: ArrayLike2D | None = None,
         on_error: OnError = "raise",
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         client: Any = None,
     ) -> Any:
         """Look up the vectors of points, millions of them if need be.
@@ -279,8 +280,8 @@ class Store:
             What to do with a point that is not finite, out of range or outside the store: refuse all, or
             give it a row of NaN. A callable is called with the point's position and the RegionError, and
             the point gets a row of NaN.
-        progress : callable, optional
-            Called with the points done and the points in all.
+        progress : callable or bool, optional
+            True shows a bar. A function is called with the points done and the points in all.
         client : distributed.Client or str, optional
             A Dask cluster, or its scheduler's address, whose workers do the work; see ``docs/scaling.md``.
 
@@ -320,7 +321,8 @@ class Store:
         if out is not None and len(given.shape) != 1:
             raise InputError(f"out needs points of one dimension; got points of the shape {given.shape}")
         batch = points.PointBatch(self._reader, given, empty, self._mask)
-        rows = answer_batch(batch, out, progress=progress, client=client)
+        with progress_bar(progress, "sample", "point") as advance:
+            rows = answer_batch(batch, out, progress=advance, client=client)
         if len(given.shape) != 1:
             return rows.reshape(*given.shape, self.bands)
         return rows if out is not None else with_vectors(lon, rows)
@@ -331,7 +333,7 @@ class Store:
         *,
         out: ArrayLike2D | None = None,
         on_error: OnError = "raise",
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         client: Any = None,
         **options: Unpack[QueryOptions],
     ) -> Any:
@@ -355,8 +357,8 @@ class Store:
             What to do with a region that :meth:`query` would refuse with a RegionError: refuse all, or give
             it a row of NaN. A callable is called with the region's number, from 0, and the RegionError, and
             the region gets a row of NaN. A store that is damaged or cannot be read always raises.
-        progress : callable, optional
-            Called with the regions done and the regions in all.
+        progress : callable or bool, optional
+            True shows a bar. A function is called with the regions done and the regions in all.
         client : distributed.Client or str, optional
             As :meth:`sample`.
         **options
@@ -391,7 +393,8 @@ class Store:
         regions, options["crs"] = regions_and_crs(rois, options.get("crs"))
         given = CheckedOptions(**options)
         batch = RegionBatch(self._reader, as_region_list(regions), given, on_error, self._mask)
-        rows = answer_batch(batch, out, progress=progress, client=client)
+        with progress_bar(progress, "query_many", "region") as advance:
+            rows = answer_batch(batch, out, progress=advance, client=client)
         return rows if out is not None else with_vectors(rois, rows)
 
     def to_xarray(self, chunks: Any = None) -> xr.Dataset:
@@ -438,7 +441,7 @@ class Store:
         region: Roi | None = None,
         colours_of: ColoursOf = "store",
         ax: Axes | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         **options: Unpack[QueryOptions],
     ) -> Axes:
         """Plot the embeddings as colours, or the cells and weights of a query.
@@ -462,8 +465,8 @@ class Store:
             shown, which alone are read then, and show more contrast; such plots cannot be compared.
         ax : matplotlib.axes.Axes, optional
             By default the Axes of a new pyplot figure, which a notebook displays.
-        progress : callable, optional
-            Called with the bytes done and those in all.
+        progress : callable or bool, optional
+            True shows a bar. A function is called with the bytes done and those in all.
         **options
             crs, repair, year, pooling, weights, empty and subpixel, as :meth:`query` takes them, for
             ``region``.
@@ -505,15 +508,16 @@ class Store:
             )
         if given != CheckedOptions():
             raise InputError(f"{', '.join(options)} cannot be given without region=")
-        return plotting.plot_store(
-            self._reader,
-            self.valid,
-            synthetic=synthetic,
-            bbox=bbox,
-            colours_of=colours_of,
-            ax=ax,
-            progress=progress,
-        )
+        with progress_bar(progress, "plot") as advance:
+            return plotting.plot_store(
+                self._reader,
+                self.valid,
+                synthetic=synthetic,
+                bbox=bbox,
+                colours_of=colours_of,
+                ax=ax,
+                progress=advance,
+            )
 
     def info(self) -> dict[str, Any]:
         """What the store says about itself, JSON-ready: grid, chunks, sizes, components, source, licence.
@@ -531,7 +535,7 @@ class Store:
         *,
         crs: object | None = None,
         max_bytes: int = MAX_BYTES,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Cells:
         """Every cell with data, or those that a region touches: places and vectors, as arrays.
 
@@ -543,8 +547,8 @@ class Store:
             The region's CRS, as for :meth:`query`.
         max_bytes : int
             Largest array of vectors to return. The 310,000 cells of the published product take 0.95 GB.
-        progress : callable, optional
-            Called with the cells done and the cells in all.
+        progress : callable or bool, optional
+            True shows a bar. A function is called with the cells done and the cells in all.
 
         Returns
         -------
@@ -577,7 +581,8 @@ class Store:
         (np.float64(120.0), np.float64(32.0), (56, 768))
         """
         selection = cells_of.select_cells(self.grid, self.valid, region, crs)
-        return cells_of.read_cells(self._reader, selection, max_bytes, progress)
+        with progress_bar(progress, "cells", "cell") as advance:
+            return cells_of.read_cells(self._reader, selection, max_bytes, advance)
 
     def iter_cells(
         self,
@@ -585,7 +590,7 @@ class Store:
         *,
         crs: object | None = None,
         cells: int = BLOCK_CELLS,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Iterator[Cells]:
         """The cells of ``cells()`` in blocks, in the same order, so that they need not fit into memory.
 
@@ -659,7 +664,7 @@ class Store:
         empty: Empty = "include",
         on_error: OnError = "raise",
         max_bytes: int = MAX_BYTES,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> np.ndarray:
         """The square of cells around each point, as images of many bands.
 
@@ -679,8 +684,8 @@ class Store:
             As :meth:`sample`, of a point whose own cell is not in the store, too: its patch is NaN.
         max_bytes : int
             Largest array to return.
-        progress : callable, optional
-            Called with the points done and the points in all.
+        progress : callable or bool, optional
+            True shows a bar. A function is called with the points done and the points in all.
 
         Returns
         -------
@@ -711,13 +716,18 @@ class Store:
         x, y, crs = points_and_crs(lon, lat, crs)
         given = points.check_points(self.grid, x, y, "nearest", on_error, crs=crs)
         patches_of.check_patch_bytes(given.lons.size, self.bands, size, max_bytes)
-        found = patches_of.read_patches(
-            self._reader, self._mask, given, size, empty=empty, progress=progress
-        )
+        with progress_bar(progress, "patches", "point") as advance:
+            found = patches_of.read_patches(
+                self._reader, self._mask, given, size, empty=empty, progress=advance
+            )
         return found.reshape(*given.shape, *found.shape[1:])
 
     def components(
-        self, count: int | None = None, *, recompute: bool = False, progress: Progress | None = None
+        self,
+        count: int | None = None,
+        *,
+        recompute: bool = False,
+        progress: Progress | bool | None = None,
     ) -> Components:
         """The principal components of all cells with data: axes, scores, what is left over.
 
@@ -734,8 +744,9 @@ class Store:
             How many, at most the number of bands; by default all that are kept, or else 64.
         recompute : bool
             Derive them in any case, where those kept are damaged, too.
-        progress : callable, optional
-            Called with the bytes done and those in all, if they are derived.
+        progress : callable or bool, optional
+            True shows a bar. A function is called with the bytes done and those in all, if they are
+            derived.
 
         Returns
         -------
@@ -765,10 +776,13 @@ class Store:
         >>> store.map(components.scores[:, :3], name="component")
         <CellMap component (344662, 3) float32, synthetic>
         """
-        scored = find_components(self._reader, self.valid, count, recompute=recompute, progress=progress)
+        with progress_bar(progress, "components") as advance:
+            scored = find_components(self._reader, self.valid, count, recompute=recompute, progress=advance)
         return make_components(scored, self._reader, self.valid, self._document.record)
 
-    def explore(self, *, height: int = 640, port: int = 0, progress: Progress | None = None) -> Explorer:
+    def explore(
+        self, *, height: int = 640, port: int = 0, progress: Progress | bool | None = None
+    ) -> Explorer:
         """Show the store as a page in a notebook: a map in colours, similar places, vectors of regions.
 
         A small server in this process serves page and store, to this machine's browsers only, until
@@ -784,8 +798,9 @@ class Store:
             Of the page in the notebook, in pixels.
         port : int
             Where to serve; 0 is any port that is free.
-        progress : callable, optional
-            Called with the bytes done and those in all, if components are derived.
+        progress : callable or bool, optional
+            True shows a bar. A function is called with the bytes done and those in all, if components are
+            derived.
 
         Returns
         -------
@@ -810,7 +825,8 @@ class Store:
         """
         from cop_zarr.explorer.notebook import show  # noqa: PLC0415  # loads zarr and a web server
 
-        return show(self._reader, self._document, height, port, progress)
+        with progress_bar(progress, "components") as advance:
+            return show(self._reader, self._document, height, port, advance)
 
     def similar(
         self,
@@ -822,7 +838,7 @@ class Store:
         within: Roi | None = None,
         exclude_km: float = 0,
         spacing_km: float = 0,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Matches:
         """Find the cells most like some places, and unlike others.
 
@@ -852,8 +868,8 @@ class Store:
         spacing_km : float
             Leave out cells whose centre is nearer than this to that of a better match. Distances are
             geodesic, on the WGS84 ellipsoid.
-        progress : callable, optional
-            Called with the chunks read and those in all.
+        progress : callable or bool, optional
+            True shows a bar. A function is called with the chunks read and those in all.
 
         Returns
         -------
@@ -881,7 +897,8 @@ class Store:
         2
         """
         options = SimilarOptions(k, metric, within, exclude_km, spacing_km)
-        found = Search(self._reader, self._mask, progress).similar(places, negatives, options)
+        with progress_bar(progress, "similar", "chunk") as advance:
+            found = Search(self._reader, self._mask, advance).similar(places, negatives, options)
         return Matches.of(found, metric, self.grid, self.valid, synthetic=self._facts["synthetic"])
 
     def similarity(
@@ -891,7 +908,7 @@ class Store:
         *,
         metric: Metric = "cosine",
         within: Roi | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> CellMap:
         """Map how similar each cell is to some places: the scores by which a search orders them.
 
@@ -899,8 +916,8 @@ class Store:
         ----------
         places, negatives, metric, within
             As :meth:`similar`.
-        progress : callable, optional
-            Called with the cells read and those in all.
+        progress : callable or bool, optional
+            True shows a bar. A function is called with the cells read and those in all.
 
         Returns
         -------
@@ -920,8 +937,9 @@ class Store:
         >>> store.similarity((11.5, 48.1))
         <CellMap cosine (344662,) float64, synthetic>
         """
-        search = Search(self._reader, self._mask, progress)
-        scores, selected = search.similarity(places, negatives, metric, within)
+        with progress_bar(progress, "similarity", "cell") as advance:
+            search = Search(self._reader, self._mask, advance)
+            scores, selected = search.similarity(places, negatives, metric, within)
         return CellMap(scores, grid=self.grid, valid=selected, name=metric, facts=self._facts)
 
     def similar_many(
@@ -932,7 +950,7 @@ class Store:
         metric: Metric = "cosine",
         within: Roi | None = None,
         exclude_km: float = 0,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> list[Matches]:
         """Find the cells most like each of many places, with the same bits as one search for each.
 
@@ -944,8 +962,9 @@ class Store:
             Several, as :meth:`similar` takes them; each is a question by itself.
         k, metric, within, exclude_km
             As :meth:`similar`, for all places.
-        progress : callable, optional
-            Called with the cells read and those in all, for each thousand of places.
+        progress : callable or bool, optional
+            True shows a bar. A function is called with the cells read and those in all, for each thousand
+            of places.
 
         Returns
         -------
@@ -965,7 +984,8 @@ class Store:
         [3, 3]
         """
         options = SimilarOptions(k, metric, within, exclude_km)
-        found = Search(self._reader, self._mask, progress).similar_many(places, options)
+        with progress_bar(progress, "similar_many", "cell") as advance:
+            found = Search(self._reader, self._mask, advance).similar_many(places, options)
         synthetic = self._facts["synthetic"]
         return [Matches.of(match, metric, self.grid, self.valid, synthetic=synthetic) for match in found]
 

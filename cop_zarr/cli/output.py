@@ -14,25 +14,16 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def progress(name: str, unit: str = "B") -> Iterator[Progress]:
+def progress(name: str, unit: str = "B") -> Iterator[Progress | None]:
     """A progress bar on stderr, only if that is a terminal."""
-    from tqdm import tqdm
+    from cop_zarr.core.progress_bar import progress_bar
 
-    divisor = 1024 if unit == "B" else 1000
-    with tqdm(
-        desc=name, unit=unit, unit_scale=True, unit_divisor=divisor, disable=None, leave=False
-    ) as bar:
-
-        def advance(done: int, total: int) -> None:
-            if total != bar.total or done < bar.n:
-                bar.reset(total)  # the next step of the same command
-            bar.update(done - bar.n)
-
+    with progress_bar(True, name, unit, only_on_terminal=True) as advance:
         yield advance
 
 
 @contextmanager
-def resumable(name: str, unit: str = "B") -> Iterator[Progress]:
+def resumable(name: str, unit: str = "B") -> Iterator[Progress | None]:
     """One progress bar; a command that is interrupted says how to continue."""
     try:
         with progress(name, unit) as advance:

@@ -15,6 +15,7 @@ import numpy as np
 
 from cop_zarr.core.grid import Grid, Window, cut_window
 from cop_zarr.core.progress import Progress
+from cop_zarr.core.progress_bar import progress_bar
 from cop_zarr.errors import InputError, ResultTooLargeError
 from cop_zarr.format.chunk_grid import ChunkPart
 from cop_zarr.format.chunk_reader import ChunkReader
@@ -194,7 +195,7 @@ def read_cells(
 
 
 def iter_blocks(
-    reader: ChunkReader, selection: CellSelection, size: int, progress: Progress | None
+    reader: ChunkReader, selection: CellSelection, size: int, progress: Progress | bool | None
 ) -> Iterator[Cells]:
     """Read cells in blocks of ``size``, the last of which may be smaller; each chunk is read once.
 
@@ -202,7 +203,14 @@ def iter_blocks(
     """
     if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
         raise InputError(f"cells must be a whole number of at least 1; got {size!r}")
-    return _iter_blocks(reader, selection, int(size), progress)
+    return _show_blocks(reader, selection, int(size), progress)
+
+
+def _show_blocks(
+    reader: ChunkReader, selection: CellSelection, size: int, progress: Progress | bool | None
+) -> Iterator[Cells]:
+    with progress_bar(progress, "cells", "cell") as advance:
+        yield from _iter_blocks(reader, selection, size, advance)
 
 
 def _iter_blocks(

@@ -18,6 +18,7 @@ import tifffile
 from cop_zarr.core.grid import Grid
 from cop_zarr.core.product import BANDS, LATTICE_COLS, LATTICE_ROWS, MAX_BANDS
 from cop_zarr.core.progress import Progress
+from cop_zarr.core.progress_bar import progress_bar
 from cop_zarr.core.version import __version__
 from cop_zarr.errors import InputError
 from cop_zarr.source.georeferencing import georeferencing_tags
@@ -55,7 +56,7 @@ def synthesize(
     bands: int = BANDS,
     seed: int = 0,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Path:
     """Write a stand-in GeoTIFF in the published file's container.
 
@@ -71,8 +72,8 @@ def synthesize(
         The same seed gives the same values.
     overwrite : bool
         Whether to replace a file that is there.
-    progress : callable, optional
-        Called with the decoded bytes done and in all.
+    progress : callable or bool, optional
+        True shows a bar. A function is called with the decoded bytes done and in all.
 
     Returns
     -------
@@ -96,8 +97,8 @@ def synthesize(
     with disk_errors(f"cannot write {final}"):
         final.parent.mkdir(parents=True, exist_ok=True)
     check_absent(final, overwrite=overwrite)
-    with replacing(final) as partial:
-        _write(partial, grid, bands, seed, progress)
+    with progress_bar(progress, "synth") as advance, replacing(final) as partial:
+        _write(partial, grid, bands, seed, advance)
     return final
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from cop_zarr.analysis.components import DEFAULT_COUNT, check_any, check_count, fit, project
 from cop_zarr.core import settings
 from cop_zarr.core.progress import Progress, cell_counter
+from cop_zarr.core.progress_bar import progress_bar
 from cop_zarr.errors import InputError, StorageError, StoreError, StoreExistsError, UnreachableError
 from cop_zarr.format.chunk_reader import ChunkReader
 from cop_zarr.format.codec import crc32c, encode
@@ -63,7 +64,7 @@ def keep_components(
     workers: int | None = None,
     storage_options: StorageOptions | None = None,
     timeout: float = TIMEOUT_SECONDS,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> ComponentsReport:
     """Derive the principal components of a store's cells, and keep them in the store.
 
@@ -85,8 +86,9 @@ def keep_components(
         As for :func:`cop_zarr.ingest`.
     workers, storage_options, timeout
         As for :func:`cop_zarr.open`.
-    progress : callable, optional
-        Called with the bytes done and those in all; each chunk is read twice.
+    progress : callable or bool, optional
+        True shows a bar. A function is called with the bytes done and those in all; each chunk is read
+        twice.
 
     Returns
     -------
@@ -113,8 +115,8 @@ def keep_components(
     count = min(DEFAULT_COUNT, document.layout.bands) if count is None else int(count)
     with _says_what_else(folder, InputError):
         folder.check_writable()
-    with _says_what_else(folder, StorageError):
-        derive_into(folder, document, reader, count, progress, break_lock=break_lock)
+    with _says_what_else(folder, StorageError), progress_bar(progress, "components") as advance:
+        derive_into(folder, document, reader, count, advance, break_lock=break_lock)
     kept = read_kept(reader)
     if kept is None:
         raise StoreError(f"the components written to {folder.url} were removed meanwhile")

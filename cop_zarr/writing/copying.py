@@ -30,7 +30,7 @@ from cop_zarr.writing.copied_components import Carried, copy_components
 from cop_zarr.writing.destination import State, check_destination, check_only_store_objects, classify
 from cop_zarr.writing.journal import IngestJob, Journal
 from cop_zarr.writing.losses import LOSS_PASSES, Losses
-from cop_zarr.writing.options import Run, RunOptions
+from cop_zarr.writing.options import Run, RunOptions, start_run
 from cop_zarr.writing.writer import BlockRecord, StoreWriter
 
 
@@ -109,53 +109,53 @@ def copy(
     StorageError
         If one of them cannot be read or written.
     """
-    run = Run(**options)
-    source = replace(run, storage_options=run.source_options).folder(store)
-    target = run.folder(other)
-    _check_apart(source, target)
-    document = read_document(source)
-    reader = open_reader(source, document, run.workers)
-    has_shards = document.layout.shard_cells is not None if shards is None else shards
-    layout = replace(
-        document.layout,
-        shard_cells=SHARD_CELLS if has_shards else None,
-        encoding=_encoding(source, document, encoding),
-    )
-    _check_free(target, overwrite=overwrite)
-    with target.locked(break_lock=break_lock):
-        _check_not_locked_too(source, target)
+    with start_run("copy", options) as run:
+        source = replace(run, storage_options=run.source_options).folder(store)
+        target = run.folder(other)
+        _check_apart(source, target)
+        document = read_document(source)
+        reader = open_reader(source, document, run.workers)
+        has_shards = document.layout.shard_cells is not None if shards is None else shards
+        layout = replace(
+            document.layout,
+            shard_cells=SHARD_CELLS if has_shards else None,
+            encoding=_encoding(source, document, encoding),
+        )
         _check_free(target, overwrite=overwrite)
-        journal = Journal(target, _job(document, layout, overwrite=overwrite))
-        journal.start()
-        try:
-            writer = _write(reader, document, target.staging, layout, run)
-            record = document.record
-            same_numbers = layout.encoding == document.layout.encoding
-            losses = document.losses if same_numbers else _measure(reader, writer.valid, layout, run)
-            objects = writer.documents(record["source"], record["created"], losses)
-            components, keys = copy_components(
-                reader, target.staging, objects[ROOT], same_numbers=same_numbers
-            )
-            journal.remove_strays(objects.keys() | writer.object_keys() | keys)
-            journal.finish(objects[ROOT])
-            writer.finish(objects)
-        except CopZarrError:
-            journal.discard()
-            raise
-        if overwrite:
-            check_only_store_objects(target)
-        journal.publish()
-        target.remove_work(is_store_key)
-    return CopyReport(
-        store=source.url,
-        copy=target.url,
-        shards=has_shards,
-        encoding=layout.encoding.name,
-        chunks_copied=int((reader.lengths > 0).sum()),
-        objects_written=len(writer.object_keys()),
-        sha256=read_document(target).sha256,
-        components=components,
-    )
+        with target.locked(break_lock=break_lock):
+            _check_not_locked_too(source, target)
+            _check_free(target, overwrite=overwrite)
+            journal = Journal(target, _job(document, layout, overwrite=overwrite))
+            journal.start()
+            try:
+                writer = _write(reader, document, target.staging, layout, run)
+                record = document.record
+                same_numbers = layout.encoding == document.layout.encoding
+                losses = document.losses if same_numbers else _measure(reader, writer.valid, layout, run)
+                objects = writer.documents(record["source"], record["created"], losses)
+                components, keys = copy_components(
+                    reader, target.staging, objects[ROOT], same_numbers=same_numbers
+                )
+                journal.remove_strays(objects.keys() | writer.object_keys() | keys)
+                journal.finish(objects[ROOT])
+                writer.finish(objects)
+            except CopZarrError:
+                journal.discard()
+                raise
+            if overwrite:
+                check_only_store_objects(target)
+            journal.publish()
+            target.remove_work(is_store_key)
+        return CopyReport(
+            store=source.url,
+            copy=target.url,
+            shards=has_shards,
+            encoding=layout.encoding.name,
+            chunks_copied=int((reader.lengths > 0).sum()),
+            objects_written=len(writer.object_keys()),
+            sha256=read_document(target).sha256,
+            components=components,
+        )
 
 
 def _write(

@@ -36,7 +36,7 @@ from cop_zarr.writing.blockwise import map_blocks, requests_at_once
 from cop_zarr.writing.destination import check_destination, check_only_store_objects, holds_store
 from cop_zarr.writing.journal import VERSIONS, IngestJob, Journal
 from cop_zarr.writing.losses import LOSS_PASSES, Losses
-from cop_zarr.writing.options import Run, RunOptions
+from cop_zarr.writing.options import Run, RunOptions, start_run
 from cop_zarr.writing.plan import IngestPlan, make_plan
 from cop_zarr.writing.writer import BlockRecord, StoreWriter
 
@@ -80,14 +80,14 @@ def plan_ingest(
     temporary file, as by an ingest; one that would have to be downloaded from its publisher is not, and an
     InputError says so.
     """
-    run = Run(**options)
-    find_encoding(encoding)
-    target = run.folder(store)
-    check_destination(target, overwrite=overwrite, resume=resume)
-    with run.open_source(source) as tiff:
-        if strict:
-            _check_published(tiff, tiff.sha256())
-        return make_plan(tiff, target.url, run, shards=shards, encoding=encoding)[0]
+    with start_run("plan", options) as run:
+        find_encoding(encoding)
+        target = run.folder(store)
+        check_destination(target, overwrite=overwrite, resume=resume)
+        with run.open_source(source) as tiff:
+            if strict:
+                _check_published(tiff, tiff.sha256())
+            return make_plan(tiff, target.url, run, shards=shards, encoding=encoding)[0]
 
 
 def ingest(
@@ -140,9 +140,9 @@ def ingest(
         Passed to the fsspec filesystem of the source's and of the store's URL.
     timeout : float
         Seconds that one object may take over a network, retries included; 60 by default.
-    progress : callable, optional
-        Called with the bytes done and the bytes in all: first those of a copy or download, where the
-        source is not on a disk, then those of the decoded array.
+    progress : callable or bool, optional
+        True shows a bar. A function is called with the bytes done and the bytes in all: first those of a
+        copy or download, where the source is not on a disk, then those of the decoded array.
 
     Returns
     -------
@@ -174,36 +174,38 @@ def ingest(
     a store that is to be replaced stays until the new one is whole; an object store cannot rename, and the
     ``zarr.json`` of the old one is removed first.
     """
-    run = Run(**options)
-    find_encoding(encoding)
-    job = IngestJob(settings.timestamp(), overwrite, shards=shards, encoding=encoding)
-    target = run.folder(store)
-    check_destination(target, overwrite=overwrite, resume=resume)
-    with (
-        run.open_source(source, download=True) as tiff,
-        closing(Background(tiff.sha256)) as sha256,
-    ):
-        plan, blocks = make_plan(tiff, target.url, run, shards=shards, encoding=encoding)
-        if strict:
-            _check_published(tiff, sha256.result())
-        with target.locked(break_lock=break_lock):
-            # Again: only now can no other process write there.
-            may_resume = check_destination(target, overwrite=overwrite, resume=resume)
-            journal = _start_or_resume(target, job, sha256, resume=may_resume)
-            try:
-                if journal is not None:
-                    _write(tiff, target.staging, journal, plan=plan, blocks=blocks, sha256=sha256, run=run)
-                    _publish(target, journal)
-                target.remove_work(is_store_key)
-            except (SourceError, EncodingError):
-                if journal is not None:
-                    journal.discard()
-                raise
-            except StorageError as error:
-                raise type(error)(
-                    f"{error}. What is finished has been kept: resume with --resume (resume=True)"
-                ) from error
-    return _report(target)
+    with start_run("ingest", options) as run:
+        find_encoding(encoding)
+        job = IngestJob(settings.timestamp(), overwrite, shards=shards, encoding=encoding)
+        target = run.folder(store)
+        check_destination(target, overwrite=overwrite, resume=resume)
+        with (
+            run.open_source(source, download=True) as tiff,
+            closing(Background(tiff.sha256)) as sha256,
+        ):
+            plan, blocks = make_plan(tiff, target.url, run, shards=shards, encoding=encoding)
+            if strict:
+                _check_published(tiff, sha256.result())
+            with target.locked(break_lock=break_lock):
+                # Again: only now can no other process write there.
+                may_resume = check_destination(target, overwrite=overwrite, resume=resume)
+                journal = _start_or_resume(target, job, sha256, resume=may_resume)
+                try:
+                    if journal is not None:
+                        _write(
+                            tiff, target.staging, journal, plan=plan, blocks=blocks, sha256=sha256, run=run
+                        )
+                        _publish(target, journal)
+                    target.remove_work(is_store_key)
+                except (SourceError, EncodingError):
+                    if journal is not None:
+                        journal.discard()
+                    raise
+                except StorageError as error:
+                    raise type(error)(
+                        f"{error}. What is finished has been kept: resume with --resume (resume=True)"
+                    ) from error
+        return _report(target)
 
 
 def _start_or_resume(

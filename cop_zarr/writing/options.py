@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import TypedDict, cast
 
 from cop_zarr.core import settings
 from cop_zarr.core.progress import Progress
+from cop_zarr.core.progress_bar import progress_bar
 from cop_zarr.source.geotiff import GeoTiff
 from cop_zarr.source.locate import locate
 from cop_zarr.storage import TIMEOUT_SECONDS, Folder, LocalFolder, StorageOptions, folder
@@ -18,20 +19,25 @@ MEMORY_BYTES = 1 << 30
 """Default of ``memory``: 1 GiB."""
 
 
-class RunOptions(TypedDict, total=False):
-    """Keyword arguments of :func:`ingest`, :func:`plan_ingest`, :func:`verify` and :func:`repair`."""
+class SilentOptions(TypedDict, total=False):
+    """:class:`RunOptions` but ``progress``."""
 
     workers: int | None
     memory: int
     source_options: StorageOptions | None
     storage_options: StorageOptions | None
     timeout: float
-    progress: Progress | None
+
+
+class RunOptions(SilentOptions, total=False):
+    """Keyword arguments of :func:`ingest`, :func:`plan_ingest`, :func:`verify` and :func:`repair`."""
+
+    progress: Progress | bool | None
 
 
 @dataclass(frozen=True)
 class Run:
-    """:class:`RunOptions` with their defaults."""
+    """:class:`RunOptions` with their defaults, and a bar if one is wanted."""
 
     workers: int | None = None
     memory: int = MEMORY_BYTES
@@ -61,3 +67,11 @@ class Run:
             GeoTiff(path, url) as tiff,
         ):
             yield tiff
+
+
+@contextmanager
+def start_run(name: str, options: RunOptions) -> Iterator[Run]:
+    """The options of a run, whose bar is shown meanwhile."""
+    with progress_bar(options.get("progress"), name) as progress:
+        silent = {key: value for key, value in options.items() if key != "progress"}
+        yield Run(progress=progress, **cast("SilentOptions", silent))

@@ -35,7 +35,7 @@ from cop_zarr.storage import Folder, read_if_there
 from cop_zarr.writing.blockwise import map_blocks, plan_blocks
 from cop_zarr.writing.checks import Problem, known_keys
 from cop_zarr.writing.journal import IngestJob, Journal
-from cop_zarr.writing.options import Run, RunOptions
+from cop_zarr.writing.options import RunOptions, start_run
 from cop_zarr.writing.verify import VerificationReport, check_same_grid, verify_folder
 from cop_zarr.writing.writer import StoreWriter
 
@@ -103,40 +103,40 @@ def repair(
     SourceError, StorageError
         If the source cannot be read, or the store not read or written.
     """
-    run = Run(**options)
-    folder = run.folder(store)
-    folder.check_writable()
-    _check_no_ingest(folder)
-    _read_document(folder)  # before a source is copied from a URL
-    with run.open_source(source) as tiff, folder.locked(break_lock=break_lock):
-        document, root_damaged = _read_document(folder)
-        _check_source(tiff, folder, document)
-        if root_damaged:
-            _write_checked(folder, ROOT, folder.read(ROOT_COPY))
-        found = verify_folder(folder, document, run)
-        work = _Repair(folder, document, found, tiff.info.missing)
-        plan = plan_blocks(tiff, document.layout, run)
-        blocks = [block for block in plan.blocks if work.needs(block)]
-        for keys in map_blocks(
-            lambda block: work.rewrite_objects(block, tiff),
-            blocks,
-            document.layout,
-            workers=plan.workers,
-            progress=run.progress,
-        ):
-            work.rewritten.update(keys)
-        tiff.check_unchanged()  # before anything records what was made of it
-        work.rewrite_small_objects()
-        work.remove_unknown_objects()
-    repaired = work.rewritten | work.removed
-    return RepairReport(
-        store=folder.url,
-        source=tiff.name,
-        rewritten=sorted({*work.rewritten, *([ROOT] if root_damaged else [])}),
-        removed=sorted(work.removed),
-        problems=[problem for problem in found.problems if problem.key in work.known - repaired],
-        foreign=sorted(work.foreign),
-    )
+    with start_run("repair", options) as run:
+        folder = run.folder(store)
+        folder.check_writable()
+        _check_no_ingest(folder)
+        _read_document(folder)  # before a source is copied from a URL
+        with run.open_source(source) as tiff, folder.locked(break_lock=break_lock):
+            document, root_damaged = _read_document(folder)
+            _check_source(tiff, folder, document)
+            if root_damaged:
+                _write_checked(folder, ROOT, folder.read(ROOT_COPY))
+            found = verify_folder(folder, document, run)
+            work = _Repair(folder, document, found, tiff.info.missing)
+            plan = plan_blocks(tiff, document.layout, run)
+            blocks = [block for block in plan.blocks if work.needs(block)]
+            for keys in map_blocks(
+                lambda block: work.rewrite_objects(block, tiff),
+                blocks,
+                document.layout,
+                workers=plan.workers,
+                progress=run.progress,
+            ):
+                work.rewritten.update(keys)
+            tiff.check_unchanged()  # before anything records what was made of it
+            work.rewrite_small_objects()
+            work.remove_unknown_objects()
+        repaired = work.rewritten | work.removed
+        return RepairReport(
+            store=folder.url,
+            source=tiff.name,
+            rewritten=sorted({*work.rewritten, *([ROOT] if root_damaged else [])}),
+            removed=sorted(work.removed),
+            problems=[problem for problem in found.problems if problem.key in work.known - repaired],
+            foreign=sorted(work.foreign),
+        )
 
 
 class _Repair:

@@ -16,7 +16,7 @@ from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.storage import Folder
 from cop_zarr.writing.blockwise import cpu_workers, map_blocks, plan_blocks, requests_at_once
 from cop_zarr.writing.checks import Problem, StoreChecks
-from cop_zarr.writing.options import Run, RunOptions
+from cop_zarr.writing.options import Run, RunOptions, start_run
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,14 @@ def verify(
     InputError
         If the source has another grid or number of bands than the store.
     """
-    run = Run(**options)
-    folder = run.folder(store)
-    document = read_document(folder)
-    if source is None:
-        return verify_folder(folder, document, run)
-    with run.open_source(source) as tiff:
-        check_same_grid(tiff, folder, document)
-        return verify_folder(folder, document, run, tiff)
+    with start_run("verify", options) as run:
+        folder = run.folder(store)
+        document = read_document(folder)
+        if source is None:
+            return verify_folder(folder, document, run)
+        with run.open_source(source) as tiff:
+            check_same_grid(tiff, folder, document)
+            return verify_folder(folder, document, run, tiff)
 
 
 def verify_folder(

@@ -13,6 +13,7 @@ import shapely
 
 from cop_zarr.core import product
 from cop_zarr.core.progress import Progress
+from cop_zarr.core.progress_bar import progress_bar
 from cop_zarr.errors import InputError, RegionError
 from cop_zarr.interop.tables.answered import ERROR_COLUMN
 from cop_zarr.interop.tables.columns import CoordinateColumns, find_coordinates
@@ -54,7 +55,7 @@ def batch(
     *,
     overwrite: bool = False,
     resume: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     **options: Unpack[BatchOptions],
 ) -> BatchReport:
     r"""Read a file of points or regions, and write a file with a vector for each row.
@@ -80,8 +81,8 @@ def batch(
         Replace an output that exists, and discard the parts of an interrupted batch.
     resume : bool
         Continue an interrupted batch; start from the beginning if there is none.
-    progress : callable, optional
-        Called with the rows done and the rows in all.
+    progress : callable or bool, optional
+        True shows a bar. A function is called with the rows done and the rows in all.
     columns : sequence of str, optional
         The columns that hold the coordinates, if their names are not recognised: one of WKT, WKB or
         GeoJSON, two (longitude, latitude), or four (west, south, east, north).
@@ -153,7 +154,8 @@ def batch(
     opened = store if isinstance(store, Store) else open_store(store)
     for_rows = replace(checked, crs=crs, columns=None, layer=None, client=None)
     job = Batch(reader, target, opened, coordinates, for_rows)
-    return job.run(overwrite=overwrite, resume=resume, client=checked.client, progress=progress)
+    with progress_bar(progress, "batch", "row") as advance:
+        return job.run(overwrite=overwrite, resume=resume, client=checked.client, progress=advance)
 
 
 def _check_paths(rois: object, out: object) -> None:
