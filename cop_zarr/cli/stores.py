@@ -90,7 +90,14 @@ def ingest(
     ]
 )
 @STORE
-@click.option("--to", "other", metavar="OTHER", required=True, help="The path or URL of the copy.")
+@click.option(
+    "--to",
+    "other",
+    metavar="OTHER",
+    required=True,
+    shell_complete=complete_path,
+    help="The path or URL of the copy.",
+)
 @click.option("--shards/--no-shards", default=None, help="Whether OTHER has shards.  [as STORE has]")
 @click.option(
     "--encoding", type=ENCODING, help="How numbers are stored, if STORE is float32.  [as STORE's]"
@@ -136,7 +143,9 @@ def copy(
     ]
 )
 @STORE
-@click.option("--source", help="The GeoTIFF it was made from: compare every value.")
+@click.option(
+    "--source", shell_complete=complete_path, help="The GeoTIFF it was made from: compare every value."
+)
 @option_group("options", *RUN_OPTIONS)
 @JSON
 def verify(store: str | None, source: str | None, options: dict[str, Any], as_json: bool) -> None:
@@ -153,7 +162,11 @@ def verify(store: str | None, source: str | None, options: dict[str, Any], as_js
 
 @main.command(examples=["cop-zarr repair copernicus.zarr --source embed_map_310k.tif"])
 @STORE
-@click.option("--source", help="The GeoTIFF it was made from.  [default: the folder in RS_EMBED_COP_DIR]")
+@click.option(
+    "--source",
+    shell_complete=complete_path,
+    help="The GeoTIFF it was made from.  [default: the folder in RS_EMBED_COP_DIR]",
+)
 @BREAK_LOCK
 @option_group("options", *RUN_OPTIONS)
 @JSON

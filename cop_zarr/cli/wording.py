@@ -12,6 +12,9 @@ BOTH = re.compile(r"(--[a-z-]+(?: (?:'[^']*'|[^\s;()]+))?) \(\w+=[^()]*\)")
 
 BOTH_IN_BRACKETS = re.compile(r"\((--[a-z-]+), \w+=\)")
 
+SUBJECT = r"^({names})(?= (?:must|needs|cannot|/))|(?<=without |outside )({names})\b|(?<=these )({names})\b"
+"""Where a message names an argument without a value; elsewhere, the same word may be a column's."""
+
 
 def in_options(message: str, command: click.Command) -> str:
     """Name a command's options where a message names the arguments of Python that they are."""
@@ -24,16 +27,9 @@ def in_options(message: str, command: click.Command) -> str:
     if not options:
         return message
     names = "|".join(options)
-    long_names = "|".join(name for name in options if "_" in name) or "(?!)"
-    message = re.sub(
-        rf"(?<![\w./'-])({names})=({VALUE})",
-        lambda found: f"{options[found[1]]}{_given(found[2])}",
-        message,
-    )
-    message = re.sub(
-        rf"(?<![\w./'-])({long_names})(?![\w./'=(-])", lambda found: options[found[1]], message
-    )
-    return re.sub(rf"^({names})(?= (?:must|needs|cannot)\b)", lambda found: options[found[1]], message)
+    assigned = rf"(?<![\w./'-])({names})=({VALUE})"
+    message = re.sub(assigned, lambda found: f"{options[found[1]]}{_given(found[2])}", message)
+    return re.sub(SUBJECT.format(names=names), lambda found: options[found[0]], message)
 
 
 def _given(value: str) -> str:

@@ -244,6 +244,6 @@ def damaged(reader: ChunkReader, detail: str) -> ComponentsError:
 
 def _remedy(reader: ChunkReader) -> str:
     return (
-        f"Derive them again with: cop-zarr components {shlex.quote(reader.folder.url)} --overwrite; or do "
-        "without them: store.components(recompute=True)"
+        f"Derive them again with: cop-zarr components {shlex.quote(reader.folder.url)} --overwrite; in "
+        "Python, store.components(recompute=True) does without them"
     )

@@ -1,5 +1,6 @@
 """A folder with a source and its store, and commands run in it."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from click.testing import CliRunner, Result
 import cop_zarr
 from cop_zarr.cli import main
 from tests.support import factory
+
+ARGUMENT = re.compile(r"(?<![\w-])(?<!\w\()[a-z_]+=(?:'|True|None|\{|[),;]|$)")
+"""An argument as Python has it, outside a call: the command line has an option for it."""
 
 BOX = ("20", "38", "22", "40")
 
@@ -37,6 +41,7 @@ class Runner:
         result = self(*arguments, stdin=stdin)
         assert (result.exit_code, result.stdout) == (status, ""), result.output
         assert word in result.stderr
+        assert not ARGUMENT.search(result.stderr)
         assert "Traceback" not in result.output
         return result.stderr
 
