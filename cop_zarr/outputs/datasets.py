@@ -44,11 +44,11 @@ def write_netcdf(make: Callable[[], xr.Dataset], path: Path) -> None:
 
 def check_netcdf() -> None:
     """Raise MissingDependencyError if netCDF files cannot be written."""
-    installed = all(find_spec(name) is not None for name in ("h5netcdf", "xarray"))
+    installed = all(find_spec(name) is not None for name in ("h5netcdf", "h5py", "xarray"))
     if not installed or tuple(map(int, version("xarray").split(".")[:2])) < MIN_XARRAY:
         raise MissingDependencyError(
-            f"netCDF files need h5netcdf, and xarray {'.'.join(map(str, MIN_XARRAY))} or newer: "
-            f"{install(['h5netcdf', 'xarray>=2025.8'], 'netcdf')}"
+            f"netCDF files need h5netcdf, h5py, and xarray {'.'.join(map(str, MIN_XARRAY))} or newer: "
+            f"{install(['h5netcdf', 'h5py', 'xarray>=2025.8'], 'netcdf')}"
         )
 
 

@@ -1,0 +1,81 @@
+"""Each extra is installed alone, in an environment of its own, and what it promises is run there.
+
+That takes uv (``pip install uv``), which links packages from its cache where pip copies them, and a network for what
+is not in that cache.
+"""
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.extras.promises import PROMISES
+
+ROOT = Path(__file__).parents[2]
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+ELSEWHERE = {
+    "all": ".ci/run runs README and notebook in the environment of the README's first command",
+    "bench": "what measures; every module of it is imported",
+    "docs": "Read the Docs' own steps, by .ci/run",
+    "lint": ".ci/run",
+    "test": "the README's second command",
+}
+"""Extras that are tried in another way, and how."""
+
+
+def test_every_extra_is_tried():
+    assert set(EXTRAS) == set(PROMISES) | set(ELSEWHERE)
+    assert not set(PROMISES) & set(ELSEWHERE)
+
+
+def test_all_brings_every_promise_but_torch():
+    named = EXTRAS["all"][0].removeprefix("cop-zarr[").removesuffix("]").split(",")
+    assert set(named) == set(PROMISES) - {"torch"}
+
+
+@pytest.fixture(scope="module")
+def uv():
+    """The path of uv."""
+    return pytest.importorskip("uv").find_uv_bin()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """cop-zarr as it is installed: no environment sees this folder's modules."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture
+def surroundings(request, extra):
+    """Environment variables of what an extra needs around it: where its bucket is."""
+    if extra not in {"gcs", "s3"}:
+        return {}
+    server = request.getfixturevalue(extra)
+    return {
+        "BUCKET": json.dumps([server.place(), server.options]),
+        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # what no emulator answers
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", sorted(PROMISES))
+def test_promise_is_kept_where_an_extra_is_alone(extra, surroundings, uv, wheel, tmp_path):
+    needs = [f"cop-zarr[{extra}] @ {wheel.as_uri()}"]
+    if extra == "torch":  # the one that is here: the newest may bring gigabytes
+        pytest.importorskip("torch")
+        needs.append(f"torch=={importlib.metadata.version('torch')}")
+    find = {"UV_FIND_LINKS": os.environ.get("PIP_FIND_LINKS", "")}  # uv does not read pip's settings
+    python = tmp_path / "alone/bin/python"
+    subprocess.run([uv, "venv", "-q", "-p", sys.executable, tmp_path / "alone"], check=True)
+    subprocess.run([uv, "pip", "install", "-q", "-p", python, *needs], check=True, env=os.environ | find)
+    (tmp_path / "work").mkdir()
+    promise = [python, "-E", ROOT / "tests/extras/promises.py", extra]
+    subprocess.run(promise, check=True, cwd=tmp_path / "work", env=os.environ | surroundings)
