@@ -7,9 +7,10 @@ import ast
 import contextlib
 import importlib
 import json
+import os
 import re
 import subprocess
-from collections.abc import Iterable
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,9 +19,14 @@ ROOT = Path(__file__).parents[2]
 OTHERS = {"readers", "rs-embed", "training"}
 """Pages about packages that ``all`` does not bring."""
 
+STORE = ROOT / "data/standin.zarr"
+"""The store that the README's first command makes."""
+
 
 def readme_and_guides():
     """README and notebook run as they stand; what the guides import is there."""
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    os.environ["COP_ZARR_STORE"] = str(STORE)
     guides = [page for page in (ROOT / "docs").glob("*.md") if page.stem not in OTHERS]
     for page in guides:
         for code in (code for language, code in blocks(page) if language == "python"):
@@ -47,7 +53,7 @@ def imported(code):
             yield node.module
 
 
-def run(blocks: Iterable[tuple[str, str]]):
+def run(blocks):
     """Run blocks one after another, as a reader would."""
     names = {}
     for language, code in blocks:

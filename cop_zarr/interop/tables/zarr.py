@@ -78,12 +78,17 @@ def _zarr_type(field: pa.Field, table: AnsweredTable) -> Any:
     """The data type of a column's array; text if it has nulls that no number can stand for."""
     kind = field.type
     if pa.types.is_floating(kind):
-        return kind.to_pandas_dtype()
+        return _numpy_type(kind)
     if not (pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         return str
     if not (field.nullable and any(part.column(field.name).null_count for part in table.parts())):
-        return kind.to_pandas_dtype()
+        return _numpy_type(kind)
     return np.float64 if pa.types.is_integer(kind) and _fits_float64(field.name, table) else str
+
+
+def _numpy_type(kind: pa.DataType) -> np.dtype:
+    """NumPy's type for numbers or bools; ``to_pandas_dtype`` needs pandas in pyarrow before 24."""
+    return pa.array([], kind).to_numpy(zero_copy_only=False).dtype
 
 
 def _fits_float64(name: str, table: AnsweredTable) -> bool:
