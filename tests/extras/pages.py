@@ -1,4 +1,4 @@
-"""What the extra ``all`` promises, in a clone in which the README's first command was run: ``python pages.py``.
+"""What the extra ``all`` promises, in a clone where the README's first command was run: ``pages.py``.
 
 A script without pytest, as :mod:`tests.extras.promises`.
 """

@@ -1,7 +1,7 @@
 """What each extra promises, tried where nothing else is installed: ``python promises.py EXTRA``.
 
-A script without pytest, for an environment that has cop-zarr and one extra. It writes into the folder that it
-runs in, an empty one. For the extra ``all`` it is :mod:`tests.extras.pages`.
+A script without pytest, for an environment that has cop-zarr and one extra. It writes into the folder that
+it runs in, an empty one. For the extra ``all`` it is :mod:`tests.extras.pages`.
 """
 
 import json

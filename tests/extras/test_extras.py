@@ -1,7 +1,8 @@
 """Each extra is installed alone, in an environment of its own, and what it promises is run there.
 
-Once with the newest versions, and once with the oldest that ``pyproject.toml`` allows. That takes uv (``pip install uv``), which links packages from its cache where pip copies them, and a network for what
-is not in that cache.
+Once with the newest versions, and once with the oldest that ``pyproject.toml`` allows. That takes uv
+(``pip install uv``), which links packages from its cache where pip copies them, and a network for what is
+not in that cache.
 """
 
 import importlib.metadata
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -54,6 +56,14 @@ def wheel(tmp_path_factory):
 
 
 @pytest.fixture
+def alone(uv, tmp_path):
+    """A new environment's Python, and the beginning of what installs there."""
+    python = tmp_path / "alone/bin/python"
+    subprocess.run([uv, "venv", "-q", "-p", sys.executable, tmp_path / "alone"], check=True)
+    return python, [uv, "pip", "install", "-q", "-p", python]
+
+
+@pytest.fixture
 def surroundings(request, extra):
     """Environment variables of what an extra needs around it: where its bucket is."""
     if extra not in {"gcs", "s3"}:
@@ -71,17 +81,15 @@ CASES += [(extra, "lowest-direct") for extra in PROMISES if extra != "torch"]  #
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("extra", "versions"), CASES)
-def test_promise_is_kept_where_an_extra_is_alone(extra, versions, surroundings, uv, wheel, tmp_path):
+def test_promise_is_kept_where_an_extra_is_alone(extra, versions, surroundings, alone, wheel):
     needs = ["-r", ROOT / "pyproject.toml", "--extra", extra, "--resolution", versions]
     if extra == "torch":  # the one that is here: the newest may bring gigabytes
         pytest.importorskip("torch")
         needs.append(f"torch=={importlib.metadata.version('torch')}")
-    python, work = tmp_path / "alone/bin/python", tmp_path / "work"
-    install = [uv, "pip", "install", "-q", "-p", python]
+    python, install = alone
     find = {"UV_FIND_LINKS": os.environ.get("PIP_FIND_LINKS", "")}  # uv does not read pip's settings
-    subprocess.run([uv, "venv", "-q", "-p", sys.executable, tmp_path / "alone"], check=True)
     subprocess.run([*install, *needs], check=True, env=os.environ | find)
     subprocess.run([*install, "--no-deps", wheel], check=True)
-    work.mkdir()
     promise = [python, "-E", ROOT / "tests/extras/promises.py", extra]
-    subprocess.run(promise, check=True, cwd=work, env=os.environ | surroundings)
+    with TemporaryDirectory() as folder:
+        subprocess.run(promise, check=True, cwd=folder, env=os.environ | surroundings)
