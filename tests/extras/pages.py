@@ -1,6 +1,6 @@
 """What the extra ``all`` promises, in a clone where the README's first command was run: ``pages.py``.
 
-A script without pytest, as :mod:`tests.extras.promises`.
+A script without pytest, as :mod:`tests.extras.promises`. What the README prints, ``tests/docs`` compares.
 """
 
 import ast
@@ -19,23 +19,28 @@ ROOT = Path(__file__).parents[2]
 OTHERS = {"readers", "rs-embed", "training"}
 """Pages about packages that ``all`` does not bring."""
 
-STORE = ROOT / "data/standin.zarr"
-"""The store that the README's first command makes."""
 
-
-def readme_and_guides():
-    """README and notebook run as they stand; what the guides import is there."""
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    os.environ["COP_ZARR_STORE"] = str(STORE)
-    guides = [page for page in (ROOT / "docs").glob("*.md") if page.stem not in OTHERS]
-    for page in guides:
-        for code in (code for language, code in blocks(page) if language == "python"):
-            for name in imported(code):
+def guides_import_what_is_there():
+    """Import whatever a guide's Python imports."""
+    for page in (ROOT / "docs").glob("*.md"):
+        for language, code in blocks(page) if page.stem not in OTHERS else ():
+            for name in imported(code) if language == "python" else ():
                 importlib.import_module(name)
-    run(blocks(ROOT / "README.md"))
-    notebook = json.loads((ROOT / "docs/notebook.ipynb").read_text("utf-8"))["cells"]
+
+
+def readme_runs():
+    """Run the README on the store of its first command."""
+    os.environ["COP_ZARR_STORE"] = str(ROOT / "data/standin.zarr")
     with TemporaryDirectory() as folder, contextlib.chdir(folder):
-        run(("python", "".join(cell["source"])) for cell in notebook if cell["cell_type"] == "code")
+        Path("docs").symlink_to(ROOT / "docs")
+        run(blocks(ROOT / "README.md"))
+
+
+def notebook_runs():
+    """Run the notebook's code where it lies."""
+    cells = json.loads((ROOT / "docs/notebook.ipynb").read_text("utf-8"))["cells"]
+    with contextlib.chdir(ROOT / "docs"):
+        run(("python", "".join(cell["source"])) for cell in cells if cell["cell_type"] == "code")
 
 
 def blocks(page):
@@ -64,4 +69,7 @@ def run(blocks):
 
 
 if __name__ == "__main__":
-    readme_and_guides()
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    guides_import_what_is_there()
+    readme_runs()
+    notebook_runs()

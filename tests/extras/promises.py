@@ -51,7 +51,7 @@ def bucket(store):
 
 
 def dask(store):
-    """A cluster answers, and a lazy array is computed."""
+    """A cluster answers as one machine does."""
     from distributed import Client, LocalCluster
 
     boxes = [(lon, lat, lon + 1, lat + 1) for lon in range(6, 20) for lat in range(44, 52)]
