@@ -86,7 +86,7 @@ def _zarr_type(field: pa.Field, table: AnsweredTable) -> Any:
     return np.float64 if pa.types.is_integer(kind) and _fits_float64(field.name, table) else str
 
 
-def _numpy_type(kind: pa.DataType) -> np.dtype:
+def _numpy_type(kind: pa.DataType) -> Any:
     """NumPy's type for numbers or bools; ``to_pandas_dtype`` needs pandas in pyarrow before 24."""
     return pa.array([], kind).to_numpy(zero_copy_only=False).dtype
 
