@@ -67,9 +67,11 @@ def read_patches(
         cells = _cells(reader.layout.grid, points, block, size)
         if empty == "skip":
             cells = skip_empty(cells, valid.read())
-        gather(reader, cells, out[block].reshape(-1, bands))
-        if progress is not None:
-            progress(block.stop, count)
+        done = 0
+        for more in gather(reader, cells, out[block].reshape(-1, bands)):
+            done += more
+            if progress is not None and more:
+                progress(first + done // size**2, count)
     return np.moveaxis(out, -1, 1)
 
 

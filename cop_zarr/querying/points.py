@@ -159,8 +159,7 @@ class PointBatch:
                 cells = skip_empty(cells, self.valid.read())
             if points.refused is not None:
                 cells.weights[:, points.refused[block]] = 0
-            gather(self.reader, cells, out[block.start - first : block.stop - first])
-            yield block.stop - block.start
+            yield from gather(self.reader, cells, out[block.start - first : block.stop - first])
 
 
 def skip_empty(cells: PointCells, mask: np.ndarray) -> PointCells:
@@ -170,9 +169,13 @@ def skip_empty(cells: PointCells, mask: np.ndarray) -> PointCells:
     return PointCells(cells.rows, cells.cols, weights / np.where(total > 0, total, 1))
 
 
-def gather(reader: ChunkReader, cells: PointCells, out: np.ndarray) -> None:
-    """Read points' vectors into ``(n, bands)``; each chunk is read once, in any order of the points."""
+def gather(reader: ChunkReader, cells: PointCells, out: np.ndarray) -> Iterator[int]:
+    """Read points' vectors into ``(n, bands)``; each chunk is read once, in any order of the points.
+
+    Yields how many more are done: between four cells, a point counts in parts.
+    """
     members = _by_chunk(reader, cells)
+    parts = {index: sum(len(points) for _, points in found) for index, found in members.items()}
     chunks = [index for index in members if reader.holds_data(*index)]
     nearest = len(cells.weights) == 1
     if nearest:  # each row is written once
@@ -185,14 +188,23 @@ def gather(reader: ChunkReader, cells: PointCells, out: np.ndarray) -> None:
         for corner, points in members[chunks[position]]:
             _add(chunk, cells, corner, points, out)
 
-    if nearest:  # by any thread
-        for _ in reader.map_chunks(chunks, add):
-            pass
-    else:  # rows are summed corner by corner, always in the same order
-        decoded = reader.map_chunks(chunks, lambda _, chunk: chunk, reuse_buffers=False)
-        for position, chunk in enumerate(decoded):
-            add(position, chunk)
+    def add_all() -> Iterator[None]:
+        if nearest:  # by any thread
+            yield from reader.map_chunks(chunks, add)
+        else:  # rows are summed corner by corner, always in the same order
+            decoded = reader.map_chunks(chunks, lambda _, chunk: chunk, reuse_buffers=False)
+            for position, chunk in enumerate(decoded):
+                add(position, chunk)
+                yield
+
+    told, read, total = 0, 0, sum(map(parts.__getitem__, chunks))
+    for index, _ in zip(chunks, add_all(), strict=True):
+        read += parts[index]
+        more = len(out) * read // total - told if read < total else 0
+        told += more
+        yield more
     out[~(cells.weights > 0).any(axis=0)] = np.nan
+    yield len(out) - told
 
 
 def _add(chunk: np.ndarray, cells: PointCells, corner: int, points: np.ndarray, out: np.ndarray) -> None:
