@@ -126,7 +126,9 @@ def components_text(report: ComponentsReport) -> str:
 
 def batch_text(report: BatchReport, out: Path) -> str:
     """One line per row without a vector, then the totals; ``out`` is the file as it was named."""
-    lines = [f"row {number}: {reason}" for number, reason in report.refusals]
+    lines = [
+        f"{place}: {reason}" for place, (_, reason) in zip(report.places, report.refusals, strict=True)
+    ]
     more = report.refused - len(lines)
     lines += [f"… and {more:,} more (the column 'error' has all)"] if more else []
     resumed = f", {report.resumed_rows:,} of them by an earlier run" if report.resumed_rows else ""

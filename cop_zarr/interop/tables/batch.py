@@ -119,7 +119,7 @@ def batch(
     InputError
         If the columns, the CRS or the layer are missing or ambiguous, or an option is invalid.
     RegionError
-        If a row is refused: its number is named, counted from 0.
+        If a row is refused: its line in a file of text is named, or its number, counted from 1.
     StoreExistsError, StoreBusyError
         If the output or an unfinished one exists; or another process is writing it.
     StorageError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -14,6 +14,7 @@ from pyarrow import csv
 from cop_zarr.errors import SourceError
 from cop_zarr.interop.tables.declared import Declared
 from cop_zarr.interop.tables.dialect import TextOptions, find_dialect, find_western, is_utf8, open_text
+from cop_zarr.interop.tables.row_places import lines_of_csv, on_lines
 
 BLOCK_BYTES, MAX_BLOCK_BYTES = 4 << 20, 1 << 30
 """Bytes parsed at once. A block must hold a whole row, so it grows for long ones, such as outlines."""
@@ -67,6 +68,12 @@ class CsvReader:
                 skipped = min(to_skip, len(batch))
                 to_skip -= skipped
                 yield batch.slice(skipped)
+
+    def places(self, rows: Sequence[int]) -> list[str]:
+        """The lines on which rows begin."""
+        dialect = self._dialect
+        with self._errors(), open_text(self.path, dialect.encoding) as stream:
+            return on_lines(lines_of_csv(stream, dialect.separator, dialect.skip_rows), rows)
 
     def _set_up(self, options: TextOptions, encoding: str | None) -> None:
         with self._errors(is_utf8=options.encoding is None):

@@ -51,15 +51,21 @@ def is_lines(file: IO[bytes], *, named_so: bool) -> bool:
 
 def count_features(path: Path, file: IO[bytes]) -> int:
     """Count the objects; raises SourceError for a line that isn't a feature or a geometry."""
-    count, is_sequence = 0, False
+    return sum(1 for _ in lines_of_features(file, path))
+
+
+def lines_of_features(file: IO[bytes], checked: Path | None = None) -> Iterator[int]:
+    """The lines on which objects begin; raises SourceError for one that isn't, if the file is checked."""
+    is_sequence = False
     for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), 1):
         is_sequence = is_sequence or line.startswith(RECORD_SEPARATOR)
         if is_sequence:
-            count += line.startswith(RECORD_SEPARATOR)
+            if line.startswith(RECORD_SEPARATOR):
+                yield number
         elif line.strip() or len(line) == MAX_LINE_BYTES:
-            _check_line(path, number, line)
-            count += 1
-    return count
+            if checked is not None:
+                _check_line(checked, number, line)
+            yield number
 
 
 def _check_line(path: Path, number: int, line: bytes) -> None:

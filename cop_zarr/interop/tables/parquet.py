@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +22,7 @@ from cop_zarr.interop.tables.parquet_geometry import (
     declared_geometries,
     plain_batch,
 )
+from cop_zarr.interop.tables.row_places import numbered
 from cop_zarr.interop.tables.rows import RowErrors, geometries, parse_geometries
 from cop_zarr.querying.geodataframe import COLUMN
 
@@ -55,6 +56,10 @@ class ParquetReader:
             self.schema = plain_batch(_no_rows(file.schema_arrow), self.geometries).schema
         except (pa.ArrowException, OSError) as error:
             raise SourceError(f"{path} is not a readable Parquet file: {error}") from error
+
+    def places(self, rows: Sequence[int]) -> list[str]:
+        """The numbers of rows."""
+        return numbered("row", rows)
 
     def read(self, first: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows from ``first`` on."""

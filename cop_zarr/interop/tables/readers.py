@@ -5,7 +5,7 @@ To add a format, write a class like those in ``csv``, ``parquet`` and ``vector``
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -46,6 +46,9 @@ class TableReader(Protocol):
 
     def read(self, first: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows from ``first`` on, some thousands at a time; raises SourceError."""
+
+    def places(self, rows: Sequence[int]) -> list[str]:
+        """Where rows are in the file, in words: "line 3"."""
 
 
 READERS: dict[str, type[TableReader]] = {

@@ -53,7 +53,9 @@ class BatchReport:
     refused: int
     """How many rows have no vector."""
     refusals: list[tuple[int, str]]
-    """The first of those, each with its number, counted from 0, and the reason."""
+    """The first of those, each with its number, counted from 0 as in the output, and the reason."""
+    places: list[str]
+    """Where each of these is in the table, such as "line 3"."""
     dialect: str | None
     """How a file of text was read, such as "decimal commas"; None for a plain CSV and other formats."""
 
@@ -190,7 +192,8 @@ class Batch:
         """Raise the error of the first row that has one, with ``on_error="raise"``."""
         if errors and self._options.on_error == "raise":
             row, error = min(errors.items(), key=lambda item: item[0])
-            raise type(error)(f"row {first + row} of {self._reader.path}: {error}")
+            place = self._reader.places([first + row])[0]
+            raise type(error)(f"{place} of {self._reader.path}: {error}")
 
     def _continued(self, progress: Progress | None, first: int) -> Progress | None:
         """Report the progress of rows that follow ``first`` others."""
@@ -242,6 +245,7 @@ class Batch:
             resumed_rows=resumed_rows,
             refused=refused,
             refusals=refusals,
+            places=self._reader.places([row for row, _ in refusals]),
             dialect=self._reader.dialect,
         )
 

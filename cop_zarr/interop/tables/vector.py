@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +15,14 @@ import pyogrio
 from cop_zarr.errors import InputError, SourceError
 from cop_zarr.interop.tables.archive import FeatureFile, decompressed_bytes, find_member
 from cop_zarr.interop.tables.declared import Declared
-from cop_zarr.interop.tables.geojson_files import check_single, count_features, is_lines, names_crs
+from cop_zarr.interop.tables.geojson_files import (
+    check_single,
+    count_features,
+    is_lines,
+    lines_of_features,
+    names_crs,
+)
+from cop_zarr.interop.tables.row_places import numbered, on_lines
 from cop_zarr.storage.files import temporary_folder
 
 JSON_ENDINGS = frozenset({".geojson", ".json"})
@@ -63,6 +70,7 @@ class VectorReader:
         try:
             file, layer = self._find_file(layer)
             features = self._count_lines(file)
+            self._feature_lines = None if features is None else file.open
             self._gdal_name = file.gdal_name if features is None else f"GeoJSONSeq:{file.gdal_name}"
             self._layer = self._find_layer(layer)
             info = self._info(self._layer)
@@ -96,6 +104,13 @@ class VectorReader:
                     yield pa.RecordBatch.from_arrays(batch.columns, schema=_plain_schema(batch.schema))
         except READ_ERRORS as error:
             raise self._error(error) from error
+
+    def places(self, rows: Sequence[int]) -> list[str]:
+        """The lines of GeoJSON lines, and of other files the numbers of features."""
+        if self._feature_lines is None:
+            return numbered("feature", rows)
+        with self._feature_lines() as content:
+            return on_lines(lines_of_features(content), rows)
 
     def _error(self, error: Exception) -> SourceError:
         reason = str(error).partition("It might help")[0].rstrip("; ")  # it would not: the ending decides

@@ -132,7 +132,7 @@ def test_points_in_another_crs(store_path, globe, tmp_path):
     expected = vectors_at(globe, *to_degrees.transform(*zip(*rows, strict=True)))
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected, strict=True)
     table = write_csv(tmp_path / "off.csv", ["x", "y"], [rows[0], (1e9, 5)])
-    with pytest.raises(RegionError, match=r"row 1 .*EPSG:32632"):
+    with pytest.raises(RegionError, match=r"line 3 .*EPSG:32632"):
         cop_zarr.batch(table, tmp_path / "off.npy", store_path, **options)
 
 
@@ -221,13 +221,14 @@ def test_output_through_a_link(points, store_path, tmp_path):
 def test_invalid_points(store_path, globe, tmp_path):
     rows = [(1, 11.5, 48.1), (2, "", ""), (3, "west", 5), (4, 1400, 5), (5, 121.5, 31.2), (6, 5, "")] * 40
     table = write_csv(tmp_path / "bad.csv", ["id", "lon", "lat"], rows)
-    with pytest.raises(RegionError, match="row 1 "):
+    with pytest.raises(RegionError, match="line 3 "):
         cop_zarr.batch(table, tmp_path / "out.parquet", store_path)
     assert not list(tmp_path.glob("out*"))
     report = cop_zarr.batch(table, tmp_path / "out.parquet", store_path, on_error="nan")
     assert report.refused == 160
     assert len(report.refusals) == 20
     assert [row for row, _ in report.refusals][:5] == [1, 2, 3, 5, 7]
+    assert report.places[:5] == ["line 3", "line 4", "line 5", "line 7", "line 9"]
     written = pq.read_table(tmp_path / "out.parquet")
     reasons = written.column("error").to_pylist()
     assert [reason is None for reason in reasons[:6]] == [1, 0, 0, 0, 1, 0]
@@ -248,9 +249,13 @@ def test_invalid_geometries(store, store_path, tmp_path):
     wkb = [shapely.to_wkb(POLYGONS[0]), b"\x01\x02"]
     pq.write_table(pa.table({"wkb": wkb}), tmp_path / "t.parquet")
     write_csv(tmp_path / "w.csv", ["wkt"], [(f'"{POLYGONS[0].wkt}"',), ('"POLYGON ((0 0, 1"',)])
-    for name, words in (("rois.gpkg", ["", "repair=True"]), ("t.parquet", ["WKB"]), ("w.csv", ["WKT"])):
+    for name, place, words in (
+        ("rois.gpkg", "feature 2 ", ["", "repair=True"]),
+        ("t.parquet", "row 2 ", ["WKB"]),
+        ("w.csv", "line 3 ", ["WKT"]),
+    ):
         out = tmp_path / f"{name}.geoparquet"
-        with pytest.raises(RegionError, match="row 1 "):
+        with pytest.raises(RegionError, match=place):
             cop_zarr.batch(tmp_path / name, out, store_path)
         report = cop_zarr.batch(tmp_path / name, out, store_path, on_error="nan")
         assert [row for row, _ in report.refusals] == [1, 2][: len(words)]

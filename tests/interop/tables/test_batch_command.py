@@ -49,6 +49,6 @@ def test_rows_without_a_vector(store_path, tmp_path):
     table = write_csv(tmp_path / "bad.csv", ["lon", "lat"], [(1, 2)] + [("", "")] * 30)
     done = run(store_path, table, "--to", tmp_path / "o.npy", "--on-error", "nan")
     assert done.exit_code == 0, done.output
-    assert "row 1: " in done.stdout
+    assert "line 3: " in done.stdout
     assert "10 more" in done.stdout
     assert "30 rows" in done.stdout

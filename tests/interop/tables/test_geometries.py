@@ -154,7 +154,7 @@ def test_curves_in_a_geopackage(store, store_path, tmp_path):
 def test_one_bad_row_ends_no_batch(store, store_path, tmp_path):
     rows = [OPEN_RING, collections(20_000), struct.pack("<BII", 1, 7, 4_000_000_000), POLYGONS[1].wkb]
     pq.write_table(pa.table({"wkb": rows}), tmp_path / "t.parquet")
-    with pytest.raises(RegionError, match="row 1 "):
+    with pytest.raises(RegionError, match="row 2 "):
         cop_zarr.batch(tmp_path / "t.parquet", tmp_path / "o.parquet", store_path)
     for out in ("o.parquet", "o.zarr"):
         report = cop_zarr.batch(tmp_path / "t.parquet", tmp_path / out, store_path, on_error="nan")
