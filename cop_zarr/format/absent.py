@@ -52,7 +52,10 @@ def _of_file(url: str, path: Path) -> StoreError:
                 return StoreError(f"{url} is a GeoTIFF, the source of a store; {_open([str(made)])}")
             return StoreError(f"{url} is a GeoTIFF, the source of a store: {_ingest(url, str(made))}")
         if head == b"PK\3\4":
-            return StoreError(f"{url} is a ZIP file; if a store is in it, name zip://::{path.absolute()}")
+            return StoreError(
+                f"{url} is a ZIP file; name the store in it: zip::{url}, or if it is a folder there, "
+                f"zip://NAME.zarr::{url}"
+            )
     return StoreError(f"{url} is a file, and a store is a folder")
 
 
