@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-SLOW = {"plotting", "recipes", "scaling", "similar", "training"}
+SLOW = {"cells", "plotting", "publishing", "recipes", "scaling", "similar", "training"}
 
 NEEDS = re.compile(r"<!-- needs: ([\w. ]+) -->\n")
 FENCE = re.compile(
