@@ -50,7 +50,9 @@ class Commands(click.Group):
 
     def _worded(self, ctx: click.Context, error: CopZarrError) -> str:
         """The message of an error, in the words of the command that was invoked."""
-        return in_options(str(error), self.commands.get(ctx.invoked_subcommand or "", self))
+        return in_options(
+            str(error), self.commands.get(ctx.invoked_subcommand or "", self), self.commands.values()
+        )
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:

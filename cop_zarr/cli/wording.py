@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Iterable
 
 import click
 
+QUOTE = "'"
 VALUE = r"True|None|'[^']*'|\{[^{}]*\}|-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?|"
-BOTH = re.compile(r"(--[a-z-]+(?: (?:'[^']*'|[^\s;()]+))?) \(\w+=[^()]*\)")
-"""An option and, in brackets, the argument of Python: ``--overwrite (overwrite=True)``."""
-
-BOTH_IN_BRACKETS = re.compile(r"\((--[a-z-]+), \w+=\)")
-
-SUBJECT = r"^({names})(?= (?:must|needs|cannot|/))|(?<=without |outside )({names})\b|(?<=these )({names})\b"
+SUBJECT = (
+    r"^({names})(?= (?:must|needs|cannot|applies|/))"
+    r"|(?<=without |outside )({names})\b|(?<=these )({names})\b"
+)
 """Where a message names an argument without a value; elsewhere, the same word may be a column's."""
 
 
-def in_options(message: str, command: click.Command) -> str:
-    """Name a command's options where a message names the arguments of Python that they are."""
-    message = BOTH_IN_BRACKETS.sub(r"(\1)", BOTH.sub(r"\1", message))
+def in_options(message: str, command: click.Command, others: Iterable[click.Command] = ()) -> str:
+    """Name options where a message names the arguments of Python that they are.
+
+    They are those of a command, and of others for what it has no option for.
+    """
     options = {
         str(param.name): max(param.opts, key=len)
-        for param in command.params
+        for each in (*others, command)
+        for param in each.params
         if isinstance(param, click.Option)
     }
     if not options:
@@ -38,4 +42,4 @@ def _given(value: str) -> str:
         return ""
     if value.startswith("{"):
         return " '" + value.replace("'", '"') + "'"
-    return f" {'none' if value == 'None' else value.strip(chr(39))}"
+    return f" {'none' if value == 'None' else shlex.quote(value.strip(QUOTE))}"

@@ -68,5 +68,5 @@ def _hint(west: float, south: float, east: float, north: float) -> str:
     if largest_lon <= 90 < largest_lat <= 360 and west <= east:
         return "; are latitude and longitude swapped?"
     if max(largest_lon, largest_lat) > 360:
-        return "; if it is in another CRS, name it (--crs, crs=)"
+        return "; if it is in another CRS, name it (crs=)"
     return ""

@@ -79,7 +79,7 @@ class ExplorerServer(ThreadingTCPServer):
         except (OSError, OverflowError, TypeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise InputError(
-                f"cannot serve at port {port!r}: {reason}; name another one with --port (port=), from 1024 "
+                f"cannot serve at port {port!r}: {reason}; name another one with port=, from 1024 "
                 "to 65535, or none for any that is free"
             ) from error
         try:

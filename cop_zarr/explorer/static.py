@@ -26,7 +26,7 @@ def check_page_folder(folder: Path, *, overwrite: bool) -> None:
     if is_file:
         raise StoreExistsError(f"{folder} is a file; name a folder for the page")
     if there and not overwrite:
-        raise StoreExistsError(f"{folder} holds {there[0]}; replace the page with --overwrite")
+        raise StoreExistsError(f"{folder} holds {there[0]}; replace the page with overwrite=True")
 
 
 def make_folder(folder: Path) -> Path:

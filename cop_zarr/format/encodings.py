@@ -95,7 +95,7 @@ def _quantise(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _not_held(name: str, value: np.floating) -> EncodingError:
     return EncodingError(
         f"the encoding {name} cannot hold the number {value}; float32 keeps every number: use "
-        "--encoding float32 (encoding='float32')"
+        "encoding='float32'"
     )
 
 

@@ -29,7 +29,7 @@ degrees and one that is straight on a polar map enclose too different regions.""
 NEAR_POLE = 60.0
 """From this latitude on, an edge is near a pole."""
 
-OWN_CRS_ADVICE = "If it was drawn on a polar map, give it in the CRS of that map (--crs, crs=)"
+OWN_CRS_ADVICE = "If it was drawn on a polar map, give it in the CRS of that map (crs=)"
 LONG_EDGE_ADVICE = f"{OWN_CRS_ADVICE}; otherwise add vertices to the edge, at most 90° apart"
 
 

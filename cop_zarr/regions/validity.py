@@ -40,7 +40,7 @@ def repaired(shape: BaseGeometry, *, allowed: bool) -> BaseGeometry:
     """Repair an invalid shape; RegionError if that is not allowed, or nothing is left."""
     reason = shapely.is_valid_reason(shape) if not shape.is_valid else "it has no area"
     if not allowed:
-        raise RegionError(f"the geometry is not valid: {reason}; correct it, or use --repair (repair=True)")
+        raise RegionError(f"the geometry is not valid: {reason}; correct it, or use repair=True")
     parts = [part for part in polygon_parts(make_valid(shape)) if part.area > MIN_AREA_DEG2]
     if not parts:
         raise RegionError(f"the geometry is not valid: {reason}; nothing is left of it after repair")

@@ -268,7 +268,7 @@ class GeoTiff:
     def _fail_for_memory(self, needed: int, allowed: int) -> NoReturn:
         raise MemoryLimitError(
             f"cannot read {self.name} within {allowed / 2**20:,.0f} MiB of memory: its {self.info.layout} "
-            f"layout needs {-(-needed // 2**20):,} MiB at once. Allow as much (--memory, memory=), or "
+            f"layout needs {-(-needed // 2**20):,} MiB at once. Allow as much (memory=), or "
             "rewrite it in smaller tiles (gdal_translate -co TILED=YES -co BLOCKXSIZE=64 -co BLOCKYSIZE=64)"
         )
 

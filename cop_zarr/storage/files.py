@@ -40,7 +40,7 @@ def check_absent(path: Path, *, overwrite: bool) -> None:
     if not has_folder:
         raise StorageError(f"cannot write {path}: there is no folder {path.parent}; create it first")
     if exists and not overwrite:
-        raise StoreExistsError(f"{path} exists; replace it with --overwrite (overwrite=True)")
+        raise StoreExistsError(f"{path} exists; replace it with overwrite=True")
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from cop_zarr.errors import StorageError, StoreBusyError
 LOOK_SECONDS = 1.0
 """How long a holder believes that it still has the lock, from before the request with which it looked."""
 
-BREAK_LOCK = "take its lock with --break-lock (break_lock=True)"
+BREAK_LOCK = "take its lock with break_lock=True"
 """What to do about a holder that cannot end any more."""
 
 _held_tokens: set[str] = set()

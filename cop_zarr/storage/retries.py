@@ -71,7 +71,7 @@ def with_retries(request: Callable[[Attempt], T], what: str, timeout: float, lin
                 raise to_storage_error(what, error) from None
             wait = patience.pause_after(attempt, error)
             if patience.left <= 0:
-                note = f", {tries} times within {timeout:g} s (--timeout, timeout=)" if tries > 1 else ""
+                note = f", {tries} times within {timeout:g} s (timeout=)" if tries > 1 else ""
                 raise to_storage_error(what, error, note) from None
             logger.info("%s: %s; trying again in %.1f s", what, error_name(error), wait)
         else:

@@ -131,8 +131,8 @@ def _enough(reader: ChunkReader, count: int | None) -> KeptComponents | None:
     kept = read_kept(reader)
     if kept is not None and (count or 0) > kept.count:
         raise StoreExistsError(
-            f"{reader.folder.url} keeps {kept.count} components; replace them by {count} with --overwrite "
-            "(overwrite=True)"
+            f"{reader.folder.url} keeps {kept.count} components; replace them by {count} with "
+            "overwrite=True"
         )
     for name in NUMBERS if kept else ():
         getattr(kept, name)

@@ -262,7 +262,6 @@ def _check_free(target: Folder, *, overwrite: bool) -> None:
     target.check_writable()
     if not overwrite and classify(target) in {State.UNFINISHED, State.UNFINISHED_BESIDE_STORE}:
         raise StoreExistsError(
-            f"{target.work.url} holds an unfinished ingest or copy; replace it with --overwrite "
-            "(overwrite=True)"
+            f"{target.work.url} holds an unfinished ingest or copy; replace it with overwrite=True"
         )
     check_destination(target, overwrite=overwrite, resume=False)

@@ -26,10 +26,9 @@ class State(Enum):
     OTHER = auto()
 
 
-STORE_EXISTS = "{target} is a store already; replace it with --overwrite (overwrite=True)"
+STORE_EXISTS = "{target} is a store already; replace it with overwrite=True"
 UNFINISHED = (
-    "{work} holds an unfinished ingest: resume it with --resume (resume=True), or start again with "
-    "--overwrite (overwrite=True)"
+    "{work} holds an unfinished ingest: resume it with resume=True, or start again with overwrite=True"
 )
 STAGING_IS_STORE = (
     "{work} is a store itself, and the place where {target} would be written; name another place"

@@ -203,7 +203,7 @@ def ingest(
                     raise
                 except StorageError as error:
                     raise type(error)(
-                        f"{error}. What is finished has been kept: resume with --resume (resume=True)"
+                        f"{error}. What is finished has been kept: resume with resume=True"
                     ) from error
         return _report(target)
 
@@ -231,7 +231,7 @@ def _start_or_resume(
         if not _makes_the_same(left, job, sha256) and not job.overwrite:
             raise StoreExistsError(
                 f"{target.work.url} holds an unfinished ingest of {_described(left)}; resume that one, or "
-                "start again with --overwrite (overwrite=True)"
+                "start again with overwrite=True"
             )
         if _makes_the_same(left, job, sha256) and left.made_by == VERSIONS:
             return Journal(target, left)
@@ -248,8 +248,8 @@ def _makes_the_same(left: IngestJob, job: IngestJob, sha256: Background[str]) ->
 
 
 def _described(left: IngestJob) -> str:
-    shards = "with --shards (shards=True)" if left.shards else "without --shards"
-    return f"the source with SHA-256 {left.source_sha256}, {shards}, with --encoding {left.encoding}"
+    shards = "with shards=True" if left.shards else "without shards"
+    return f"the source with SHA-256 {left.source_sha256}, {shards}, with encoding={left.encoding!r}"
 
 
 def _publish(target: Folder, journal: Journal) -> None:
@@ -277,7 +277,7 @@ def _is_complete(target: Folder, job: IngestJob, sha256: str) -> bool:
     except StoreError as error:
         found = f"no whole store ({error})"
     if not job.overwrite and holds_store(target):
-        raise StoreExistsError(f"{target.url} holds {found}; replace it with --overwrite (overwrite=True)")
+        raise StoreExistsError(f"{target.url} holds {found}; replace it with overwrite=True")
     return False
 
 
@@ -354,7 +354,7 @@ def _check_published(tiff: GeoTiff, sha256: str) -> None:
     if sha256 != product.SHA256:
         raise SourceError(
             f"{tiff.name} is not the published file: its SHA-256 is {sha256}, the published one "
-            f"{product.SHA256}; without --strict (strict=True) it is ingested, and recorded as unpublished"
+            f"{product.SHA256}; without strict=True it is ingested, and recorded as unpublished"
         )
 
 

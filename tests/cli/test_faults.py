@@ -185,7 +185,6 @@ def test_an_output_of_another_ending(run, command):
         ("pyarrow", ("cells", "a.zarr", "--to", "out.parquet")),
         ("pyarrow", ("batch", "a.zarr", "points.csv", "--to", "out.npy")),
         ("h5netcdf", ("components", "a.zarr", "--to", "out.nc")),
-        ("exactextract", ("query", "a.zarr", *PLACE, "--buffer", "60000", "--shape", "circle")),
     ],
 )
 def test_a_missing_package(run, monkeypatch, package, command):

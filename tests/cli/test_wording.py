@@ -10,15 +10,15 @@ from cop_zarr.cli.wording import in_options
     ("command", "message", "expected"),
     [
         ("query", "use subpixel='touch', or weights=None", "use --subpixel touch, or --weights none"),
-        ("batch", "replace it with --overwrite (overwrite=True)", "replace it with --overwrite"),
+        ("batch", "replace it with overwrite=True", "replace it with --overwrite"),
         (
             "batch",
-            "choose with --decimal , or --decimal . (decimal=)",
-            "choose with --decimal , or --decimal .",
+            "choose decimal=',' or decimal='.'",
+            "choose --decimal , or --decimal .",
         ),
-        ("batch", "use --separator ' ' (separator=)", "use --separator ' '"),
+        ("batch", "use separator=' '", "use --separator ' '"),
         ("batch", "use on_error='nan'; client must answer", "use --on-error nan; client must answer"),
-        ("ingest", "Allow as much (--memory, memory=), or", "Allow as much (--memory), or"),
+        ("ingest", "Allow as much (memory=), or", "Allow as much (--memory), or"),
         ("query", "more than max_bytes=1,024; ask", "more than --max-bytes 1,024; ask"),
         (
             "query",
@@ -35,7 +35,15 @@ from cop_zarr.cli.wording import in_options
         ("plot", "got dpi=1e+06, width=10", "got --dpi 1e+06, --width 10"),
         ("batch", "no 'on_error' in /on_error, on_errors", "no 'on_error' in /on_error, on_errors"),
         ("info", "use on_error='nan'", "use on_error='nan'"),
+        ("batch", "buffer_m applies to points", "--buffer applies to points"),
+        ("batch", "choose with layer=", "choose with --layer"),
     ],
 )
 def test_arguments_become_options(command, message, expected):
     assert in_options(message, main.commands[command]) == expected
+
+
+def test_what_a_command_has_no_option_for_is_named_as_in_others():
+    others = main.commands.values()
+    told = in_options("take its lock with break_lock=True", main.commands["explore"], others)
+    assert told == "take its lock with --break-lock"

@@ -362,7 +362,7 @@ def test_a_port_that_is_taken(folder):
     opened = open_store(folder / "plain.zarr")
     with ExplorerServer(*opened) as server:
         taken = server.server_address[1]
-        with pytest.raises(InputError, match=f"{taken}: .*--port"):
+        with pytest.raises(InputError, match=f"{taken}: .*port="):
             ExplorerServer(*opened, taken)
     ExplorerServer(*opened, taken).server_close()
 

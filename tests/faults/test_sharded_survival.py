@@ -92,7 +92,7 @@ def test_a_killed_copy_begins_anew(place: Path, out: Path, kind: str) -> None:
         process.wait()
     assert not opens(out)
     assert not opens(staging(out))
-    with pytest.raises(StoreExistsError, match="--overwrite"):
+    with pytest.raises(StoreExistsError, match="overwrite=True"):
         cop_zarr.copy(place / "sharded.zarr", out, shards=kind == "sharded")
     cop_zarr.copy(place / "sharded.zarr", out, shards=kind == "sharded", overwrite=True)
     check_whole(out, tree(place / f"{kind}.zarr"))
@@ -124,7 +124,7 @@ def test_a_full_disk(place: Path, volume: Callable[[int], Path], room: float) ->
     with pytest.raises(StorageError, match="space"):
         cop_zarr.copy(place / "plain.zarr", out, shards=True)
     assert list(out.parent.iterdir()) == []
-    with pytest.raises(StorageError, match="--resume"):
+    with pytest.raises(StorageError, match="resume=True"):
         cop_zarr.ingest(place / "a.tif", out, shards=True)
     assert not opens(out)
     volume(64 << 20)

@@ -147,7 +147,7 @@ def test_the_mark_goes_from_the_file_to_every_answer(standin: Path, tmp_path: Pa
 @pytest.mark.usefixtures("quick")
 def test_a_file_that_exists_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_text("mine")
-    with pytest.raises(StoreExistsError, match="--overwrite"):
+    with pytest.raises(StoreExistsError, match="overwrite=True"):
         cop_zarr.synthesize(tmp_path / "a.tif", grid=EUROPE, bands=1)
     assert (tmp_path / "a.tif").read_text() == "mine"
     cop_zarr.synthesize(tmp_path / "a.tif", grid=EUROPE, bands=1, overwrite=True)

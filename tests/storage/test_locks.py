@@ -74,7 +74,7 @@ def test_a_lock_is_exclusive_says_whose_it_is_and_leaves_nothing(place):
         assert abs(datetime.fromisoformat(record["since"]).timestamp() - time.time()) < 60
         with pytest.raises(StoreBusyError) as caught:
             Lock(place, LOCK)
-        for word in (str(os.getpid()), socket.gethostname(), record["since"], "--break-lock"):
+        for word in (str(os.getpid()), socket.gethostname(), record["since"], "break_lock=True"):
             assert word in str(caught.value)
         lock.check()
         lock.guard()
@@ -155,7 +155,7 @@ def test_another_process_is_refused_until_it_is_killed(s3):
 def test_a_silent_owner_elsewhere_keeps_its_lock_until_it_is_broken(place, content):
     place.write(LOCK, content)
     for _ in range(2):
-        with pytest.raises(StoreBusyError, match="--break-lock"):
+        with pytest.raises(StoreBusyError, match="break_lock=True"):
             Lock(place, LOCK)
         time.sleep(3 * LOOK)
     assert place.read(LOCK) == content

@@ -656,7 +656,7 @@ def test_two_copies_into_one_file_do_not_mix(tmp_path):
 
 def test_a_file_that_exists_is_refused(tmp_path):
     (tmp_path / "a").touch()
-    with pytest.raises(StoreExistsError, match="--overwrite"):
+    with pytest.raises(StoreExistsError, match="overwrite=True"):
         check_absent(tmp_path / "a", overwrite=False)
     check_absent(tmp_path / "a", overwrite=True)
     check_absent(tmp_path / "b", overwrite=False)

@@ -106,7 +106,7 @@ def test_a_damaged_store_is_not_copied(plain: Path, sharded: Path, tmp_path: Pat
 
 def test_what_is_there_already(plain: Path, sharded: Path, tmp_path: Path) -> None:
     other = shutil.copytree(plain, tmp_path / "b.zarr")
-    with pytest.raises(StoreExistsError, match="--overwrite"):
+    with pytest.raises(StoreExistsError, match="overwrite=True"):
         cop_zarr.copy(sharded, other)
     cop_zarr.copy(sharded, other, overwrite=True)
     assert objects(other) == objects(sharded)
@@ -141,7 +141,7 @@ def test_an_interrupted_copy(
         with pytest.raises(KeyboardInterrupt):
             cop_zarr.copy(plain, tmp_path / "a.zarr", shards=True)
     assert not (tmp_path / "a.zarr").exists()
-    with pytest.raises(StoreExistsError, match="--overwrite"):
+    with pytest.raises(StoreExistsError, match="overwrite=True"):
         cop_zarr.copy(plain, tmp_path / "a.zarr", shards=True)
     with pytest.raises(StoreExistsError):
         cop_zarr.ingest(source, tmp_path / "a.zarr", shards=True, resume=True)

@@ -231,7 +231,7 @@ def test_a_store_is_replaced_only_if_asked_to(
             with pytest.raises(StoreExistsError) as caught:
                 cop_zarr.ingest(sources["this"], url, **flags)
             assert around(url) == before
-            assert ("--overwrite" if outcomes[2] == "+" else "another") in str(caught.value)
+            assert ("overwrite=True" if outcomes[2] == "+" else "another") in str(caught.value)
 
 
 @pytest.mark.parametrize(("name", "key"), FOREIGN)

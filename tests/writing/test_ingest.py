@@ -300,13 +300,13 @@ def test_after_a_disk_that_fails_an_ingest_is_resumed(
     with monkeypatch.context() as patch:
         for name in ("write", "replace"):
             patch.setattr(storage.LocalFolder, name, failing(getattr(storage.LocalFolder, name)))
-        with pytest.raises(StorageError, match="--resume"):
+        with pytest.raises(StorageError, match="resume=True"):
             cop_zarr.ingest(small_source, out)
     assert beside(out) == ["out.zarr.partial"]
     for path in (out, out.with_name("out.zarr.partial")):
         with pytest.raises((StoreError, StoreNotFoundError)):
             cop_zarr.open(path)
-    with pytest.raises(StoreExistsError, match="--resume"):
+    with pytest.raises(StoreExistsError, match="resume=True"):
         cop_zarr.ingest(small_source, out)
     cop_zarr.ingest(small_source, out, resume=True)
     assert beside(out) == ["out.zarr"]

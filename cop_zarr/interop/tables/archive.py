@@ -52,9 +52,7 @@ def find_member(
         )
     wanted = [each for each in sizes if requested in {str(each), each.name, each.stem}]
     if len(sizes) > 1 and len(wanted) != 1:
-        raise InputError(
-            f"{path} holds several files, {', '.join(map(str, sizes))}; choose with --layer (layer=)"
-        )
+        raise InputError(f"{path} holds several files, {', '.join(map(str, sizes))}; choose with layer=")
     _check_content(path)
     chosen, layer = (wanted[0], None) if len(sizes) > 1 else (next(iter(sizes)), requested)
     gdal_name = f"/vsizip/{{{path}}}/{chosen}"

@@ -186,7 +186,7 @@ def _coordinate_crs(
         return product.CRS if stated is None else stated
     if declared.crs is None:
         raise InputError(
-            f"{reader.path} declares no CRS for its geometries; name it with --crs (crs=), such as "
+            f"{reader.path} declares no CRS for its geometries; name it with crs=, such as "
             "EPSG:4326 for degrees of longitude and latitude"
         )
     try:
@@ -194,7 +194,7 @@ def _coordinate_crs(
     except RegionError as error:
         raise InputError(
             f"{reader.path} declares a CRS that cannot be used: {error}; if its coordinates are in "
-            "another, name that with --crs (crs=)"
+            "another, name that with crs="
         ) from error
     return declared.crs
 

@@ -56,13 +56,13 @@ class Checkpoint:
             return
         if not resume:
             raise StoreExistsError(
-                f"{self._folder} holds an unfinished batch: resume it with --resume (resume=True), or "
-                "start again with --overwrite (overwrite=True)"
+                f"{self._folder} holds an unfinished batch: resume it with resume=True, or "
+                "start again with overwrite=True"
             )
         if self._read_settings() != self._settings:
             raise StoreExistsError(
                 f"{self._folder} holds an unfinished batch with another table, store, options or version "
-                "of cop-zarr: use the same, or start again with --overwrite (overwrite=True)"
+                "of cop-zarr: use the same, or start again with overwrite=True"
             )
 
     def start(self, *, resume: bool) -> int:

@@ -67,13 +67,11 @@ def find_coordinates(
     if not found:
         raise InputError(
             f"no coordinate columns found among {', '.join(columns) or 'none'}; name them with "
-            "--columns (columns=): one of WKT, WKB or GeoJSON, lon,lat, or west,south,east,north"
+            "columns=: one of WKT, WKB or GeoJSON, lon,lat, or west,south,east,north"
         )
     if len(found) > 1:
         candidates = " or ".join(",".join(each.names) for each in found)
-        raise InputError(
-            f"several columns could hold the coordinates, {candidates}; choose with --columns (columns=)"
-        )
+        raise InputError(f"several columns could hold the coordinates, {candidates}; choose with columns=")
     return found[0]
 
 

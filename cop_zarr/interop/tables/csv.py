@@ -178,7 +178,7 @@ class CsvReader:
                 "closed; for long rows, use GeoParquet"
             )
         if is_utf8 and "utf" in reason.lower():
-            return NotUtf8Error(f"cannot read {self.path}: {reason}; another --encoding (encoding=) may")
+            return NotUtf8Error(f"cannot read {self.path}: {reason}; another encoding= may")
         return SourceError(f"cannot read {self.path}: {reason.strip()}")
 
 

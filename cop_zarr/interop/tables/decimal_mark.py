@@ -49,12 +49,12 @@ def find_decimal_mark(path: Path, separator: str, names: Sequence[str], values: 
     if comma and point:
         raise InputError(
             f"{path} has decimal commas ({comma[1]!r} in {comma[0]!r}) and points ({point[1]!r} in "
-            f"{point[0]!r}); say which are of numbers with --decimal , or --decimal . (decimal=)"
+            f"{point[0]!r}); say which are of numbers with decimal=',' or decimal='.'"
         )
     if unclear and not (comma or point):
         name, text = unclear
         raise InputError(
-            f"{path} has {text!r} in {name!r}, whose comma may be a decimal comma (--decimal ,) or group "
-            "thousands (--decimal .); choose one (decimal=)"
+            f"{path} has {text!r} in {name!r}, whose comma may be a decimal comma (decimal=',') or group "
+            "thousands (decimal='.'); choose one"
         )
     return "," if comma else "."

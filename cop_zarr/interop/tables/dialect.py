@@ -72,16 +72,14 @@ class TextOptions:
 
     def __post_init__(self) -> None:
         if self.separator is not None and (len(self.separator) != 1 or self.separator in '"\r\n'):
-            raise InputError(
-                f"--separator (separator=) must be one character, or tab; got {self.separator!r}"
-            )
+            raise InputError(f"separator must be one character, or tab; got {self.separator!r}")
         if self.decimal not in {None, ".", ","}:
-            raise InputError(f"--decimal (decimal=) must be a point or a comma; got {self.decimal!r}")
+            raise InputError(f"decimal must be a point or a comma; got {self.decimal!r}")
         try:
             "x".encode(self.encoding or "utf-8")
         except (LookupError, UnicodeError) as error:
             raise InputError(
-                f"--encoding (encoding=) must be one that Python knows, such as cp1252 or gbk: {error}"
+                f"encoding must be one that Python knows, such as cp1252 or gbk: {error}"
             ) from error
 
     def given(self) -> list[str]:
@@ -127,9 +125,7 @@ def find_dialect(path: Path, options: TextOptions, encoding: str | None) -> Dial
             "of columns, such as lon,lat"
         )
     if len(header) == 1 and len(header[0].split()) > 1 and known_columns(header[0].split()):
-        raise InputError(
-            f"{path} has one column, {header[0]!r}; if spaces separate it, use --separator ' ' (separator=)"
-        )
+        raise InputError(f"{path} has one column, {header[0]!r}; if spaces separate it, use separator=' '")
     width = len(values[0]) if values and _fits(header, values) else len(header)
     names, unnamed = _column_names([*header, *[""] * width][:width])
     blank = next(
@@ -155,7 +151,7 @@ def find_western(path: Path) -> str:
                 near = block[max(0, other.start() - 20) : other.end() + 20]
                 raise SourceError(
                     f"{path} is neither UTF-8 nor surely Latin-1, at {near!r}; name its encoding with "
-                    "--encoding (encoding=), such as cp1252, cp1250, cp1251, gbk or shift_jis"
+                    "encoding=, such as cp1252, cp1250, cp1251, gbk or shift_jis"
                 )
     return "latin-1"
 
@@ -172,8 +168,7 @@ def _marked_encoding(path: Path) -> str:
     if b"\0" in start:
         order = "be" if start[:1] == b"\0" else "le"
         raise SourceError(
-            f"{path} holds zero bytes, as UTF-16 does; if it is that, use --encoding utf-16-{order} "
-            "(encoding=)"
+            f"{path} holds zero bytes, as UTF-16 does; if it is that, use encoding='utf-16-{order}'"
         )
     return "utf-8"
 
@@ -220,7 +215,7 @@ def _find_separator(path: Path, sample: dict[str, list[list[str]]]) -> str:
             return found[0]
     if fitting:
         readings = " or ".join(f"{SEPARATORS[each]} ({len(sample[each][0])} columns)" for each in fitting)
-        raise InputError(f"{path} could be separated by {readings}; choose with --separator (separator=)")
+        raise InputError(f"{path} could be separated by {readings}; choose with separator=")
     if split:  # the header is split, and a row does not fit: reading will say which
         return max(split, key=lambda each: len(sample[each][0]))
     single = [each for each, (header, *values) in sample.items() if _fits(header, values)]

@@ -92,7 +92,7 @@ def check_srids(shapes: np.ndarray, crs: object) -> dict[int, RegionError]:
                 continue
             reason = RegionError(
                 f"its geometry is in {stated.name}, and the table is read as {projection(crs).name}: give "
-                f"--crs {stated.name} (crs=), or split the table, if it has several CRS"
+                f"crs={stated.name!r}, or split the table, if it has several CRS"
             )
         errors |= dict.fromkeys(np.flatnonzero(srids == srid).tolist(), reason)
     return errors

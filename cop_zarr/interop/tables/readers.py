@@ -84,11 +84,11 @@ def open_table(path: Path, layer: str | None = None, text: TextOptions | None = 
         raise SourceError(f"{path} is not a file")
     reader = READERS[ending]
     if layer is not None and not reader.has_layers:
-        raise InputError(f"{path} has no layers; omit --layer (layer=)")
+        raise InputError(f"{path} has no layers; omit layer=")
     if reader is CsvReader:
         return CsvReader(path, options=text)
     if text is not None and text.given():
-        options = " and ".join(f"--{name} ({name}=)" for name in text.given())
+        options = " and ".join(f"{name}=" for name in text.given())
         raise InputError(f"{path} is not a file of text values; omit {options}")
     return reader(path, layer)
 

@@ -22,7 +22,7 @@ from cop_zarr.regions.geodesic_edges import SPHERE, with_plane_edges
 from cop_zarr.regions.point_buffer import Shape
 from cop_zarr.regions.projections import Projection, projection
 
-NO_GEOMETRY = RegionError("it has no geometry; remove it from the table, or skip it with --on-error nan")
+NO_GEOMETRY = RegionError("it has no geometry; remove it from the table, or skip it with on_error='nan'")
 
 
 MAX_STEP_DEG = 120.0
@@ -82,7 +82,7 @@ def locate(
     if not len(rows):
         return found
     if buffer is not None:
-        raise InputError("--buffer (buffer_m=) applies to points, and the table has regions; omit it")
+        raise InputError("buffer_m applies to points, and the table has regions; omit it")
     if columns.edges != "planar":
         rows, regions = _in_plane(rows, regions, source, columns.edges, errors)
         return replace(found, region_rows=rows, regions=regions)
@@ -198,7 +198,7 @@ def _parse_numbers(part: pa.Table, name: str, decimal: str, errors: RowErrors) -
                 numbers[row] = float(text.translate(marks))
         except ValueError:
             other = "," if decimal == "." else "."
-            hint = f" (--decimal {other} reads decimal {DECIMALS[other]})" if other in text else ""
+            hint = f" (decimal={other!r} reads decimal {DECIMALS[other]})" if other in text else ""
             errors.setdefault(row, RegionError(f"its {name} is not a number: {reprlib.repr(text)}{hint}"))
     return numbers
 

@@ -136,7 +136,7 @@ class Batch:
                 if checkpoint.discard_if_empty():
                     raise
                 raise type(error)(
-                    f"{error}. Finished parts have been kept: resume with --resume (resume=True)"
+                    f"{error}. Finished parts have been kept: resume with resume=True"
                 ) from error
             except (ClusterError, MissingDependencyError):
                 checkpoint.discard_if_empty()

@@ -168,9 +168,7 @@ class VectorReader:
         if len(found) > 1:
             found = [name for name in found if self._info(name)["features"]] or found
         if len(found) > 1:
-            raise InputError(
-                f"{self.path} has several layers, {', '.join(found)}; choose with --layer (layer=)"
-            )
+            raise InputError(f"{self.path} has several layers, {', '.join(found)}; choose with layer=")
         return found[0]
 
     def _info(self, layer: str) -> dict[str, Any]:

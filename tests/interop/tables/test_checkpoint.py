@@ -57,7 +57,7 @@ def test_a_killed_batch_is_resumed(suffix, method, count, points, store_path, gl
     program = [sys.executable, "-c", KILLED_BATCH, table, out, store_path, method, str(count)]
     assert subprocess.run(program, check=False).returncode == -9
     assert not out.exists()
-    with pytest.raises(StoreExistsError, match="--resume"):
+    with pytest.raises(StoreExistsError, match="resume=True"):
         cop_zarr.batch(table, out, store_path)
     with pytest.raises(StoreExistsError, match="options"):
         cop_zarr.batch(table, out, store_path, resume=True, empty="skip")
@@ -136,7 +136,7 @@ def test_a_part_that_is_altered_before_the_output_is_written_is_refused(
 
     with monkeypatch.context() as patched:
         patched.setattr(Checkpoint, "write_part", write_and_flip)
-        with pytest.raises(StorageError, match="--resume"):
+        with pytest.raises(StorageError, match="resume=True"):
             cop_zarr.batch(table, out, store_path)
     assert not out.exists()
     assert cop_zarr.batch(table, out, store_path, resume=True).resumed_rows == 3 * 64
@@ -235,14 +235,14 @@ def test_a_full_disk_keeps_finished_parts(failing_part, kept, points, store_path
         patched.setattr(Checkpoint, "write_part", full)
         with pytest.raises(StorageError, match="space") as caught:
             cop_zarr.batch(points[0], out, store_path)
-    assert ("--resume" in str(caught.value)) == (kept > 0)
+    assert ("resume=True" in str(caught.value)) == (kept > 0)
     assert cop_zarr.batch(points[0], out, store_path, resume=True).resumed_rows == kept
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".zarr"])
 def test_an_output_is_replaced_only_with_overwrite(suffix, points, store_path, tmp_path):
     cop_zarr.batch(points[0], tmp_path / f"out{suffix}", store_path)
-    with pytest.raises(StoreExistsError, match="--overwrite"):
+    with pytest.raises(StoreExistsError, match="overwrite=True"):
         cop_zarr.batch(points[0], tmp_path / f"out{suffix}", store_path)
     cop_zarr.batch(points[0], tmp_path / f"out{suffix}", store_path, overwrite=True)
 

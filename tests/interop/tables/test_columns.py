@@ -42,7 +42,7 @@ def test_found(columns, geometry_column, requested, kind, names):
         (["lon", "lat", "wkt"], None, "lon,lat or wkt"),
         (["lon", "lat", "LON"], None, "lon,lat or LON,lat"),
         (["lon", "lat", "west", "south", "east", "north"], None, "lon,lat or west,south,east,north"),
-        (["easting", "northing"], None, "--columns"),
+        (["easting", "northing"], None, "columns="),
         (["x", "y", "X"], None, "x,y or X,y"),
         (["system:index", ".geo", "decimalLongitude", "decimalLatitude"], None, "decimalLatitude or .geo"),
         ([], None, "none"),

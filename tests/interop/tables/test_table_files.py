@@ -71,7 +71,7 @@ def test_layers(tmp_path):
     frame = geopandas.GeoDataFrame(geometry=POLYGONS, crs="EPSG:4326")
     frame.to_file(path, layer="old")
     frame.iloc[:2].to_file(path, layer="new")
-    for layer, word in ((None, "--layer"), ("newer", "'newer'")):
+    for layer, word in ((None, "layer="), ("newer", "'newer'")):
         with pytest.raises(InputError, match=word):
             open_table(path, layer)
     assert open_table(path, "new").rows == 2

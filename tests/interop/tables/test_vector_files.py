@@ -74,7 +74,7 @@ def test_which_file_of_several(tmp_path):
     files = [write(tmp_path / "a.shp", POLYGONS[:1]), write(tmp_path / "b.shp", POLYGONS[:2])]
     path = zip_up(tmp_path / "both.zip", *files)
     for layer in (None, "c"):
-        with pytest.raises(InputError, match="--layer"):
+        with pytest.raises(InputError, match="layer="):
             open_table(path, layer)
     assert [open_table(path, layer).rows for layer in ("a", "b.shp")] == [1, 2]
 
