@@ -4,6 +4,7 @@ A script without pytest, for an environment that has cop-zarr and one extra. It 
 it runs in, an empty one. For the extra ``all`` it is :mod:`tests.extras.pages`.
 """
 
+import importlib
 import json
 import os
 import sys
@@ -17,6 +18,8 @@ import shapely
 
 import cop_zarr
 from cop_zarr.core.grid import Grid
+
+ROOT = Path(__file__).parents[2]
 
 ALPS = Grid(144, 740, 48, 80)
 """The cells of 5 to 25° E, 42 to 54° N."""
@@ -124,6 +127,17 @@ def netcdf(store):
         np.testing.assert_array_equal(read.embedding, answer.data)
 
 
+def bench(_):
+    """What a benchmark imports is there, but what benchmarks/README.md has in other environments."""
+    from pages import imported
+
+    files = list((ROOT / "benchmarks").rglob("*.py"))
+    names = {name.partition(".")[0] for file in files for name in imported(file.read_text("utf-8"))}
+    ours = {"benchmarks", "tests", *(file.stem for file in files)}
+    for name in names - ours - {"rs_embed", "torch"}:
+        importlib.import_module(name)
+
+
 PROMISES = {
     "polygons": polygons,
     "http": http,
@@ -135,6 +149,7 @@ PROMISES = {
     "torch": torch,
     "xarray": xarray,
     "netcdf": netcdf,
+    "bench": bench,
 }
 """What is tried for each extra."""
 
