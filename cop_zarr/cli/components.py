@@ -79,7 +79,7 @@ def _write(
     opened = cop_zarr.open(store, **options)
     with progress("components") as advance:
         found = opened.components(given["count"], progress=advance)
-    save(found, out, longitudes)
+        save(found, out, longitudes)
     return {
         "store": opened.url,
         "out": str(out),

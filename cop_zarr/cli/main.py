@@ -57,7 +57,9 @@ class Commands(click.Group):
 
 def _show_warning(message: Warning | str, *_: object) -> None:
     """Print a warning without the place in the code that it comes from."""
-    click.echo(f"Warning: {message}", err=True)
+    from cop_zarr.cli.output import note
+
+    note(f"Warning: {message}")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

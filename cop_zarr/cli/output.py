@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,6 +32,13 @@ def resumable(name: str, unit: str = "B") -> Iterator[Progress | None]:
     except (KeyboardInterrupt, SystemExit):
         click.echo("\nInterrupted. Finished parts are kept: continue with --resume.", err=True)
         raise
+
+
+def note(text: str) -> None:
+    """Print a line on stderr, above a bar if there is one."""
+    bars = sys.modules.get("tqdm")
+    with bars.tqdm.external_write_mode(file=sys.stderr) if bars else nullcontext():
+        click.echo(text, err=True)
 
 
 def show(document: dict[str, Any], as_json: bool, text: str) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from cop_zarr.core.progress import Progress
 from cop_zarr.errors import InputError
 
-START = "{desc}: starting"
+START = "{desc} …"
+"""What a bar shows until something is counted."""
 
 THEN = {
     "batch": "writing the file",
@@ -48,7 +49,7 @@ def progress_bar(
             leave=False,
             bar_format=START,
         )
-        with bar:
+        with bar, nullcontext() if bar.disable else _log_above(type(bar)):
             yield None if bar.disable else _advance(bar, name)
 
 
@@ -60,7 +61,23 @@ def _bar_class() -> Any:
         warnings.simplefilter("ignore", TqdmWarning)  # of a notebook without ipywidgets
         from tqdm.auto import tqdm  # noqa: PLC0415
 
-    return tqdm
+    class Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
+        """A bar that does not round 99.6 % up."""
+
+        @staticmethod
+        def format_meter(n: float, total: float | None, *given: Any, **options: Any) -> Any:
+            text = tqdm.format_meter(n, total, *given, **options)
+            return text.replace("100%", " 99%", 1) if total and n < total else text
+
+    return Bar
+
+
+def _log_above(bar_class: Any) -> AbstractContextManager[None]:
+    """Have what is logged to the terminal appear above the bar."""
+    from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
+
+    redirected: AbstractContextManager[None] = logging_redirect_tqdm(tqdm_class=bar_class)
+    return redirected
 
 
 def _advance(bar: Any, name: str) -> Progress:

@@ -1,11 +1,13 @@
 """Bars, as a terminal shows them."""
 
+import logging
 import os
 import pty
 import re
 import subprocess
 import sys
 import termios
+import time
 
 import pytest
 
@@ -30,11 +32,25 @@ def test_a_bar_does_not_stay_at_its_end(capsys):
         for done in (1, 2):
             advance(done, 2)  # the next step
     seen, left = screens(capsys.readouterr().err)
-    assert seen[0] == "batch: starting"
+    assert seen[0] == "batch …"
     assert any(re.fullmatch(r"batch:\s+0%\|.*\| 0\.00/4\.00 .*", text) for text in seen)
     assert seen[-1] == "batch: writing the file"
     assert not any("100%" in text for text in seen)
     assert left == ""  # the bar has gone
+
+
+def test_what_is_logged_is_above_the_bar_and_no_end_is_rounded_up(capsys):
+    with progress_bar(True, "ingest") as advance:
+        advance(0, 1000)
+        logging.getLogger("cop_zarr.test").warning("a word")
+        advance(999, 1000)
+        time.sleep(0.15)  # tqdm draws ten times a second
+        advance(999, 1000)
+    written = capsys.readouterr().err
+    before, after = written.split("a word\n")
+    assert before.rpartition("\r")[2] == ""
+    assert "ingest:   0%" in after
+    assert "100%" not in after
 
 
 def test_a_bar_goes_when_the_work_fails(capsys):
@@ -98,7 +114,7 @@ def test_where_there_is_a_callback_true_shows_a_bar(place, capsys, monkeypatch, 
 
     eval(call, {**globals(), **locals(), "store": cop_zarr.open("a.zarr")})
     seen, left = screens(capsys.readouterr().err)
-    assert seen[0].endswith(": starting")
+    assert seen[0].endswith(" …")
     assert not any("100%" in text for text in seen)
     assert left == ""
 
@@ -136,8 +152,8 @@ def on_terminal(command, folder):
 def test_on_a_terminal_nothing_of_a_bar_is_left(place, command):
     status, written = on_terminal(command, place)
     assert status == 0, written
-    assert f"{command[0]}: starting" in written
+    assert f"{command[0]} …" in written
     assert "100%" not in written
     for line in written.replace("\r\n", "\n").split("\n"):
         left = line.rpartition("\r")[2]
-        assert not re.search(r"\d%\||: starting|: completing|: writing|: finishing", left), line
+        assert not re.search(r"\d%\|| …$|: completing|: writing|: finishing", left), line
