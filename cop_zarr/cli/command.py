@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path
 from typing import Any
 
 import click
@@ -29,14 +29,15 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Split numbers that are joined, refuse arguments too many, then parse as click does."""
+        if ctx.resilient_parsing:  # a shell completes what is not typed to its end
+            return super().parse_args(ctx, args)
         for name in (arg.partition("=")[0] for arg in args):
             if name in self.former:
                 raise click.UsageError(f"{name} is not an option any more; give {self.former[name]}", ctx)
         several = {name: param for param in self.params if param.nargs > 1 for name in param.opts}
         args = split_numbers_of(args, several)
-        if not ctx.resilient_parsing:
-            _, extra, _ = self.make_parser(ctx).parse_args(list(args))
-            self._check_extra(ctx, args, extra)
+        _, extra, _ = self.make_parser(ctx).parse_args(list(args))
+        self._check_extra(ctx, args, extra)
         try:
             return super().parse_args(ctx, list(args))
         except click.MissingParameter as error:
@@ -78,5 +79,6 @@ class Command(click.Command):
 def _missing(option: click.Option, args: list[str]) -> str:
     """Name an option that must be given, with the argument that may have been meant."""
     accepted = option.help or ""
-    meant = [arg for arg in args if PurePath(arg).suffix and PurePath(arg).suffix in accepted]
+    meant = [arg for arg in args if Path(arg).suffix and Path(arg).suffix in accepted]
+    meant = [arg for arg in meant if not Path(arg).exists()]
     return f"name the output: {option.opts[0]} " + (meant[0] if meant else f"{option.metavar}. {accepted}")

@@ -30,12 +30,12 @@ def split_numbers_of(args: list[str], several: dict[str, click.Parameter]) -> li
         found.append(name)
         left = [value, *left] if joined else left
         option, words = several[name], list[str]()
-        while left and len(words) < option.nargs:
+        while left and len(words) < option.nargs and not left[0].startswith("--"):
             words += split_numbers(left[0])
             left = left[1:]
-        if len(words) > option.nargs:
+        if len(words) != option.nargs:
             raise click.UsageError(
-                f"{name} takes {option.nargs} numbers, {option.metavar}; got {' '.join(words)}"
+                f"{name} takes {option.nargs} numbers, {option.metavar}; got {' '.join(words) or 'none'}"
             )
         found += words
     return [*found, *left]

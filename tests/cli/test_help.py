@@ -77,6 +77,7 @@ def test_a_command_that_was_typed_as_it_used_to_be_is_shown_as_it_is_now(run):
         ("cop-zarr qu", ["query", "quickstart"]),
         ("cop-zarr query a.zarr --sub", ["--subpixel"]),
         ("cop-zarr query a.zarr --subpixel t", ["touch"]),
+        ("cop-zarr query a.zarr --bbox 1 2 3", []),
         ("cop-zarr similar --within", ["--within-bbox", "--within-geojson"]),
     ],
 )

@@ -201,7 +201,7 @@ def test_geojson_that_is_no_region(run, text, status, word):
     ("arguments", "word"),
     [
         ((), "--bbox W S E N"),
-        (("--bbox", 1, 2, 3), "4 arguments"),
+        (("--bbox", 1, 2, 3), "4 numbers, W S E N; got 1 2 3"),
         (("--bbox", "1,2,3,4,5"), "4 numbers"),
         (("--bbox", "a", 2, 3, 4), "'a'"),
         (("--bbox", 20, 38, 20.1, 40), "--subpixel touch"),
