@@ -10,6 +10,8 @@ import os
 import reprlib
 from collections.abc import Mapping, Sequence
 from inspect import getattr_static
+from numbers import Real
+from pathlib import PurePath
 from typing import Any, cast
 
 import numpy as np
@@ -24,6 +26,11 @@ ACCEPTED = (
 
 NUMBER_TYPES = frozenset({int, float, np.float64, np.float32, np.int64, np.int32})
 """Types that are numbers and nothing else: what a box of them is needs no other look."""
+
+TABLE_ENDINGS = frozenset(
+    {".csv", ".tsv", ".txt", ".parquet", ".geoparquet", ".gpkg", ".fgb", ".shp", ".kml"}
+)
+"""Of files that a batch reads."""
 
 POINT_TYPES = frozenset({"Point", "MultiPoint"})
 
@@ -174,8 +181,17 @@ def _is_region(value: object) -> bool:
 
 def _hint(roi: object) -> str:
     """What to do with something that is no sequence."""
+    ending = PurePath(roi).suffix.lower() if isinstance(roi, str | os.PathLike) else ""
+    if ending in {".geojson", ".json"}:
+        return (
+            f"; read the file first: json.load(open({os.fspath(roi)!r})), or use batch() for a vector each"
+        )
+    if ending in TABLE_ENDINGS:
+        return "; use batch() for the rows of a file, or geopandas.read_file() and query_many"
     if isinstance(roi, os.PathLike):
         return "; read the file first"
+    if isinstance(roi, Real):
+        return "; give numbers together: a box (minlon, minlat, maxlon, maxlat), a point (lon, lat)"
     if isinstance(roi, str):
         return "; read a file first, and parse WKT with shapely.from_wkt"
     if isinstance(roi, bytes):

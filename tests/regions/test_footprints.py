@@ -164,7 +164,7 @@ def test_footprint_of_a_point(shape):
         ((0, 0, 1), "3 values"),
         (np.zeros((4, 1)), "4 regions"),
         ([BBox(0, 0, 1, 1)] * 4, "4 regions"),
-        (Path("fields.shp"), "read the file"),
+        (Path("fields.shp"), "batch"),
         (("a", "b", "c", "d"), "number"),
     ],
 )

@@ -1,6 +1,7 @@
 """The forms that a region is given in: each is the box, the disc or the polygon that its names say."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -178,3 +179,17 @@ def test_many_points_are_no_regions(rois):
 def test_one_region_is_not_many(rois):
     with pytest.raises(InputError):
         as_region_list(rois)
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ("a.geojson", r"json\.load\(open\('a\.geojson'\)\)"),
+        (Path("districts.gpkg"), r"batch\(\).*query_many"),
+        ("POINT (1 2)", r"shapely\.from_wkt"),
+        (11.5, r"a point \(lon, lat\)"),
+    ],
+)
+def test_what_to_do_with_a_file_or_a_number(given, advice):
+    with pytest.raises(RegionError, match=advice):
+        footprint(given)
