@@ -92,7 +92,8 @@ def test_the_advice_of_a_new_environment_works_as_it_is_typed(tmp_path):
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(root / name, tmp_path / "source")
     run(f"{sys.executable} -m venv new && new/bin/pip install -q ./source")
-    run("new/bin/cop-zarr synth a.tif --bands 4 --bbox 10 40 12 42 && new/bin/cop-zarr ingest a.tif a.zarr")
+    run("new/bin/cop-zarr synth --to a.tif --bands 4 --bbox 10 40 12 42")
+    run("new/bin/cop-zarr ingest a.tif a.zarr")
     (tmp_path / "places.csv").write_text("lon,lat\n11,41\n")
     batch = "new/bin/cop-zarr batch a.zarr places.csv --to out.parquet"
     advice = re.search(r"not installed: (.* install .*)", run(batch, 1))[1]

@@ -100,8 +100,8 @@ def test_a_killed_copy_begins_anew(place: Path, out: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("first", ["ingest", "copy"])
 def test_two_writers(place: Path, out: Path, first: str) -> None:
-    source = place / ("a.tif" if first == "ingest" else "plain.zarr")
-    with started(first, source, out, "--shards") as process:
+    paths = (place / "a.tif", out) if first == "ingest" else (place / "plain.zarr", "--to", out)
+    with started(first, *paths, "--shards") as process:
         until(lambda: shards(out))
         os.kill(process.pid, signal.SIGSTOP)
         try:
