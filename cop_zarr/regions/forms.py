@@ -181,21 +181,24 @@ def _is_region(value: object) -> bool:
 
 def _hint(roi: object) -> str:
     """What to do with something that is no sequence."""
-    ending = PurePath(roi).suffix.lower() if isinstance(roi, str | os.PathLike) else ""
-    if ending in {".geojson", ".json"}:
-        return (
-            f"; read the file first: json.load(open({os.fspath(roi)!r})), or use batch() for a vector each"
-        )
-    if ending in TABLE_ENDINGS:
-        return "; use batch() for the rows of a file, or geopandas.read_file() and query_many"
-    if isinstance(roi, os.PathLike):
-        return "; read the file first"
+    if isinstance(roi, str | os.PathLike):
+        return _file_hint(os.fsdecode(roi), is_text=isinstance(roi, str))
     if isinstance(roi, Real):
         return "; give numbers together: a box (minlon, minlat, maxlon, maxlat), a point (lon, lat)"
-    if isinstance(roi, str):
-        return "; read a file first, and parse WKT with shapely.from_wkt"
     if isinstance(roi, bytes):
         return "; parse WKB with shapely.from_wkb"
     if hasattr(roi, "columns"):
         return "; for the rows of a table, use query_many"
     return "; give its edges as four numbers, and its CRS with crs=" if hasattr(roi, "bounds") else ""
+
+
+def _file_hint(name: str, *, is_text: bool) -> str:
+    """How to have the regions of a file, or of a text that may be its name."""
+    ending = PurePath(name).suffix.lower()
+    if ending in {".geojson", ".json"}:
+        return f"; read the file first: json.load(open({name!r})), or use batch() for a vector each"
+    if ending in TABLE_ENDINGS:
+        return "; use batch() for the rows of a file, or geopandas.read_file() and query_many"
+    return (
+        "; read a file first, and parse WKT with shapely.from_wkt" if is_text else "; read the file first"
+    )
