@@ -79,6 +79,8 @@ def _write(
     opened = cop_zarr.open(store, **options)
     with progress("components") as advance:
         found = opened.components(given["count"], progress=advance)
+        if advance is not None:
+            advance(1, 1)  # what the bar says then: the file is written
         save(found, out, longitudes)
     return {
         "store": opened.url,
