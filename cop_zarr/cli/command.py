@@ -36,8 +36,8 @@ class Command(click.Command):
                 raise click.UsageError(f"{name} is not an option any more; give {self.former[name]}", ctx)
         several = {name: param for param in self.params if param.nargs > 1 for name in param.opts}
         args = split_numbers_of(args, several)
-        _, extra, _ = self.make_parser(ctx).parse_args(list(args))
-        self._check_extra(ctx, args, extra)
+        given, extra, _ = self.make_parser(ctx).parse_args(list(args))
+        self._check_extra(ctx, args, given.get("store"), extra)
         try:
             return super().parse_args(ctx, list(args))
         except click.MissingParameter as error:
@@ -45,12 +45,19 @@ class Command(click.Command):
                 raise click.UsageError(_missing(error.param, args), ctx) from error
             raise
 
-    def _check_extra(self, ctx: click.Context, args: list[str], extra: list[str]) -> None:
-        """Say how an output is named, if that is what an argument too many may be."""
+    def _check_extra(
+        self, ctx: click.Context, args: list[str], store: str | None, extra: list[str]
+    ) -> None:
+        """Say how a place or an output is named, if that is what an argument too many may be."""
         if not extra:
             return
         advice = ""
-        if any("--to" in param.opts for param in self.params) and "--to" not in args and len(extra) == 1:
+        names = {name for param in self.params for name in param.opts}
+        numbers = [word for word in (store or "", *extra) if _is_number(word)]
+        if numbers:
+            place = {2: "--point", 4: "--bbox"}.get(len(numbers))
+            advice = f"; name a place by {place} {' '.join(numbers)}" if place in names else ""
+        elif "--to" in names and "--to" not in args and len(extra) == 1:
             others = list(args)
             others.remove(extra[0])
             command = f"{ctx.command_path} {shlex.join([*others, '--to', extra[0]])}"
@@ -74,6 +81,14 @@ class Command(click.Command):
             with formatter.section("Examples"):
                 indent = " " * formatter.current_indent
                 formatter.write("".join(f"{indent}{example}\n" for example in self.examples))
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _missing(option: click.Option, args: list[str]) -> str:

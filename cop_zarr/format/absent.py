@@ -56,7 +56,10 @@ def _of_file(url: str, path: Path) -> StoreError:
                 f"{url} is a ZIP file; name the store in it: zip::{url}, or if it is a folder there, "
                 f"zip://NAME.zarr::{url}"
             )
-    return StoreError(f"{url} is a file, and a store is a folder")
+    return StoreError(
+        f"{url} is a file, and a store is a folder; for the regions of a file there is "
+        + advice("--geojson FILE, and for a vector each, cop-zarr batch", "cop_zarr.batch")
+    )
 
 
 def _ingest(source: str, store: str) -> str:
@@ -99,8 +102,8 @@ def _next_step(url: str, path: Path | None) -> str:
             f"make one with: cop_zarr.ingest(SOURCE, {url!r})",
         )
     return advice(
-        "make one with: cop-zarr quickstart (made-up values, half a minute), or cop-zarr ingest (the "
+        "make one with: cop-zarr quickstart (made-up values, a minute), or cop-zarr ingest (the "
         "published file, 768 MB to download)",
         "make one with: cop_zarr.ingest(), which downloads the published file (768 MB), or in a terminal "
-        "with: cop-zarr quickstart (made-up values, half a minute)",
+        "with: cop-zarr quickstart (made-up values, a minute)",
     )

@@ -110,8 +110,8 @@ def _subpixel(bounds: Bounds, rule: Subpixel) -> Subpixel | None:
         raise SubcellError(
             f"the region is {width:g}° wide and {height:g}° high, less than one cell of {STEP_DEG}° x "
             f"{STEP_DEG}°; use a larger one, or subpixel='touch' to pool the cells that it touches, "
-            "'nearest' to take the cell at its centre, 'bilinear' to interpolate between the four cell "
-            "centres around it"
+            "subpixel='nearest' to take the cell at its centre, subpixel='bilinear' to interpolate between "
+            "the four cell centres around it"
         )
     return rule
 

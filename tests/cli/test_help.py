@@ -72,6 +72,18 @@ def test_a_command_that_was_typed_as_it_used_to_be_is_shown_as_it_is_now(run):
 
 
 @pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        (("similar", 20.5, 39.5, "-k", 3), "--point 20.5 39.5"),
+        (("query", 20, 38, 22, 40), "--bbox 20 38 22 40"),
+    ],
+)
+def test_numbers_without_an_option_are_taken_for_a_place(run, command, advice):
+    run.fails(*command, status=2, word=advice)
+    assert run(command[0], "a.zarr", *advice.split()).exit_code == 0
+
+
+@pytest.mark.parametrize(
     ("typed", "expected"),
     [
         ("cop-zarr qu", ["query", "quickstart"]),
