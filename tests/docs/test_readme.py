@@ -1,7 +1,6 @@
 """README.md, typed as it stands in a clone after its first command, prints what it shows."""
 
 import contextlib
-import io
 import os
 import pty
 import re
@@ -12,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text("utf-8")
+from tests.docs.test_snippets import ROOT, run, snippets
+
+PAGE = ROOT / "README.md"
+README = PAGE.read_text("utf-8")
 STORE = ROOT / "data/standin.zarr"
-BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```\n(?:```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 
 
 def test_readme_is_one_page():
@@ -28,11 +28,10 @@ def test_readme_prints_what_it_shows(tmp_path, monkeypatch):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    path = README[README.index("## From a region to a result") :]
-    monkeypatch.setenv("COP_ZARR_STORE", re.search("`export COP_ZARR_STORE=(.*?)`", path)[1])
+    monkeypatch.setenv("COP_ZARR_STORE", re.search("`export COP_ZARR_STORE=(.*?)`", README)[1])
     names, checked = {}, 0
-    for language, code, shown in BLOCK.findall(path):
-        printed = python(code, names) if language == "python" else shell(code)
+    for language, code, shown in snippets(PAGE):
+        printed = run(language, code, names, PAGE) if language == "python" else shell(code)
         assert printed == shown, code
         checked += bool(shown)
     assert checked == 5
@@ -46,13 +45,6 @@ def test_the_picture_is_the_one_of_the_quickstart():
         for path in (ROOT / "docs/globe.png", STORE.with_name("globe.png"))
     )
     assert abs(shown - drawn).mean() < 5  # of 255; another stand-in's colours differ by 20
-
-
-def python(code, names):
-    """What a block prints; names are kept for the next one."""
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec(code, names)
-    return printed.getvalue()
 
 
 def shell(code):
