@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import logging
 import shlex
+import socket
 import sys
+from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -67,13 +69,14 @@ class ExplorerServer(ThreadingTCPServer):
     """
 
     allow_reuse_address = not system.WINDOWS  # where it would share the port of another program
-    daemon_threads = True
+    daemon_threads = True  # an interrupt does not wait for a browser that reads slowly
     request_queue_size = 64
 
     def __init__(
         self, reader: ChunkReader, document: StoreDocument, port: int = 0, progress: Progress | None = None
     ) -> None:
         _check_links(reader.folder)
+        self._connections: set[socket.socket] = set()
         try:
             super().__init__((LOOPBACK, port), _Handler)
         except (OSError, OverflowError, TypeError) as error:
@@ -92,6 +95,23 @@ class ExplorerServer(ThreadingTCPServer):
     def serve_forever(self, poll_interval: float = POLL_SECONDS) -> None:
         """Answer requests until :meth:`shutdown`, or an interrupt."""
         super().serve_forever(poll_interval)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection's requests, in a thread of its own."""
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection that has no more requests."""
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """Close the port, and the connections, which browsers keep for their next requests."""
+        super().server_close()
+        for connection in list(self._connections):
+            with suppress(OSError):  # closed meanwhile
+                connection.shutdown(socket.SHUT_RDWR)
 
     @property
     def url(self) -> str:

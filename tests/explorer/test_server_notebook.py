@@ -1,9 +1,12 @@
 """Store.explore: what a notebook shows, and when the server ends."""
 
+import http.client
 import re
 import threading
 import urllib.error
 import urllib.request
+from contextlib import closing
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -42,8 +45,20 @@ def test_shows_the_page_until_it_is_closed(store, tmp_path):
     assert explorer._repr_html_() is None
     assert "closed" in repr(explorer)
     explorer.close()
-    left = {thread.name for thread in threading.enumerate()}  # a pool of another test's may still grow
-    assert not [name for name in left if name == f"explorer {explorer.url}" or "process_request" in name]
+    assert f"explorer {explorer.url}" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_connection_that_is_kept_ends_with_it(store):
+    explorer = store.explore()
+    with closing(http.client.HTTPConnection(urlsplit(explorer.url).netloc, timeout=60)) as kept:
+        for _ in range(2):
+            kept.request("GET", "/store/zarr.json")
+            assert kept.getresponse().read()
+            kept.auto_open = False
+        explorer.close()
+        with pytest.raises(ConnectionError):
+            kept.request("GET", "/store/zarr.json")
+            kept.getresponse()
 
 
 def test_a_cell_that_is_run_again_shows_the_same(store, tmp_path):
