@@ -35,7 +35,7 @@ from aiohttp import web
 from gcsfs.extended_gcsfs import BucketType, ExtendedGcsFileSystem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 BUCKET = "embeddings"
 REGION = "us-east-1"
@@ -253,9 +253,11 @@ def _endpoint(process: subprocess.Popen[bytes], log: Path) -> str:
 
 
 @contextmanager
-def static_server(folder: Path, *, ranges: bool = True) -> Iterator[str]:
+def static_server(
+    folder: Path, *, ranges: bool = True, headers: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """Serve a folder's files at a URL: by aiohttp, or by the standard library, which knows no Range."""
-    with (_aiohttp_server if ranges else _standard_server)(folder) as port:
+    with _aiohttp_server(folder, headers or {}) if ranges else _standard_server(folder) as port:
         yield f"http://127.0.0.1:{port}"
 
 
@@ -267,8 +269,12 @@ def static_process(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _aiohttp_server(folder: Path) -> Iterator[int]:
+def _aiohttp_server(folder: Path, headers: Mapping[str, str]) -> Iterator[int]:
+    async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(headers)
+
     app = web.Application()
+    app.on_response_prepare.append(add_headers)
     app.router.add_static("/", folder)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     loop = asyncio.new_event_loop()

@@ -50,9 +50,12 @@ async function fetchWithRetries(request: Request): Promise<Response> {
   throw new Error("unreachable");
 }
 
+/** What the browser has kept is used only after the server said that it is still so; of parts, Chromium
+ * may give fewer bytes than were asked for (https://github.com/protomaps/PMTiles/issues/442). */
 async function fetchOnce(request: Request): Promise<Response> {
+  const cache = request.headers.has("Range") ? "no-store" : "no-cache";
   try {
-    return await fetch(request, { credentials: "omit", referrerPolicy: "no-referrer" });
+    return await fetch(request, { cache, credentials: "omit", referrerPolicy: "no-referrer" });
   } catch (error) {
     request.signal.throwIfAborted();
     const host = new URL(request.url).host;
