@@ -40,7 +40,7 @@ def explorer(browser):
     with browser.new_context(
         viewport={"width": 1000, "height": 700}, permissions=["clipboard-read", "clipboard-write"]
     ) as context:
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(300_000)  # of a busy machine: what is wrong, the page tells at once
         explorer = Explorer(context)
         yield explorer
         assert explorer.errors == []
