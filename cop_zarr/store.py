@@ -836,6 +836,7 @@ class Store:
         k: int = 10,
         metric: Metric = "cosine",
         within: Roi | None = None,
+        crs: object | None = None,
         exclude_km: float = 0,
         spacing_km: float = 0,
         progress: Progress | bool | None = None,
@@ -862,6 +863,8 @@ class Store:
             ``negatives``, made a unit vector again. Or distance from the mean of the vectors as they are.
         within : optional
             A region: only cells that it touches.
+        crs : str, int or pyproj.CRS, optional
+            The CRS of places, negatives and ``within``, as for :meth:`query`. Vectors have none.
         exclude_km : float
             Leave out cells whose centre is nearer than this to a place: to a point itself, or to the centre
             of any cell that a region touches. Vectors are nowhere.
@@ -896,7 +899,7 @@ class Store:
         >>> len(store.similar([(11.5, 48.1), (120, 30, 122, 32)], negatives=(23.5, 38), k=2))
         2
         """
-        options = SimilarOptions(k, metric, within, exclude_km, spacing_km)
+        options = SimilarOptions(k, metric, within, crs, exclude_km, spacing_km)
         with progress_bar(progress, "similar", "chunk") as advance:
             found = Search(self._reader, self._mask, advance).similar(places, negatives, options)
         return Matches.of(found, metric, self.grid, self.valid, synthetic=self._facts["synthetic"])
@@ -908,13 +911,14 @@ class Store:
         *,
         metric: Metric = "cosine",
         within: Roi | None = None,
+        crs: object | None = None,
         progress: Progress | bool | None = None,
     ) -> CellMap:
         """Map how similar each cell is to some places: the scores by which a search orders them.
 
         Parameters
         ----------
-        places, negatives, metric, within
+        places, negatives, metric, within, crs
             As :meth:`similar`.
         progress : callable or bool, optional
             True shows a bar. A function is called with the cells read and those in all.
@@ -937,9 +941,10 @@ class Store:
         >>> store.similarity((11.5, 48.1))
         <CellMap cosine (344662,) float64, synthetic>
         """
+        options = SimilarOptions(metric=metric, within=within, crs=crs)
         with progress_bar(progress, "similarity", "cell") as advance:
             search = Search(self._reader, self._mask, advance)
-            scores, selected = search.similarity(places, negatives, metric, within)
+            scores, selected = search.similarity(places, negatives, options)
         return CellMap(scores, grid=self.grid, valid=selected, name=metric, facts=self._facts)
 
     def similar_many(
@@ -949,6 +954,7 @@ class Store:
         k: int = 10,
         metric: Metric = "cosine",
         within: Roi | None = None,
+        crs: object | None = None,
         exclude_km: float = 0,
         progress: Progress | bool | None = None,
     ) -> list[Matches]:
@@ -960,7 +966,7 @@ class Store:
         ----------
         places
             Several, as :meth:`similar` takes them; each is a question by itself.
-        k, metric, within, exclude_km
+        k, metric, within, crs, exclude_km
             As :meth:`similar`, for all places.
         progress : callable or bool, optional
             True shows a bar. A function is called with the cells read and those in all, for each thousand
@@ -983,7 +989,7 @@ class Store:
         >>> [len(matches) for matches in store.similar_many([(11.5, 48.1), (121.5, 31.2)], k=3)]
         [3, 3]
         """
-        options = SimilarOptions(k, metric, within, exclude_km)
+        options = SimilarOptions(k, metric, within, crs, exclude_km)
         with progress_bar(progress, "similar_many", "cell") as advance:
             found = Search(self._reader, self._mask, advance).similar_many(places, options)
         synthetic = self._facts["synthetic"]

@@ -46,12 +46,12 @@ class PlaceReader:
         self._reader, self._valid = reader, valid
         self._grid: Grid = reader.layout.grid
 
-    def read(self, given: Any, name: str) -> list[Place]:
-        """Read one or several places; ``name`` is that of the argument.
+    def read(self, given: Any, name: str, crs: object | None) -> list[Place]:
+        """Read one or several places; ``name`` is that of the argument, ``crs`` that of regions and points.
 
         RegionError if one is outside the store or has no data; InputError if one is none.
         """
-        items, crs = place_list(given, name)
+        items, crs = place_list(given, name, crs)
         points, regions, rows = list[int](), list[int](), dict[int, Place]()
         for number, item in enumerate(items):
             if isinstance(item, np.ndarray) or _is_answer(item):
@@ -79,14 +79,16 @@ class PlaceReader:
         return Place(vector.astype("f8"), position)
 
     def _read_points(self, items: list[Any], points: list[int], crs: Any, rows: dict[int, Place]) -> None:
-        if not points:
-            return
-        lons, lats = np.array([_coordinates(items[number]) for number in points], "f8").T
-        given = check_points(self._grid, lons, lats, "nearest", "raise", crs=crs)
-        batch = PointBatch(self._reader, given, "skip", self._valid)
-        found = answer_batch(batch, None, progress=None, client=None)
-        for number, lon, lat, vector in zip(points, given.lons, given.lats, found, strict=True):
-            rows[number] = Place(vector.astype("f8"), (lon[None], lat[None]))
+        by_crs: dict[object, list[int]] = {}
+        for number in points:
+            by_crs.setdefault(_point_crs(items[number], crs), []).append(number)
+        for own, numbers in by_crs.items():
+            lons, lats = np.array([_coordinates(items[number]) for number in numbers], "f8").T
+            given = check_points(self._grid, lons, lats, "nearest", "raise", crs=own)
+            batch = PointBatch(self._reader, given, "skip", self._valid)
+            found = answer_batch(batch, None, progress=None, client=None)
+            for number, lon, lat, vector in zip(numbers, given.lons, given.lats, found, strict=True):
+                rows[number] = Place(vector.astype("f8"), (lon[None], lat[None]))
 
     def _read_regions(self, regions: list[tuple[int, Any, str]], crs: Any, rows: dict[int, Place]) -> None:
         """Read regions, each of which has a number and a label."""
@@ -112,15 +114,15 @@ class PlaceReader:
         return normalised(lons[cols], lats[rows])
 
 
-def place_list(given: Any, name: str) -> tuple[list[Any], object | None]:
-    """Places as a list, and the CRS that a table of them declares."""
+def place_list(given: Any, name: str, crs: object | None) -> tuple[list[Any], object | None]:
+    """Places as a list, and their CRS: the one given, or what a table of them declares."""
     given = _as_vector(given, name)
     if isinstance(given, np.ndarray) and given.dtype.kind != "O":
-        items, crs = (list(given) if given.ndim == 2 else [given]), None
+        items = list(given) if given.ndim == 2 else [given]
     elif _is_answer(given) or _is_numbers(given) or isinstance(given, str | bytes):
-        items, crs = [given], None
+        items = [given]
     else:
-        table, crs = regions_and_crs(given, None)
+        table, crs = regions_and_crs(given, crs)
         table = table.tolist() if isinstance(table, np.ndarray) else table  # edges of boxes, or geometries
         several = isinstance(table, Iterable) and not has_geo_interface(table) and not is_one_region(table)
         items = list(table) if several else [table]
@@ -193,6 +195,21 @@ def _coordinates(item: Any) -> Sequence[float]:
     if len(coordinates) != 1:
         raise RegionError("the point is empty; leave it out")
     return tuple(coordinates[0])
+
+
+def _point_crs(point: Any, crs: object | None) -> object | None:
+    """The CRS given, or what a point of GeoJSON declares."""
+    from cop_zarr.regions.geojson import declared_crs
+
+    own = declared_crs(point)
+    if crs is None and own is None:
+        return None
+    from cop_zarr.regions.projections import check_same, projection
+
+    found = projection(crs if own is None else own)
+    if crs is not None:
+        check_same(projection(crs), found, "point")
+    return found.crs
 
 
 def _answer_cells(answer: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -56,6 +56,7 @@ class SimilarOptions:
     k: int = 10
     metric: Metric = "cosine"
     within: Roi | None = None
+    crs: object | None = None
     exclude_km: float = 0
     spacing_km: float = 0
 
@@ -84,9 +85,9 @@ class Search:
 
     def similar(self, places: Any, negatives: Any, options: SimilarOptions) -> Match:
         """The cells most similar to places, and unlike negatives."""
-        given, queries = self._queries(places, negatives, options.metric)
+        given, queries = self._queries(places, negatives, options)
         positions = [place.position for place in given if place.position]
-        selected = self._selected(options.within)
+        selected = self._selected(options)
         if options.exclude_km:
             selected &= ~self._near(positions, options.exclude_km)
         check_k(options.k, int(np.count_nonzero(selected)), options)
@@ -98,21 +99,20 @@ class Search:
 
     def similar_many(self, places: Any, options: SimilarOptions) -> Iterator[Match]:
         """The cells most similar to each of some places."""
-        given = PlaceReader(self.reader, self.valid).read(places, "places")
-        selected = self._selected(options.within)
+        given = PlaceReader(self.reader, self.valid).read(places, "places", options.crs)
+        selected = self._selected(options)
         for first in range(0, len(given), MAX_TOGETHER):
             yield from self._together(given[first : first + MAX_TOGETHER], selected, options)
 
     def similarity(
-        self, places: Any, negatives: Any, metric: Metric, within: Roi | None
+        self, places: Any, negatives: Any, options: SimilarOptions
     ) -> tuple[np.ndarray, np.ndarray]:
         """Exact scores of cells, NaN where there is none, and which cells they are of.
 
         float64, ``(n,)``, row by row; bool, the grid's shape.
         """
-        SimilarOptions(metric=metric)
-        _, queries = self._queries(places, negatives, metric)
-        selected, done = self._selected(within), 0
+        _, queries = self._queries(places, negatives, options)
+        selected, done = self._selected(options), 0
         selection = CellSelection(self._grid, self._grid.whole, selected)
         scores, total = np.empty(selection.size), selection.size
 
@@ -130,16 +130,17 @@ class Search:
     def _grid(self) -> Grid:
         return self.reader.layout.grid
 
-    def _queries(self, places: Any, negatives: Any, metric: Metric) -> tuple[list[Place], Queries]:
+    def _queries(self, places: Any, negatives: Any, options: SimilarOptions) -> tuple[list[Place], Queries]:
         """The places, and the one query that they make with the negatives."""
+        metric, crs = options.metric, options.crs
         if metric == "l2" and negatives is not None:
             raise InputError(
                 "negatives, places to be unlike, cannot be combined with metric='l2': the difference of "
                 "two vectors is not a place to be near to; use metric='cosine'"
             )
         source = PlaceReader(self.reader, self.valid)
-        given = source.read(places, "places")
-        others = [] if negatives is None else source.read(negatives, "negatives")
+        given = source.read(places, "places", crs)
+        others = [] if negatives is None else source.read(negatives, "negatives", crs)
         if metric == "cosine":
             vector = combine(given, others)
         else:
@@ -162,9 +163,10 @@ class Search:
         bounds[~selected] = -np.inf
         return bounds
 
-    def _selected(self, within: Roi | None) -> np.ndarray:
+    def _selected(self, options: SimilarOptions) -> np.ndarray:
         """The cells to search: bool, the grid's shape."""
-        selection = select_cells(self._grid, self.valid.read(), within, None)
+        within, crs = options.within, options.crs
+        selection = select_cells(self._grid, self.valid.read(), within, None if within is None else crs)
         selected = np.zeros(self._grid.shape, "?")
         selected[selection.indices()] = True
         if not selected.any() and within is not None:

@@ -81,10 +81,12 @@ def as_buffer(
     return cop_zarr.PointBuffer.from_crs(*point, buffer_m, crs=crs, shape=shape or "box")
 
 
-def check_buffer(point: object, buffer_m: object, shape: object) -> None:
-    """Check that there is a point for a buffer."""
+def check_buffer(point: object, buffer_m: float | None, shape: Literal["box", "circle"] | None) -> None:
+    """Check that there is a point for a buffer, and that one of this radius can be."""
     if not point and (buffer_m is not None or shape is not None):
         raise click.UsageError("--buffer M and --shape need --point LON LAT")
+    if buffer_m is not None:
+        cop_zarr.PointBuffer(0, 0, buffer_m, shape or "box")
 
 
 def note_features(document: object, name: str, store: str | None) -> None:

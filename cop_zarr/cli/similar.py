@@ -20,7 +20,7 @@ from cop_zarr.cli.options import (
     output_option,
 )
 from cop_zarr.cli.output import progress, show
-from cop_zarr.cli.regions import as_box, as_buffer, check_buffer, read_geojson
+from cop_zarr.cli.regions import check_buffer, read_geojson
 
 
 def place_options(prefix: str, text: str) -> tuple[Any, ...]:
@@ -79,7 +79,7 @@ def place_options(prefix: str, text: str) -> tuple[Any, ...]:
     click.option(
         "--shape", type=click.Choice(["box", "circle"]), help="Shape of the buffers.  [default: box]"
     ),
-    click.option("--crs", metavar="CRS", help="CRS of points and boxes.  [default: EPSG:4326]"),
+    click.option("--crs", metavar="CRS", help="CRS of every x y.  [default: EPSG:4326]"),
 )
 @option_group(
     "options",
@@ -127,7 +127,7 @@ def similar(
         raise click.UsageError("--overwrite needs --to OUT")
     if out is not None:
         check_match_file(out, overwrite=overwrite)
-    options["within"] = _region_to_search(form["crs"], **within)
+    options |= {"within": _region_to_search(**within), "crs": form["crs"]}
     opened = cop_zarr.open(store, **store_options)
     with progress("similar", "chunk") as advance:
         matches = opened.similar(places, negatives, progress=advance, **options)
@@ -139,30 +139,33 @@ def similar(
     show({"out": str(out), **found}, as_json, f"{out}: {len(matches):,} cells")
 
 
-def _region_to_search(crs: str | None, within_bbox: Any, within_geojson: Any) -> Any:
+def _region_to_search(within_bbox: Any, within_geojson: Any) -> Any:
     """The region whose cells are searched; None for the whole store."""
     if within_bbox is not None and within_geojson is not None:
         raise click.UsageError("name one region to search: --within-bbox W S E N, or --within-geojson FILE")
-    if within_geojson is not None:
-        return read_geojson(within_geojson)
-    return None if within_bbox is None else as_box(within_bbox, crs)
+    return within_bbox if within_geojson is None else read_geojson(within_geojson)
 
 
 def _places(given: dict[str, Any], form: dict[str, Any], prefix: str = "") -> list[Any]:
     """The places that options name."""
-    crs, radius, shape = form["crs"], form["buffer_m"], form["shape"]
-    points = given[f"{prefix}point"]
-    places: list[Any] = [as_box(box, crs) for box in given[f"{prefix}bbox"]]
-    if radius is not None:
-        points = [as_buffer(point, radius, shape, crs) for point in points]
-    elif crs is not None:
-        buffers = [as_buffer(point, 1, None, crs) for point in points]
-        points = [(buffer.lon, buffer.lat) for buffer in buffers]
+    places: list[Any] = list(given[f"{prefix}point"])
+    if form["buffer_m"] is not None:
+        circle = {"buffer_m": form["buffer_m"], "shape": form["shape"] or "box"}
+        places = [{"lon": x, "lat": y, **circle} for x, y in places]
+    places += given[f"{prefix}bbox"]
     for file in given[f"{prefix}geojson"]:
-        document = read_geojson(file)
-        features = document.get("features")
-        places += features if isinstance(features, list) else [document]
-    return [*points, *places]
+        places += _features(read_geojson(file))
+    return places
+
+
+def _features(document: dict[str, Any]) -> list[Any]:
+    """The features of a GeoJSON document, each with the CRS that the document declares."""
+    features = document.get("features")
+    if not isinstance(features, list):
+        return [document]
+    if "crs" not in document:
+        return features
+    return [one | {"crs": document["crs"]} if isinstance(one, dict) else one for one in features]
 
 
 def _table(records: list[dict[str, Any]]) -> str:

@@ -53,8 +53,8 @@ def check_same(given: Projection, declared: Projection, owner: str) -> None:
     """Raise RegionError if the CRS given is not the one declared; axis order does not matter."""
     if not given.crs.equals(declared.crs, ignore_axis_order=True):
         raise RegionError(
-            f"the {owner} declares the CRS {declared.name}, but crs={given.name} was given; omit crs=, or "
-            f"convert the {owner}"
+            f"the {owner} declares the CRS {declared.name}, but crs={given.name!r} was given; omit crs=, "
+            f"or convert the {owner}"
         )
 
 

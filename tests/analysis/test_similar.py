@@ -4,6 +4,7 @@ import itertools
 import pickle
 
 import numpy as np
+import pyproj
 import pytest
 import shapely
 
@@ -236,6 +237,39 @@ class TestPlaces:
         found = store.similar(table.to_crs(3857)[:1], k=5, exclude_km=100)
         np.testing.assert_array_equal(found.rows, store.similar((11.5, 48.1), k=5, exclude_km=100).rows)
         np.testing.assert_allclose(store.similar(table, k=5).score, expected.score)
+
+    def test_another_crs(self, store):
+        place, box, circle = (11.5, 48.1), (120.1, 30.1, 121.9, 31.9), (120.5, 31.1)
+        options = {"k": 5, "exclude_km": 100, "within": (0, 20, 130, 60)}
+        degrees = [place, box, cop_zarr.PointBuffer(*circle, 50_000)]
+        expected, many = store.similar(degrees, **options), store.similar_many(degrees, **options)
+        move = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:3857", always_xy=True)
+        buffer = dict(zip(("lon", "lat", "buffer_m"), (*move.transform(*circle), 50_000), strict=True))
+        moved = move.transform(*place)
+        options["within"] = move.transform_bounds(*options["within"])
+        for point in (moved, {"type": "Point", "coordinates": moved}, shapely.Point(moved)):
+            places = [point, move.transform_bounds(*box), buffer]
+            found = store.similar(places, crs="EPSG:3857", **options)
+            np.testing.assert_array_equal((found.rows, found.cols), (expected.rows, expected.cols))
+            np.testing.assert_allclose(found.score, expected.score, rtol=1e-12)
+            for one, other in zip(store.similar_many(places, crs=3857, **options), many, strict=True):
+                np.testing.assert_array_equal((one.rows, one.cols), (other.rows, other.cols))
+        scores = store.similarity(moved, crs="EPSG:3857", within=options["within"])
+        same = store.similarity(place, within=(0, 20, 130, 60))
+        np.testing.assert_array_equal(scores.values, same.values)
+
+    def test_points_of_geojson_have_their_crs(self, store):
+        declared = {"crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::3857"}}}
+        point = {"type": "Point", "coordinates": (1280174, 6124696), **declared}
+        expected = store.similar([(11.5, 48.12), (121.5, 31.2)], k=3)
+        np.testing.assert_array_equal(store.similar([point, (121.5, 31.2)], k=3).score, expected.score)
+        store.similar(point, crs="EPSG:3857")
+        with pytest.raises(RegionError, match="declares the CRS EPSG:3857"):
+            store.similar(point, crs="EPSG:4326")
+        with pytest.raises(RegionError, match="not a known CRS"):
+            store.similar({**point, "crs": {"properties": {"name": ["x"]}}})
+        with pytest.raises(RegionError, match="in degrees already"):
+            store.similar(cop_zarr.BBox(120, 30, 122, 32), crs="EPSG:3857")
 
     def test_arrays_of_other_libraries(self, store):
         pandas, torch = pytest.importorskip("pandas"), pytest.importorskip("torch")

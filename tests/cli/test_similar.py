@@ -7,6 +7,7 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import pytest
+import shapely
 
 import cop_zarr
 
@@ -91,6 +92,27 @@ def test_places_and_options(run):
     assert found["matches"] == expected.records()
 
 
+def test_another_crs(run):
+    table = geopandas.GeoSeries([shapely.Point(21.3, 38.6), shapely.box(22, 38, 23, 39)], crs=4326)
+    moved, options = table.to_crs(3857), {"k": 3, "exclude_km": 30}
+    store = cop_zarr.open("a.zarr")
+    moved.to_file("declared.geojson", driver="GeoJSON")
+    Path("a.geojson").write_text(moved.to_json(drop_id=True))
+    asked = ("similar", "a.zarr", "-k", 3, "--exclude-km", 30, "--json")
+    expected = store.similar(list(table), **options).records()
+    for names in (("declared.geojson",), ("a.geojson", "--crs", "EPSG:3857")):
+        assert json.loads(run(*asked, "--geojson", *names).stdout)["matches"] == expected
+    x, y = moved.iloc[0].x, moved.iloc[0].y
+    bounds = moved.iloc[1].bounds
+    names = ("--point", x, y, "--buffer", 40_000, "--bbox", *bounds, "--within-bbox", *bounds)
+    places, within = [cop_zarr.PointBuffer(21.3, 38.6, 40_000), table.iloc[1]], table.iloc[1]
+    expected = store.similar(places, within=within, **(options | {"exclude_km": 0}))
+    found = json.loads(run(*asked, *names, "--exclude-km", 0, "--crs", "EPSG:3857").stdout)["matches"]
+    assert [(cell["lon"], cell["lat"]) for cell in found] == list(
+        zip(expected.lon, expected.lat, strict=True)
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
@@ -104,6 +126,7 @@ def test_places_and_options(run):
         ((*PLACE, "--within", "20 37 26 39.5"), "--within-bbox W S E N"),
         ((*PLACE, "--within-bbox", "20 37 26 39.5", "--within-geojson", "-"), "one region"),
         ((*PLACE, "--shape", "box", "--bbox", "20 38 21 39", "--crs", "EPSG:0"), "EPSG:0"),
+        (("--geojson", "declared.geojson", "--crs", "EPSG:3857"), "but --crs EPSG:3857 was given"),
         (("--bbox", "20 38 21 39", "--buffer", "9"), "--point"),
         (("--point", "50", "10"), "outside"),
     ],
@@ -118,9 +141,13 @@ def test_places_and_options(run):
         "within",
         "two regions",
         "crs",
+        "another crs",
         "buffer",
         "outside",
     ],
 )
 def test_wrong_usage(run, arguments, word):
+    declared = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32634"}}
+    point = {"type": "Point", "coordinates": [500_000, 4_300_000], "crs": declared}
+    Path("declared.geojson").write_text(json.dumps(point))
     run.fails("similar", "a.zarr", *arguments, status=2, word=word)
