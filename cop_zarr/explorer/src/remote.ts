@@ -50,8 +50,10 @@ async function fetchWithRetries(request: Request): Promise<Response> {
   throw new Error("unreachable");
 }
 
-/** What the browser has kept is used only after the server said that it is still so; of parts, Chromium
- * may give fewer bytes than were asked for (https://github.com/protomaps/PMTiles/issues/442). */
+/**
+ * What the browser kept is used only after the server said that it is still the same. Parts are read anew:
+ * of those it has kept, Chromium may give fewer bytes than were asked for (protomaps/PMTiles, issue 442).
+ */
 async function fetchOnce(request: Request): Promise<Response> {
   const cache = request.headers.has("Range") ? "no-store" : "no-cache";
   try {
