@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from cop_zarr.querying.plan import plan
 from cop_zarr.querying.points import PointBatch, check_points
 from cop_zarr.querying.valid_mask import ValidMask
 from cop_zarr.regions.forms import has_geo_interface, is_one_region, is_point
+
+if TYPE_CHECKING:
+    from cop_zarr.regions.projections import Projection
 
 ACCEPTED = (
     "a place is a region, a point (lon, lat), a vector as a NumPy array, or a pooled answer; several are a "
@@ -79,12 +82,14 @@ class PlaceReader:
         return Place(vector.astype("f8"), position)
 
     def _read_points(self, items: list[Any], points: list[int], crs: Any, rows: dict[int, Place]) -> None:
-        by_crs: dict[object, list[int]] = {}
+        by_source: dict[Projection | None, list[int]] = {}
         for number in points:
-            by_crs.setdefault(_point_crs(items[number], crs), []).append(number)
-        for own, numbers in by_crs.items():
+            by_source.setdefault(_declared_source(items[number], crs), []).append(number)
+        for source, numbers in by_source.items():
             lons, lats = np.array([_coordinates(items[number]) for number in numbers], "f8").T
-            given = check_points(self._grid, lons, lats, "nearest", "raise", crs=own)
+            given = check_points(
+                self._grid, lons, lats, "nearest", "raise", crs=source.crs if source else crs
+            )
             batch = PointBatch(self._reader, given, "skip", self._valid)
             found = answer_batch(batch, None, progress=None, client=None)
             for number, lon, lat, vector in zip(numbers, given.lons, given.lats, found, strict=True):
@@ -197,19 +202,13 @@ def _coordinates(item: Any) -> Sequence[float]:
     return tuple(coordinates[0])
 
 
-def _point_crs(point: Any, crs: object | None) -> object | None:
-    """The CRS given, or what a point of GeoJSON declares."""
-    from cop_zarr.regions.geojson import declared_crs
-
-    own = declared_crs(point)
-    if crs is None and own is None:
+def _declared_source(point: Any, crs: object | None) -> Projection | None:
+    """The CRS that a point of GeoJSON declares; None if it declares none, or degrees."""
+    if isinstance(point, list | tuple):
         return None
-    from cop_zarr.regions.projections import check_same, projection
+    from cop_zarr.regions.geojson import declared_crs, source_projection
 
-    found = projection(crs if own is None else own)
-    if crs is not None:
-        check_same(projection(crs), found, "point")
-    return found.crs
+    return None if declared_crs(point) is None else source_projection(point, crs)
 
 
 def _answer_cells(answer: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -51,10 +51,10 @@ def parse_region(
     if geojson is not None:
         return read_geojson(geojson), crs
     if bbox is not None:
-        return as_box(bbox, crs), None
+        return _as_box(bbox, crs), None
     if point is None or buffer_m is None:
         raise click.UsageError(f"--point LON LAT needs --buffer M{advice}")
-    return as_buffer(point, buffer_m, shape, crs), None
+    return _as_buffer(point, buffer_m, shape, crs), None
 
 
 def optional_region(region: dict[str, Any], advice: str = "") -> tuple[Roi | None, str | None]:
@@ -67,12 +67,12 @@ def optional_region(region: dict[str, Any], advice: str = "") -> tuple[Roi | Non
     return None, None
 
 
-def as_box(bbox: tuple[float, float, float, float], crs: str | None) -> BBox:
+def _as_box(bbox: tuple[float, float, float, float], crs: str | None) -> BBox:
     """The box of four numbers, in degrees unless there is a CRS."""
     return cop_zarr.BBox(*bbox) if crs is None else cop_zarr.BBox.from_crs(bbox, crs=crs)
 
 
-def as_buffer(
+def _as_buffer(
     point: tuple[float, float], buffer_m: float, shape: Literal["box", "circle"] | None, crs: str | None
 ) -> PointBuffer:
     """The buffer around a point, in degrees unless there is a CRS."""

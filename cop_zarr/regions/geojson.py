@@ -13,6 +13,7 @@ from shapely.geometry.base import BaseGeometry
 
 from cop_zarr.errors import RegionError, RegionWarning
 from cop_zarr.regions.forms import POINT_TYPES
+from cop_zarr.regions.projections import Projection, check_same, projection
 
 ACCEPTED = (
     "a region is a Polygon, a MultiPolygon, or a Feature, FeatureCollection or GeometryCollection of them"
@@ -33,6 +34,15 @@ def declared_crs(given: object) -> object | None:
     except (KeyError, TypeError):
         raise RegionError(f"the geometry's crs member must have properties.name; got {member!r}") from None
     return name
+
+
+def source_projection(given: object, crs: object | None) -> Projection | None:
+    """The CRS given, or what a geometry declares; None if coordinates are in the product's CRS."""
+    asked, own = (None if each is None else projection(each) for each in (crs, declared_crs(given)))
+    if asked and own:
+        check_same(asked, own, "geometry")
+    source = asked or own
+    return None if source is None or source.is_product_crs else source
 
 
 def read_polygons(given: object) -> tuple[list[BaseGeometry], dict[str, int]]:

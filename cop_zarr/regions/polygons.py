@@ -13,8 +13,8 @@ from cop_zarr.core.grid import Bounds
 from cop_zarr.errors import RegionError
 from cop_zarr.regions.antimeridian import clip_at_poles, combine_parts, unwrap_polygons
 from cop_zarr.regions.footprints import Footprint
-from cop_zarr.regions.geojson import declared_crs, read_polygons
-from cop_zarr.regions.projections import Projection, check_same, projection
+from cop_zarr.regions.geojson import read_polygons, source_projection
+from cop_zarr.regions.projections import Projection
 from cop_zarr.regions.validity import check_valid, polygon_parts
 
 
@@ -24,7 +24,7 @@ def polygon_footprint(given: object, crs: object | None = None, *, repair: bool 
     The CRS is ``crs``, or else what the object declares (``.crs`` of geopandas, the ``crs`` member of old
     GeoJSON), or else EPSG:4326.
     """
-    source = _source_crs(given, crs)
+    source = source_projection(given, crs)
     found, left_out = read_polygons(given)
     parts = [part for shape in shapely.force_2d(found) for part in _lonlat_parts(shape, source, repair)]
     if not parts:
@@ -43,15 +43,6 @@ def polygon_footprint(given: object, crs: object | None = None, *, repair: bool 
         input_crs=source.name if source else product.CRS,
         geometry=geometry,
     )
-
-
-def _source_crs(given: object, crs: object | None) -> Projection | None:
-    """The CRS to convert from; None if coordinates are in the product's CRS."""
-    asked, own = (None if each is None else projection(each) for each in (crs, declared_crs(given)))
-    if asked and own:
-        check_same(asked, own, "geometry")
-    source = asked or own
-    return None if source is None or source.is_product_crs else source
 
 
 def _lonlat_parts(shape: BaseGeometry, source: Projection | None, repair: bool) -> list[shapely.Polygon]:
