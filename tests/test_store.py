@@ -30,6 +30,7 @@ from cop_zarr.format.document import decode_root, digest
 from cop_zarr.storage import LocalFolder
 from tests.support import factory
 from tests.support.folders import WatchedFolder, open_in
+from tests.support.patience import STUCK_SECONDS
 
 BOX = (20, 39, 22, 40)
 
@@ -354,7 +355,11 @@ threading.Thread(target=ask).start()
 def test_a_thread_may_go_on_asking_when_the_main_one_has_ended(store_path):
     """The interpreter starts no thread any more by then."""
     done = subprocess.run(
-        [sys.executable, "-c", LATE, store_path], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", LATE, store_path],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=STUCK_SECONDS,
     )
     assert (done.stdout, done.stderr) == ("(16,) (1, 16)\n", "")
 

@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -17,9 +16,8 @@ import pytest
 
 import cop_zarr
 from tests.cli.test_program import PROGRAM
+from tests.support.patience import STUCK_SECONDS, until
 from tests.support.servers import static_server
-
-WAIT_SECONDS = 60
 
 
 @contextlib.contextmanager
@@ -41,7 +39,7 @@ def exploring(*arguments, cwd, **environment):
 
 
 def read(url):
-    with urllib.request.urlopen(url, timeout=WAIT_SECONDS) as answer:
+    with urllib.request.urlopen(url, timeout=STUCK_SECONDS) as answer:
         return answer.read()
 
 
@@ -54,7 +52,7 @@ def test_serves_until_it_is_ended(run, tmp_path, number, status):
         assert b"<!doctype html>" in read(report["url"]).lower()
         with socket.create_connection(("127.0.0.1", int(report["url"].split(":")[2].strip("/")))):
             running.send_signal(number)  # while a browser is connected
-            assert running.wait(WAIT_SECONDS) == status
+            assert running.wait(STUCK_SECONDS) == status
         assert running.stderr.read() == ""
     with pytest.raises(urllib.error.URLError):
         read(report["url"])
@@ -75,9 +73,7 @@ def test_opens_the_browser(run, tmp_path):
     browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {part}\nmv {part} {opened}\n')
     browser.chmod(0o755)
     with exploring("a.zarr", cwd=tmp_path, BROWSER=f"{browser} %s") as (running, report):
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not opened.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(opened.exists)
         assert opened.read_text() == report["url"]
         assert running.poll() is None
 
@@ -88,7 +84,7 @@ def test_does_without_a_browser(run, tmp_path, browser):
     with exploring("a.zarr", cwd=tmp_path, BROWSER=browser) as (running, report):
         assert read(report["url"])
         running.send_signal(signal.SIGINT)
-        assert running.wait(WAIT_SECONDS) == 0
+        assert running.wait(STUCK_SECONDS) == 0
 
 
 def test_a_port_that_is_taken(run):
@@ -158,7 +154,7 @@ def test_components_of_a_store_that_cannot_be_written_are_cached(read_only, tmp_
             for path in paths:
                 assert read(f"{report['url']}{path.relative_to(folder).as_posix()}") == path.read_bytes()
             running.send_signal(signal.SIGINT)
-            assert running.wait(WAIT_SECONDS) == 0
+            assert running.wait(STUCK_SECONDS) == 0
             assert ("can only be read" in running.stderr.read()) == is_first  # derived once, said once
             times.append([path.stat().st_mtime_ns for path in paths])
     assert times[0] == times[1]

@@ -15,6 +15,7 @@ import cop_zarr
 from cop_zarr.cli import main
 from cop_zarr.cli.options import SIZE_UNITS, size
 from cop_zarr.querying import options as words
+from tests.support.patience import STUCK_SECONDS
 
 PROGRAM = [sys.executable, "-c", "from cop_zarr.cli import main; main(prog_name='cop-zarr')"]
 
@@ -45,7 +46,7 @@ def test_progress_is_for_terminals(cli_folder):
     # without a width, tqdm shows nothing
     pytest.importorskip("termios").tcsetwinsize(theirs, (24, 80))
     command = [*PROGRAM, "verify", cli_folder / "a.zarr"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, check=True, timeout=60)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, check=True, timeout=STUCK_SECONDS)
     shown = b""
     while select.select([ours], [], [], 0)[0]:
         shown += os.read(ours, 10_000)
@@ -63,7 +64,7 @@ def test_a_terminal_gets_a_summary_of_a_query(cli_folder, box):
     for options in ((), ("--json",)):
         ours, theirs = pty.openpty()
         command = [*PROGRAM, "query", cli_folder / "a.zarr", *box, *options]
-        subprocess.run(command, stdout=theirs, check=True, timeout=60)
+        subprocess.run(command, stdout=theirs, check=True, timeout=STUCK_SECONDS)
         os.close(theirs)
         shown.append(b"")
         with contextlib.suppress(OSError):  # all has been read

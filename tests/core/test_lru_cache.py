@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cop_zarr.core.lru_cache import LRUCache
 from cop_zarr.errors import InputError
 from tests.support.interrupts import interrupted
+from tests.support.patience import STUCK_SECONDS
 
 
 def modelled(capacity, operations):
@@ -79,7 +80,7 @@ def in_threads(count, work):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(STUCK_SECONDS)
     assert not any(thread.is_alive() for thread in threads)
     return raised
 

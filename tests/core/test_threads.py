@@ -12,9 +12,7 @@ import pytest
 import cop_zarr
 from cop_zarr.core.threads import Background, ordered_map, sleep
 from tests.support.interrupts import interrupted
-
-WAIT_SECONDS = 30
-"""For what must happen; nobody waits so long unless it fails."""
+from tests.support.patience import STUCK_SECONDS
 
 
 def after_turns(number):
@@ -31,7 +29,7 @@ def test_results_come_in_the_order_of_the_items(workers):
 
 def test_as_many_items_at_once_as_workers():
     """Three items wait for one another; a fourth would not come."""
-    meeting = threading.Barrier(3, timeout=WAIT_SECONDS)
+    meeting = threading.Barrier(3, timeout=STUCK_SECONDS)
     lock, at_work, most = threading.Lock(), 0, 0
 
     def meet(_):
@@ -115,7 +113,7 @@ def test_what_waits_is_cancelled_when_the_call_ends_early(nested):
     def work(number):
         if number:
             begun.release()
-            waits = ordered_map(sleep, [WAIT_SECONDS] * 2, workers=2) if nested else [sleep(WAIT_SECONDS)]
+            waits = ordered_map(sleep, [STUCK_SECONDS] * 2, workers=2) if nested else [sleep(STUCK_SECONDS)]
             return list(waits)
         for _ in range(2):
             begun.acquire()
@@ -124,14 +122,14 @@ def test_what_waits_is_cancelled_when_the_call_ends_early(nested):
     began = time.monotonic()
     with pytest.raises(LookupError):
         list(ordered_map(work, [1, 2, 0], workers=4))
-    assert time.monotonic() - began < WAIT_SECONDS / 10
+    assert time.monotonic() - began < STUCK_SECONDS / 10
     sleep(0)  # outside of any call nothing is cancelled
 
 
 def test_the_callers_context_is_kept():
     number = contextvars.ContextVar("number", default=0)
     number.set(7)
-    meeting = threading.Barrier(2, timeout=WAIT_SECONDS)
+    meeting = threading.Barrier(2, timeout=STUCK_SECONDS)
 
     def work(_):
         meeting.wait()
@@ -157,7 +155,7 @@ def test_a_forked_child_has_threads_of_its_own():
     list(ordered_map(after_turns, range(8), workers=4))
     child = os.fork()
     if child == 0:
-        meeting = threading.Barrier(3, timeout=WAIT_SECONDS)
+        meeting = threading.Barrier(3, timeout=STUCK_SECONDS)
         try:
             list(ordered_map(lambda _: meeting.wait(), range(3), workers=3))
             os._exit(0)
@@ -168,7 +166,7 @@ def test_a_forked_child_has_threads_of_its_own():
 
 def test_background_runs_beside_its_caller():
     begin = threading.Event()
-    task = Background(lambda: begin.wait(WAIT_SECONDS) and threading.get_ident())
+    task = Background(lambda: begin.wait(STUCK_SECONDS) and threading.get_ident())
     assert not task.done()
     begin.set()
     found = task.result()

@@ -13,6 +13,7 @@ import pytest
 
 import cop_zarr
 from tests.support import factory
+from tests.support.patience import STUCK_SECONDS
 from tests.support.servers import S3
 
 PAGE = (Path(__file__).parents[2] / "docs" / "publishing.md").read_text("utf-8")
@@ -55,7 +56,9 @@ def test_the_commands_for_s3(tmp_path: Path, s3: S3) -> None:
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     commands = block.replace("$ ", "")
-    subprocess.run(["bash", "-euc", commands], check=True, cwd=tmp_path, env=environment, timeout=120)
+    subprocess.run(
+        ["bash", "-euc", commands], check=True, cwd=tmp_path, env=environment, timeout=STUCK_SECONDS
+    )
     assert cop_zarr.verify("s3://bucket/copernicus.zarr", source, storage_options=s3.options).ok
     (rule,) = s3.client.get_bucket_cors(Bucket="bucket")["CORSRules"]
     assert set(rule["ExposeHeaders"]) >= NEEDED

@@ -15,6 +15,7 @@ import pytest
 import cop_zarr
 from cop_zarr import errors
 from cop_zarr.core import product
+from tests.support.patience import STUCK_SECONDS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -101,7 +102,7 @@ def test_notebook_runs_twice(tmp_path):
     for _ in range(2):
         nbclient.NotebookClient(
             notebook,
-            timeout=240,
+            timeout=int(STUCK_SECONDS),
             resources={"metadata": {"path": str(tmp_path / "docs")}},
             kernel_name="python3",
         ).execute()

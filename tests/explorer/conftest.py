@@ -6,6 +6,7 @@ import pytest
 
 import cop_zarr
 from tests.support.explorer import COPIES, PAGE, Explorer, chromium, find_chromium, write_store
+from tests.support.patience import STUCK_SECONDS
 from tests.support.servers import static_server
 
 
@@ -40,7 +41,7 @@ def explorer(browser):
     with browser.new_context(
         viewport={"width": 1000, "height": 700}, permissions=["clipboard-read", "clipboard-write"]
     ) as context:
-        context.set_default_timeout(300_000)  # of a busy machine: what is wrong, the page tells at once
+        context.set_default_timeout(STUCK_SECONDS * 1000)  # what is wrong, the page tells at once
         explorer = Explorer(context)
         yield explorer
         assert explorer.errors == []

@@ -21,6 +21,7 @@ from cop_zarr.explorer.contents import open_store
 from cop_zarr.explorer.page import page_files
 from cop_zarr.explorer.server import ExplorerServer
 from tests.support import factory
+from tests.support.patience import STUCK_SECONDS
 from tests.support.servers import static_server
 
 CHUNK = "embedding/c/0/0/0"
@@ -62,7 +63,9 @@ def plain(folder):
 
 def ask(port, path, method="GET", body=None, **headers):
     """Status, headers and body of an answer."""
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+    with contextlib.closing(
+        http.client.HTTPConnection("127.0.0.1", port, timeout=STUCK_SECONDS)
+    ) as connection:
         connection.request(
             method, path, body, {name.replace("_", "-"): value for name, value in headers.items()}
         )
@@ -72,7 +75,7 @@ def ask(port, path, method="GET", body=None, **headers):
 
 def send(port, text):
     """What comes back for the bytes of a request, until the server closes the connection."""
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=STUCK_SECONDS) as connection:
         connection.sendall(text)
         connection.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: connection.recv(65536), b""))

@@ -13,6 +13,7 @@ import pytest
 import cop_zarr
 from cop_zarr.errors import InputError
 from tests.support import factory
+from tests.support.patience import STUCK_SECONDS
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_shows_the_page_until_it_is_closed(store, tmp_path):
 
 def test_a_connection_that_is_kept_ends_with_it(store):
     explorer = store.explore()
-    with closing(http.client.HTTPConnection(urlsplit(explorer.url).netloc, timeout=60)) as kept:
+    with closing(http.client.HTTPConnection(urlsplit(explorer.url).netloc, timeout=STUCK_SECONDS)) as kept:
         for _ in range(2):
             kept.request("GET", "/store/zarr.json")
             assert kept.getresponse().read()

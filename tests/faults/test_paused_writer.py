@@ -17,6 +17,7 @@ import pytest
 import cop_zarr
 from cop_zarr.storage import locks
 from tests.support import factory
+from tests.support.patience import STUCK_SECONDS, until
 from tests.support.servers import S3
 
 INGEST = """
@@ -60,9 +61,7 @@ def paused(source: Path, url: str, s3: S3, look: float, moment: float) -> subpro
     """An ingest over a store, stopped when it has had the lock for so long."""
     arguments = json.dumps([str(source), url, s3.options, look])
     process = subprocess.Popen([sys.executable, "-c", INGEST, arguments], stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while "ingest/lock" not in s3.keys(url) and time.monotonic() < deadline:
-        time.sleep(0.005)
+    until(lambda: "ingest/lock" in s3.keys(url))
     time.sleep(moment)
     os.kill(process.pid, signal.SIGSTOP)
     return process
@@ -99,7 +98,7 @@ def test_it_destroys_nothing(
                 assert cop_zarr.verify(url, three[2], storage_options=s3.options).ok
             finally:
                 os.kill(process.pid, signal.SIGCONT)
-            said = process.communicate(timeout=60)[0].split()[0]
+            said = process.communicate(timeout=STUCK_SECONDS)[0].split()[0]
         phases[f"{begun}: {said}"] += 1
         after = s3.objects(url)
         changed = {key for key in {*before, *after} if before.get(key) != after.get(key)}

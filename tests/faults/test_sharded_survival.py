@@ -16,6 +16,7 @@ import cop_zarr
 from cop_zarr.errors import StorageError, StoreBusyError, StoreExistsError
 from tests.faults.test_survival import PAGE, check_whole, identity, opens, pages, staging, tree, until, work
 from tests.support import factory
+from tests.support.patience import STUCK_SECONDS
 
 pytestmark = pytest.mark.usefixtures("fixed_time")
 
@@ -28,6 +29,7 @@ from cop_zarr.writing.writer import StoreWriter
 write = StoreWriter._write
 StoreWriter._write = lambda *block: (time.sleep(0.2), write(*block))[1]
 from cop_zarr.cli import main; main()"""
+
 """A command that pauses before each block, so that a signal finds it at work on any machine."""
 
 
@@ -113,7 +115,7 @@ def test_two_writers(place: Path, out: Path, first: str) -> None:
                     call()
         finally:
             os.kill(process.pid, signal.SIGCONT)
-        assert process.wait(60) == 0
+        assert process.wait(STUCK_SECONDS) == 0
     check_whole(out, tree(place / "sharded.zarr"))
 
 

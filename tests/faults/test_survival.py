@@ -13,7 +13,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from cop_zarr.source.geotiff import Block, GeoTiff
 from cop_zarr.storage import local
 from cop_zarr.storage.exchange import exchange
 from tests.support import factory
+from tests.support.patience import STUCK_SECONDS, until
 from tests.support.proxy import TRANSIENT, AfterWrite, Proxy, fault_proxy, seeded
 from tests.support.servers import S3
 
@@ -142,7 +142,9 @@ def command(*arguments: object, program: str = MAIN) -> list[str]:
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, check=False, timeout=STUCK_SECONDS
+    )
 
 
 @contextlib.contextmanager
@@ -164,13 +166,6 @@ def started(*arguments: object, program: str = MAIN) -> Iterator[subprocess.Pope
             yield process
         finally:
             process.kill()
-
-
-def until(what: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.001)
 
 
 # Killed on a disk
@@ -624,7 +619,7 @@ def test_a_second_ingest_refuses_while_one_is_at_work(part: Path, whole: Tree, o
                 cop_zarr.ingest(part, out, resume=True)
         finally:
             os.kill(first.pid, signal.SIGCONT)
-        assert first.wait(60) == 0
+        assert first.wait(STUCK_SECONDS) == 0
     check_whole(out, whole)
 
 
@@ -675,7 +670,7 @@ def test_asked_to_stop(part: Path, whole: Tree, old: Path, out: Path, *, number:
     with started(part, out, *flags, program=SLOW) as process:
         until(lambda: any(work(out).glob("ingest/blocks/*-*.json")))
         process.send_signal(number)
-        said, complaint = process.communicate(timeout=30)
+        said, complaint = process.communicate(timeout=STUCK_SECONDS)
     assert process.returncode == status
     assert said == ""
     assert "--resume" in complaint
@@ -760,7 +755,7 @@ def cut_off(proxy: Proxy, moment: int, source: Path, url: str, via: dict[str, An
     over = threading.Event()
 
     def watch() -> None:
-        until(lambda: len(proxy.requests) >= moment or over.is_set(), 60)
+        until(lambda: len(proxy.requests) >= moment or over.is_set())
         if not over.is_set():
             proxy.cut()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from tests.support.patience import STUCK_SECONDS
+
 PROGRAM = """
 import asyncio, signal, threading
 from cop_zarr.core.threads import Cancelled
@@ -35,6 +37,6 @@ except Cancelled:
 def test_signals_do_not_keep_an_ended_call_from_being_noticed() -> None:
     """Of Python 3.11's ``SimpleQueue.get``, one wait of some fifteen became endless so."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=STUCK_SECONDS, check=False
     )
     assert (done.returncode, done.stdout) == (0, "cancelled\n"), done.stderr

@@ -20,6 +20,7 @@ import pytest
 from cop_zarr.errors import StoreBusyError
 from cop_zarr.storage import LOCK, folder, locks
 from cop_zarr.storage.locks import Lock
+from tests.support.patience import until
 from tests.support.proxy import AfterWrite, Drop, Reset, Stall, Status, fault_proxy, hitting
 
 LOOK = 0.2
@@ -57,13 +58,6 @@ def _fast(monkeypatch):
 
 def mark(place):
     return json.loads(place.read(LOCK))
-
-
-def until(true, seconds=30):
-    end = time.monotonic() + seconds
-    while not true() and time.monotonic() < end:
-        time.sleep(0.02)
-    assert true()
 
 
 def test_a_lock_is_exclusive_says_whose_it_is_and_leaves_nothing(place):

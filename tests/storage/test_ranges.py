@@ -8,7 +8,6 @@ import os
 import pickle
 import shutil
 import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from functools import partial
@@ -25,6 +24,7 @@ import cop_zarr
 from cop_zarr.errors import ChunkError, StorageError, StoreReplacedError
 from cop_zarr.storage import LocalFolder, folder, open_files, web_file
 from tests.support import factory
+from tests.support.patience import until
 from tests.support.proxy import CutSilently, Flip, Status, fault_proxy, hitting
 from tests.support.servers import static_server
 
@@ -88,11 +88,8 @@ def test_files_are_kept_open_and_closed_with_the_store(store: Path) -> None:
     assert open_descriptors(store) == 6
     assert np.array_equal(grid(pickle.loads(pickle.dumps(opened))), expected())
     del opened
-    end = time.monotonic() + 60  # a thread that has given its answer may hold the store for a moment
-    while open_descriptors(store) and time.monotonic() < end:
-        gc.collect()
-        time.sleep(0.01)
-    assert open_descriptors(store) == 0
+    # a thread that has given its answer may hold the store for a moment
+    until(lambda: gc.collect() >= 0 and open_descriptors(store) == 0)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")

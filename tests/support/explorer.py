@@ -16,6 +16,7 @@ from PIL import Image
 
 import cop_zarr
 from tests.support import factory
+from tests.support.patience import STUCK_SECONDS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -77,7 +78,9 @@ def chromium() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright  # noqa: PLC0415  # skipped without
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--lang=en"])
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--lang=en"], timeout=STUCK_SECONDS * 1000
+        )
         yield browser
         browser.close()
 

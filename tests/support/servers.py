@@ -34,12 +34,13 @@ import boto3
 from aiohttp import web
 from gcsfs.extended_gcsfs import BucketType, ExtendedGcsFileSystem
 
+from tests.support.patience import STUCK_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 BUCKET = "embeddings"
 REGION = "us-east-1"
-START_SECONDS = 60
 
 GCS_EMULATOR = f"""
 import gcp_storage_emulator.server as emulator
@@ -242,7 +243,7 @@ def _process(*arguments: str) -> Iterator[str]:
 
 
 def _endpoint(process: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + STUCK_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         if found := re.search(r"Running on (http://127\.0\.0\.1:\d+)", log.read_text("utf-8", "replace")):
             with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(found[1]) as answer:

@@ -21,6 +21,7 @@ from cop_zarr.core import grid
 from cop_zarr.errors import InputError, StorageError, StoreReplacedError
 from cop_zarr.writing import writer as writing
 from tests.support import factory
+from tests.support.patience import STUCK_SECONDS
 from tests.support.servers import static_server
 from tests.writing.small import BANDS, CHUNK, CHUNK_BBOX, COLS, ROWS, flip, objects, truth, write_store
 
@@ -243,7 +244,7 @@ def test_chunks_are_read_at_once(
     def meet(key: str) -> None:
         begun.append(key)
         if len(begun) <= at_once:
-            together.wait(timeout=20)
+            together.wait(timeout=STUCK_SECONDS)
 
     before_chunks(meet)
     monkeypatch.setattr(storage.LocalFolder, "remote", remote)

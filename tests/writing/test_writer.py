@@ -15,6 +15,7 @@ from cop_zarr.format.chunk_grid import Layout
 from cop_zarr.format.codec import decode
 from cop_zarr.writing.writer import StoreWriter
 from tests.support import factory
+from tests.support.patience import STUCK_SECONDS
 
 LAYOUT = Layout(Grid(300, 590, 21, 23), 3)
 """3 x 3 chunks, cut at the south and the east edge."""
@@ -109,7 +110,7 @@ def test_over_a_network_many_objects_are_sent_at_once() -> None:
 
     class Waiting(Recorder):
         def write(self, key: str, data: bytes) -> None:
-            together.wait(timeout=30)  # for all six chunks
+            together.wait(timeout=STUCK_SECONDS)  # for all six chunks
             super().write(key, data)
 
     target = Waiting(remote=True)

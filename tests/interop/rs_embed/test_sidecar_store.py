@@ -11,6 +11,7 @@ import cop_zarr
 from cop_zarr.errors import InputError, StorageError, StoreExistsError
 from cop_zarr.interop.rs_embed import sidecar_store
 from tests.support import factory
+from tests.support.patience import STUCK_SECONDS
 
 OPEN_OR_CREATE = (
     "import sys, pathlib; from cop_zarr.interop.rs_embed.sidecar_store import open_or_create; "
@@ -101,7 +102,7 @@ def test_places_that_cannot_be_used(tif, monkeypatch):
 def test_processes_that_start_together_create_one_store(tif):
     command = [sys.executable, "-W", "ignore", "-c", OPEN_OR_CREATE, str(tif)]
     processes = [subprocess.Popen(command) for _ in range(3)]
-    assert [process.wait(120) for process in processes] == [0, 0, 0]
+    assert [process.wait(STUCK_SECONDS) for process in processes] == [0, 0, 0]
     assert cop_zarr.verify(tif.with_suffix(".zarr"), source=tif).ok
 
 
