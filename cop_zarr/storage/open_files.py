@@ -60,7 +60,7 @@ class OpenFiles:
             self._files.clear()
             file = _OpenFile(path)
         if system.MOVES_OPEN_FILES:
-            if len(self._files) >= self._most:
-                self._files.clear()
             self._files[path] = file
+            if len(self._files) > self._most:  # asked after adding, since other threads add, too
+                self._files.clear()
         return file

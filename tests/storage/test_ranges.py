@@ -98,7 +98,7 @@ def test_no_more_files_are_open_than_allowed(store: Path, monkeypatch: pytest.Mo
     opened = cop_zarr.open(store, cache_bytes=0, workers=4)
     for _ in range(3):
         assert np.array_equal(grid(opened), expected())
-        assert open_descriptors(store) <= 2
+        until(lambda: open_descriptors(store) <= 2)  # a thread may hold one for a moment
 
 
 def test_a_process_without_descriptors_does_without(store: Path) -> None:
