@@ -91,6 +91,7 @@ def pairs(stores, tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 def test_answers_have_the_same_bits(pairs, trials, monkeypatch):
     rng = np.random.default_rng(5)
     for plain, kept in pairs:

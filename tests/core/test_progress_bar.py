@@ -141,11 +141,11 @@ def on_terminal(command, folder):
     "command",
     [
         ["ingest", "a.tif", "b.zarr", "--overwrite"],
-        ["verify", "a.zarr", "--source", "a.tif"],
-        ["copy", "a.zarr", "--to", "c.zarr", "--overwrite"],
-        ["components", "a.zarr", "--overwrite"],
+        pytest.param(["verify", "a.zarr", "--source", "a.tif"], marks=pytest.mark.slow),
+        pytest.param(["copy", "a.zarr", "--to", "c.zarr", "--overwrite"], marks=pytest.mark.slow),
+        pytest.param(["components", "a.zarr", "--overwrite"], marks=pytest.mark.slow),
         ["batch", "a.zarr", "places.csv", "--to", "a.npy", "--overwrite"],
-        ["cells", "a.zarr", "--to", "a.npz", "--overwrite"],
+        pytest.param(["cells", "a.zarr", "--to", "a.npz", "--overwrite"], marks=pytest.mark.slow),
     ],
     ids=lambda command: command[0],
 )

@@ -224,7 +224,7 @@ def queries(store_path, cache_bytes):
     return attempt, check
 
 
-@pytest.mark.parametrize("cache_bytes", [0, 50_000])
+@pytest.mark.parametrize("cache_bytes", [pytest.param(0, marks=pytest.mark.slow), 50_000])
 @pytest.mark.parametrize("seconds", [2.5, pytest.param(30, marks=pytest.mark.slow)])
 def test_queries_stand_interrupts_at_any_moment(store_path, cache_bytes, seconds):
     """A thread pool of the standard library stays locked: every later query would block for good."""

@@ -15,7 +15,9 @@ from cop_zarr.explorer.static import write_page
 from tests.support import factory
 from tests.support.explorer import COLS, NAMES, ROWS, write_store
 
-EACH = pytest.mark.parametrize("name", NAMES)
+EACH = pytest.mark.parametrize(
+    "name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1:])]
+)
 
 VIEW = "lon=11&lat=36&zoom=4"
 PLACES = [(lon + 0.5, lat + 0.5) for lon in range(-2, 25, 3) for lat in range(22, 50, 4)]

@@ -8,6 +8,8 @@ import pytest
 import cop_zarr
 from tests.support.explorer import Explorer
 
+pytestmark = pytest.mark.slow
+
 AXE = Path(cop_zarr.__file__).parent / "explorer/src/node_modules/axe-core/axe.min.js"
 EVERYTHING = "lon=11&lat=36&zoom=3.5&like=11.5,48.5&unlike=5.25,30.75&exclude_km=200&box=5,24,16,40"
 

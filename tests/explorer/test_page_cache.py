@@ -10,6 +10,8 @@ from tests.support import factory
 from tests.support.explorer import COLS, ROWS, alike
 from tests.support.servers import static_server
 
+pytestmark = pytest.mark.slow
+
 BOXES = ["11,48,12,49", "9,46,14,49", "6,40,19,50", "0,30,25,52"]
 """Each asks for what the ones before asked for, and for more."""
 

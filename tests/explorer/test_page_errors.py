@@ -11,6 +11,8 @@ import cop_zarr
 from cop_zarr.format.document import digest
 from tests.support.servers import static_server
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def copy(site, request):

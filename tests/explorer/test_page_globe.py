@@ -5,6 +5,8 @@ import pytest
 
 import cop_zarr
 
+pytestmark = pytest.mark.slow
+
 SCORES = "components/scores/c/0/0/0"
 VIEW = "lon=11&lat=30&zoom=4"
 PLACES = [(lon + 0.5, lat + 0.5) for lon in range(6, 17) for lat in range(25, 29)]

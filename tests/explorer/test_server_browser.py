@@ -39,12 +39,13 @@ def check_page(explorer, url, store, name):
     assert shlex.split(explorer.copied("#places-command"))[:3] == ["cop-zarr", "similar", name]
 
 
-@pytest.mark.parametrize("name", ["plain.zarr", "sharded.zarr"])
+@pytest.mark.parametrize("name", ["plain.zarr", pytest.param("sharded.zarr", marks=pytest.mark.slow)])
 def test_served_from_a_disk(explorer, site, name):
     with exploring(site / name) as url:
         check_page(explorer, f"{url}{VIEW}", site / name, str(site / name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain.zarr", "sharded.zarr"])
 def test_served_from_a_web_server_with_components_of_the_cache(explorer, site, tmp_path, monkeypatch, name):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -54,6 +55,7 @@ def test_served_from_a_web_server_with_components_of_the_cache(explorer, site, t
         check_page(explorer, f"{url}{VIEW}", site / name, f"{base}/{name}")
 
 
+@pytest.mark.slow
 def test_written_beside_a_store(explorer, site, tmp_path):
     shutil.copytree(site / "plain.zarr", tmp_path / "plain.zarr")
     for folder in ["page", "a folder/page #1", "plain.zarr/explorer"]:
@@ -67,6 +69,7 @@ def test_written_beside_a_store(explorer, site, tmp_path):
             check_page(explorer, url, site / "plain.zarr", f"{base}/plain.zarr")
 
 
+@pytest.mark.slow
 def test_written_with_components_beside_the_page(explorer, site, tmp_path):
     shutil.copytree(
         site / "plain.zarr", tmp_path / "plain.zarr", ignore=shutil.ignore_patterns("components")
@@ -78,6 +81,7 @@ def test_written_with_components_beside_the_page(explorer, site, tmp_path):
         check_page(explorer, f"{base}/page/index.html{VIEW}", site / "plain.zarr", store)
 
 
+@pytest.mark.slow
 def test_shown_in_a_notebook(explorer, site, tmp_path):
     """In an iframe of a page from elsewhere, as a notebook is."""
     shown = cop_zarr.open(site / "plain.zarr").explore()
@@ -92,6 +96,7 @@ def test_shown_in_a_notebook(explorer, site, tmp_path):
         shown.close()
 
 
+@pytest.mark.slow
 def test_names_that_are_markup(explorer, site, tmp_path):
     name = '"><script>document.title="taken"<'
     shutil.copytree(site / "plain.zarr", tmp_path / name)
@@ -101,6 +106,7 @@ def test_names_that_are_markup(explorer, site, tmp_path):
         assert explorer.page.locator("script").count() == 1
 
 
+@pytest.mark.slow
 def test_an_object_that_is_a_link_out_of_the_store_is_told(explorer, site, tmp_path):
     shutil.copytree(site / "plain.zarr", tmp_path / "a.zarr")
     mask = tmp_path / "a.zarr/valid/c/0/0"
@@ -110,6 +116,7 @@ def test_an_object_that_is_a_link_out_of_the_store_is_told(explorer, site, tmp_p
         assert "403" in explorer.open(url).problem()
 
 
+@pytest.mark.slow
 def test_a_server_that_has_ended_is_told(explorer, site):
     with exploring(site / "plain.zarr") as url:
         explorer.open(url).page.wait_for_load_state("networkidle")

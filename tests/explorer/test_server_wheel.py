@@ -49,6 +49,7 @@ def test_has_the_licences_of_what_is_bundled(wheel):
     assert found.read_bytes() == page_files()["LICENSES.txt"]
 
 
+@pytest.mark.slow
 def test_explores_a_store(wheel, tmp_path):
     factory.write_geotiff(tmp_path / "a.tif", rows=(200, 220), cols=(800, 824), bands=4)
     cop_zarr.ingest(tmp_path / "a.tif", tmp_path / "a.zarr")

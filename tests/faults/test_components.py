@@ -63,6 +63,7 @@ def test_from_a_disk_cache_without_a_network(folder, expected, tmp_path):
     check(cop_zarr.open(f"{url}/a.zarr", **options), expected)
 
 
+@pytest.mark.slow
 def test_on_s3(folder, expected, s3):
     url, options = s3.place(), {"storage_options": s3.options}
     cop_zarr.ingest(folder / "a.tif", url, **options)
@@ -80,7 +81,7 @@ def test_on_s3(folder, expected, s3):
     assert s3.keys(url) == plain
 
 
-@pytest.mark.parametrize("before", [0, 10])
+@pytest.mark.parametrize("before", [0, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_run_that_fails_on_s3_leaves_nothing_believed(folder, s3, monkeypatch, before):
     url, options = s3.place(), {"storage_options": s3.options}
     cop_zarr.ingest(folder / "a.tif", url, **options)

@@ -41,7 +41,7 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
     [
         ("tiff", 300),
         ("store", 100),
-        ("int8", 30),
+        pytest.param("int8", 30, marks=pytest.mark.slow),
         pytest.param("tiff", 3000, marks=pytest.mark.slow),
         pytest.param("store", 1000, marks=pytest.mark.slow),
     ],

@@ -115,7 +115,7 @@ def test_an_interrupt_ends_a_query_that_a_server_stalls(site):
     assert process.returncode == -signal.SIGINT
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("stalled", ["zarr.json", "embedding/c"])
 def test_a_signal_ends_a_command_that_a_server_stalls(site, number, stalled):
     url, options, proxy = site

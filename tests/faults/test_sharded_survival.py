@@ -65,7 +65,7 @@ def shards(out: Path) -> list[Path]:
     return sorted(staging(out).glob("embedding/c/0/*/*"))
 
 
-@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_a_killed_ingest_is_resumed(place: Path, out: Path, count: int) -> None:
     with started("ingest", place / "a.tif", out, "--shards") as process:
         until(lambda: len(list(work(out).glob("ingest/blocks/*"))) >= count)
@@ -85,7 +85,7 @@ def test_a_killed_ingest_is_resumed(place: Path, out: Path, count: int) -> None:
     assert len(set(before) & set(after)) >= count
 
 
-@pytest.mark.parametrize("kind", ["plain", "sharded"])
+@pytest.mark.parametrize("kind", [pytest.param("plain", marks=pytest.mark.slow), "sharded"])
 def test_a_killed_copy_begins_anew(place: Path, out: Path, kind: str) -> None:
     other = "--no-shards" if kind == "plain" else "--shards"
     with started("copy", place / "sharded.zarr", "--to", out, other) as process:
@@ -100,7 +100,7 @@ def test_a_killed_copy_begins_anew(place: Path, out: Path, kind: str) -> None:
     check_whole(out, tree(place / f"{kind}.zarr"))
 
 
-@pytest.mark.parametrize("first", ["ingest", "copy"])
+@pytest.mark.parametrize("first", ["ingest", pytest.param("copy", marks=pytest.mark.slow)])
 def test_two_writers(place: Path, out: Path, first: str) -> None:
     paths = (place / "a.tif", out) if first == "ingest" else (place / "plain.zarr", "--to", out)
     with started(first, *paths, "--shards") as process:

@@ -49,7 +49,10 @@ def test_the_globe(store, everything):
     assert seen == sorted(seen)
 
 
-@pytest.mark.parametrize("size", [4_099, 65_536, 10**7])
+@pytest.mark.parametrize(
+    "size",
+    [pytest.param(4_099, marks=pytest.mark.slow), 65_536, pytest.param(10**7, marks=pytest.mark.slow)],
+)
 def test_blocks_of_the_globe(fresh, everything, size):
     blocks = list(fresh.iter_cells(cells=size))
     assert {len(block) for block in blocks[:-1]} <= {size}

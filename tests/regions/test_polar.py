@@ -38,7 +38,10 @@ def refusal(given):
 
 
 @pytest.mark.parametrize("crs", [CRS, "EPSG:3995"])
-@pytest.mark.parametrize("offset", [0, 1e-7, 0.05, 20])
+@pytest.mark.parametrize(
+    "offset",
+    [0, pytest.param(1e-7, marks=pytest.mark.slow), pytest.param(0.05, marks=pytest.mark.slow), 20],
+)
 def test_basins_with_a_vertex_at_the_pole(offset, crs):
     """Refused unless the pole's longitude is between its neighbours'; in their own CRS, they are right."""
     rng, refused = np.random.default_rng(int(offset)), 0

@@ -329,7 +329,11 @@ def test_a_hub_that_refuses(published: hub.Hub, tmp_path: Path, status: int) -> 
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "error"), [("http://127.0.0.1:1", DownloadError), ("carrier-pigeon://loft", InputError)]
+    ("endpoint", "error"),
+    [
+        pytest.param("http://127.0.0.1:1", DownloadError, marks=pytest.mark.slow),
+        ("carrier-pigeon://loft", InputError),
+    ],
 )
 def test_no_hub_at_all(
     published: hub.Hub, monkeypatch: pytest.MonkeyPatch, endpoint: str, error: type[Exception]

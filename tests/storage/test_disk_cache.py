@@ -338,7 +338,9 @@ def test_what_is_kept_is_answered_while_the_server_is_down(stores, folder, caplo
             cop_zarr.open(url, timeout=1, **options)
 
 
-@pytest.mark.parametrize("fault", [Reset(), Drop(), Stall(), Status(503)])
+@pytest.mark.parametrize(
+    "fault", [Reset(), Drop(), pytest.param(Stall(), marks=pytest.mark.slow), Status(503)]
+)
 def test_the_server_is_asked_again_at_the_next_opening(remote, folder, stores, truth, fault):
     proxy, place = remote
     answer(opened(proxy, folder))

@@ -97,6 +97,7 @@ def test_the_globe_is_within_the_limits(tmp_path: Path, way: str) -> None:
     assert asked.get("api", 0) <= 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_who_asks_too_much_waits(hub: Any, way: str) -> None:
     """Until the window ends; the answers are right all the same."""

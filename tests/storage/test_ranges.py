@@ -353,7 +353,15 @@ def test_other_parts_that_hold_what_was_asked_for(site: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "how", ["parts of no version", "from the start", "one byte on", "many parts", "false range"]
+    "how",
+    [
+        "one byte on",
+        "many parts",
+        *(
+            pytest.param(how, marks=pytest.mark.slow)
+            for how in ("parts of no version", "from the start", "false range")
+        ),
+    ],
 )
 def test_other_parts(site: Path, how: str) -> None:
     """Of a server that lies about what it sends, damage is all that can be known."""

@@ -602,6 +602,7 @@ def test_a_copy_without_progress_is_given_up_and_the_next_goes_on(copied, web, t
     assert len(web.asked("GET")) <= (len(COPIED) - kept) // BLOCK + 2
 
 
+@pytest.mark.slow
 def test_progress_starts_the_timeout_anew(copied, web, tmp_path):
     """Each second answer fails, and all of them together take longer than the timeout."""
     web.latency = 0.15

@@ -74,7 +74,9 @@ def test_no_more_is_read_than_is_needed_and_several_at_once(place, web, name):
         assert line.moved - before < 1.1 * chunks + 81 * 700  # heads, and the names in the ZIP file
 
 
-@pytest.mark.parametrize("fault", [Status(503), Reset(), CutBody(0.5)], ids=str)
+@pytest.mark.parametrize(
+    "fault", [pytest.param(Status(503), marks=pytest.mark.slow), Reset(), CutBody(0.5)], ids=str
+)
 def test_every_request_is_tried_again(web, fault):
     with fault_proxy(web, lambda number, *_: fault if number % 3 == 0 else None) as proxy:
         assert PART.all().answered_by(PART.all().ask(cop_zarr.open(url_of(proxy.url, "stored"))))
@@ -91,7 +93,7 @@ def test_what_cannot_be_opened(web, fault, error):
     assert type(got.value) is error
 
 
-@pytest.mark.parametrize("kind", ["http", "s3"])
+@pytest.mark.parametrize("kind", ["http", pytest.param("s3", marks=pytest.mark.slow)])
 def test_verify_and_pickle(place, web, kind, request):
     url, options = url_of(web, "deflated"), {}
     if kind == "s3":

@@ -178,6 +178,7 @@ def test_onto_itself(plain: Path, tmp_path: Path) -> None:
     assert os.path.lexists(tmp_path / "link.zarr")
 
 
+@pytest.mark.slow
 def test_onto_itself_on_s3(plain: Path, s3: S3) -> None:
     url = s3.place()
     cop_zarr.copy(plain, url, storage_options=s3.options)

@@ -258,7 +258,7 @@ def test_the_command_line(source: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fixed_time")
-@pytest.mark.parametrize("shards", [False, True])
+@pytest.mark.parametrize("shards", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_copy_has_the_bytes_of_an_ingest(
     source: Path, tmp_path: Path, encoding: str, shards: bool
 ) -> None:
@@ -421,7 +421,7 @@ def test_an_encoding_of_a_newer_version(store: Path) -> None:
 
 
 @pytest.mark.usefixtures("fixed_time")
-@pytest.mark.parametrize("shards", [False, True])
+@pytest.mark.parametrize("shards", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_resume_gives_the_bytes_of_one_run(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, shards: bool
 ) -> None:
