@@ -247,7 +247,6 @@ def test_a_public_hub(web):
         assert len(refused) < 960 / 5
 
 
-@pytest.mark.slow
 def test_a_server_that_is_slow_is_asked_less_at_once(web):
     """It answers one after the other, as if it had too much to do: of 25 at once the last is slow."""
     at_once = []

@@ -201,7 +201,7 @@ for kill in itertools.count(1):
 """
 
 
-@pytest.mark.parametrize("way", ["exchange", pytest.param("two renames", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("way", ["exchange", "two renames"])
 def test_an_old_or_a_new_output_is_whole_whenever_its_publication_is_killed(way, tmp_path):
     program = [sys.executable, "-W", "ignore", "-c", KILLED_PUBLICATION, tmp_path, way]
     lines = subprocess.run(program, capture_output=True, text=True, check=True).stdout.splitlines()
