@@ -35,6 +35,9 @@ class Attempt:
     silence: float
     """Seconds without a byte after which it is given up."""
 
+    number: int = 0
+    """How many tries of the request there were before."""
+
     began: float = field(default_factory=time.monotonic)
     """When it was sent, after it had waited for its turn."""
 
@@ -46,7 +49,8 @@ class Line:
     """The requests of this process to one server. Thread-safe.
 
     All of them are sent at once until one is slow: then half as many are, and one more after each that is
-    quick. Turns are given in the event loop's thread, which no interrupt reaches.
+    quick. A request that failed goes before those that have not been sent: if a server is silent, its time
+    is over soon, however many wait. Turns are given in the event loop's thread, which no interrupt reaches.
     """
 
     def __init__(self) -> None:
@@ -87,7 +91,7 @@ class Line:
 
     async def carry(self, attempt: Attempt, request: Callable[[], Awaitable[T]]) -> T:
         """Await a request when it is its turn, and learn from it how many the line carries."""
-        await self._turn()
+        await self._turn(attempt)
         attempt.began = time.monotonic()
         try:
             result = await request()
@@ -117,12 +121,13 @@ class Line:
             self._limit = max(1, min(self._limit, self._running) // 2)
             self._lowered = time.monotonic()
 
-    async def _turn(self) -> None:
+    async def _turn(self, attempt: Attempt) -> None:
         import asyncio
 
+        line_up = self._waiting.appendleft if attempt.number else self._waiting.append
         while self._running >= self._limit:
             waiter = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiter)
+            line_up(waiter)
             try:
                 await waiter
             except asyncio.CancelledError:

@@ -55,7 +55,7 @@ def with_retries(request: Callable[[Attempt], T], what: str, timeout: float, lin
     patience, tries = _Patience(timeout, line), 0
     while True:
         line.wait()
-        attempt, tries = Attempt(timeout / MIN_TRIES), tries + 1
+        attempt, tries = Attempt(timeout / MIN_TRIES, tries), tries + 1
         try:
             result = request(attempt)
         except (FileExistsError, StorageError):
