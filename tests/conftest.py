@@ -17,6 +17,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses between tries count and pass at once: what is tried again fails soon, with a long timeout."""
+    monkeypatch.setattr("cop_zarr.storage.retries.sleep", lambda _: None)
+
+
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3]:
     """An object store that speaks S3; each ``s3.place()`` is a new URL."""

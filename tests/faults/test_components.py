@@ -55,10 +55,11 @@ def test_in_a_zip_file(folder, expected, tmp_path):
     check(cop_zarr.open(f"zip://a.zarr::{tmp_path}/a.zip"), expected)
 
 
+@pytest.mark.usefixtures("no_pauses")
 def test_from_a_disk_cache_without_a_network(folder, expected, tmp_path):
     shutil.copytree(folder / "a.zarr", tmp_path / "www/a.zarr")
     with static_server(tmp_path / "www") as url:
-        options = {"cache_dir": tmp_path / "cache", "timeout": 2}
+        options = {"cache_dir": tmp_path / "cache"}
         check(cop_zarr.open(f"{url}/a.zarr", **options), expected)
     check(cop_zarr.open(f"{url}/a.zarr", **options), expected)
 

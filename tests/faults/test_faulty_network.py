@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -185,7 +184,7 @@ def test_no_fault_makes_a_wrong_answer(request, site, trials):
     name = request.node.callspec.id
     count = ASKED[name] * trials
     site.proxy.schedule = seeded(2, 0.1, (*TRANSIENT, *LASTING))
-    counts = interrogate(site, f"lasting {name}", count, timeout=1.5)
+    counts = interrogate(site, f"lasting {name}", count, timeout=6)
     assert not [each for each in counts if each.startswith("wrong")]
     assert counts["right"] > count / 3
     assert "StorageError" in counts  # others are rarer; which of them come depends on the threads
@@ -268,15 +267,15 @@ def link_tree(source: Path, target: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [StallBody(0.5), Status(503)], ids=["stall", "503"])
 def test_the_timeout_holds(site, fault):
-    """Neither opening nor a query of many chunks takes much longer than one object may."""
+    """Neither opening nor a query of many chunks tries longer than one object may be tried."""
     store = site.open(3)
     assert store.valid.any()
     site.proxy.schedule = hitting(fault)
     for attempt in (lambda: site.open(1), lambda: PART.all().ask(store)):
-        began = time.monotonic()
+        site.proxy.reset_counts()
         with pytest.raises(StorageError):
             attempt()
-        assert time.monotonic() - began < 20 * site.patience  # one after the other, 64 chunks take 192 s
+        assert max(Counter(got.path for got in site.proxy.requests).values()) <= 10
     site.proxy.schedule = None
     for _ in range(20):  # 3 s may be short for a try on a busy machine
         with contextlib.suppress(StorageError):

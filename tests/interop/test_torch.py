@@ -27,6 +27,7 @@ import cop_zarr  # noqa: E402
 from cop_zarr.errors import ChunkError, InputError, RegionError, SubcellError  # noqa: E402
 from cop_zarr.interop.torch import PatchDataset, PointDataset, RegionDataset  # noqa: E402
 from tests.support import factory  # noqa: E402
+from tests.support.patience import STUCK_SECONDS  # noqa: E402
 from tests.support.servers import static_process  # noqa: E402
 
 pytestmark = [
@@ -35,9 +36,6 @@ pytestmark = [
     # what torch says on a machine with one processor
     pytest.mark.filterwarnings("ignore:This DataLoader will create .* worker processes:UserWarning"),
 ]
-
-SECONDS = 60
-"""A worker that has not answered by then hangs."""
 
 COUNT = 70
 RNG = np.random.default_rng(4)
@@ -77,7 +75,7 @@ def loader_options(method: str | None, workers: int = 2) -> dict[str, Any]:
     """Options of a DataLoader with worker processes that are started by this method; None has none."""
     if method is None:
         return {}
-    return {"num_workers": workers, "multiprocessing_context": method, "timeout": SECONDS}
+    return {"num_workers": workers, "multiprocessing_context": method, "timeout": STUCK_SECONDS}
 
 
 @pytest.fixture(scope="module")

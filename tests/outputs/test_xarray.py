@@ -165,7 +165,7 @@ def test_the_engine(store_path, globe):
 def test_the_engine_over_a_network(store_path, globe):
     with static_server(store_path.parent) as url:
         dataset = xr.open_dataset(
-            f"{url}/{store_path.name}", engine="cop-zarr", storage_options={"block_size": 0}, timeout=5
+            f"{url}/{store_path.name}", engine="cop-zarr", storage_options={"block_size": 0}
         )
         np.testing.assert_array_equal(dataset.embedding.isel(latitude=168), globe[:, 168])
 

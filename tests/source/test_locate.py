@@ -268,11 +268,12 @@ def test_nothing_is_downloaded_unless_an_ingest_needs_it(published: hub.Hub, tmp
     assert published.requests == []
 
 
+@pytest.mark.usefixtures("no_pauses")
 def test_the_next_call_goes_on_where_an_earlier_one_gave_up(published: hub.Hub, tmp_path: Path) -> None:
     where = tmp_path / "deep" / "cop"
     published.cuts = [len(CONTENT), *[0] * 100]
     with pytest.raises(DownloadError):
-        source.default_source(download=True, timeout=0.5)
+        source.default_source(download=True)
     kept = (where / (product.FILENAME + ".partial")).stat().st_size
     assert kept >= BLOCK
     assert names(where) == [product.FILENAME + ".partial"]
@@ -313,18 +314,19 @@ def test_another_file_never_gets_the_name(published: hub.Hub, tmp_path: Path, co
     assert source.default_source(download=True).read_bytes() == CONTENT
 
 
+@pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize("status", [403, 404, 503])
 def test_a_hub_that_refuses(published: hub.Hub, tmp_path: Path, status: int) -> None:
     """A folder that was there stays, and no other is left."""
     where = tmp_path / "deep" / "cop"
     published.statuses = [status] * 100
     with pytest.raises(DownloadError) as caught:
-        source.default_source(download=True, timeout=0.5)
+        source.default_source(download=True)
     assert isinstance(caught.value, OSError)
     assert not where.exists()
     where.mkdir()
     with pytest.raises(DownloadError):
-        source.default_source(download=True, timeout=0.5)
+        source.default_source(download=True)
     assert names(where) == []
 
 

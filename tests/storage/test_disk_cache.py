@@ -320,12 +320,13 @@ def offline(store):
     return store.query(BOX).meta["offline"]
 
 
+@pytest.mark.usefixtures("no_pauses")
 def test_what_is_kept_is_answered_while_the_server_is_down(stores, folder, caplog):
     """And says so; what is not kept fails as without a cache."""
     with static_server(stores[0]) as url:
         kept = cop_zarr.open(url, cache_dir=folder).query(PART, output="grid")
         assert kept.meta["offline"] is False
-    store = cop_zarr.open(url, cache_dir=folder, timeout=1)
+    store = cop_zarr.open(url, cache_dir=folder)
     for each in (store, pickle.loads(pickle.dumps(store))):
         found = each.query(PART, output="grid")
         assert np.array_equal(found.data, kept.data)
@@ -335,9 +336,10 @@ def test_what_is_kept_is_answered_while_the_server_is_down(stores, folder, caplo
         answer(store)
     for options in ({}, {"cache_dir": folder.with_name("other")}):
         with pytest.raises(UnreachableError):
-            cop_zarr.open(url, timeout=1, **options)
+            cop_zarr.open(url, **options)
 
 
+@pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize(
     "fault", [Reset(), Drop(), pytest.param(Stall(), marks=pytest.mark.slow), Status(503)]
 )
@@ -345,7 +347,7 @@ def test_the_server_is_asked_again_at_the_next_opening(remote, folder, stores, t
     proxy, place = remote
     answer(opened(proxy, folder))
     proxy.schedule = lambda *_: fault
-    store = opened(proxy, folder, timeout=1, cache_bytes=0)  # asks a server that answers, later
+    store = opened(proxy, folder, timeout=6, cache_bytes=0)  # asks a server that answers, later
     assert np.array_equal(answer(store), truth[0])
     assert offline(store)
     proxy.schedule = None
@@ -357,7 +359,7 @@ def test_the_server_is_asked_again_at_the_next_opening(remote, folder, stores, t
     assert not offline(again)
     assert offline(store)
     proxy.schedule = lambda *_: fault
-    assert np.array_equal(answer(opened(proxy, folder, timeout=1)), truth[1])
+    assert np.array_equal(answer(opened(proxy, folder, timeout=6)), truth[1])
     proxy.schedule = None
     for path in folder.glob("*/*.c.*"):
         path.unlink()
@@ -371,7 +373,7 @@ def test_a_server_that_refuses_is_heeded(remote, folder, status):
     answer(opened(proxy, folder))
     proxy.schedule = lambda *_: Status(status)
     with pytest.raises(StoreNotFoundError if status == 404 else StorageError) as refusal:
-        opened(proxy, folder, timeout=1)
+        opened(proxy, folder)
     assert not isinstance(refusal.value, UnreachableError)
 
 

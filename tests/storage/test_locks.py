@@ -48,7 +48,7 @@ def place(request):
     if request.param == "memory":
         return folder("memory://locks/a.zarr")
     server = request.getfixturevalue("s3")
-    return folder(server.place(), server.options, 10)
+    return folder(server.place(), server.options)
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ def test_only_one_of_many_at_once_gets_it(s3):
     start = threading.Barrier(6)
 
     def take(_):
-        mine = folder(url, s3.options, 10)
+        mine = folder(url, s3.options)
         mine.names()
         start.wait()
         try:
@@ -126,7 +126,7 @@ with place.locked():
 
 
 def test_another_process_is_refused_until_it_is_killed(s3):
-    place = folder(s3.place(), s3.options, 10)
+    place = folder(s3.place(), s3.options)
     with subprocess.Popen(
         [sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as owner:
@@ -160,11 +160,11 @@ def test_a_silent_owner_elsewhere_keeps_its_lock_until_it_is_broken(place, conte
 
 def test_only_one_of_many_who_break_a_lock_has_it(s3):
     url = s3.place()
-    folder(url, s3.options, 10).write(LOCK, json.dumps(OTHER).encode())
+    folder(url, s3.options).write(LOCK, json.dumps(OTHER).encode())
     start = threading.Barrier(6)
 
     def take(_):
-        mine = folder(url, s3.options, 10)
+        mine = folder(url, s3.options)
         mine.names()
         start.wait()
         try:
@@ -183,7 +183,7 @@ def test_who_has_lost_a_lock_writes_no_more(place, lost):
     other = (
         folder("memory://locks/a.zarr")
         if place._connection._options is None
-        else folder(place._connection._address, place._connection._options, 10)
+        else folder(place._connection._address, place._connection._options)
     )
     with place.locked():
         place.write("a", b"mine")

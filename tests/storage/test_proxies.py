@@ -74,9 +74,10 @@ def test_hosts_that_need_no_proxy(web, proxy, monkeypatch):
     assert proxy[1] == []
 
 
+@pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize("address", ["http://me:secret@127.0.0.1:9", "me:secret@:::x"])
 def test_a_proxy_that_does_not_answer_is_named_as_the_cause(web, monkeypatch, address):
     monkeypatch.setenv("HTTP_PROXY", address)
     with pytest.raises(StorageError, match="proxy") as got:
-        folder(web, timeout=2).read("a")
+        folder(web).read("a")
     assert "secret" not in str(got.value)

@@ -82,6 +82,7 @@ def test_every_request_is_tried_again(web, fault):
         assert PART.all().answered_by(PART.all().ask(cop_zarr.open(url_of(proxy.url, "stored"))))
 
 
+@pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize(
     ("fault", "error"),
     [(Status(503), UnreachableError), (Status(403), AccessError), (Status(404), StoreNotFoundError)],
@@ -89,7 +90,7 @@ def test_every_request_is_tried_again(web, fault):
 )
 def test_what_cannot_be_opened(web, fault, error):
     with fault_proxy(web, hitting(fault)) as proxy, pytest.raises(error) as got:
-        cop_zarr.open(url_of(proxy.url, "stored"), timeout=1)
+        cop_zarr.open(url_of(proxy.url, "stored"))
     assert type(got.value) is error
 
 

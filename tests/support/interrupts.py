@@ -15,12 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.support.patience import STUCK_SECONDS
+
 ROOT = Path(__file__).parents[2]
 MIN_INTERRUPTS = 50
 """Go on beyond the seconds asked for until so many have arrived."""
-
-BLOCKED_SECONDS = 60
-"""A process that takes so much longer than it should is blocked: it prints its stacks and exits."""
 
 
 def interrupted(prepare: Callable[..., object], seconds: float, *arguments: object) -> None:
@@ -75,7 +74,7 @@ def _attempt_interrupted(attempt: Callable[[], object], interrupts: _Interrupts,
 def main(module: str, function: str, seconds: str, *arguments: str) -> None:
     interrupts = _Interrupts()
     signal.signal(signal.SIGINT, interrupts)
-    faulthandler.dump_traceback_later(float(seconds) + BLOCKED_SECONDS, exit=True)
+    faulthandler.dump_traceback_later(float(seconds) + STUCK_SECONDS, exit=True)
     attempt, check = getattr(importlib.import_module(module), function)(*arguments)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
