@@ -122,7 +122,7 @@ def test_what_waits_is_cancelled_when_the_call_ends_early(nested):
     began = time.monotonic()
     with pytest.raises(LookupError):
         list(ordered_map(work, [1, 2, 0], workers=4))
-    assert time.monotonic() - began < STUCK_SECONDS
+    assert time.monotonic() - began < STUCK_SECONDS / 10
     sleep(0)  # outside of any call nothing is cancelled
 
 

@@ -33,7 +33,10 @@ BOX = (-29, 25, -11, 39)
 ROOT = Path(__file__).parents[2]
 
 TIMEOUT = 10 * STUCK_SECONDS
-"""If requests were waited for, it would take a third of this."""
+"""Of a request: if it were waited for, an interrupted process would take a third of this to end."""
+
+PATIENCE = 60.0
+"""Seconds within which it ends on a busy machine; on an idle one it takes less than 2."""
 
 ASK = """
 import json, signal, sys
@@ -112,7 +115,7 @@ def test_an_interrupt_ends_a_query_that_a_server_stalls(site):
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "interrupted\n"
-    assert time.monotonic() - began < STUCK_SECONDS
+    assert time.monotonic() - began < PATIENCE
     proxy.schedule = None
     out, errors = process.communicate("\n")
     assert out == "True\n", errors
@@ -130,7 +133,7 @@ def test_a_signal_ends_a_command_that_a_server_stalls(site, number, stalled):
     began = time.monotonic()
     process.send_signal(number)
     _, errors = process.communicate()
-    assert time.monotonic() - began < STUCK_SECONDS
+    assert time.monotonic() - began < PATIENCE
     assert process.returncode == (1 if number == signal.SIGINT else 128 + number), errors
 
 
@@ -146,7 +149,7 @@ def test_a_signal_ends_an_ingest_that_a_server_stalls(place, s3, begun):
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate()
-    assert time.monotonic() - began < STUCK_SECONDS
+    assert time.monotonic() - began < PATIENCE
     assert process.returncode == 128 + signal.SIGTERM, errors
 
 

@@ -273,10 +273,10 @@ def test_a_silent_server_is_given_up_soon_however_few_are_asked_at_once(place):
     """What was tried before goes first; otherwise all 80 would be tried before one is given up."""
     keys = [path.relative_to(place).as_posix() for path in (place / "a.zarr/embedding/c").glob("*/*/*")]
     with fault_proxy("http://unasked", hitting(Stall())) as proxy:
-        asked = folder(proxy.url, None, 3)
-        asked._connection._line._limit = 4
+        silent = folder(proxy.url, None, 3)
+        silent._connection._line._limit = 4
         with pytest.raises(UnreachableError):
-            list(ordered_map(asked.read, keys, workers=len(keys)))  # ends at the first failure
+            list(ordered_map(silent.read, keys, workers=len(keys)))  # ends at the first failure
         assert len({got.path for got in proxy.requests}) < len(keys) / 2
 
 

@@ -259,7 +259,6 @@ def test_server_asks_for_more_time_than_there_is(service):
     assert service.asked == 1
 
 
-@pytest.mark.slow
 @on("http")
 def test_a_pause_that_is_asked_for_does_not_count_if_it_helps(service):
     """It may be longer than the timeout; but not a second time, if nothing was answered since."""
